@@ -1,0 +1,54 @@
+"""``python -m stream ...``: the list of commands; each is imported only when it is called."""
+
+from __future__ import annotations
+
+import importlib
+
+import click
+
+COMMANDS = {
+    "worker": "answer webhooks: the Faust worker",
+    "crm-sync": "write enriched contacts to the CRM",
+    "journal": "keep the books that reports are made from",
+    "topics": "create missing topics, say what differs",
+    "migrate": "apply the database migrations",
+    "replay": "reset a consumer group's offsets",
+    "report": "paid calls, avoided calls and money",
+    "local": "start an embedded broker and database",
+    "demo": "play a day of leads and prove the outcome",
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands live in ``stream.commands.<name>.command``."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Name the commands in the order of the table above."""
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one command."""
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"stream.commands.{cmd_name.replace('-', '_')}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Print the table without importing anything."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Enrich sales leads from a stream.
+
+    \b
+    Example:
+      python -m stream local --simulators     # in one terminal
+      python -m stream worker                 # in another
+    """

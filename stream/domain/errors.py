@@ -1,0 +1,55 @@
+"""The tree of errors, by what the caller must do: retry, park, dead-letter, stop.
+
+A message here never holds an identifier in clear: it may be logged as it is.
+"""
+
+from __future__ import annotations
+
+
+class StreamError(Exception):
+    """Whatever this project raises on purpose."""
+
+
+class TransientError(StreamError):
+    """Trying again later may succeed: retry within the deadline, else park."""
+
+    def __init__(self, reason: str, *, retry_after: float | None = None) -> None:
+        """``retry_after`` is in seconds, where the other side said so."""
+        super().__init__(reason)
+        self.reason = reason
+        self.retry_after = retry_after
+
+
+class PartnerUnavailableError(TransientError):
+    """A partner did not answer, or refused for now; the breaker may be open."""
+
+
+class BudgetSpentError(TransientError):
+    """The day's budget of a partner is spent: park until it is refilled."""
+
+
+class DatabaseUnavailableError(TransientError):
+    """PostgreSQL can't be reached: no paid call may start."""
+
+
+class PoisonError(StreamError):
+    """This message can never succeed: dead-letter it, with the reason."""
+
+    def __init__(self, reason: str, *, path: str = "") -> None:
+        """``path`` names the field at fault, as ``attributes.updated_at``."""
+        super().__init__(f"{path}: {reason}" if path else reason)
+        self.reason = reason
+        self.path = path
+
+
+class RefusedError(StreamError):
+    """``partner`` refuses us (credentials, quota): asking again only makes it worse."""
+
+    def __init__(self, partner: str, reason: str) -> None:
+        super().__init__(f"{partner}: {reason}")
+        self.partner = partner
+        self.reason = reason
+
+
+class StopError(StreamError):
+    """Going on would do harm: log the state, leave, let the supervisor restart."""

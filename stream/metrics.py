@@ -1,0 +1,21 @@
+"""Every metric, declared once: name, help, labels. No label ever holds an identifier."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram
+
+ANSWERED = Counter("leads_answered_total", "Webhooks answered", ["outcome", "tier"])
+PARKED = Counter("leads_parked_total", "Webhooks parked, by reason", ["reason"])
+DEAD = Counter("leads_dead_total", "Dead letters, by stage and class", ["stage", "error"])
+REROUTED = Counter("leads_rerouted_total", "Messages published once more to their contact's partition")
+PARTNER_CALLS = Counter("leads_partner_calls_total", "Calls to a partner, by how they ended", ["partner", "result"])
+PARTNER_SECONDS = Histogram(
+    "leads_partner_seconds", "Seconds of a partner's call", ["partner"], buckets=(0.1, 0.25, 0.5, 1, 2, 5, 10, 15, 30)
+)
+BREAKER_OPEN = Gauge("leads_breaker_open", "1 while a partner's breaker is open", ["partner"])
+LOOKUPS_RUNNING = Gauge("leads_lookups_running", "Contacts being looked up")
+LOOKUPS_WAITING = Gauge("leads_lookups_waiting", "Contacts waiting for a slot")
+TABLE_ENTRIES = Gauge("leads_table_entries", "Entries of the table")
+TABLE_WRITES_DROPPED = Counter("leads_table_writes_dropped_total", "Changelog writes dropped because the queue is full")
+RECEIVED = Counter("leads_webhooks_received_total", "Webhooks received over HTTP", ["source", "result"])
+CRM_WRITES = Counter("leads_crm_writes_total", "Writes to the CRM, by how they ended", ["kind", "result"])

@@ -1,0 +1,167 @@
+"""Every variable the project reads: name, type, default, help.
+
+Owns the environment: nothing else in the project reads ``os.environ``. All faults are reported
+together, at start. Each secret ``NAME`` may instead be given as ``NAME_FILE``, the path of a file
+that holds it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+
+def _seconds(value: object) -> object:
+    """Read ``24h``, ``90s``, ``15m``, ``180d`` or plain seconds as a timedelta."""
+    if not isinstance(value, str):
+        return value
+    text = value.strip().lower()
+    units = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
+    for unit, factor in units.items():
+        number = text.removesuffix(unit)
+        if number != text and number.replace(".", "", 1).isdigit():
+            return timedelta(seconds=float(number) * factor)
+    if text.replace(".", "", 1).isdigit():
+        return timedelta(seconds=float(text))
+    msg = f"{value!r} is not a duration: write 90s, 15m, 24h or 180d"
+    raise ValueError(msg)
+
+
+def _positive(value: timedelta) -> timedelta:
+    if value <= timedelta(0):
+        msg = "a duration must be above zero"
+        raise ValueError(msg)
+    return value
+
+
+def _comma_separated(value: object) -> object:
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(",") if part.strip()]
+    return value
+
+
+Duration = Annotated[timedelta, BeforeValidator(_seconds), AfterValidator(_positive)]
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_comma_separated)]
+Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_comma_separated)]
+SECRET_NAMES = (
+    "KAFKA_SASL_PASSWORD",
+    "DATABASE_URL",
+    "DIRETRIX_PASSWORD",
+    "WORK_API_TOKEN",
+    "C2S_TOKEN",
+    "C2S_WEBHOOK_TOKEN",
+    "GOOGLE_ADS_KEY",
+)
+
+
+class Settings(BaseSettings):
+    """The whole configuration, read once from the environment."""
+
+    model_config = SettingsConfigDict(extra="ignore", frozen=True, env_ignore_empty=True)
+
+    # Kafka
+    kafka_bootstrap_servers: str = Field("localhost:9092", description="brokers, host:port, comma-separated")
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "PLAINTEXT", description="how the broker is spoken to"
+    )
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        "SCRAM-SHA-512", description="used when the protocol is SASL_*"
+    )
+    kafka_sasl_username: str = Field("", description="user at the broker")
+    kafka_sasl_password: SecretStr = Field(SecretStr(""), description="password at the broker")
+    kafka_ssl_cafile: Path | None = Field(None, description="CA file of the broker's certificate")
+    topic_partitions: int = Field(8, ge=1, description="partitions of webhooks, its retry and changelog, and the events")
+    topic_replication: int = Field(1, ge=1, description="copies of each partition; 3 in production")
+
+    # PostgreSQL
+    database_url: SecretStr = Field(SecretStr("postgresql://localhost/leads"), description="PostgreSQL address")
+    database_pool_size: int = Field(8, ge=2, description="connections a process")
+    database_timeout: Duration = Field(timedelta(seconds=5), description="limit of one statement")
+
+    # Partners
+    diretrix_base_url: str = Field("http://api.diretrixconsultoria.com.br", description="Diretrix address")
+    diretrix_user: str = Field("", description="Diretrix user")
+    diretrix_password: SecretStr = Field(SecretStr(""), description="Diretrix password")
+    diretrix_timeout: Duration = Field(timedelta(seconds=10), description="limit of one Diretrix call")
+    diretrix_price: Decimal = Field(Decimal("0.01"), ge=0, description="price of one paid call")
+    price_currency: str = Field("BRL", description="currency of the prices")
+    diretrix_max_concurrency: int = Field(64, ge=1, description="calls at once, whole fleet")
+    diretrix_rate_per_second: float | None = Field(None, gt=0, description="calls a second, whole fleet; unset: no limit")
+    diretrix_daily_budget: int | None = Field(None, ge=0, description="paid calls a day (Sao Paulo), whole fleet; unset: no limit")
+    work_api_base_url: str = Field("http://localhost:9", description="Work API address")
+    work_api_token: SecretStr = Field(SecretStr(""), description="Work API token")
+    work_api_timeout: Duration = Field(timedelta(seconds=15), description="limit of one Work API call")
+    work_api_price: Decimal = Field(Decimal(0), ge=0, description="price of one Work API call")
+    work_api_max_concurrency: int = Field(64, ge=1, description="calls at once, whole fleet")
+    work_api_rate_per_second: float | None = Field(None, gt=0, description="calls a second, whole fleet; unset: no limit")
+    work_api_daily_budget: int | None = Field(None, ge=0, description="calls a day, whole fleet; unset: no limit")
+
+    # CRM
+    c2s_base_url: str = Field("http://localhost:9", description="C2S API address")
+    c2s_token: SecretStr = Field(SecretStr(""), description="C2S API token")
+    c2s_timeout: Duration = Field(timedelta(seconds=30), description="limit of one C2S call")
+    c2s_type_negotiation: str = Field("Compra", description="type_negotiation of a lead that we create")
+    c2s_source: str = Field("Google Ads", description="source of a lead that we create")
+    c2s_seller_id: str = Field("", description="seller of a lead that we create; empty: the CRM decides")
+    crm_concurrency: int = Field(8, ge=1, description="C2S calls at once")
+    crm_note_not_found: bool = Field(default=False, description="also tell the CRM that nothing was found")
+    crm_resend_unconfirmed: bool = Field(default=False, description="send again what may have been carried out")
+
+    # Producers
+    c2s_webhook_token: Secrets = Field((), description="secret of the C2S webhook; two are valid during a rotation")
+    google_ads_key: Secrets = Field((), description="secret of the Google webhook; two are valid during a rotation")
+    allow_unauthenticated: bool = Field(default=False, description="serve a webhook route that has no secret")
+    producer_host: str = Field("127.0.0.1", description="address the producers listen on")
+    producer_port: int = Field(8080, ge=0, le=65535, description="port of the producers")
+    producer_duplicate_window: int = Field(100_000, ge=0, description="deliveries remembered to call a second one a duplicate")
+
+    # Worker
+    stream_web_host: str = Field("127.0.0.1", description="address of the worker's pages")
+    stream_web_port: int = Field(6066, ge=0, le=65535, description="port of the worker's pages; 0: any free one")
+    workers: int = Field(1, ge=1, description="workers in the fleet; partner limits are divided by it")
+    worker_instance_id: str = Field("", description="stable name of this worker: static membership")
+    cache_ttl_known: Duration = Field(timedelta(hours=24), description="how long a known person is answered from the table")
+    cache_ttl_unknown: Duration = Field(timedelta(hours=1), description="how long an unknown contact is not asked again")
+    cache_capacity: int = Field(50_000, ge=1, description="entries of the table a worker")
+    enrichment_max_age: Duration = Field(timedelta(days=180), description="age at which a stored person is refreshed")
+    contact_denylist: Names = Field((), description="phones and e-mails that are nobody's, such as the firm's own")
+    lookup_slots: int = Field(128, ge=1, description="contacts looked up at once")
+    lookup_queue: int = Field(5_000, ge=1, description="contacts that may wait for a slot")
+    lookup_deadline: Duration = Field(timedelta(seconds=30), description="limit of one look-up from its start")
+    lookup_queue_limit: Duration = Field(timedelta(seconds=120), description="limit of the wait for a slot")
+    max_unfinished_span: int = Field(20_000, ge=100, description="offsets a partition between oldest unfinished and newest")
+    retry_delay: Duration = Field(timedelta(seconds=60), description="wait before a parked webhook is tried again")
+    retry_max_age: Duration = Field(timedelta(hours=24), description="age at which a parked webhook is given up")
+    shutdown_grace: Duration = Field(timedelta(seconds=25), description="time for what is under way at SIGTERM")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="least level logged")
+    log_json: bool = Field(default=False, description="one JSON object a line")
+    journal: bool = Field(default=False, description="keep public.webhook_events; off while the replaced service runs")
+
+    def __repr__(self) -> str:
+        """Say nothing: a configuration never reaches a log as a whole."""
+        return "Settings(...)"
+
+    __str__ = __repr__
+
+
+def load(environ: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings from ``environ`` (the process environment unless given).
+
+    Raises ``pydantic.ValidationError`` with every fault, ``OSError`` when a ``NAME_FILE`` can't be read.
+    """
+    variables = dict(os.environ if environ is None else environ)
+    values: dict[str, Any] = {}
+    for name in Settings.model_fields:
+        variable = name.upper()
+        if variable in SECRET_NAMES and variables.get(f"{variable}_FILE"):
+            values[name] = Path(variables[f"{variable}_FILE"]).read_text(encoding="utf-8").strip()
+        elif variables.get(variable):
+            values[name] = variables[variable]
+    return Settings.model_validate(values)

@@ -1,0 +1,56 @@
+"""The map: each topic's name, key, value, partitions, retention and clean-up.
+
+A plain table of facts; ``stream.ops.topics`` creates what is missing and says what differs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+APP_ID = "leads"  # never changes: a new id is a cold table and a new consumer group
+TABLE_NAME = "contacts"
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """One topic. ``partitions`` of 0 means the configured count; ``retention`` of None keeps all."""
+
+    name: str
+    key: str
+    value: str
+    partitions: int = 0
+    retention: timedelta | None = None
+    config: dict[str, str] = field(default_factory=dict)
+
+    def settings(self) -> dict[str, str]:
+        """Topic-level settings as the broker spells them."""
+        retention = {} if self.retention is None else {"retention.ms": str(int(self.retention.total_seconds() * 1000))}
+        return {"cleanup.policy": "delete", **retention, **self.config}
+
+
+WEBHOOKS = Topic(
+    "webhooks",
+    key="contact key",
+    value="the webhook as received, JSON",
+    retention=timedelta(days=30),
+    # Replay by time must not trust the producers' clocks.
+    config={"message.timestamp.type": "LogAppendTime"},
+)
+RETRY = Topic("webhooks.retry", key="contact key", value="as webhooks", retention=timedelta(days=7))
+DEAD = Topic("webhooks.dead", key="contact key, if known", value="the original bytes", partitions=1, retention=timedelta(days=90))
+ENRICHED = Topic("contacts.enriched", key="contact key", value="one event, JSON", retention=timedelta(days=7))
+CHANGELOG = Topic(
+    f"{APP_ID}-{TABLE_NAME}-changelog",
+    key="partition and alias",
+    value="one entry, bytes",
+    # Compact only: with `delete` or a retention Faust's recovery hangs. Small segments keep recovery short.
+    config={"cleanup.policy": "compact", "segment.ms": "3600000", "min.cleanable.dirty.ratio": "0.1"},
+)
+ALL = (WEBHOOKS, RETRY, DEAD, ENRICHED, CHANGELOG)
+
+WORKER_GROUP = APP_ID
+RETRY_GROUP = f"{APP_ID}.retry"
+CRM_GROUP = f"{APP_ID}.crm-sync"
+JOURNAL_GROUP = f"{APP_ID}.journal"
+GROUPS = {WORKER_GROUP: WEBHOOKS, RETRY_GROUP: RETRY, CRM_GROUP: ENRICHED, JOURNAL_GROUP: ENRICHED}
