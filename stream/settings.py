@@ -77,7 +77,9 @@ class Settings(BaseSettings):
     kafka_sasl_username: str = Field("", description="user at the broker")
     kafka_sasl_password: SecretStr = Field(SecretStr(""), description="password at the broker")
     kafka_ssl_cafile: Path | None = Field(None, description="CA file of the broker's certificate")
-    topic_partitions: int = Field(8, ge=1, description="partitions of webhooks, its retry and changelog, and the events")
+    topic_partitions: int = Field(
+        8, ge=1, description="partitions of webhooks, its retry and changelog, and the events"
+    )
     topic_replication: int = Field(1, ge=1, description="copies of each partition; 3 in production")
 
     # PostgreSQL
@@ -93,14 +95,20 @@ class Settings(BaseSettings):
     diretrix_price: Decimal = Field(Decimal("0.01"), ge=0, description="price of one paid call")
     price_currency: str = Field("BRL", description="currency of the prices")
     diretrix_max_concurrency: int = Field(64, ge=1, description="calls at once, whole fleet")
-    diretrix_rate_per_second: float | None = Field(None, gt=0, description="calls a second, whole fleet; unset: no limit")
-    diretrix_daily_budget: int | None = Field(None, ge=0, description="paid calls a day (Sao Paulo), whole fleet; unset: no limit")
+    diretrix_rate_per_second: float | None = Field(
+        None, gt=0, description="calls a second, whole fleet; unset: no limit"
+    )
+    diretrix_daily_budget: int | None = Field(
+        None, ge=0, description="paid calls a day (Sao Paulo), whole fleet; unset: no limit"
+    )
     work_api_base_url: str = Field("http://localhost:9", description="Work API address")
     work_api_token: SecretStr = Field(SecretStr(""), description="Work API token")
     work_api_timeout: Duration = Field(timedelta(seconds=15), description="limit of one Work API call")
     work_api_price: Decimal = Field(Decimal(0), ge=0, description="price of one Work API call")
     work_api_max_concurrency: int = Field(64, ge=1, description="calls at once, whole fleet")
-    work_api_rate_per_second: float | None = Field(None, gt=0, description="calls a second, whole fleet; unset: no limit")
+    work_api_rate_per_second: float | None = Field(
+        None, gt=0, description="calls a second, whole fleet; unset: no limit"
+    )
     work_api_daily_budget: int | None = Field(None, ge=0, description="calls a day, whole fleet; unset: no limit")
 
     # CRM
@@ -120,15 +128,21 @@ class Settings(BaseSettings):
     allow_unauthenticated: bool = Field(default=False, description="serve a webhook route that has no secret")
     producer_host: str = Field("127.0.0.1", description="address the producers listen on")
     producer_port: int = Field(8080, ge=0, le=65535, description="port of the producers")
-    producer_duplicate_window: int = Field(100_000, ge=0, description="deliveries remembered to call a second one a duplicate")
+    producer_duplicate_window: int = Field(
+        100_000, ge=0, description="deliveries remembered to call a second one a duplicate"
+    )
 
     # Worker
     stream_web_host: str = Field("127.0.0.1", description="address of the worker's pages")
     stream_web_port: int = Field(6066, ge=0, le=65535, description="port of the worker's pages; 0: any free one")
     workers: int = Field(1, ge=1, description="workers in the fleet; partner limits are divided by it")
     worker_instance_id: str = Field("", description="stable name of this worker: static membership")
-    cache_ttl_known: Duration = Field(timedelta(hours=24), description="how long a known person is answered from the table")
-    cache_ttl_unknown: Duration = Field(timedelta(hours=1), description="how long an unknown contact is not asked again")
+    cache_ttl_known: Duration = Field(
+        timedelta(hours=24), description="how long a known person is answered from the table"
+    )
+    cache_ttl_unknown: Duration = Field(
+        timedelta(hours=1), description="how long an unknown contact is not asked again"
+    )
     cache_capacity: int = Field(50_000, ge=1, description="entries of the table a worker")
     enrichment_max_age: Duration = Field(timedelta(days=180), description="age at which a stored person is refreshed")
     contact_denylist: Names = Field((), description="phones and e-mails that are nobody's, such as the firm's own")
@@ -136,7 +150,9 @@ class Settings(BaseSettings):
     lookup_queue: int = Field(5_000, ge=1, description="contacts that may wait for a slot")
     lookup_deadline: Duration = Field(timedelta(seconds=30), description="limit of one look-up from its start")
     lookup_queue_limit: Duration = Field(timedelta(seconds=120), description="limit of the wait for a slot")
-    max_unfinished_span: int = Field(20_000, ge=100, description="offsets a partition between oldest unfinished and newest")
+    max_unfinished_span: int = Field(
+        20_000, ge=100, description="offsets a partition between oldest unfinished and newest"
+    )
     retry_delay: Duration = Field(timedelta(seconds=60), description="wait before a parked webhook is tried again")
     retry_max_age: Duration = Field(timedelta(hours=24), description="age at which a parked webhook is given up")
     shutdown_grace: Duration = Field(timedelta(seconds=25), description="time for what is under way at SIGTERM")

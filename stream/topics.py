@@ -37,8 +37,19 @@ WEBHOOKS = Topic(
     # Replay by time must not trust the producers' clocks.
     config={"message.timestamp.type": "LogAppendTime"},
 )
-RETRY = Topic("webhooks.retry", key="contact key", value="as webhooks", retention=timedelta(days=7))
-DEAD = Topic("webhooks.dead", key="contact key, if known", value="the original bytes", partitions=1, retention=timedelta(days=90))
+# What was accepted into `webhooks` must fit where it may go next, with the headers it gains on the way.
+ROOM_FOR_HEADERS = {"max.message.bytes": "2097152"}
+RETRY = Topic(
+    "webhooks.retry", key="contact key", value="as webhooks", retention=timedelta(days=7), config=ROOM_FOR_HEADERS
+)
+DEAD = Topic(
+    "webhooks.dead",
+    key="contact key, if known",
+    value="the original bytes",
+    partitions=1,
+    retention=timedelta(days=90),
+    config=ROOM_FOR_HEADERS,
+)
 ENRICHED = Topic("contacts.enriched", key="contact key", value="one event, JSON", retention=timedelta(days=7))
 CHANGELOG = Topic(
     f"{APP_ID}-{TABLE_NAME}-changelog",

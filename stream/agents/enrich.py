@@ -1,0 +1,240 @@
+"""The agent: answers webhooks. A hit leaves at once, a miss flies, and whatever cannot end is parked.
+
+Two lanes: what the table knows is answered in the reading loop, without a task; the rest becomes a flight
+(``flights``), so that a repeat never waits behind a paid call. No exception leaves the loop: Faust would
+acknowledge or skip the event whose agent raised.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from stream import topics
+from stream.agents.delivery import Delivery, Message
+from stream.agents.exits import Exits
+from stream.agents.flights import Flights
+from stream.domain.choice import Complete, Found, Knowledge, KnownPerson, NobodyKnows, next_step
+from stream.domain.errors import PoisonError, RefusedError, TransientError
+from stream.domain.events import Answer, Match, Outcome, Tier
+from stream.domain.identity import contact_of
+from stream.domain.leads import decode_webhook
+from stream.domain.person import person_from_candidate
+from stream.engine.emitter import Emitter, partition_of
+from stream.engine.tracker import Tracker, Trackers
+from stream.enrichment import Ladder, Question, known_person
+from stream.logs import get_logger
+from stream.tiers.cache import TableCache
+
+log = get_logger(__name__)
+
+EARLY_PARK = 0.8  # share of the span at which the oldest webhook is parked so that reading can go on
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of the worker's memory and patience; durations in seconds."""
+
+    deadline: float
+    slots: int
+    queue: int
+    queue_limit: float
+    span: int
+
+
+class Enricher:
+    """Takes messages one by one and brings each to one of its ends."""
+
+    def __init__(  # noqa: PLR0913 - the worker's parts
+        self,
+        cache: TableCache,
+        ladder: Ladder,
+        exits: Exits,
+        emitter: Emitter,
+        limits: Limits,
+        now: Callable[[], datetime],
+        denylist: frozenset[str],
+    ) -> None:
+        self._cache = cache
+        self._ladder = ladder
+        self._exits = exits
+        self.emitter = emitter
+        self.deadline = limits.deadline
+        self.restarts = 0
+        self._runs = 0
+        self._limits = limits
+        self._now = now
+        self._denylist = denylist
+        self._flying: dict[Tracker, dict[int, Delivery]] = {}  # by offset, in order of arrival
+        self.flights = Flights(self._look_up, slots=limits.slots, queue=limits.queue, queue_limit=limits.queue_limit)
+        self._finished = asyncio.Event()
+
+    async def run(self, events: AsyncIterable[Any], trackers: Callable[[], Trackers]) -> None:
+        """Read Faust's events for ever. A second run means that Faust has restarted the agent."""
+        self.restarts = self._runs
+        self._runs += 1
+        async for event in events:
+            raw = event.message
+            tracker = trackers().of((raw.topic, raw.partition))
+            tracker.start(raw.offset)
+            await self._receive(_message(raw, self._finisher(tracker, raw.offset)), tracker)
+
+    def _finisher(self, tracker: Tracker, offset: int) -> Callable[[], None]:
+        def finished() -> None:
+            tracker.finish(offset)
+            flying = self._flying.get(tracker)
+            if flying is not None and flying.pop(offset, None) is not None and not flying:
+                del self._flying[tracker]
+            self._finished.set()
+
+        return finished
+
+    async def _receive(self, message: Message, tracker: Tracker) -> None:
+        try:
+            webhook = decode_webhook(message.value)
+            delivery = Delivery(message, webhook, contact_of(webhook.lead, self._denylist))
+        except PoisonError as error:
+            self._exits.dead(message, error)
+            return
+        self._enter(delivery, tracker)
+        await self.emitter.ebb()
+        await self.flights.room()
+        await self._stay_within(tracker)
+
+    def _enter(self, delivery: Delivery, tracker: Tracker) -> None:
+        if self._is_foreign(delivery):
+            self._exits.rerouted(delivery)
+            return
+        if delivery.webhook.lead.is_test:
+            self._exits.answered(delivery, Answer(Outcome.TEST))
+            return
+        if delivery.contact.is_empty:
+            self._exits.answered(delivery, Answer(Outcome.NO_CONTACT))
+            return
+        answer = None if self.flights.find(delivery) else self._from_table(delivery)
+        if answer is not None:
+            self._exits.answered(delivery, answer)
+            return
+        self._flying.setdefault(tracker, {})[delivery.message.offset] = delivery
+        self.flights.submit(delivery)
+
+    def _is_foreign(self, delivery: Delivery) -> bool:
+        """Whether the message lies on a partition that its contact does not belong to; moved once at most."""
+        partition = partition_of(delivery.contact.key.encode(), self.emitter.partitions(topics.WEBHOOKS.name))
+        return partition != delivery.message.partition and not delivery.message.header("reroute")
+
+    def _from_table(self, delivery: Delivery) -> Answer | None:
+        known = self._cache.recall(delivery.message.partition, delivery.contact, self.timestamp())
+        step = next_step(delivery.contact, delivery.webhook.lead.name, known)
+        return _answer(step, Tier.CACHE) if isinstance(step, Found | NobodyKnows) else None
+
+    async def _look_up(self, delivery: Delivery, failed: str) -> str:
+        """End one webhook of a flight; ``failed`` says why the webhook before it could not be answered."""
+        if delivery.ended:
+            return failed
+        delivery.started = time.monotonic()
+        answer = self._from_table(delivery)
+        if answer is not None:
+            self._exits.answered(delivery, answer)
+            return failed
+        if failed:
+            self._fall_back(delivery, Knowledge(), failed)
+            return failed
+        return await self._climb(delivery)
+
+    async def _climb(self, delivery: Delivery) -> str:
+        lead, partition = delivery.webhook.lead, delivery.message.partition
+        question = Question(delivery.contact, lead.name, lead.id, lead.source, delivery.event_id)
+        known = self._cache.recall(partition, delivery.contact, self.timestamp())
+        try:
+            async with asyncio.timeout(self._limits.deadline):
+                step = await self._ladder.climb(question, known)
+        except (TransientError, RefusedError, TimeoutError) as error:
+            reason = "deadline" if isinstance(error, TimeoutError) else error.reason
+            # What was paid for is kept, whatever came after it.
+            self._remember(delivery, known, None, theirs=False)
+            self._fall_back(delivery, known, reason)
+            return reason
+        answer = _answer(step, question.tier, question.diretrix_calls, question.work_calls)
+        person = step.person if isinstance(step, Found) else None
+        self._remember(delivery, known, person, theirs=answer.match in {Match.NAME, Match.NO_NAME})
+        self._exits.answered(delivery, answer)
+        return ""
+
+    def _remember(self, delivery: Delivery, known: Knowledge, person: KnownPerson | None, *, theirs: bool) -> None:
+        now = self.timestamp()
+        self._cache.remember(delivery.message.partition, delivery.contact, known, person, now, theirs=theirs)
+
+    def _fall_back(self, delivery: Delivery, known: Knowledge, reason: str) -> None:
+        """Asking has failed: a person past its time is better than none; else the webhook is parked."""
+        old = self._cache.recall(delivery.message.partition, delivery.contact, self.timestamp(), stale=True)
+        old.answers.update(known.answers)
+        old.persons.update(known.persons)
+        step = next_step(delivery.contact, delivery.webhook.lead.name, old, allow_stale=True)
+        if isinstance(step, Found):
+            self._exits.answered(delivery, _answer(step, Tier.CACHE))
+        elif not self._exits.parked(delivery, reason):
+            self._give_up(delivery, step, reason)
+
+    def _give_up(self, delivery: Delivery, step: object, reason: str) -> None:
+        """Tried for too long: what is known goes out, else it is a dead letter."""
+        if isinstance(step, Complete) and step.candidate.name:
+            person = known_person(person_from_candidate(step.candidate, self._now()))
+            self._exits.answered(delivery, _answer(Found(person, step.match), Tier.CACHE))
+            return
+        delivery.ended = True
+        self._exits.dead(delivery.message, PoisonError(f"given up: {reason}"))
+
+    async def _stay_within(self, tracker: Tracker) -> None:
+        """Keep the span between the oldest unfinished offset and the newest within its bound."""
+        if tracker.span < self._limits.span * EARLY_PARK:
+            return
+        oldest = next(iter(self._flying.get(tracker, {}).values()), None)
+        if oldest is not None and not oldest.ended and not self._exits.parked(oldest, "span"):
+            log.warning("span is full and its oldest webhook may not be parked again")
+        while tracker.span >= self._limits.span:
+            self._finished.clear()
+            await self._finished.wait()
+
+    def oldest_age(self) -> float:
+        """Seconds for which the oldest look-up has been at work; waiting for a slot does not count."""
+        now = time.monotonic()
+        started = [
+            one.started for flying in self._flying.values() for one in flying.values() if one.started is not None
+        ]
+        return now - min(started) if started else 0.0
+
+    def timestamp(self) -> float:
+        """Now, in epoch seconds, by the worker's clock."""
+        return self._now().timestamp()
+
+    def park_all(self, reason: str) -> None:
+        """Park whatever flies: the worker is leaving."""
+        for deliveries in list(self._flying.values()):
+            for delivery in list(deliveries.values()):
+                self._exits.parked(delivery, reason)
+
+
+def _answer(step: Found | NobodyKnows, tier: Tier, diretrix_calls: int = 0, work_calls: int = 0) -> Answer:
+    if isinstance(step, NobodyKnows):
+        return Answer(Outcome.NOT_FOUND, tier=tier, diretrix_calls=diretrix_calls, work_calls=work_calls)
+    return Answer(
+        Outcome.ENRICHED,
+        tier=tier,
+        match=step.match,
+        person=step.person.person,
+        facts=step.person.facts,
+        stale=step.person.stale,
+        diretrix_calls=diretrix_calls,
+        work_calls=work_calls,
+    )
+
+
+def _message(raw: Any, finished: Callable[[], None]) -> Message:
+    headers = raw.headers
+    pairs = list(headers.items()) if isinstance(headers, dict) else list(headers or ())
+    return Message(raw.partition, raw.offset, raw.key, raw.value, pairs, raw.timestamp or 0.0, finished)

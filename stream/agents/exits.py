@@ -1,0 +1,126 @@
+"""The ends of a webhook: answered, parked, dead; and the detour to its contact's own partition.
+
+Each end emits its records and finishes the webhook only when the broker has acknowledged all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from stream import metrics, topics
+from stream.agents.delivery import Delivery, Message, parking
+from stream.domain.deadletters import dead_letter_headers
+from stream.domain.errors import PoisonError
+from stream.domain.events import Answer, Outcome, Tier, encode_event, event_headers
+from stream.engine.emitter import Emitter
+from stream.logs import get_logger
+
+log = get_logger(__name__)
+
+OURS = frozenset({"attempt", "first-failed", "not-before", "reason"})
+# An operator greps for these.
+LINES = {
+    Tier.CACHE: "Found existing enrichment",
+    Tier.POSTGRES: "DB HIT",
+    Tier.DIRETRIX: "DIRETRIX API",
+    Tier.FORM: "FORM CPF",
+}
+
+
+class Exits:
+    """Where webhooks leave the worker."""
+
+    def __init__(
+        self, emitter: Emitter, now: Callable[[], datetime], *, retry_delay: timedelta, retry_max_age: timedelta
+    ) -> None:
+        self._emitter = emitter
+        self._now = now
+        self._retry_delay = retry_delay
+        self._retry_max_age = retry_max_age
+
+    def answered(self, delivery: Delivery, answer: Answer) -> None:
+        """One event; the webhook is finished when it is delivered."""
+        if delivery.ended:
+            return
+        delivery.ended = True
+        tier = answer.tier
+        if tier is not None:
+            log.info(
+                LINES[tier], contact=delivery.contact.masked, outcome=answer.outcome, lead=delivery.webhook.lead.id
+            )
+        metrics.ANSWERED.labels(answer.outcome, tier or "none").inc()
+        self._event(delivery, answer, delivery.message.finished)
+
+    def parked(self, delivery: Delivery, reason: str) -> bool:
+        """To the retry topic, with an event that says so; False when it was tried for too long already."""
+        if delivery.ended:
+            return True
+        message = delivery.message
+        plan = parking(message, self._now(), self._retry_delay, self._retry_max_age)
+        if plan is None:
+            return False
+        delivery.ended = True
+        log.warning("parked", reason=reason, attempt=plan.attempt, contact=delivery.contact.masked)
+        metrics.PARKED.labels(reason).inc()
+        headers = [(name, value) for name, value in message.headers if name not in OURS]
+        headers += [
+            ("attempt", str(plan.attempt).encode()),
+            ("first-failed", plan.first_failed.isoformat().encode()),
+            ("not-before", plan.not_before.isoformat().encode()),
+            ("reason", reason.encode()),
+        ]
+        both = _after(2, message.finished)
+        self._emitter.emit(topics.RETRY.name, delivery.contact.key.encode(), message.value, headers, both)
+        self._event(delivery, Answer(Outcome.PENDING, parked=True), both)
+        return True
+
+    def dead(self, message: Message, error: PoisonError) -> None:
+        """To the dead letters: the original bytes, and why."""
+        log.error(
+            "dead letter", reason=error.reason, path=error.path, partition=message.partition, offset=message.offset
+        )
+        metrics.DEAD.labels("decode", type(error).__name__).inc()
+        attempts = message.header("attempt")
+        headers = dead_letter_headers(
+            headers=list(message.headers),
+            topic=topics.WEBHOOKS.name,
+            partition=message.partition,
+            offset=message.offset,
+            timestamp=message.timestamp,
+            stage="enrich",
+            error=type(error).__name__,
+            reason=str(error),
+            attempts=int(attempts) if attempts.isdecimal() else 0,
+            failed_at=self._now(),
+        )
+        # A tombstone has no value, and a record needs a key or a value.
+        key, value = message.key, message.value if message.value is not None or message.key is not None else b""
+        self._emitter.emit(topics.DEAD.name, key, value, headers, message.finished, partition=0)
+
+    def rerouted(self, delivery: Delivery) -> None:
+        """Once more to ``webhooks``, with the key of its contact, so that one worker owns the contact."""
+        delivery.ended = True
+        metrics.REROUTED.inc()
+        headers = [*delivery.message.headers, ("reroute", b"1")]
+        key = delivery.contact.key.encode()
+        self._emitter.emit(topics.WEBHOOKS.name, key, delivery.message.value, headers, delivery.message.finished)
+
+    def _event(self, delivery: Delivery, answer: Answer, delivered: Callable[[], None]) -> None:
+        now = self._now()
+        value = encode_event(delivery.webhook, delivery.contact, answer, now)
+        headers = event_headers(delivery.event_id, now)
+        self._emitter.emit(topics.ENRICHED.name, delivery.contact.key.encode(), value, headers, delivered)
+
+
+def _after(times: int, then: Callable[[], None]) -> Callable[[], None]:
+    """Call ``then`` at the ``times``-th call of what is returned."""
+    left = times
+
+    def count() -> None:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            then()
+
+    return count

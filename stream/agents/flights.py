@@ -1,0 +1,140 @@
+"""Single flight: while a contact is looked up, its other webhooks wait for that result and leave in order.
+
+A flight works through the webhooks of one contact, one after the other. A webhook that shares an alias with
+a flight joins it. Flights share a bounded number of slots; when too many webhooks wait, the reader does too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from stream import metrics
+from stream.agents.delivery import Delivery
+from stream.logs import get_logger
+
+log = get_logger(__name__)
+
+# Look one webhook up and end it. Returns why its partner failed, "" when it did not.
+LookUp = Callable[[Delivery, str], Awaitable[str]]
+Key = tuple[int, str]
+
+
+@dataclass(slots=True)
+class Flight:
+    """The webhooks of one contact that wait for one result."""
+
+    waiting: deque[Delivery] = field(default_factory=deque)
+    keys: set[Key] = field(default_factory=set)
+    task: asyncio.Task[None] | None = None
+
+
+class Flights:
+    """All flights of a worker."""
+
+    def __init__(self, look_up: LookUp, *, slots: int, queue: int, queue_limit: float) -> None:
+        """``queue``: webhooks that may wait; ``queue_limit``: seconds a flight may wait for a slot."""
+        self._look_up = look_up
+        self._slots = asyncio.Semaphore(slots)
+        self._queue = queue
+        self._queue_limit = queue_limit
+        self._by_key: dict[Key, Flight] = {}
+        self._count = 0
+        self._room = asyncio.Event()
+        self._room.set()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def under_way(self) -> int:
+        """Webhooks that fly or wait."""
+        return self._count
+
+    def find(self, delivery: Delivery) -> Flight | None:
+        """The flight that this webhook must join, so that its contact keeps its order."""
+        if not self._by_key:
+            return None
+        for key in _keys(delivery):
+            flight = self._by_key.get(key)
+            if flight is not None:
+                return flight
+        return None
+
+    def submit(self, delivery: Delivery) -> None:
+        """Join the contact's flight, or start one."""
+        self._count += 1
+        if self._count >= self._queue:
+            self._room.clear()
+        metrics.LOOKUPS_WAITING.set(self._count)
+        flight = self.find(delivery)
+        if flight is None:
+            flight = Flight()
+            flight.task = asyncio.create_task(self._fly(flight))
+            self._tasks.add(flight.task)
+            flight.task.add_done_callback(self._tasks.discard)
+        flight.waiting.append(delivery)
+        for key in _keys(delivery):
+            if key not in self._by_key:
+                self._by_key[key] = flight
+                flight.keys.add(key)
+
+    async def room(self) -> None:
+        """Wait until another webhook may be submitted."""
+        await self._room.wait()
+
+    async def drain(self, seconds: float) -> None:
+        """Wait until nothing flies, at most ``seconds``."""
+        if self._tasks:
+            await asyncio.wait(set(self._tasks), timeout=seconds)
+
+    async def close(self) -> list[Delivery]:
+        """Stop all flights; returns the webhooks that have not ended."""
+        left = [delivery for flight in set(self._by_key.values()) for delivery in flight.waiting if not delivery.ended]
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        return left
+
+    async def _fly(self, flight: Flight) -> None:
+        try:
+            reason = await self._take_slot()
+            try:
+                # A webhook stays in the queue while it is looked up: what comes next must still find the flight.
+                while flight.waiting:
+                    reason = await self._look_up_safely(flight.waiting[0], reason)
+                    flight.waiting.popleft()
+                    self._landed()
+            finally:
+                if reason != "queue":
+                    self._slots.release()
+        finally:
+            for key in flight.keys:
+                self._by_key.pop(key, None)
+
+    async def _take_slot(self) -> str:
+        try:
+            async with asyncio.timeout(self._queue_limit):
+                await self._slots.acquire()
+        except TimeoutError:
+            return "queue"
+        return ""
+
+    async def _look_up_safely(self, delivery: Delivery, reason: str) -> str:
+        """No exception may leave: Faust knows nothing of this webhook any more."""
+        try:
+            return await self._look_up(delivery, reason)
+        except Exception:
+            log.exception("a look-up failed in a way nobody foresaw")
+            return await self._look_up(delivery, "internal")
+
+    def _landed(self) -> None:
+        self._count -= 1
+        if self._count < self._queue:
+            self._room.set()
+        metrics.LOOKUPS_WAITING.set(self._count)
+
+
+def _keys(delivery: Delivery) -> list[Key]:
+    partition = delivery.message.partition
+    return [(partition, alias) for alias in delivery.contact.aliases]

@@ -1,0 +1,79 @@
+"""The Faust app: its configuration, its one table and its one agent."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, Awaitable, Callable
+from typing import Any
+
+import faust
+from yarl import URL
+
+from stream import topics
+from stream.engine.consumer import TrackingTransport
+from stream.settings import Settings
+
+COMMIT_INTERVAL = 1.0  # seconds; what a crash makes us answer again is bounded by it
+SESSION_TIMEOUT = 10.0  # seconds without a heartbeat until the group takes the partitions away
+REBALANCE_TIMEOUT = 60.0  # seconds; the deadline of a look-up lies well below it
+BUFFER = 8_192  # messages read ahead; a small buffer makes Faust pause partitions all the time
+
+
+def make_app(settings: Settings) -> faust.App:
+    """Build the app on our transport. Pages, topic creation and the table router of Faust stay off."""
+    app = faust.App(
+        topics.APP_ID,
+        broker=[URL(f"kafka://{server.strip()}") for server in settings.kafka_bootstrap_servers.split(",")],
+        broker_credentials=_credentials(settings),
+        store="memory://",
+        web_enabled=False,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        topic_partitions=settings.topic_partitions,
+        stream_wait_empty=False,
+        stream_buffer_maxsize=BUFFER,
+        consumer_auto_offset_reset="earliest",
+        consumer_group_instance_id=settings.worker_instance_id or None,
+        broker_commit_interval=COMMIT_INTERVAL,
+        broker_session_timeout=SESSION_TIMEOUT,
+        broker_heartbeat_interval=SESSION_TIMEOUT / 4,
+        broker_rebalance_timeout=REBALANCE_TIMEOUT,
+    )
+    app.transport = TrackingTransport(app.conf.broker_consumer, app)
+    return app
+
+
+def make_table(app: faust.App, settings: Settings) -> Any:
+    """The table of contacts: bytes to bytes. ``key_type=bytes`` is what makes 0.15.3 take the raw codec."""
+    return app.Table(
+        topics.TABLE_NAME, key_type=bytes, value_type=bytes, partitions=settings.topic_partitions, default=None
+    )
+
+
+def add_agent(app: faust.App, run: Callable[[AsyncIterable[Any]], Awaitable[None]]) -> None:
+    """Give the events of ``webhooks`` to ``run``; Faust acknowledges nothing."""
+    webhooks = app.topic(
+        topics.WEBHOOKS.name, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw"
+    )
+
+    @app.agent(webhooks, concurrency=1, name="enrich")
+    async def enrich(stream: Any) -> None:
+        await run(stream.noack().events())
+
+
+def _credentials(settings: Settings) -> Any:
+    protocol = settings.kafka_security_protocol
+    context = None
+    if protocol in {"SSL", "SASL_SSL"}:
+        from aiokafka.helpers import create_ssl_context  # noqa: PLC0415 - only where TLS is used
+
+        context = create_ssl_context(cafile=str(settings.kafka_ssl_cafile) if settings.kafka_ssl_cafile else None)
+    if protocol == "SSL":
+        return faust.SSLCredentials(context)
+    if protocol == "PLAINTEXT":
+        return None
+    return faust.SASLCredentials(
+        username=settings.kafka_sasl_username,
+        password=settings.kafka_sasl_password.get_secret_value(),
+        mechanism=settings.kafka_sasl_mechanism,
+        ssl_context=context,
+    )

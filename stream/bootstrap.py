@@ -1,0 +1,151 @@
+"""The composition root: the only place that makes concrete things and hands them to each other."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import aiohttp
+import asyncpg
+
+from stream import metrics, topics
+from stream.agents.enrich import Enricher, Limits
+from stream.agents.exits import Exits
+from stream.agents.retry import RetryReader
+from stream.app import SESSION_TIMEOUT, add_agent, make_app, make_table
+from stream.domain.errors import StopError
+from stream.domain.identity import denylist
+from stream.engine.emitter import Emitter
+from stream.engine.watchdog import Pulse, Watchdog
+from stream.enrichment import Ladder, Terms
+from stream.kafka import open_admin, open_consumer, open_producer
+from stream.ops.topics import differences
+from stream.settings import Settings
+from stream.store.contacts import ContactStore
+from stream.store.ledger import Ledger
+from stream.store.pool import open_pool
+from stream.tiers.cache import Lifetimes, TableCache
+from stream.tiers.diretrix import Diretrix
+from stream.tiers.guard import Guard
+from stream.tiers.postgres import PostgresTier
+from stream.tiers.work import WorkApi
+from stream.web.facts import WorkerFacts
+from stream.web.pages import pages, serve
+from stream.worker import Worker
+
+CHANGELOG_BACKLOG = 50_000  # records emitted and not delivered; above it table writes are not logged: it is a cache
+
+
+def now() -> datetime:
+    """The clock that everything is given."""
+    return datetime.now(UTC)
+
+
+@asynccontextmanager
+async def worker(settings: Settings) -> AsyncIterator[Worker]:
+    """A worker with all its parts, its pages served. Raises StopError when it must not start."""
+    if not _cython_stream_is_loaded():
+        raise StopError("Faust's Cython stream is not loaded: install a wheel of faust-streaming for this platform")
+    async with AsyncExitStack() as stack:
+        admin = await stack.enter_async_context(open_admin(settings))
+        wrong = await differences(admin, settings)
+        if wrong:
+            raise StopError(
+                "topics differ from the map: " + "; ".join(map(str, wrong)) + ". Run: python -m stream topics"
+            )
+        pool = await stack.enter_async_context(open_pool(settings))
+        session = await stack.enter_async_context(aiohttp.ClientSession())
+        pulse = Pulse(SESSION_TIMEOUT)
+        producer = await stack.enter_async_context(open_producer(settings))
+        emitter = Emitter(producer, before_send=pulse.check)
+        stack.push_async_callback(emitter.close)
+        await emitter.learn(topics.WEBHOOKS.name, topics.RETRY.name, topics.ENRICHED.name)
+        retry_consumer = await stack.enter_async_context(open_consumer(settings, topics.RETRY.name, topics.RETRY_GROUP))
+        app = make_app(settings)
+        cache = _cache(make_table(app, settings), emitter, settings)
+        enricher = _enricher(cache, _ladder(pool, session, settings), emitter, settings)
+        add_agent(app, lambda events: enricher.run(events, lambda: app.consumer.trackers))
+        facts = WorkerFacts(app, enricher)
+        made = Worker(
+            app=app,
+            enricher=enricher,
+            cache=cache,
+            emitter=emitter,
+            retry=RetryReader(retry_consumer, emitter, now),
+            watchdog=Watchdog(facts.gather, settings.lookup_deadline.total_seconds()),
+            pulse=pulse,
+            grace=settings.shutdown_grace.total_seconds(),
+        )
+        site = pages(facts.healthy, _ready(facts.ready, pool))
+        runner = await serve(site, settings.stream_web_host, settings.stream_web_port)
+        stack.push_async_callback(runner.cleanup)
+        yield made
+
+
+def _cython_stream_is_loaded() -> bool:
+    from faust import streams  # noqa: PLC0415 - only asked once, at start
+
+    return getattr(streams, "_CStreamIterator", None) is not None
+
+
+def _cache(table: Any, emitter: Emitter, settings: Settings) -> TableCache:
+    def publish(partition: int, key: bytes, value: bytes | None) -> None:
+        if emitter.backlog > CHANGELOG_BACKLOG:
+            metrics.TABLE_WRITES_DROPPED.inc()
+            return
+        emitter.emit(topics.CHANGELOG.name, key, value, [], partition=partition)
+
+    lifetimes = Lifetimes(
+        known=settings.cache_ttl_known.total_seconds(),
+        unknown=settings.cache_ttl_unknown.total_seconds(),
+        capacity=settings.cache_capacity,
+    )
+    return TableCache(table.data, publish, lifetimes, random.random)
+
+
+def _ladder(pool: asyncpg.Pool, session: aiohttp.ClientSession, settings: Settings) -> Ladder:
+    terms = Terms(
+        diretrix_price=settings.diretrix_price,
+        diretrix_budget=settings.diretrix_daily_budget,
+        work_price=settings.work_api_price,
+        work_budget=settings.work_api_daily_budget,
+        max_age=settings.enrichment_max_age,
+        unknown_for=settings.cache_ttl_unknown,
+        lease=settings.lookup_deadline.total_seconds(),
+    )
+    return Ladder(
+        people=PostgresTier(pool),
+        diretrix=Diretrix(session, settings, Guard.for_diretrix(settings)),
+        work=WorkApi(session, settings, Guard.for_work(settings)),
+        books=Ledger(pool, now),
+        shelf=ContactStore(pool),
+        terms=terms,
+        now=now,
+    )
+
+
+def _enricher(cache: TableCache, ladder: Ladder, emitter: Emitter, settings: Settings) -> Enricher:
+    exits = Exits(emitter, now, retry_delay=settings.retry_delay, retry_max_age=settings.retry_max_age)
+    limits = Limits(
+        deadline=settings.lookup_deadline.total_seconds(),
+        slots=settings.lookup_slots,
+        queue=settings.lookup_queue,
+        queue_limit=settings.lookup_queue_limit.total_seconds(),
+        span=settings.max_unfinished_span,
+    )
+    return Enricher(cache, ladder, exits, emitter, limits, now, denylist(settings.contact_denylist))
+
+
+def _ready(worker_ready: Callable[[], dict[str, str]], pool: asyncpg.Pool) -> Callable[[], Awaitable[dict[str, str]]]:
+    async def ready() -> dict[str, str]:
+        try:
+            await pool.fetchval("SELECT 1", timeout=2)
+            database = ""
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            database = type(error).__name__
+        return {**worker_ready(), "database": database}
+
+    return ready

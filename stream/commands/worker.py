@@ -1,0 +1,37 @@
+"""``python -m stream worker``."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+import uvloop
+
+from stream.bootstrap import worker
+from stream.commands.start import settings_or_exit
+from stream.domain.errors import StopError, StreamError
+from stream.logs import get_logger
+from stream.settings import Settings
+
+log = get_logger(__name__)
+
+
+@click.command()
+def command() -> None:
+    """Answer webhooks: read them from Kafka, enrich them, emit contacts.enriched.
+
+    \b
+    Example:
+      KAFKA_BOOTSTRAP_SERVERS=localhost:9092 DATABASE_URL=postgresql://... python -m stream worker
+    """
+    settings = settings_or_exit("worker")
+    sys.exit(uvloop.run(_run(settings)))
+
+
+async def _run(settings: Settings) -> int:
+    try:
+        async with worker(settings) as made:
+            return await made.run()
+    except (StopError, StreamError, OSError) as error:
+        log.error("the worker can't start", reason=str(error) or type(error).__name__)  # noqa: TRY400 - the reason is what helps
+        return 1

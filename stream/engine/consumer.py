@@ -1,0 +1,85 @@
+"""Faust's consumer with the commit tracker in place of its own opinion of what is finished.
+
+This is the one place that leans on Faust's insides (docs/adr/0002-replace-part-of-faust.md); the
+version is pinned and ``tests/unit/test_faust_pin.py`` holds the parts that are leaned on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
+from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport
+from faust.types import TP
+
+from stream.engine.tracker import Trackers
+from stream.logs import get_logger
+
+log = get_logger(__name__)
+
+COMMIT_TIMEOUT = 10.0  # seconds; a commit that takes longer is tried again at the next interval
+
+
+class TrackingConsumerThread(AIOKafkaConsumerThread):  # type: ignore[misc]
+    """Commits without ending the worker: a commit that fails only means work done twice."""
+
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        assigned = self.assignment()
+        wanted = {
+            TopicPartition(tp.topic, tp.partition): OffsetAndMetadata(offset, "")
+            for tp, offset in offsets.items()
+            if tp in assigned
+        }
+        if not wanted:
+            return False
+        try:
+            async with asyncio.timeout(COMMIT_TIMEOUT):
+                await self._ensure_consumer().commit(wanted)
+        except CommitFailedError:
+            log.info("commit refused: the group has rebalanced")
+        except (KafkaError, IllegalStateError, TimeoutError, OSError) as error:
+            log.warning("commit failed, will try again", error=type(error).__name__)
+        else:
+            return True
+        return False
+
+
+class TrackingConsumer(Consumer):  # type: ignore[misc]
+    """Commits the finished prefix of each partition, whatever Faust believes to be acknowledged."""
+
+    trackers: Trackers
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.trackers = Trackers()
+        super().__init__(*args, **kwargs)
+
+    def _new_consumer_thread(self) -> AIOKafkaConsumerThread:
+        return TrackingConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        """Begin a generation with trackers of its own, before its first message is read."""
+        self.trackers.renew({tp for tp in assigned if not self._is_changelog_tp(tp)})
+        await super().on_partitions_assigned(assigned, generation_id)
+
+    async def force_commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:  # noqa: FBT001, FBT002
+        """Commit the watermarks that moved. ``topics`` is Faust's and not needed: the tracker knows."""
+        del topics, start_new_transaction
+        moved = {TP(*partition): offset for partition, offset in self.trackers.committable().items()}
+        if not moved:
+            return False
+        committed: bool = await self._commit(moved)
+        if committed:
+            self.trackers.committed({(tp.topic, tp.partition): offset for tp, offset in moved.items()})
+        return committed
+
+    async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
+        """Keep no gaps: the tracker waits only for offsets that arrived."""
+
+
+class TrackingTransport(Transport):  # type: ignore[misc]
+    """Faust's aiokafka transport with our consumer."""
+
+    Consumer = TrackingConsumer

@@ -1,0 +1,242 @@
+"""Tier 1: the table, a cache of who is behind an alias.
+
+Its key is partition + alias: Faust's memory store is one dict for all partitions, so without the prefix
+one partition would overwrite another's entry. Losing the table costs PostgreSQL reads, never a paid call.
+
+The table is Faust's (assignment, recovery); every write also goes to its changelog through ``publish``.
+Least recently used entries leave first when the capacity is reached, expired ones are swept.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, MutableMapping
+from dataclasses import dataclass, replace
+
+from stream.domain.choice import Knowledge, KnownPerson
+from stream.domain.freshness import Entry, Freshness, expiry, freshness, newer
+from stream.domain.identity import Contact
+from stream.domain.names import normalise
+from stream.domain.person import Candidate, Person
+
+Publish = Callable[[int, bytes, bytes | None], None]  # partition, key, value; None deletes
+MAX_LISTED = 10  # aliases a person lists that are remembered; more are noise
+
+
+@dataclass(frozen=True, slots=True)
+class Lifetimes:
+    """How long an entry is good, in seconds, and how many there may be."""
+
+    known: float
+    unknown: float
+    capacity: int
+
+
+class TableCache:
+    """Reads and writes the table; knows nothing of Faust but the mapping it is given."""
+
+    def __init__(
+        self,
+        table: MutableMapping[bytes, bytes],
+        publish: Publish,
+        lifetimes: Lifetimes,
+        jitter: Callable[[], float],
+    ) -> None:
+        """``jitter`` gives a number from 0 to 1, so that entries made together do not expire together."""
+        self._table = table
+        self._publish = publish
+        self._lifetimes = lifetimes
+        self._jitter = jitter
+        self._recent: OrderedDict[bytes, None] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def recovered(self) -> None:
+        """Take over what recovery has brought back, in no order of use."""
+        self._recent = OrderedDict.fromkeys(self._table)
+        self._evict()
+
+    def get(self, partition: int, alias: str) -> Entry | None:
+        """The entry of one alias, whatever its age; an undecodable one is as good as none."""
+        key = table_key(partition, alias)
+        value = self._table.get(key)
+        if value is None:
+            return None
+        self._recent[key] = None
+        self._recent.move_to_end(key)
+        try:
+            return Entry.decode(value)
+        except ValueError:
+            return None
+
+    def recall(self, partition: int, contact: Contact, now: float, *, stale: bool = False) -> Knowledge:
+        """What the table knows of a contact; with ``stale``, also what is past its time."""
+        known = Knowledge()
+        for alias in contact.aliases:
+            entry = self._usable(partition, alias, now, stale=stale)
+            if entry is not None:
+                self._read(partition, alias, entry, known, now, stale=stale)
+        return known
+
+    def _usable(self, partition: int, alias: str, now: float, *, stale: bool) -> Entry | None:
+        entry = self.get(partition, alias)
+        state = freshness(entry, now)
+        return entry if state is Freshness.FRESH or (stale and state is Freshness.STALE) else None
+
+    def _read(  # noqa: PLR0913 - one entry, and how to read it
+        self, partition: int, alias: str, entry: Entry, known: Knowledge, now: float, *, stale: bool
+    ) -> None:
+        if not alias.startswith("c:"):
+            (known.answers if entry.asked else known.listed)[alias] = entry.candidates
+        elif not entry.known:
+            known.dead_ends.add(alias[2:])
+        self._add_person(entry, known, now)
+        for candidate in entry.candidates:
+            if candidate.cpf not in known.persons:
+                theirs = self._usable(partition, f"c:{candidate.cpf}", now, stale=stale)
+                if theirs is not None:
+                    self._add_person(theirs, known, now)
+
+    @staticmethod
+    def _add_person(entry: Entry, known: Knowledge, now: float) -> None:
+        if entry.person is not None:
+            known.persons[entry.cpf] = KnownPerson(
+                cpf=entry.cpf,
+                name=entry.name,
+                person=entry.person,
+                facts=entry.facts,
+                complete=entry.complete,
+                fetched_at=entry.fetched_at,
+                stale=freshness(entry, now) is not Freshness.FRESH,
+            )
+
+    def remember(
+        self,
+        partition: int,
+        contact: Contact,
+        known: Knowledge,
+        person: KnownPerson | None,
+        now: float,
+        *,
+        theirs: bool,
+    ) -> None:
+        """Write what a look-up learned under every alias.
+
+        ``person`` answered the lead; ``theirs`` says that the name fitted, so that the lead's other aliases
+        are this person's too.
+        """
+        for alias, candidates in known.answers.items():
+            self._put(partition, alias, self._answered(candidates, known, person, now))
+        for cpf in known.dead_ends:
+            self._put(partition, f"c:{cpf}", self._answered((), known, None, now))
+        for one in known.persons.values():
+            if not one.stale:
+                self._put(partition, f"c:{one.cpf}", self._of(one, (Candidate(one.name, one.cpf),), now, asked=True))
+        if person is not None and not person.stale:
+            self._list(partition, contact, person, now, theirs=theirs)
+
+    def _list(self, partition: int, contact: Contact, person: KnownPerson, now: float, *, theirs: bool) -> None:
+        own = [alias for alias in contact.aliases if not alias.startswith("c:")] if theirs else []
+        details = Person.decode(person.person)
+        for alias in [*own, *(one.alias for one in details.aliases())][:MAX_LISTED]:
+            there = self._usable(partition, alias, now, stale=False)
+            if there is None or not there.asked:
+                entry = self._of(person, (Candidate(person.name, person.cpf),), now, asked=False)
+                self._put(partition, alias, entry)
+
+    def _answered(
+        self, candidates: tuple[Candidate, ...], known: Knowledge, person: KnownPerson | None, now: float
+    ) -> Entry:
+        """What was answered for an alias: with the person that answered, if it is one of them, else the first known."""
+        cpfs = [candidate.cpf for candidate in candidates]
+        if person is not None and person.cpf in cpfs:
+            return self._of(person, candidates, now, asked=True)
+        for cpf in cpfs:
+            if cpf in known.persons and not known.persons[cpf].stale:
+                return self._of(known.persons[cpf], candidates, now, asked=True)
+        return Entry(
+            known=bool(candidates),
+            asked=True,
+            candidates=candidates,
+            cpf="",
+            name="",
+            person=None,
+            facts="",
+            complete=False,
+            fetched_at=now,
+            expires_at=self._expiry(now, known=bool(candidates)),
+            refreshed=0,
+        )
+
+    def _of(self, person: KnownPerson, candidates: tuple[Candidate, ...], now: float, *, asked: bool) -> Entry:
+        return Entry(
+            known=True,
+            asked=asked,
+            candidates=candidates,
+            cpf=person.cpf,
+            name=normalise(person.name),
+            person=person.person,
+            facts=person.facts,
+            complete=person.complete,
+            fetched_at=person.fetched_at,
+            expires_at=self._expiry(now, known=True),
+            refreshed=0,
+        )
+
+    def _expiry(self, now: float, *, known: bool) -> float:
+        return expiry(known, now, self._lifetimes.known, self._lifetimes.unknown, self._jitter())
+
+    def _put(self, partition: int, alias: str, entry: Entry) -> None:
+        key = table_key(partition, alias)
+        old = self.get(partition, alias)
+        best = newer(old, entry)
+        if best is old:
+            return
+        if old is not None and old.facts == entry.facts:
+            best = replace(best, refreshed=old.refreshed + 1)
+        value = best.encode()
+        self._table[key] = value
+        self._recent[key] = None
+        self._recent.move_to_end(key)
+        self._publish(partition, key, value)
+        self._evict()
+
+    def _evict(self) -> None:
+        while len(self._recent) > self._lifetimes.capacity:
+            key, _ = self._recent.popitem(last=False)
+            self._delete(key)
+
+    def sweep(self, now: float, *, most: int = 1_000) -> int:
+        """Delete entries long past their time, ``most`` at a go; returns how many. Stale ones serve an outage."""
+        gone = [key for key in self._expired(now)][:most]
+        for key in gone:
+            self._recent.pop(key, None)
+            self._delete(key)
+        return len(gone)
+
+    def _expired(self, now: float) -> Iterator[bytes]:
+        keep = self._lifetimes.known
+        for key, value in list(self._table.items()):
+            try:
+                if Entry.decode(value).expires_at + keep < now:
+                    yield key
+            except ValueError:
+                yield key
+
+    def _delete(self, key: bytes) -> None:
+        self._table.pop(key, None)
+        try:
+            self._publish(partition_of_key(key), key, None)
+        except ValueError:
+            return  # not written by us: it leaves the memory, and its changelog record is skipped at each recovery
+
+
+def table_key(partition: int, alias: str) -> bytes:
+    """Key of an alias in the table."""
+    return f"{partition}/{alias}".encode()
+
+
+def partition_of_key(key: bytes) -> int:
+    """The partition that a table key belongs to; ValueError when it is not one of ours."""
+    return int(key.split(b"/", 1)[0])

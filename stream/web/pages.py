@@ -1,0 +1,48 @@
+"""The worker's pages: /healthz, /readyz, /metrics. None of them holds an identifier."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import orjson
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+# Names of checks with what is wrong, "" where all is well.
+Checks = Callable[[], Awaitable[dict[str, str]]]
+
+
+def pages(healthy: Checks, ready: Checks) -> web.Application:
+    """Build the application of the three pages."""
+    app = web.Application()
+    app.router.add_get("/healthz", _page(healthy))
+    app.router.add_get("/readyz", _page(ready))
+    app.router.add_get("/metrics", _metrics)
+    return app
+
+
+def _page(checks: Checks) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def page(request: web.Request) -> web.Response:
+        del request
+        found = await checks()
+        bad = {name: reason for name, reason in found.items() if reason}
+        body = {
+            "status": "unavailable" if bad else "ok",
+            "checks": {name: reason or "ok" for name, reason in found.items()},
+        }
+        return web.Response(body=orjson.dumps(body), content_type="application/json", status=503 if bad else 200)
+
+    return page
+
+
+async def _metrics(request: web.Request) -> web.Response:
+    del request
+    return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+async def serve(app: web.Application, host: str, port: int) -> web.AppRunner:
+    """Serve ``app``; returns the runner, whose ``cleanup`` stops it. ``port`` 0 takes a free one."""
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, host, port).start()
+    return runner
