@@ -108,7 +108,7 @@ class Exits:
 
     def _event(self, delivery: Delivery, answer: Answer, delivered: Callable[[], None]) -> None:
         now = self._now()
-        value = encode_event(delivery.webhook, delivery.contact, answer, now)
+        value = encode_event(delivery.webhook, delivery.contact, answer, now, delivery.event_id)
         headers = event_headers(delivery.event_id, now)
         self._emitter.emit(topics.ENRICHED.name, delivery.contact.key.encode(), value, headers, delivered)
 

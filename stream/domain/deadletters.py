@@ -1,0 +1,47 @@
+"""What a dead letter says of itself, in headers beside the original bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from importlib import metadata
+
+PREFIX = "dl-"
+
+
+def dead_letter_headers(  # noqa: PLR0913 - a dead letter has this many facts
+    *,
+    headers: Iterable[tuple[str, bytes]],
+    topic: str,
+    partition: int,
+    offset: int,
+    timestamp: float,
+    stage: str,
+    error: str,
+    reason: str,
+    attempts: int,
+    failed_at: datetime,
+) -> list[tuple[str, bytes]]:
+    """The original headers and ours. ``timestamp`` in epoch seconds; ``reason`` must be masked already."""
+    facts = {
+        "topic": topic,
+        "partition": str(partition),
+        "offset": str(offset),
+        "timestamp": datetime.fromtimestamp(timestamp, UTC).isoformat(),
+        "stage": stage,
+        "error": error,
+        "reason": reason[:500],
+        "attempts": str(attempts),
+        "failed-at": failed_at.isoformat(),
+        "version": version(),
+    }
+    kept = [(name, value) for name, value in headers if not name.startswith(PREFIX)]
+    return kept + [(PREFIX + name, value.encode()) for name, value in facts.items()]
+
+
+def version() -> str:
+    """The version of this package, "unknown" where it is not installed."""
+    try:
+        return metadata.version("lead-stream")
+    except metadata.PackageNotFoundError:
+        return "unknown"

@@ -1,0 +1,193 @@
+"""The events of ``contacts.enriched``: what they say, their ids and revisions, their bytes.
+
+``event_id`` names the delivery: a replay, a retry or a second delivery has the same. ``revision`` names what
+is said: consumers drop what has the same (event_id, revision). Their JSON Schema is in ``schemas/``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from functools import lru_cache
+from importlib import resources
+from typing import Any
+from uuid import UUID, uuid5
+
+import msgspec
+import orjson
+
+from stream.domain.identity import Contact
+from stream.domain.leads import Lead, Source, Webhook
+from stream.domain.person import Person
+
+SCHEMA_VERSION = 1
+EVENT_TYPE = "contacts.enriched"
+EVENT_SOURCE = "/lead-stream/worker"
+NAMESPACE = UUID("6f9c2f1e-53b0-5a6e-9d61-3f5c0b1e7a44")  # never changes: it is part of every event id
+
+
+class Outcome(StrEnum):
+    """How a webhook ended."""
+
+    ENRICHED = "enriched"
+    NOT_FOUND = "not_found"
+    PENDING = "pending"
+    NO_CONTACT = "no_contact"
+    TEST = "test"
+
+
+class Tier(StrEnum):
+    """Which rung of the ladder answered."""
+
+    CACHE = "cache"
+    POSTGRES = "postgres"
+    DIRETRIX = "diretrix"
+    FORM = "form"
+
+
+class Match(StrEnum):
+    """How the lead's name compares with the person's."""
+
+    NAME = "name"
+    NO_NAME = "no_name"
+    NAME_DIFFERS = "name_differs"
+    CONFLICTING = "conflicting"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the worker found out for one webhook. ``person``: JSON, spliced into the event as it is."""
+
+    outcome: Outcome
+    tier: Tier | None = None
+    match: Match | None = None
+    person: bytes | None = None
+    facts: str = ""
+    stale: bool = False
+    parked: bool = False
+    diretrix_calls: int = 0
+    work_calls: int = 0
+
+
+def event_id(lead: Lead) -> str:
+    """UUIDv5 of the delivery: a C2S lead at an instant, or a Google lead."""
+    if lead.source is Source.C2S and lead.updated_at is not None:
+        name = f"c2s/{lead.id}/{lead.updated_at.astimezone(UTC).isoformat()}"
+    else:
+        name = f"google_ads/{lead.id}"
+    return str(uuid5(NAMESPACE, name))
+
+
+@lru_cache(maxsize=50_000)
+def revision(outcome: Outcome, facts: str) -> str:
+    """A digest of the outcome and of what is said of the person (``Person.facts``)."""
+    return hashlib.blake2b(f"{outcome}/{facts}".encode(), digest_size=8).hexdigest()
+
+
+def encode_event(webhook: Webhook, contact: Contact, answer: Answer, emitted_at: datetime, identity: str = "") -> bytes:
+    """The event's bytes. ``identity``: its ``event_id`` where that is known already."""
+    lead = webhook.lead
+    return orjson.dumps(
+        {
+            "schema_version": SCHEMA_VERSION,
+            "event_id": identity or event_id(lead),
+            "revision": revision(answer.outcome, answer.facts),
+            "lead": {
+                "source": lead.source,
+                "id": lead.id,
+                "updated_at": lead.updated_at,
+                "hook_action": lead.hook_action,
+                "name": lead.name or None,
+                "product": lead.product,
+            },
+            "contact": {
+                "key": contact.key,
+                "phone": contact.phone and contact.phone.e164,
+                "email": contact.email and contact.email.address,
+                "cpf": contact.cpf and contact.cpf.digits,
+            },
+            "outcome": answer.outcome,
+            "tier": answer.tier,
+            "match": answer.match,
+            "stale": answer.stale,
+            "parked": answer.parked,
+            "person": None if answer.person is None else orjson.Fragment(answer.person),
+            "calls": {"diretrix": answer.diretrix_calls, "work": answer.work_calls},
+            "received_at": webhook.received_at,
+            "emitted_at": emitted_at,
+        }
+    )
+
+
+def event_headers(identity: str, time: datetime, kind: str = EVENT_TYPE, source: str = EVENT_SOURCE) -> list[tuple[str, bytes]]:
+    """CloudEvents 1.0, binary mode."""
+    return [
+        ("ce_specversion", b"1.0"),
+        ("ce_id", identity.encode()),
+        ("ce_type", kind.encode()),
+        ("ce_source", source.encode()),
+        ("ce_time", time.isoformat().encode()),
+    ]
+
+
+class EventLead(msgspec.Struct, frozen=True):
+    """The lead of an event."""
+
+    source: str
+    id: str
+    updated_at: datetime | None = None
+    hook_action: str | None = None
+    name: str | None = None
+    product: str | None = None
+
+
+class EventContact(msgspec.Struct, frozen=True):
+    """The contact of an event, canonical."""
+
+    key: str
+    phone: str | None = None
+    email: str | None = None
+    cpf: str | None = None
+
+
+class Calls(msgspec.Struct, frozen=True):
+    """Calls that this event paid for."""
+
+    diretrix: int = 0
+    work: int = 0
+
+
+class EnrichedEvent(msgspec.Struct, frozen=True):
+    """An event as its consumers read it; unknown fields are ignored."""
+
+    event_id: str
+    revision: str
+    lead: EventLead
+    contact: EventContact
+    outcome: Outcome
+    received_at: datetime
+    emitted_at: datetime
+    schema_version: int = SCHEMA_VERSION
+    tier: Tier | None = None
+    match: Match | None = None
+    stale: bool = False
+    parked: bool = False
+    person: Person | None = None
+    calls: Calls = Calls()
+
+
+_decoder = msgspec.json.Decoder(EnrichedEvent)
+
+
+def decode_event(value: bytes) -> EnrichedEvent:
+    """Read an event; raises ValueError when it is none."""
+    return _decoder.decode(value)
+
+
+def schema(name: str) -> dict[str, Any]:
+    """The JSON Schema of a topic's values: ``webhooks`` or ``contacts.enriched``."""
+    text = resources.files("stream.domain").joinpath(f"schemas/{name}.schema.json").read_bytes()
+    parsed: dict[str, Any] = orjson.loads(text)
+    return parsed

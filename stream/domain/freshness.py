@@ -1,0 +1,141 @@
+"""How long what is known is good, and the table's entry with its bytes.
+
+The entry's layout: a version byte, then fixed-width numbers and lengths, then name, facts, CPF, candidates
+and the person's JSON, which is spliced into events without being parsed. Never falsy, never pickled.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+import orjson
+
+from stream.domain.person import Candidate
+
+VERSION = 1
+SPREAD = 0.1  # share of a lifetime by which entries differ, so that they do not expire together
+
+# version, flags, refreshed, fetched_at, expires_at, then the lengths of name, facts, cpf, candidates, person
+_HEAD = struct.Struct(">BBHddHBBII")
+_KNOWN, _ASKED, _COMPLETE, _HAS_PERSON = 1, 2, 4, 8
+_MOST_REFRESHED = 0xFFFF
+
+
+class Freshness(StrEnum):
+    """What an entry is good for now."""
+
+    FRESH = "fresh"
+    STALE = "stale"
+    ABSENT = "absent"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What the table knows of one alias. Times in epoch seconds; ``name`` is normalised.
+
+    ``asked``: the answer is this alias's own; otherwise it was only listed beside the person and answers
+    only when the name fits. ``cpf``, ``name``, ``facts``, ``complete`` are of ``person``.
+    """
+
+    known: bool
+    asked: bool
+    candidates: tuple[Candidate, ...]
+    cpf: str
+    name: str
+    person: bytes | None
+    facts: str
+    complete: bool
+    fetched_at: float
+    expires_at: float
+    refreshed: int = 0
+
+    def encode(self) -> bytes:
+        """The bytes of the table."""
+        name, facts, cpf = self.name.encode(), self.facts.encode(), self.cpf.encode()
+        candidates = orjson.dumps([[one.name, one.cpf] for one in self.candidates]) if self.candidates else b""
+        person = self.person or b""
+        flags = (
+            (_KNOWN if self.known else 0)
+            | (_ASKED if self.asked else 0)
+            | (_COMPLETE if self.complete else 0)
+            | (_HAS_PERSON if self.person is not None else 0)
+        )
+        head = _HEAD.pack(
+            VERSION,
+            flags,
+            min(self.refreshed, _MOST_REFRESHED),
+            self.fetched_at,
+            self.expires_at,
+            len(name),
+            len(facts),
+            len(cpf),
+            len(candidates),
+            len(person),
+        )
+        return b"".join((head, name, facts, cpf, candidates, person))
+
+    @classmethod
+    def decode(cls, value: bytes) -> Entry:
+        """The reverse of ``encode``; raises ValueError on anything else."""
+        try:
+            version, flags, refreshed, fetched, expires, *lengths = _HEAD.unpack_from(value)
+            if version != VERSION or len(value) != _HEAD.size + sum(lengths):
+                raise ValueError("not an entry of this version")
+            name, facts, cpf, candidates, person = _split(value, lengths)
+            return cls(
+                known=bool(flags & _KNOWN),
+                asked=bool(flags & _ASKED),
+                candidates=tuple(Candidate(*pair) for pair in orjson.loads(candidates)) if candidates else (),
+                cpf=cpf.decode(),
+                name=name.decode(),
+                person=person if flags & _HAS_PERSON else None,
+                facts=facts.decode(),
+                complete=bool(flags & _COMPLETE),
+                fetched_at=fetched,
+                expires_at=expires,
+                refreshed=refreshed,
+            )
+        except (struct.error, TypeError) as error:
+            raise ValueError("not an entry") from error
+
+
+def _split(value: bytes, lengths: list[int]) -> list[bytes]:
+    parts, at = [], _HEAD.size
+    for length in lengths:
+        parts.append(value[at : at + length])
+        at += length
+    return parts
+
+
+def freshness(entry: Entry | None, now: float) -> Freshness:
+    """Judge an entry at ``now`` (epoch seconds)."""
+    if entry is None:
+        return Freshness.ABSENT
+    return Freshness.FRESH if now < entry.expires_at else Freshness.STALE
+
+
+def expiry(known: bool, now: float, ttl_known: float, ttl_unknown: float, jitter: float) -> float:  # noqa: FBT001
+    """When an entry made now expires; ``jitter`` from 0 to 1 shortens its life by up to a tenth."""
+    return now + (ttl_known if known else ttl_unknown) * (1 - SPREAD * jitter)
+
+
+def newer(old: Entry | None, new: Entry) -> Entry:
+    """Which of two entries stays: the one fetched later, and what is known over what is not.
+
+    An unknown never replaces a known one that is still good; a tie goes to the new one.
+    """
+    if old is None:
+        return new
+    if old.known and not new.known and new.fetched_at < old.expires_at:
+        return old
+    if old.asked and not new.asked and new.fetched_at < old.expires_at and old.known:
+        return old
+    return old if old.fetched_at > new.fetched_at and old.known == new.known else new
+
+
+def must_refresh(enriched_at: datetime, now: datetime, max_age: timedelta) -> bool:
+    """Whether a stored person is too old to be answered without being asked for again."""
+    return now - enriched_at > max_age

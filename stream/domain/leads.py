@@ -1,0 +1,186 @@
+"""The webhooks as they arrive, and the lead in them. Unknown fields are kept: the payload is never rewritten.
+
+Shapes: C2S and Google lead forms as production sends them (docs/architecture.md, "What arrives"). Whatever
+can never be understood raises PoisonError with the field at fault.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+import orjson
+
+from stream.domain.errors import PoisonError
+
+LONGEST_ID = 256  # characters
+LONGEST_TEXT = 500  # characters of a name or product that an event carries
+_OFFSET = re.compile(r"\s*([+-]\d{2}):?(\d{2})$")
+_PHONES = ("PHONE_NUMBER", "WORK_PHONE")
+_EMAILS = ("EMAIL", "WORK_EMAIL")
+
+
+class Source(StrEnum):
+    """Where a lead came from."""
+
+    C2S = "c2s"
+    GOOGLE_ADS = "google_ads"
+
+
+@dataclass(frozen=True, slots=True)
+class Lead:
+    """A lead as typed: nothing is canonical yet, "" is what was not given.
+
+    ``updated_at``: aware, UTC; None for a Google lead without ``lead_submit_time``.
+    """
+
+    source: Source
+    id: str
+    updated_at: datetime | None
+    hook_action: str | None
+    name: str
+    phone: str
+    email: str
+    cpf: str
+    product: str | None
+    is_test: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """One message of the topic ``webhooks``."""
+
+    source: Source
+    received_at: datetime
+    payload: dict[str, Any]
+    lead: Lead
+
+
+def decode_webhook(value: bytes | None) -> Webhook:
+    """Read a message's value; raises PoisonError when it can never be read."""
+    if value is None:
+        raise PoisonError("empty: a tombstone is no webhook")
+    try:
+        message = orjson.loads(value)
+    except ValueError:
+        raise PoisonError("not JSON") from None
+    message = _object(message, "")
+    source = _source(message.get("source"))
+    payload = _object(message.get("payload"), "payload")
+    received_at = parse_instant(message.get("received_at"), "received_at")
+    lead = lead_from_c2s(payload) if source is Source.C2S else lead_from_google(payload)
+    return Webhook(source, received_at, payload, lead)
+
+
+def encode_webhook(
+    source: Source, received_at: datetime, payload: dict[str, Any] | orjson.Fragment, normalised: dict[str, Any] | None
+) -> bytes:
+    """A message's value. ``normalised``: what the producers read out of the payload, for people who read the topic."""
+    message: dict[str, Any] = {"source": source, "received_at": received_at, "payload": payload}
+    if normalised is not None:
+        message["normalised"] = normalised
+    return orjson.dumps(message)
+
+
+def lead_from_c2s(payload: dict[str, Any]) -> Lead:
+    """Read a C2S event; raises PoisonError."""
+    attributes = _object(payload.get("attributes"), "attributes")
+    customer = _maybe_object(attributes.get("customer"), "attributes.customer")
+    product = _maybe_object(attributes.get("product"), "attributes.product")
+    return Lead(
+        source=Source.C2S,
+        id=_id(payload.get("id"), "id"),
+        updated_at=parse_instant(attributes.get("updated_at"), "attributes.updated_at"),
+        hook_action=_text(payload.get("hook_action")) or None,
+        name=_text(customer.get("name")),
+        phone=_text(customer.get("phone")),
+        email=_text(customer.get("email")),
+        cpf="",
+        product=_text(product.get("description")) or None,
+    )
+
+
+def lead_from_google(payload: dict[str, Any]) -> Lead:
+    """Read a Google lead form; raises PoisonError."""
+    columns = _columns(payload.get("user_column_data"))
+    submitted = payload.get("lead_submit_time")
+    name = columns.get("FULL_NAME") or f"{columns.get('FIRST_NAME', '')} {columns.get('LAST_NAME', '')}".strip()
+    return Lead(
+        source=Source.GOOGLE_ADS,
+        id=_id(payload.get("lead_id"), "lead_id"),
+        updated_at=parse_instant(submitted, "lead_submit_time") if submitted else None,
+        hook_action=None,
+        name=name,
+        phone=_first(columns, _PHONES),
+        email=_first(columns, _EMAILS),
+        cpf=columns.get("CPF", ""),
+        product=None,
+        is_test=payload.get("is_test") is True,
+    )
+
+
+def parse_instant(value: object, path: str) -> datetime:
+    """Read an instant in any of the three spellings that C2S uses, as UTC; raises PoisonError."""
+    if not isinstance(value, str) or not value:
+        raise PoisonError("an instant such as 2026-01-31T12:00:00Z is required", path=path)
+    text = _OFFSET.sub(r"\1:\2", value.strip())
+    try:
+        instant = datetime.fromisoformat(text)
+        instant = instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise PoisonError("not an instant: write it as 2026-01-31T12:00:00Z", path=path) from None
+    return instant
+
+
+def _source(value: object) -> Source:
+    try:
+        return Source(value)  # type: ignore[arg-type]
+    except ValueError:
+        raise PoisonError("unknown source: c2s or google_ads is required", path="source") from None
+
+
+def _object(value: object, path: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise PoisonError("an object is required", path=path)
+    return value
+
+
+def _maybe_object(value: object, path: str) -> dict[str, Any]:
+    return {} if value is None else _object(value, path)
+
+
+def _id(value: object, path: str) -> str:
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if not isinstance(value, str) or not value.strip() or len(value) > LONGEST_ID or "\x00" in value:
+        raise PoisonError(f"an id of 1 to {LONGEST_ID} characters is required", path=path)
+    return value
+
+
+def _text(value: object) -> str:
+    """Text as typed, without NUL, which PostgreSQL refuses; what is no text counts as not given."""
+    if isinstance(value, str):
+        return value.replace("\x00", "").strip()[:LONGEST_TEXT]
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else ""
+
+
+def _columns(value: object) -> dict[str, str]:
+    """``user_column_data`` as a mapping; the first of a column that occurs twice counts."""
+    columns: dict[str, str] = {}
+    if value is None:
+        return columns
+    if not isinstance(value, list):
+        raise PoisonError("an array is required", path="user_column_data")
+    for index, column in enumerate(value):
+        fields = _object(column, f"user_column_data[{index}]")
+        name = fields.get("column_id")
+        if isinstance(name, str):
+            columns.setdefault(name.upper(), _text(fields.get("string_value")))
+    return columns
+
+
+def _first(columns: dict[str, str], names: tuple[str, ...]) -> str:
+    return next((columns[name] for name in names if columns.get(name)), "")
