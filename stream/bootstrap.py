@@ -22,7 +22,7 @@ from stream.engine.emitter import Emitter
 from stream.engine.watchdog import Pulse, Watchdog
 from stream.enrichment import Ladder, Terms
 from stream.kafka import open_admin, open_consumer, open_producer
-from stream.ops.topics import differences
+from stream.ops.topics import differences, must_stop
 from stream.settings import Settings
 from stream.store.contacts import ContactStore
 from stream.store.ledger import Ledger
@@ -51,7 +51,7 @@ async def worker(settings: Settings) -> AsyncIterator[Worker]:
         raise StopError("Faust's Cython stream is not loaded: install a wheel of faust-streaming for this platform")
     async with AsyncExitStack() as stack:
         admin = await stack.enter_async_context(open_admin(settings))
-        wrong = await differences(admin, settings)
+        wrong = must_stop(await differences(admin, settings))
         if wrong:
             raise StopError(
                 "topics differ from the map: " + "; ".join(map(str, wrong)) + ". Run: python -m stream topics"

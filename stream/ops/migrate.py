@@ -1,0 +1,42 @@
+"""Applies the database migrations: additive, safe while the replaced service runs, safe when two run at once."""
+
+from __future__ import annotations
+
+import asyncio
+from importlib import resources
+from pathlib import Path
+
+import asyncpg
+from pogo_core.util import migrate as pogo
+from pogo_core.util import sql as pogo_sql
+
+from stream.store.pool import database_errors
+
+SCHEMA = "public"
+LOCK = 0x6C656164  # "lead": one migration at a time in a database
+
+
+async def migrate(url: str) -> list[str]:
+    """Bring the database up to date; returns the ids of what was applied.
+
+    Raises DatabaseUnavailableError when it can't be reached, pogo's BadMigrationError when a step fails.
+    """
+    with database_errors():
+        connection = await asyncpg.connect(url)
+    try:
+        # Asked again and again rather than waited for: a waiting statement holds a snapshot, and an index that is
+        # built concurrently by whoever has the lock would wait for that snapshot: for ever.
+        while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", LOCK):
+            await asyncio.sleep(0.2)
+        before = await _applied(connection)
+        with resources.as_file(resources.files("stream.store") / "migrations") as folder:
+            await pogo.apply(connection, Path(folder), schema_name=SCHEMA)
+        return sorted(await _applied(connection) - before)
+    finally:
+        await connection.close()
+
+
+async def _applied(connection: asyncpg.Connection) -> set[str]:
+    await pogo_sql.ensure_pogo_sync(connection)
+    applied: set[str] = await pogo_sql.get_applied_migrations(connection, schema_name=SCHEMA)
+    return applied

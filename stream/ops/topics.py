@@ -1,0 +1,90 @@
+"""Creates the topics of the map, and says where the broker differs from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import for_code
+
+from stream.domain.errors import StopError
+from stream.settings import Settings
+from stream.topics import ALL, Topic
+
+TOPIC_EXISTS = 36
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One thing that is not as the map says."""
+
+    topic: str
+    what: str
+    wanted: str
+    found: str
+
+    def __str__(self) -> str:
+        return f"{self.topic}: {self.what} is {self.found}, wanted {self.wanted}"
+
+
+def partitions(topic: Topic, settings: Settings) -> int:
+    """How many partitions a topic of the map has."""
+    return topic.partitions or settings.topic_partitions
+
+
+async def create_missing(admin: AIOKafkaAdminClient, settings: Settings) -> list[str]:
+    """Create what is missing; returns the names. Raises StopError when the broker refuses."""
+    there = set(await admin.list_topics())
+    missing = [topic for topic in ALL if topic.name not in there]
+    if not missing:
+        return []
+    response = await admin.create_topics(
+        [
+            NewTopic(topic.name, partitions(topic, settings), settings.topic_replication, topic_configs=topic.settings())
+            for topic in missing
+        ]
+    )
+    for name, code, *message in response.topic_errors:
+        if code not in {0, TOPIC_EXISTS}:
+            raise StopError(f"topic {name} can't be created: {message[0] if message else for_code(code).__name__}")
+    return [topic.name for topic in missing]
+
+
+async def differences(admin: AIOKafkaAdminClient, settings: Settings) -> list[Difference]:
+    """Where the broker differs from the map. Retention may be changed by an operator; clean-up and counts may not."""
+    there = {topic["topic"]: topic for topic in await admin.describe_topics() if topic["error_code"] == 0}
+    found: list[Difference] = []
+    for topic in ALL:
+        if topic.name not in there:
+            found.append(Difference(topic.name, "the topic", "there", "missing"))
+            continue
+        have, want = len(there[topic.name]["partitions"]), partitions(topic, settings)
+        if have != want:
+            found.append(Difference(topic.name, "partitions", str(want), str(have)))
+    return found + await _config_differences(admin, [topic for topic in ALL if topic.name in there])
+
+
+async def _config_differences(admin: AIOKafkaAdminClient, wanted: list[Topic]) -> list[Difference]:
+    if not wanted:
+        return []
+    resources = [ConfigResource(ConfigResourceType.TOPIC, topic.name) for topic in wanted]
+    answers = await admin.describe_configs(resources)
+    found = []
+    configs = {resource[3]: _values(resource[4]) for answer in answers for resource in answer.resources}
+    for topic in wanted:
+        for name, value in topic.settings().items():
+            have = configs.get(topic.name, {}).get(name, "unknown")
+            if have != value:
+                found.append(Difference(topic.name, name, value, have))
+    return found
+
+
+def _values(entries: Any) -> dict[str, str]:
+    return {entry[0]: entry[1] for entry in entries}
+
+
+def must_stop(found: list[Difference]) -> list[Difference]:
+    """The differences with which a worker would do harm: counts, clean-up, whose clock stamps records."""
+    return [one for one in found if one.what in {"the topic", "partitions", "cleanup.policy", "message.timestamp.type"}]

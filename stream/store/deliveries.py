@@ -1,0 +1,91 @@
+"""What was written to the CRM: the same facts go to a lead once.
+
+A claim is made before a call and settled after it. A claim that stays is a call during which the process
+died: like a time-out, it may have been carried out, and is listed as unconfirmed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+import asyncpg
+
+from stream.store.pool import database_errors
+from stream.store.queries import sql
+
+
+@dataclass(frozen=True, slots=True)
+class CrmLead:
+    """A lead that we created, or tried to. ``c2s_id`` is None until that is certain."""
+
+    c2s_id: str | None
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unconfirmed:
+    """A write that may have been carried out."""
+
+    kind: str
+    lead: str
+    facts: str
+    event_id: str
+    status: str
+    claimed_at: datetime
+
+
+class Deliveries:
+    """Claims and settlements of writes to the CRM."""
+
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        self._pool = pool
+
+    async def claim(self, c2s_id: str, facts: str, event_id: str) -> bool:
+        """Claim a message; False when these facts were claimed for the lead before."""
+        with database_errors():
+            return await self._pool.fetchval(sql("claim_delivery"), c2s_id, facts, UUID(event_id)) is not None
+
+    async def status(self, c2s_id: str, facts: str) -> str | None:
+        """How a message stands, None when it was never claimed."""
+        with database_errors():
+            status: str | None = await self._pool.fetchval(sql("find_delivery"), c2s_id, facts)
+        return status
+
+    async def settle(self, c2s_id: str, facts: str, status: str, reason: str = "") -> None:
+        """Settle a message: ``confirmed``, ``unconfirmed`` or ``refused``."""
+        with database_errors():
+            await self._pool.execute(sql("settle_delivery"), c2s_id, facts, status, reason or None)
+
+    async def release(self, c2s_id: str, facts: str) -> None:
+        """Take a claim back: the message was certainly not sent."""
+        with database_errors():
+            await self._pool.execute(sql("release_delivery"), c2s_id, facts)
+
+    async def claim_lead(self, source: str, lead_id: str) -> bool:
+        """Claim the creation of a lead; False when it was claimed before."""
+        with database_errors():
+            return await self._pool.fetchval(sql("claim_lead"), source, lead_id) is not None
+
+    async def lead(self, source: str, lead_id: str) -> CrmLead | None:
+        """The lead that we created for ``lead_id`` of ``source``."""
+        with database_errors():
+            row = await self._pool.fetchrow(sql("find_lead"), source, lead_id)
+        return CrmLead(row["c2s_id"], row["status"]) if row is not None else None
+
+    async def settle_lead(self, source: str, lead_id: str, status: str, c2s_id: str | None = None) -> None:
+        """Settle a creation: ``created`` with its id, ``unconfirmed`` or ``refused``."""
+        with database_errors():
+            await self._pool.execute(sql("confirm_lead"), source, lead_id, status, c2s_id)
+
+    async def release_lead(self, source: str, lead_id: str) -> None:
+        """Take the claim of a creation back: it was certainly not carried out."""
+        with database_errors():
+            await self._pool.execute(sql("release_lead"), source, lead_id)
+
+    async def unconfirmed(self) -> list[Unconfirmed]:
+        """All writes that may have been carried out, the oldest first."""
+        with database_errors():
+            rows = await self._pool.fetch(sql("unconfirmed"))
+        return [Unconfirmed(*row.values()) for row in rows]

@@ -1,0 +1,200 @@
+-- Every statement of the project, named. Values come as parameters, always.
+
+-- name: find_people
+-- All parties behind any of the spellings ($1 phones, $2 e-mails) or CPFs ($3). A party is a person only when it
+-- is enriched; otherwise only its CPF counts. The type must match: an e-mail is no phone.
+SELECT
+    c.value,
+    c.contact_type = 'email' AS is_email,
+    c.source,
+    p.cpf_cnpj,
+    p.full_name,
+    CASE WHEN p.enriched THEN
+        CASE WHEN e.normalized_data ? 'DadosBasicos' THEN e.normalized_data ELSE e.raw_payload END
+    END AS payload,
+    CASE WHEN p.enriched THEN e.enriched_at END AS enriched_at
+FROM core.party_contacts c
+JOIN core.parties p ON p.id = c.party_id
+LEFT JOIN core.party_enrichments e ON e.party_id = p.id
+WHERE (c.value = ANY ($1::text[]) AND c.contact_type IN ('phone', 'whatsapp'))
+   OR (c.value = ANY ($2::text[]) AND c.contact_type = 'email')
+ORDER BY e.enriched_at DESC NULLS LAST, p.created_at
+
+-- name: find_by_cpf
+SELECT
+    p.cpf_cnpj,
+    p.full_name,
+    CASE WHEN p.enriched THEN
+        CASE WHEN e.normalized_data ? 'DadosBasicos' THEN e.normalized_data ELSE e.raw_payload END
+    END AS payload,
+    CASE WHEN p.enriched THEN e.enriched_at END AS enriched_at
+FROM core.parties p
+LEFT JOIN core.party_enrichments e ON e.party_id = p.id
+WHERE p.cpf_cnpj = ANY ($1::text[])
+ORDER BY p.enriched DESC NULLS LAST, e.enriched_at DESC NULLS LAST, p.created_at
+
+-- name: find_answers
+SELECT alias, candidates, asked_at FROM stream.answers WHERE alias = ANY ($1::text[])
+
+-- name: save_answer
+INSERT INTO stream.answers (alias, candidates, asked_at) VALUES ($1, $2, $3)
+ON CONFLICT (alias) DO UPDATE SET candidates = excluded.candidates, asked_at = excluded.asked_at
+WHERE stream.answers.asked_at <= excluded.asked_at
+
+-- name: lock_cpf
+-- cpf_cnpj is not unique in legacy data, so a lock takes the place of the constraint: one party a CPF.
+SELECT pg_advisory_xact_lock(hashtextextended('lead-stream/cpf/' || $1, 0))
+
+-- name: party_of_cpf
+SELECT id FROM core.parties WHERE cpf_cnpj = $1 ORDER BY enriched DESC NULLS LAST, created_at, id LIMIT 1
+
+-- name: insert_party
+INSERT INTO core.parties (id, party_type, cpf_cnpj, full_name, normalized_name, enriched, created_at, updated_at)
+VALUES (gen_random_uuid(), 'person', $1, $2, $3, false, now(), now())
+RETURNING id
+
+-- name: complete_party
+UPDATE core.parties
+SET full_name = COALESCE(NULLIF($2, ''), full_name),
+    normalized_name = COALESCE(NULLIF($3, ''), normalized_name),
+    sex = COALESCE($4, sex),
+    birth_date = COALESCE($5, birth_date),
+    mother_name = COALESCE($6, mother_name),
+    enriched = true,
+    updated_at = now()
+WHERE id = $1
+
+-- name: save_enrichment
+INSERT INTO core.party_enrichments
+    (enrichment_id, party_id, provider, raw_payload, normalized_data, quality_score, enriched_at, created_at)
+VALUES (gen_random_uuid(), $1, 'work_api', $2, $2, NULL, $3, now())
+ON CONFLICT (party_id) DO UPDATE
+SET provider = excluded.provider,
+    raw_payload = excluded.raw_payload,
+    normalized_data = excluded.normalized_data,
+    enriched_at = excluded.enriched_at
+WHERE core.party_enrichments.enriched_at IS NULL OR core.party_enrichments.enriched_at <= excluded.enriched_at
+
+-- name: save_contacts
+-- $2 types, $3 values, $4 whatsapp, $5 sources. What was answered for an alias outranks what was only listed.
+INSERT INTO core.party_contacts
+    (contact_id, party_id, contact_type, value, is_primary, is_verified, is_whatsapp, source, created_at, updated_at)
+SELECT gen_random_uuid(), $1, kind::core.contact_type_enum, value, false, false, whatsapp, source, now(), now()
+FROM unnest($2::text[], $3::text[], $4::bool[], $5::text[]) AS new (kind, value, whatsapp, source)
+ON CONFLICT (party_id, contact_type, value) DO UPDATE
+SET is_whatsapp = core.party_contacts.is_whatsapp OR excluded.is_whatsapp,
+    source = CASE WHEN excluded.source = 'diretrix' THEN 'diretrix' ELSE core.party_contacts.source END,
+    updated_at = now()
+
+-- name: reserve_call
+-- One statement: the budget of the day can't be overspent by workers that ask at once. No row: it is spent.
+WITH budget AS (
+    INSERT INTO stream.budgets (provider, day, calls)
+    SELECT $2, $7, 1 WHERE $9::int IS NULL OR $9 > 0
+    ON CONFLICT (provider, day) DO UPDATE SET calls = stream.budgets.calls + 1
+    WHERE $9::int IS NULL OR stream.budgets.calls < $9
+    RETURNING calls
+)
+INSERT INTO stream.paid_calls (id, provider, kind, alias, event_id, source, day, price, reserved_at)
+SELECT $1, $2, $3, $4, $5, $6, $7, $8, $10 FROM budget
+RETURNING id
+
+-- name: settle_call
+-- A call that turned out free is given back to the day's budget.
+WITH settled AS (
+    UPDATE stream.paid_calls SET status = $2, settled_at = $3 WHERE id = $1 AND status = 'reserved'
+    RETURNING provider, day, status
+)
+UPDATE stream.budgets b SET calls = b.calls - 1
+FROM settled s WHERE s.status = 'free' AND b.provider = s.provider AND b.day = s.day AND b.calls > 0
+
+-- name: take_lease
+INSERT INTO stream.leases (cpf, until) VALUES ($1, $3)
+ON CONFLICT (cpf) DO UPDATE SET until = excluded.until WHERE stream.leases.until < $2
+RETURNING cpf
+
+-- name: drop_lease
+DELETE FROM stream.leases WHERE cpf = $1
+
+-- name: calls_by_day
+SELECT day, provider, source, CASE status WHEN 'reserved' THEN 'unsure' ELSE status END AS status,
+       count(*) AS calls, sum(price) AS money
+FROM stream.paid_calls
+WHERE day BETWEEN $1 AND $2
+GROUP BY 1, 2, 3, 4
+ORDER BY 1, 2, 3, 4
+
+-- name: answered_by_day
+SELECT day, source, outcome, tier, count(*) AS webhooks, count(*) FILTER (WHERE diretrix_calls > 0) AS paying
+FROM stream.answered
+WHERE day BETWEEN $1 AND $2
+GROUP BY 1, 2, 3, 4
+ORDER BY 1, 2, 3, 4
+
+-- name: people_answered
+SELECT count(DISTINCT contact_key) FROM stream.answered WHERE day BETWEEN $1 AND $2 AND outcome NOT IN ('test', 'no_contact')
+
+-- name: record_answered
+-- The first answer of a webhook counts; what was pending is replaced by how it ended, its calls added up.
+INSERT INTO stream.answered
+    (event_id, day, source, lead_id, contact_key, outcome, tier, diretrix_calls, work_calls, received_at, emitted_at)
+SELECT * FROM unnest($1::uuid[], $2::date[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::int[], $9::int[],
+                     $10::timestamptz[], $11::timestamptz[])
+ON CONFLICT (event_id) DO UPDATE
+SET outcome = excluded.outcome,
+    tier = excluded.tier,
+    diretrix_calls = stream.answered.diretrix_calls + excluded.diretrix_calls,
+    work_calls = stream.answered.work_calls + excluded.work_calls,
+    emitted_at = excluded.emitted_at
+WHERE stream.answered.outcome = 'pending' AND excluded.emitted_at > stream.answered.emitted_at
+
+-- name: record_webhook_events
+-- First processed_at wins, so that a replay does not spoil the averages.
+INSERT INTO public.webhook_events
+    (id, lead_id, updated_at, hook_action, received_at, processed_at, status, created_at, updated_at_ts)
+SELECT gen_random_uuid(), lead_id, updated_at, hook_action, received_at, processed_at, status, now(), now()
+FROM unnest($1::text[], $2::timestamptz[], $3::text[], $4::timestamptz[], $5::timestamptz[], $6::text[])
+     AS new (lead_id, updated_at, hook_action, received_at, processed_at, status)
+ON CONFLICT (lead_id, updated_at) DO UPDATE
+SET processed_at = COALESCE(public.webhook_events.processed_at, excluded.processed_at),
+    status = CASE WHEN public.webhook_events.status = 'completed' THEN 'completed' ELSE excluded.status END,
+    updated_at_ts = now()
+
+-- name: first_received
+SELECT received_at FROM stream.answered WHERE event_id = $1
+
+-- name: claim_lead
+INSERT INTO stream.crm_leads (source, lead_id, status) VALUES ($1, $2, 'claimed')
+ON CONFLICT (source, lead_id) DO NOTHING
+RETURNING lead_id
+
+-- name: find_lead
+SELECT c2s_id, status FROM stream.crm_leads WHERE source = $1 AND lead_id = $2
+
+-- name: confirm_lead
+UPDATE stream.crm_leads SET status = $3, c2s_id = COALESCE($4, c2s_id), confirmed_at = now()
+WHERE source = $1 AND lead_id = $2
+
+-- name: release_lead
+DELETE FROM stream.crm_leads WHERE source = $1 AND lead_id = $2 AND status <> 'created'
+
+-- name: claim_delivery
+INSERT INTO stream.crm_deliveries (c2s_id, facts, event_id, status) VALUES ($1, $2, $3, 'claimed')
+ON CONFLICT (c2s_id, facts) DO NOTHING
+RETURNING c2s_id
+
+-- name: find_delivery
+SELECT status FROM stream.crm_deliveries WHERE c2s_id = $1 AND facts = $2
+
+-- name: settle_delivery
+UPDATE stream.crm_deliveries SET status = $3, reason = $4, confirmed_at = now() WHERE c2s_id = $1 AND facts = $2
+
+-- name: release_delivery
+DELETE FROM stream.crm_deliveries WHERE c2s_id = $1 AND facts = $2 AND status <> 'confirmed'
+
+-- name: unconfirmed
+SELECT 'message' AS kind, c2s_id AS lead, facts, event_id::text, status, claimed_at
+FROM stream.crm_deliveries WHERE status IN ('claimed', 'unconfirmed')
+UNION ALL
+SELECT 'lead', lead_id, '', '', status, claimed_at FROM stream.crm_leads WHERE status IN ('claimed', 'unconfirmed')
+ORDER BY claimed_at
