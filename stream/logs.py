@@ -24,7 +24,9 @@ _CPF = re.compile(r"(?<![\w.-])\d{3}\.\d{3}\.\d{3}-\d{2}(?!\w)")
 # Ten to thirteen digits in a row are a phone or a CPF; a phone may also be typed with blanks and brackets.
 _DIGITS = re.compile(r"(?<![\w.\-:])\+?\d{10,14}(?![\w\-:]|\.\d)")
 _TYPED_PHONE = re.compile(r"(?<!\w)(?:\+?\d{2}[ -]?)?\(?\d{2}\)?[ -]?9?\d{4}-\d{4}(?!\w)")
-_TOKEN = re.compile(r"(?i)((?:token|password|secret|google_key|authorization)[\"']?\s*[=:]\s*[\"']?(?:bearer |basic )?)[^\s&\"',}]+")
+_TOKEN = re.compile(
+    r"(?i)((?:token|password|secret|google_key|authorization)[\"']?\s*[=:]\s*[\"']?(?:bearer |basic )?)[^\s&\"',}]+"
+)
 _URL_PASSWORD = re.compile(r"(://[^:/@\s]+:)[^@\s]+@")
 
 _secrets: set[str] = set()
@@ -53,7 +55,9 @@ def configure(settings: Settings, process: str) -> None:
         _mask_all,
     ]
     renderer: Any = (
-        structlog.processors.JSONRenderer() if settings.log_json else structlog.dev.ConsoleRenderer(colors=False, pad_event_to=0)
+        structlog.processors.JSONRenderer()
+        if settings.log_json
+        else structlog.dev.ConsoleRenderer(colors=False, pad_event_to=0)
     )
     level = logging.getLevelNamesMapping()[settings.log_level]
     structlog.configure(
@@ -93,6 +97,10 @@ def _values(settings: Settings) -> Iterable[str]:
 
 def _mask_all(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     for key, value in event.items():
-        if not key.startswith("_") and key not in {"timestamp", "level"} and not isinstance(value, bool | int | float | None):
+        if (
+            not key.startswith("_")
+            and key not in {"timestamp", "level"}
+            and not isinstance(value, bool | int | float | None)
+        ):
             event[key] = mask(str(value))
     return event

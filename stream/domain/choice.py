@@ -63,7 +63,7 @@ class Complete:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """This person answers the lead."""
+    """A person answers the lead."""
 
     person: KnownPerson
     match: Match | None

@@ -21,7 +21,15 @@ class TransientError(StreamError):
 
 
 class PartnerUnavailableError(TransientError):
-    """A partner did not answer, or refused for now; the breaker may be open."""
+    """A partner did not answer, or refused for now; the breaker may be open.
+
+    ``billed``: "no" where the call was certainly not carried out, so that it may be tried again; "unsure" where
+    it may have been (a time-out, a reset, a 5xx).
+    """
+
+    def __init__(self, reason: str, *, billed: str = "unsure", retry_after: float | None = None) -> None:
+        super().__init__(reason, retry_after=retry_after)
+        self.billed = billed
 
 
 class BudgetSpentError(TransientError):
@@ -33,7 +41,7 @@ class DatabaseUnavailableError(TransientError):
 
 
 class PoisonError(StreamError):
-    """This message can never succeed: dead-letter it, with the reason."""
+    """The message can never succeed: dead-letter it, with the reason."""
 
     def __init__(self, reason: str, *, path: str = "") -> None:
         """``path`` names the field at fault, as ``attributes.updated_at``."""
@@ -43,7 +51,9 @@ class PoisonError(StreamError):
 
 
 class RefusedError(StreamError):
-    """``partner`` refuses us (credentials, quota): asking again only makes it worse."""
+    """``partner`` refuses us (credentials, quota): asking again only makes it worse. It bills nothing."""
+
+    billed = "no"
 
     def __init__(self, partner: str, reason: str) -> None:
         super().__init__(f"{partner}: {reason}")

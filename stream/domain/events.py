@@ -121,7 +121,9 @@ def encode_event(webhook: Webhook, contact: Contact, answer: Answer, emitted_at:
     )
 
 
-def event_headers(identity: str, time: datetime, kind: str = EVENT_TYPE, source: str = EVENT_SOURCE) -> list[tuple[str, bytes]]:
+def event_headers(
+    identity: str, time: datetime, kind: str = EVENT_TYPE, source: str = EVENT_SOURCE
+) -> list[tuple[str, bytes]]:
     """CloudEvents 1.0, binary mode."""
     return [
         ("ce_specversion", b"1.0"),

@@ -30,7 +30,9 @@ _EXTENSION = re.compile(r"(?i)\b(ramal|ext|extens[aã]o|x)\.?\s*:?\s*\d+\s*$")
 _TRUNK_AND_CARRIER = re.compile(r"^0(?:\d{2})?(?=[1-9]\d\d{8,9}$)")
 _LEGACY_MOBILE = re.compile(r"^[1-9][1-9][6-9]\d{7}$")
 _COUNTED = "01234567890123456789"
-_PLACEHOLDER_LOCALS = frozenset({"teste", "test", "testes", "naotem", "nao-tem", "sememail", "sem-email", "noreply", "exemplo"})
+_PLACEHOLDER_LOCALS = frozenset(
+    {"teste", "test", "testes", "naotem", "nao-tem", "sememail", "sem-email", "noreply", "exemplo"}
+)
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -42,7 +42,9 @@ async def create_missing(admin: AIOKafkaAdminClient, settings: Settings) -> list
         return []
     response = await admin.create_topics(
         [
-            NewTopic(topic.name, partitions(topic, settings), settings.topic_replication, topic_configs=topic.settings())
+            NewTopic(
+                topic.name, partitions(topic, settings), settings.topic_replication, topic_configs=topic.settings()
+            )
             for topic in missing
         ]
     )

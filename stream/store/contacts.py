@@ -39,7 +39,9 @@ class ContactStore:
                     party = await _party(connection, candidate.cpf, candidate.name)
                     await _save_contacts(connection, party, [_row(alias, "diretrix")])
 
-    async def save_person(self, contact: Contact, person: Person, raw: dict[str, Any], lead_id: str, at: datetime) -> None:
+    async def save_person(
+        self, contact: Contact, person: Person, raw: dict[str, Any], lead_id: str, at: datetime
+    ) -> None:
         """Store a person, with the Work API's answer ``raw`` as received, under the lead's and the listed aliases."""
         payload = _without_nul({**raw, "lead_id": lead_id})
         with database_errors():

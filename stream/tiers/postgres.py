@@ -69,7 +69,9 @@ class PostgresTier:
         try:
             await self._answer(batch)
         except Exception as error:
-            failure = error if isinstance(error, DatabaseUnavailableError) else DatabaseUnavailableError(type(error).__name__)
+            failure = (
+                error if isinstance(error, DatabaseUnavailableError) else DatabaseUnavailableError(type(error).__name__)
+            )
             for asked in batch:
                 if not asked.answer.done():
                     asked.answer.set_exception(failure)

@@ -1,0 +1,50 @@
+"""Tier 3: Diretrix, billed per call. A phone or an e-mail becomes candidates: names and CPFs."""
+
+from __future__ import annotations
+
+import aiohttp
+from yarl import URL
+
+from stream.domain.errors import RefusedError
+from stream.domain.identity import Email, Phone
+from stream.domain.person import Candidate, candidates_from_diretrix
+from stream.settings import Settings
+from stream.tiers.guard import Guard
+from stream.tiers.http import json_of, judge_status, partner_errors
+
+NOT_KNOWN = (400, 404)
+REFUSED = (401, 402, 403)
+
+
+class Diretrix:
+    """The client. Its answers are candidates, best first; none: not known."""
+
+    def __init__(self, session: aiohttp.ClientSession, settings: Settings, guard: Guard) -> None:
+        self._session = session
+        self._guard = guard
+        self._base = URL(settings.diretrix_base_url) / "Consultas" / "Pessoa"
+        self._auth = aiohttp.BasicAuth(settings.diretrix_user, settings.diretrix_password.get_secret_value())
+        self._timeout = aiohttp.ClientTimeout(total=settings.diretrix_timeout.total_seconds())
+
+    async def by_phone(self, phone: Phone) -> tuple[Candidate, ...]:
+        """Ask for a phone: the national digits, since Diretrix knows no country code."""
+        return await self._guard.call(lambda: self._ask("Telefone", phone.national))
+
+    async def by_email(self, email: Email) -> tuple[Candidate, ...]:
+        """Ask for an e-mail: one path segment, percent-encoded."""
+        return await self._guard.call(lambda: self._ask("Email", email.address))
+
+    async def _ask(self, kind: str, value: str) -> tuple[Candidate, ...]:
+        async with partner_errors("diretrix"):
+            url = self._base / kind / value  # one segment: yarl encodes what a segment may not hold
+            async with self._session.get(
+                url, auth=self._auth, timeout=self._timeout, allow_redirects=False
+            ) as response:
+                if response.status in REFUSED:
+                    raise RefusedError(
+                        "diretrix", f"status {response.status}: check DIRETRIX_USER and DIRETRIX_PASSWORD"
+                    )
+                if response.status in NOT_KNOWN:
+                    return ()
+                judge_status("diretrix", response)
+                return candidates_from_diretrix(await json_of(response))

@@ -1,0 +1,46 @@
+"""The Work API: a CPF becomes a person. Its token is in the URL, so no URL leaves this file."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import aiohttp
+from yarl import URL
+
+from stream.domain.errors import RefusedError
+from stream.domain.identity import Cpf
+from stream.domain.person import work_answer
+from stream.settings import Settings
+from stream.tiers.guard import Guard
+from stream.tiers.http import json_of, judge_status, partner_errors
+
+NOT_KNOWN = 404
+REFUSED = (401, 402, 403)
+
+
+class WorkApi:
+    """The client."""
+
+    def __init__(self, session: aiohttp.ClientSession, settings: Settings, guard: Guard) -> None:
+        self._session = session
+        self._guard = guard
+        self._base = URL(settings.work_api_base_url) / "api"
+        self._token = settings.work_api_token
+        self._timeout = aiohttp.ClientTimeout(total=settings.work_api_timeout.total_seconds())
+
+    async def by_cpf(self, cpf: Cpf) -> dict[str, Any] | None:
+        """The answer as received, None where the CPF is not known. A failure may come inside a 200."""
+        return await self._guard.call(lambda: self._ask(cpf))
+
+    async def _ask(self, cpf: Cpf) -> dict[str, Any] | None:
+        query = {"token": self._token.get_secret_value(), "modulo": "cpf", "consulta": cpf.digits}
+        async with partner_errors("work"):
+            async with self._session.get(
+                self._base.with_query(query), timeout=self._timeout, allow_redirects=False
+            ) as response:
+                if response.status in REFUSED:
+                    raise RefusedError("work", f"status {response.status}: check WORK_API_TOKEN")
+                if response.status == NOT_KNOWN:
+                    return None
+                judge_status("work", response)
+                return work_answer(await json_of(response))
