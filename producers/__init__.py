@@ -1,0 +1,1 @@
+"""WEBHOOK -> TOPIC: authenticates, normalises, keys and publishes what the outside sends."""

@@ -1,0 +1,79 @@
+"""``python -m producers``: the life of the HTTP server."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import signal
+import sys
+from datetime import UTC, datetime
+
+import click
+import uvloop
+
+from producers.app import App
+from producers.publisher import open_publisher
+from producers.server import listen
+from stream.domain.errors import StopError
+from stream.logs import get_logger
+from stream.settings import Settings
+from stream.start import EXIT_CONFIGURATION, settings_or_exit
+
+log = get_logger(__name__)
+
+FLUSH_SHARE = 0.2  # of the shutdown's grace; the requests under way have the rest
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Receive webhooks over HTTP and publish them to the topic `webhooks`.
+
+    Every setting is an environment variable. A route without a secret is not served, unless
+    ALLOW_UNAUTHENTICATED=true says that everybody may post to it.
+
+    \b
+    Example:
+      C2S_WEBHOOK_TOKEN=... GOOGLE_ADS_KEY=... KAFKA_BOOTSTRAP_SERVERS=localhost:9092 python -m producers
+    """  # noqa: D301 - click wants the character itself
+    settings = settings_or_exit("producers")
+    _require_secrets(settings)
+    try:
+        uvloop.run(serve(settings))
+    except StopError as error:
+        log.error("the producers can't start", reason=str(error))  # noqa: TRY400 - the reason is what helps
+        sys.exit(1)
+
+
+async def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or Ctrl-C: stop accepting, let requests end, flush, leave. Raises StopError."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    grace = settings.shutdown_grace.total_seconds()
+    flush = grace * FLUSH_SHARE
+    host, port, most = settings.producer_host, settings.producer_port, settings.producer_max_connections
+    async with open_publisher(settings, flush) as publisher:
+        app = App(settings, publisher, lambda: datetime.now(UTC))
+        async with listen(app.handle, host, port, most, grace - flush) as port:
+            gc.freeze()  # what is here now stays: the collector need not look at it again
+            log.info("listening", host=host, port=port)
+            await stop.wait()
+            log.info("stopping: requests under way may end")
+    log.info("stopped")
+
+
+def _require_secrets(settings: Settings) -> None:
+    secrets = {"C2S_WEBHOOK_TOKEN": settings.c2s_webhook_token, "GOOGLE_ADS_KEY": settings.google_ads_key}
+    missing = [name for name, values in secrets.items() if not values]
+    if not missing:
+        return
+    if settings.allow_unauthenticated:
+        log.warning("everybody may post: no secret is configured", missing=", ".join(missing))
+        return
+    click.echo(f"no secret is configured: set {' and '.join(missing)}.", err=True)
+    click.echo("ALLOW_UNAUTHENTICATED=true serves without (anybody could then post leads).", err=True)
+    sys.exit(EXIT_CONFIGURATION)
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m producers")

@@ -1,0 +1,91 @@
+"""Takes webhooks in: reads them, publishes them, counts them. Nothing is counted before the broker has it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from producers.duplicates import Duplicates
+from producers.items import Part, Record, dead_letter, webhook
+from producers.publisher import Publisher
+from stream import metrics
+from stream.domain.errors import PoisonError
+from stream.domain.leads import Source
+
+# A sender repeats a body that was refused as a whole: its dead letters are written once.
+LETTERS_REMEMBERED = 1_000
+# Looked up once: a look-up by labels costs more than the count.
+PROCESSED = {source: metrics.RECEIVED.labels(source, "processed") for source in Source}
+DUPLICATE = {source: metrics.RECEIVED.labels(source, "duplicate") for source in Source}
+REJECTED = {source: metrics.RECEIVED.labels(source, "rejected") for source in Source}
+SECONDS = {source: metrics.RECEIVE_SECONDS.labels(source) for source in Source}
+TURN = 50  # webhooks of a large body that are read before other requests have their turn
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """Why the webhook at ``index`` of the body can't be taken; ``path`` names the field at fault."""
+
+    index: int
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What became of the webhooks of one body: ``received`` is the sum of the others."""
+
+    received: int
+    processed: int
+    duplicates: int
+    rejected: list[Rejection]
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether there was something and nothing of it could be taken."""
+        return bool(self.rejected) and len(self.rejected) == self.received
+
+
+class Intake:
+    """Webhooks in, a receipt out."""
+
+    def __init__(self, publisher: Publisher, window: int, nobodys: frozenset[str], now: Callable[[], datetime]) -> None:
+        """``window``: deliveries remembered; ``nobodys``: aliases of denied contacts; ``now``: aware."""
+        self._publisher = publisher
+        self._deliveries = Duplicates(window)
+        self._letters = Duplicates(LETTERS_REMEMBERED)
+        self._nobodys = nobodys
+        self._now = now
+
+    async def take(self, source: Source, parts: Sequence[Part]) -> Receipt:
+        """Publish what can be read, and the rest as dead letters. Raises BrokerUnavailableError."""
+        received_at = self._now()
+        records: list[Record] = []
+        letters: list[Record] = []
+        rejected: list[Rejection] = []
+        for index, part in enumerate(parts):
+            if index % TURN == TURN - 1:
+                await asyncio.sleep(0)
+            try:
+                records.append(webhook(source, part, received_at, self._nobodys))
+            except PoisonError as error:
+                rejected.append(Rejection(index, error.path, error.reason))
+                letters.append(dead_letter(source, part, received_at, error))
+        await self._publisher.publish([*records, *(one for one in letters if one.identity not in self._letters)])
+        self._bury(letters)
+        return self._count(source, records, rejected)
+
+    def _bury(self, letters: Sequence[Record]) -> None:
+        for letter in letters:
+            if self._letters.acknowledged(letter.identity):
+                metrics.DEAD.labels("receive", PoisonError.__name__).inc()
+
+    def _count(self, source: Source, records: Sequence[Record], rejected: list[Rejection]) -> Receipt:
+        processed = sum(self._deliveries.acknowledged(record.identity) for record in records)
+        duplicates = len(records) - processed
+        for result, count in ((PROCESSED, processed), (DUPLICATE, duplicates), (REJECTED, len(rejected))):
+            if count:
+                result[source].inc(count)
+        return Receipt(len(records) + len(rejected), processed, duplicates, rejected)

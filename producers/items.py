@@ -1,0 +1,102 @@
+"""What one webhook becomes: a record for the topic, or a dead letter with its reason. Pure."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from hashlib import blake2b
+from typing import Any, NamedTuple
+
+import orjson
+
+from stream import topics
+from stream.domain.deadletters import dead_letter_headers
+from stream.domain.errors import PoisonError
+from stream.domain.events import event_headers, event_id
+from stream.domain.identity import Contact, contact_of
+from stream.domain.leads import Lead, Source, encode_webhook, lead_from_c2s, lead_from_google
+
+EVENT_TYPE = "webhook.received"
+EVENT_SOURCE = "/lead-stream/producers/"
+READERS = {Source.C2S: lead_from_c2s, Source.GOOGLE_ADS: lead_from_google}
+# Brackets of a payload that can't be nested too deeply for any reader; real ones have some dozens.
+HARMLESS = 200
+
+
+class Part(NamedTuple):  # made for every webhook: a frozen dataclass costs four times as much
+    """One webhook of a body. ``raw``: its bytes as they came in; ``fault``: why they are not JSON."""
+
+    raw: bytes
+    payload: Any = None
+    fault: str = ""
+
+
+class Record(NamedTuple):
+    """One record for the broker. ``identity``: the delivery's, equal for a second delivery of the same."""
+
+    topic: str
+    key: bytes | None
+    value: bytes
+    headers: list[tuple[str, bytes]]
+    identity: str
+
+
+def webhook(source: Source, part: Part, received_at: datetime, nobodys: frozenset[str]) -> Record:
+    """The record of a webhook that can be read; raises PoisonError. ``nobodys``: aliases of denied contacts."""
+    payload = _object(part)
+    lead = READERS[source](payload)
+    contact = contact_of(lead, nobodys)
+    identity = event_id(lead)
+    # The payload's own bytes: what is not known to us survives to the last digit.
+    value = encode_webhook(source, received_at, orjson.Fragment(part.raw), _normalised(lead, contact))
+    headers = event_headers(identity, received_at, EVENT_TYPE, EVENT_SOURCE + source)
+    return Record(topics.WEBHOOKS.name, contact.key.encode(), value, headers, identity)
+
+
+def dead_letter(source: Source, part: Part, received_at: datetime, error: PoisonError) -> Record:
+    """The record of a webhook that can't be read: its bytes, and why. It never was in a topic: offset -1."""
+    identity = blake2b(part.raw, digest_size=16).hexdigest()
+    headers = dead_letter_headers(
+        headers=event_headers(identity, received_at, EVENT_TYPE, EVENT_SOURCE + source),
+        topic=topics.WEBHOOKS.name,
+        partition=-1,
+        offset=-1,
+        timestamp=received_at.timestamp(),
+        stage="receive",
+        error=type(error).__name__,
+        reason=str(error),
+        attempts=0,
+        failed_at=received_at,
+    )
+    return Record(topics.DEAD.name, None, part.raw, headers, identity)
+
+
+def _object(part: Part) -> dict[str, Any]:
+    if part.fault:
+        raise PoisonError(part.fault)
+    if not isinstance(part.payload, dict):
+        raise PoisonError("an object is required")
+    if part.raw.count(b"{") + part.raw.count(b"[") > HARMLESS:
+        _must_not_be_deep(part.payload)
+    return part.payload
+
+
+def _must_not_be_deep(payload: dict[str, Any]) -> None:
+    """What we could not write back, a consumer of the topic could not either."""
+    try:
+        orjson.dumps(payload)
+    except TypeError:
+        raise PoisonError("nested too deeply") from None
+
+
+def _normalised(lead: Lead, contact: Contact) -> dict[str, Any]:
+    """What was read out of the payload, for people who read the topic; the worker reads the payload."""
+    return {
+        "key": contact.key,
+        "lead": lead.id,
+        "updated_at": lead.updated_at,
+        "name": lead.name or None,
+        "phone": contact.phone and contact.phone.e164,
+        "email": contact.email and contact.email.address,
+        "cpf": contact.cpf and contact.cpf.digits,
+        "is_test": lead.is_test,
+    }

@@ -1,0 +1,196 @@
+"""The HTTP server below the routes: limits on connections, heads, bodies and time; no stack trace to anybody.
+
+aiohttp's low-level server: six fixed paths need no router. aiohttp itself closes what is silent for IDLE
+seconds; that is above the usual idle time of a load balancer, so that the balancer is the one to close.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import orjson
+from aiohttp import HttpVersion11, web
+
+from producers.refusal import RefusalError
+from stream.domain.errors import StopError
+from stream.logs import get_logger
+
+log = get_logger(__name__)
+
+LARGEST_BODY = 1_048_576  # bytes
+LARGEST_LINE = 8_190  # bytes of the request line, and of one header
+MOST_HEADERS = 64
+IDLE = 75.0  # seconds of silence
+HEAD_LIMIT = 15.0  # seconds for a head, from its first byte
+BODY_LIMIT = 15.0  # seconds for a body, from its head
+LINGER = 2.0  # seconds for what a refused client is still sending
+BACKLOG = 1_024  # connections that the kernel keeps for us
+
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+TURNED_AWAY = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+
+
+def answer(status: int, body: object, headers: dict[str, str] | None = None) -> web.Response:
+    """A JSON answer; bytes are JSON already."""
+    content = body if isinstance(body, bytes) else orjson.dumps(body)
+    return web.Response(body=content, status=status, content_type="application/json", headers=headers)
+
+
+async def read_body(request: web.BaseRequest) -> bytes:
+    """The body. Raises RefusalError when it is too large, too slow, broken off or compressed."""
+    length = request.content_length
+    if length is not None and length > LARGEST_BODY:
+        raise RefusalError(413, f"at most {LARGEST_BODY} bytes")
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise RefusalError(415, "send it uncompressed")
+    await _continue(request)
+    content = request.content
+    if content.is_eof():
+        body = content.read_nowait()  # all of it came with the head
+        _not_too_large(body)
+        return body
+    try:
+        async with asyncio.timeout(BODY_LIMIT):
+            return await _collect(content.readany)
+    except TimeoutError:
+        raise RefusalError(408, f"the whole body within {BODY_LIMIT:.0f} s", {"Connection": "close"}) from None
+    except (web.RequestPayloadError, ConnectionError):
+        raise RefusalError(400, "the body broke off", {"Connection": "close"}) from None
+
+
+async def _collect(read: Callable[[], Awaitable[bytes]]) -> bytes:
+    chunks = bytearray()
+    while chunk := await read():
+        chunks += chunk
+        _not_too_large(chunks)
+    return bytes(chunks)
+
+
+def _not_too_large(body: bytes | bytearray) -> None:
+    if len(body) > LARGEST_BODY:
+        raise RefusalError(413, f"at most {LARGEST_BODY} bytes")
+
+
+async def _continue(request: web.BaseRequest) -> None:
+    """Tell a client that asks first (curl does, for large bodies) to go on."""
+    expected = request.headers.get("Expect")
+    if expected is None or request.version < HttpVersion11:
+        return
+    if expected.lower() != "100-continue":
+        raise RefusalError(417, "only 100-continue may be expected")
+    await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    request.writer.output_size = 0  # the answer proper has not begun
+
+
+class _Connection(web.RequestHandler):
+    """One connection: its heads in bounded time, its errors answered and logged without an echo of what was sent."""
+
+    __slots__ = ("_answering", "_head_timer")
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin."""
+        self._answering = False
+        self._head_timer: asyncio.TimerHandle | None = None
+        super().connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes; the first of a head start its time."""
+        if self._head_timer is None and not self._answering:
+            self._head_timer = asyncio.get_running_loop().call_later(HEAD_LIMIT, self.force_close)
+        super().data_received(data)
+
+    async def answer(self, request: web.BaseRequest, handler: Handler) -> web.StreamResponse:
+        """Answer a request whose head has come."""
+        self._stop_timer()
+        self._answering = True
+        try:
+            return await handler(request)
+        finally:
+            self._answering = False
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """End."""
+        self._stop_timer()
+        super().connection_lost(exc)
+
+    def _stop_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Answer what could not be read as HTTP, or what failed below the routes."""
+        del message
+        log.warning("a request failed below the routes", status=status, error=type(exc).__name__)
+        if request.writer.output_size > 0:
+            raise ConnectionError("half an answer is sent already")
+        response = answer(status, {"message": "this is not HTTP" if status == 400 else "an error of ours"})  # noqa: PLR2004
+        response.force_close()
+        return response
+
+
+class _TurnedAway(asyncio.Protocol):
+    """A connection too many."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        transport.write(TURNED_AWAY)
+        transport.close()
+
+
+class Server(web.Server):
+    """The server, with a bound on its connections."""
+
+    def __init__(self, handler: Handler, most_connections: int) -> None:
+        super().__init__(self._answer)
+        self._handler = handler
+        self._most = most_connections
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        connection = request.protocol
+        assert isinstance(connection, _Connection)
+        return await connection.answer(request, self._handler)
+
+    def __call__(self) -> asyncio.Protocol:  # type: ignore[override]
+        """The protocol of a new connection."""
+        if len(self.connections) >= self._most:
+            return _TurnedAway()
+        return _Connection(
+            self,
+            loop=asyncio.get_running_loop(),
+            access_log=None,  # type: ignore[arg-type] # it would hold the token of the URL
+            keepalive_timeout=IDLE,
+            lingering_time=LINGER,
+            max_line_size=LARGEST_LINE,
+            max_field_size=LARGEST_LINE,
+            max_headers=MOST_HEADERS,
+            auto_decompress=False,
+        )
+
+
+@asynccontextmanager
+async def listen(handler: Handler, host: str, port: int, most_connections: int, grace: float) -> AsyncIterator[int]:
+    """Serve; gives the port (0 takes a free one). At the end: stop accepting, let requests end within ``grace`` s.
+
+    Raises StopError when the address can't be had.
+    """
+    # aiohttp waits its time-out twice: for the handlers, and for what they left after they were told to go.
+    runner = web.ServerRunner(Server(handler, most_connections), shutdown_timeout=grace / 2)
+    await runner.setup()
+    site = web.TCPSite(runner, host, port, backlog=BACKLOG)
+    try:
+        try:
+            await site.start()
+        except OSError as error:
+            raise StopError(f"can't listen on {host} port {port}: {error.strerror}") from error
+        yield site.port
+    finally:
+        await runner.cleanup()
