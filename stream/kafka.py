@@ -45,8 +45,9 @@ async def open_producer(settings: Settings, **options: Any) -> AsyncIterator[AIO
         request_timeout_ms=REQUEST_TIMEOUT,
         **options,
     )
-    await producer.start()
     try:
+        # Inside, so that a producer that can't connect is closed too.
+        await producer.start()
         yield producer
     finally:
         await producer.stop()

@@ -18,4 +18,10 @@ LOOKUPS_WAITING = Gauge("leads_lookups_waiting", "Contacts waiting for a slot")
 TABLE_ENTRIES = Gauge("leads_table_entries", "Entries of the table")
 TABLE_WRITES_DROPPED = Counter("leads_table_writes_dropped_total", "Changelog writes dropped because the queue is full")
 RECEIVED = Counter("leads_webhooks_received_total", "Webhooks received over HTTP", ["source", "result"])
+RECEIVE_SECONDS = Histogram(
+    "leads_receive_seconds",
+    "Seconds from a webhook's arrival over HTTP to its answer",
+    ["source"],
+    buckets=(0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5, 10),
+)
 CRM_WRITES = Counter("leads_crm_writes_total", "Writes to the CRM, by how they ended", ["kind", "result"])

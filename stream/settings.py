@@ -128,6 +128,10 @@ class Settings(BaseSettings):
     allow_unauthenticated: bool = Field(default=False, description="serve a webhook route that has no secret")
     producer_host: str = Field("127.0.0.1", description="address the producers listen on")
     producer_port: int = Field(8080, ge=0, le=65535, description="port of the producers")
+    producer_publish_timeout: Duration = Field(
+        timedelta(seconds=10), description="limit of the wait for the broker's acknowledgement; then 503"
+    )
+    producer_max_connections: int = Field(1_000, ge=1, description="HTTP connections at once; more are turned away")
     producer_duplicate_window: int = Field(
         100_000, ge=0, description="deliveries remembered to call a second one a duplicate"
     )

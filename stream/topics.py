@@ -34,8 +34,9 @@ WEBHOOKS = Topic(
     key="contact key",
     value="the webhook as received, JSON",
     retention=timedelta(days=30),
-    # Replay by time must not trust the producers' clocks.
-    config={"message.timestamp.type": "LogAppendTime"},
+    # Replay by time must not trust the producers' clocks. A body of 1 MiB has room for what is put around it, and for
+    # the headers that it brings back from the retry topic.
+    config={"message.timestamp.type": "LogAppendTime", "max.message.bytes": "1310720"},
 )
 # What was accepted into `webhooks` must fit where it may go next, with the headers it gains on the way.
 ROOM_FOR_HEADERS = {"max.message.bytes": "2097152"}
