@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import orjson
 
+from producers import odd_json
 from producers.intake import Receipt
 from producers.items import Part
 from producers.refusal import RefusalError
@@ -15,7 +16,6 @@ PATH = "/api/v1/webhooks/c2s"
 TOKEN_HEADER = "X-Webhook-Token"  # noqa: S105 - a header's name
 TOKEN_PARAMETER = "token"  # noqa: S105 - the same; C2S can't set headers on what is subscribed over its API
 MOST_EVENTS = 10_000  # in one body
-NOT_JSON = "not JSON"
 
 # Cuts an array into its items without decoding them: each keeps the bytes that it came in.
 _items = msgspec.json.Decoder(list[msgspec.Raw])
@@ -24,18 +24,15 @@ _items = msgspec.json.Decoder(list[msgspec.Raw])
 def parts(body: bytes) -> list[Part]:
     """The events of a body, one or an array of them. Raises RefusalError for a body that is no JSON at all."""
     body = body.strip()
-    if not body.startswith(b"["):
-        try:
-            return [Part(body, orjson.loads(body))]
-        except orjson.JSONDecodeError:
-            raise RefusalError(400, NOT_JSON) from None
     try:
-        items = _items.decode(body)
-    except (msgspec.DecodeError, RecursionError):
-        raise RefusalError(400, NOT_JSON) from None
+        if not body.startswith(b"["):
+            return [_part(body, strict=True)]
+        items = _split(body)
+    except (ValueError, RecursionError):
+        raise RefusalError(400, "not JSON") from None
     if len(items) > MOST_EVENTS:
         raise RefusalError(413, f"at most {MOST_EVENTS} events at once")
-    return [_part(bytes(item)) for item in items]
+    return [_part(item) for item in items]
 
 
 def answer(receipt: Receipt) -> tuple[int, dict[str, Any]]:
@@ -51,8 +48,18 @@ def answer(receipt: Receipt) -> tuple[int, dict[str, Any]]:
     return (422 if receipt.is_hopeless else 200), body
 
 
-def _part(raw: bytes) -> Part:
+def _split(body: bytes) -> list[bytes]:
+    try:
+        return [bytes(item) for item in _items.decode(body)]
+    except msgspec.DecodeError:
+        return odd_json.items(body)
+
+
+def _part(raw: bytes, *, strict: bool = False) -> Part:
+    """One event. ``strict``: raise ValueError or RecursionError where it is no JSON, for a body of its own."""
     try:
         return Part(raw, orjson.loads(raw))
     except orjson.JSONDecodeError:
-        return Part(raw, fault=NOT_JSON)
+        if strict:
+            odd_json.load(raw)
+        return Part(raw, fault=odd_json.FAULT)

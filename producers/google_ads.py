@@ -8,12 +8,14 @@ from typing import Any
 import msgspec
 import orjson
 
+from producers import odd_json
 from producers.intake import Receipt
 from producers.items import Part
 from producers.refusal import RefusalError
 
 PATH = "/api/v1/webhooks/google-ads"
 KEY_FIELD = "google_key"
+NO_OBJECT = "an object is required"
 
 # The outermost fields only: the others keep the bytes that they came in.
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -39,9 +41,20 @@ def form(body: bytes) -> Form:
         raw = msgspec.json.encode(fields)
         return Form(key, Part(raw, orjson.loads(raw)))
     except msgspec.ValidationError:
-        raise RefusalError(400, "an object is required") from None
-    except (msgspec.DecodeError, orjson.JSONDecodeError, RecursionError, UnicodeError):
+        raise RefusalError(400, NO_OBJECT) from None
+    except (msgspec.DecodeError, orjson.JSONDecodeError, RecursionError):
+        return _odd_form(body)
+
+
+def _odd_form(body: bytes) -> Form:
+    try:
+        fields = odd_json.load(body)
+    except (ValueError, RecursionError):
         raise RefusalError(400, "not JSON") from None
+    if not isinstance(fields, dict):
+        raise RefusalError(400, NO_OBJECT)
+    key = fields.pop(KEY_FIELD, None)
+    return Form(key, Part(odd_json.dump(fields), fault=odd_json.FAULT))
 
 
 def answer(receipt: Receipt) -> tuple[int, dict[str, Any]]:

@@ -1,0 +1,129 @@
+"""``python -m producers`` as an operator starts and stops it; no broker is there."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import orjson
+import pytest
+from click.testing import CliRunner
+
+from producers.__main__ import main
+
+SECRETS = {"C2S_WEBHOOK_TOKEN": "c2s-secret-value", "GOOGLE_ADS_KEY": "google-secret-value"}
+NOWHERE = {"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1", "PRODUCER_PORT": "0", "LOG_JSON": "true"}
+GOOD = b'{"id":"L1","attributes":{"updated_at":"2026-01-31T12:00:00Z","customer":{"phone":"11987654321"}}}'
+
+
+def environment(**variables: str) -> dict[str, str]:
+    ours = {*SECRETS, *NOWHERE, "ALLOW_UNAUTHENTICATED", "LOG_LEVEL"}
+    return {**{name: value for name, value in os.environ.items() if name not in ours}, **NOWHERE, **variables}
+
+
+@contextmanager
+def running(variables: Mapping[str, str]) -> Iterator[tuple[subprocess.Popen[bytes], int, list[dict[str, Any]]]]:
+    """The process, its port, and the lines of its log up to the one that names the port."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "producers"],
+        env=environment(**variables),
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    try:
+        assert process.stderr is not None
+        lines = []
+        for line in process.stderr:
+            lines.append(orjson.loads(line))
+            if "port" in lines[-1]:
+                break
+        assert lines, "it said nothing"
+        yield process, lines[-1]["port"], lines
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def curl(port: int, path: str, body: bytes | None = None) -> tuple[int, bytes]:
+    """Status and body; a client of the standard library, so that this file needs no loop."""
+    import http.client  # noqa: PLC0415 - used here only
+
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request("GET" if body is None else "POST", path, body)
+        response = connection.getresponse()
+        return response.status, response.read()
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize("given", [{}, {"C2S_WEBHOOK_TOKEN": "x"}, {"GOOGLE_ADS_KEY": "x"}, {"GOOGLE_ADS_KEY": " , "}])
+def test_it_does_not_start_without_its_secrets(given: dict[str, str]) -> None:
+    """A missing secret ends the process with 2 and names what to set."""
+    result = CliRunner().invoke(main, [], env={**dict.fromkeys(SECRETS, ""), "ALLOW_UNAUTHENTICATED": "", **given})
+    assert result.exit_code == 2
+    for name in SECRETS:
+        assert (f" {name}" in result.stderr) == (given.get(name, "").strip(" ,") == "")
+    assert "ALLOW_UNAUTHENTICATED=true" in result.stderr
+
+
+def test_every_fault_of_the_configuration_is_named() -> None:
+    """Faults end the process with 2, all at once."""
+    result = CliRunner().invoke(main, [], env={"PRODUCER_PORT": "many", "SHUTDOWN_GRACE": "soon"})
+    assert result.exit_code == 2
+    assert "PRODUCER_PORT" in result.stderr
+    assert "SHUTDOWN_GRACE" in result.stderr
+
+
+def test_help_has_an_example() -> None:
+    """--help shows how to start it."""
+    result = CliRunner().invoke(main, ["--help"])
+    assert result.exit_code == 0
+    assert "python -m producers" in result.output
+
+
+def test_it_serves_while_the_broker_is_away_and_says_so() -> None:
+    """Without a broker it is healthy and not ready, answers 503 in bounded time, and stops in good order with 0."""
+    with running({**SECRETS, "LOG_LEVEL": "DEBUG"}) as (process, port, _):
+        assert curl(port, "/healthz") == (200, b'{"status":"ok"}')
+        status, body = curl(port, "/readyz")
+        assert (status, orjson.loads(body)["status"]) == (503, "unavailable")
+        started = time.monotonic()
+        assert curl(port, "/api/v1/webhooks/c2s?token=c2s-secret-value", GOOD)[0] == 503
+        assert curl(port, "/api/v1/webhooks/c2s?token=almost-secret-value", GOOD)[0] == 401
+        assert time.monotonic() - started < 5
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert out == b""
+    assert b"secret-value" not in err
+    assert b"98765" not in err
+    assert orjson.loads(err.splitlines()[-1])["event"] == "stopped"
+
+
+def test_open_routes_are_warned_of() -> None:
+    """ALLOW_UNAUTHENTICATED starts without secrets and says loudly what is open."""
+    with running({"ALLOW_UNAUTHENTICATED": "true"}) as (_, port, lines):
+        assert any(line["level"] == "warning" and "GOOGLE_ADS_KEY" in line.get("missing", "") for line in lines)
+        assert curl(port, "/api/v1/webhooks/google-ads", b"{}")[0] == 503  # its dead letter needs the broker
+
+
+def test_a_port_that_is_taken_ends_it_with_a_reason() -> None:
+    """The second one on a port exits with 1 and one clear line."""
+    with running(SECRETS) as (_, port, _):
+        second = subprocess.run(
+            [sys.executable, "-m", "producers"],
+            env=environment(**SECRETS, PRODUCER_PORT=str(port)),
+            capture_output=True,
+            timeout=20,
+            check=False,
+        )
+    assert second.returncode == 1
+    assert f"port {port}".encode() in second.stderr
+    assert b"Traceback" not in second.stderr
