@@ -8,10 +8,10 @@ import click
 import uvloop
 
 from stream.bootstrap import worker
-from stream.commands.start import settings_or_exit
 from stream.domain.errors import StopError, StreamError
 from stream.logs import get_logger
 from stream.settings import Settings
+from stream.start import settings_or_exit
 
 log = get_logger(__name__)
 

@@ -65,4 +65,4 @@ def _same_word(word: str, other: str) -> bool:
         return True
     brief, full = sorted((word, other), key=len)
     # An initial, or a name cut off where a form's field ended.
-    return len(brief) == 1 and full.startswith(brief) or len(brief) >= 5 and full.startswith(brief)  # noqa: PLR2004
+    return (len(brief) == 1 and full.startswith(brief)) or (len(brief) >= 5 and full.startswith(brief))  # noqa: PLR2004

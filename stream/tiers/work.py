@@ -34,13 +34,12 @@ class WorkApi:
 
     async def _ask(self, cpf: Cpf) -> dict[str, Any] | None:
         query = {"token": self._token.get_secret_value(), "modulo": "cpf", "consulta": cpf.digits}
-        async with partner_errors("work"):
-            async with self._session.get(
-                self._base.with_query(query), timeout=self._timeout, allow_redirects=False
-            ) as response:
-                if response.status in REFUSED:
-                    raise RefusedError("work", f"status {response.status}: check WORK_API_TOKEN")
-                if response.status == NOT_KNOWN:
-                    return None
-                judge_status("work", response)
-                return work_answer(await json_of(response))
+        async with partner_errors("work"), self._session.get(
+            self._base.with_query(query), timeout=self._timeout, allow_redirects=False
+        ) as response:
+            if response.status in REFUSED:
+                raise RefusedError("work", f"status {response.status}: check WORK_API_TOKEN")
+            if response.status == NOT_KNOWN:
+                return None
+            judge_status("work", response)
+            return work_answer(await json_of(response))

@@ -1,0 +1,108 @@
+"""Child processes: started in good order, watched, and never left behind.
+
+A child runs ``python -m ...`` with a log file of its own. On Linux it dies with us even when we are killed.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from stream.domain.errors import StopError
+from stream.local.kafka import die_with_parent
+
+START_LIMIT = 60.0  # seconds until a child answers
+STOP_LIMIT = 40.0  # seconds; above the shutdown grace of every command
+
+
+class Child:
+    """One ``python -m ...`` and its log."""
+
+    def __init__(self, name: str, arguments: Sequence[str], environment: Mapping[str, str], folder: Path) -> None:
+        """``environment`` is added to ours; ``folder`` takes the log ``name.log``."""
+        self.name = name
+        self.log = folder / f"{name}.log"
+        self._command = [sys.executable, "-m", *arguments]
+        self._environment = {**os.environ, **environment}
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        """The process; raises StopError when it does not run."""
+        if self._process is None:
+            raise StopError(f"{self.name} is not running")
+        return self._process.pid
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has been started and has not ended."""
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> None:
+        """Start it; does not wait."""
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command,
+                env=self._environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+                preexec_fn=die_with_parent,  # noqa: PLW1509 - it calls prctl and nothing else
+            )
+
+    def wait_for(self, url: str, limit: float = START_LIMIT) -> None:
+        """Wait until ``url`` answers 200. Raises StopError with the end of the log when it does not."""
+        until = time.monotonic() + limit
+        while time.monotonic() < until:
+            if not self.is_running:
+                raise StopError(f"{self.name} ended: {self.tail()}")
+            if answers(url):
+                return
+            time.sleep(0.05)
+        raise StopError(f"{self.name} is not ready after {limit:.0f} s: {self.tail()}")
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(number)
+
+    def wait(self, limit: float = STOP_LIMIT) -> int:
+        """Wait for its end; killed after ``limit`` seconds. Returns its exit code."""
+        if self._process is None:
+            return 0
+        try:
+            return self._process.wait(limit)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            return self._process.wait()
+
+    def stop(self) -> int:
+        """SIGTERM, and SIGKILL after a while; returns the exit code."""
+        self.signal(signal.SIGTERM)
+        return self.wait()
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self.signal(signal.SIGKILL)
+        self.wait()
+
+    def tail(self, characters: int = 1500) -> str:
+        """The end of its log."""
+        return self.log.read_text(errors="replace")[-characters:] if self.log.exists() else ""
+
+
+def answers(url: str) -> bool:
+    """Whether ``url`` answers 200 now."""
+    try:
+        with urllib.request.urlopen(url, timeout=2) as response:  # noqa: S310 - our own address
+            return bool(response.status == 200)  # noqa: PLR2004
+    except (urllib.error.URLError, OSError):
+        return False

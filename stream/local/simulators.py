@@ -1,0 +1,255 @@
+"""Diretrix, the Work API and C2S as real HTTP servers, at their real latencies, with faults on command.
+
+One process, one port: the paths do not meet. ``/_control/...`` steers it and reads its counts:
+
+- ``GET /_control/counts``: calls by partner and kind, and by what was asked for;
+- ``GET /_control/crm``: messages and leads that the CRM holds, in order;
+- ``PUT /_control/people``: the population, a list of ``{candidate..., work...}``;
+- ``PUT /_control/faults``: ``{"diretrix": {"status": 500, "times": 3}}``; also ``hang`` (seconds), ``reset``,
+  ``garbage``, ``retry_after`` (seconds), ``latency`` (seconds);
+- ``PUT /_control/webhooks``: ``{"url": ..., "token": ...}``: where the CRM answers our writing with webhooks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import aiohttp
+import click
+import orjson
+from aiohttp import web
+
+from stream.local.people import Someone
+
+LATENCY = {"diretrix": (0.5, 2.0), "work": (2.0, 5.0), "c2s": (0.05, 0.2)}  # seconds, from..to
+
+
+@dataclass(slots=True)
+class Fault:
+    """What goes wrong with a partner's next calls; ``times`` None: until told otherwise."""
+
+    status: int | None = None
+    hang: float = 0.0
+    reset: bool = False
+    garbage: bool = False
+    retry_after: float | None = None
+    times: int | None = None
+
+
+@dataclass
+class Simulators:
+    """The state behind the three servers."""
+
+    scale: float = 1.0
+    seed: int = 1
+    people_by_alias: dict[str, list[dict[str, str]]] = field(default_factory=dict)
+    work_by_cpf: dict[str, dict[str, Any]] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
+    asked: Counter[str] = field(default_factory=Counter)
+    messages: list[dict[str, str]] = field(default_factory=list)
+    leads: list[dict[str, Any]] = field(default_factory=list)
+    faults: dict[str, Fault] = field(default_factory=dict)
+    customers: dict[str, dict[str, Any]] = field(default_factory=dict)
+    webhook_url: str = ""
+    webhook_token: str = ""
+    at_once: int = 0
+    most_at_once: int = 0
+
+    def __post_init__(self) -> None:
+        self._chance = random.Random(self.seed)
+        self._echoes: set[asyncio.Task[None]] = set()
+
+    def know(self, someone: Someone) -> None:
+        """Add a person to what Diretrix and the Work API know."""
+        for alias in [*someone.phones, *someone.emails]:
+            self.people_by_alias.setdefault(alias, []).append(someone.candidate())
+        self.work_by_cpf[someone.cpf] = someone.work()
+
+    def app(self) -> web.Application:
+        """All three servers and the control pages."""
+        app = web.Application()
+        app.router.add_get("/Consultas/Pessoa/Telefone/{phone}", self._diretrix_phone)
+        app.router.add_get("/Consultas/Pessoa/Email/{email}", self._diretrix_email)
+        app.router.add_get("/api", self._work)
+        app.router.add_post("/integration/leads/{lead}/create_message", self._message)
+        app.router.add_post("/integration/leads", self._lead)
+        app.router.add_get("/_control/counts", self._show_counts)
+        app.router.add_get("/_control/crm", self._show_crm)
+        app.router.add_put("/_control/people", self._take_people)
+        app.router.add_put("/_control/faults", self._take_faults)
+        app.router.add_put("/_control/webhooks", self._take_webhooks)
+        app.on_shutdown.append(self._stop_echoes)
+        return app
+
+    async def _diretrix_phone(self, request: web.Request) -> web.StreamResponse:
+        return await self._diretrix(request, "phone", request.match_info["phone"])
+
+    async def _diretrix_email(self, request: web.Request) -> web.StreamResponse:
+        return await self._diretrix(request, "email", request.match_info["email"].lower())
+
+    async def _diretrix(self, request: web.Request, kind: str, asked: str) -> web.StreamResponse:
+        self.counts["diretrix"] += 1
+        self.counts[f"diretrix_{kind}"] += 1
+        self.asked[f"diretrix/{asked}"] += 1
+        fault = await self._misbehave("diretrix", request)
+        if fault is not None:
+            return fault
+        if "Authorization" not in request.headers:
+            return web.Response(status=401)
+        found = self.people_by_alias.get(asked)
+        if found:
+            self.counts["diretrix_paid"] += 1
+        return web.json_response(found or [])
+
+    async def _work(self, request: web.Request) -> web.StreamResponse:
+        cpf = request.query.get("consulta", "")
+        self.counts["work"] += 1
+        self.asked[f"work/{cpf}"] += 1
+        fault = await self._misbehave("work", request)
+        if fault is not None:
+            return fault
+        if not request.query.get("token"):
+            return web.json_response({"status": 403, "statusMsg": "token invalido"})
+        return web.json_response(self.work_by_cpf.get(cpf) or {"status": 404, "reason": "nao encontrado"})
+
+    async def _message(self, request: web.Request) -> web.StreamResponse:
+        self.counts["c2s_message"] += 1
+        fault = await self._misbehave("c2s", request)
+        if fault is not None:
+            return fault
+        body = await request.json()
+        lead = request.match_info["lead"]
+        self.messages.append({"lead": lead, "body": body["body"]})
+        self._echo(lead, "on_update_lead", body["body"])
+        return web.json_response({"ok": True}, status=201)
+
+    async def _lead(self, request: web.Request) -> web.StreamResponse:
+        self.counts["c2s_lead"] += 1
+        fault = await self._misbehave("c2s", request)
+        if fault is not None:
+            return fault
+        attributes = (await request.json())["data"]["attributes"]
+        lead = f"crm-{len(self.leads) + 1}"
+        self.leads.append({"id": lead, **attributes})
+        self._echo(lead, "on_create_lead", attributes.get("description", ""), attributes)
+        return web.json_response({"data": {"id": lead, "type": "lead"}}, status=201)
+
+    async def _misbehave(self, partner: str, request: web.Request) -> web.StreamResponse | None:
+        """Take the partner's time, then do what its fault says."""
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        try:
+            await asyncio.sleep(self._chance.uniform(*LATENCY[partner]) * self.scale)
+            fault = self.faults.get(partner)
+            if fault is None:
+                return None
+            if fault.times is not None:
+                fault.times -= 1
+                if fault.times <= 0:
+                    del self.faults[partner]
+            return await _answer_of(fault, request)
+        finally:
+            self.at_once -= 1
+
+    def _echo(self, lead: str, action: str, text: str, attributes: dict[str, Any] | None = None) -> None:
+        """C2S answers our writing with a webhook of its own; assume that it always does."""
+        if self.webhook_url:
+            customer = {key: (attributes or {}).get(key) for key in ("name", "email", "phone")}
+            echo = asyncio.create_task(self._send_echo(lead, action, text, customer))
+            self._echoes.add(echo)
+            echo.add_done_callback(self._echoes.discard)
+
+    async def _send_echo(self, lead: str, action: str, text: str, customer: dict[str, Any]) -> None:
+        event = {
+            "id": lead,
+            "hook_action": action,
+            "attributes": {
+                "updated_at": datetime.now(UTC).isoformat(),
+                "customer": self.customers.get(lead) or customer,
+                "messages": [{"created_at": datetime.now(UTC).isoformat(), "message": text, "sender": "api"}],
+            },
+        }
+        headers = {"X-Webhook-Token": self.webhook_token}
+        with contextlib.suppress(aiohttp.ClientError, OSError):
+            async with aiohttp.ClientSession() as session, session.post(self.webhook_url, json=event, headers=headers):
+                self.counts["echoes"] += 1
+
+    async def _stop_echoes(self, app: web.Application) -> None:
+        del app
+        for echo in self._echoes:
+            echo.cancel()
+        await asyncio.gather(*self._echoes, return_exceptions=True)
+
+    async def _show_counts(self, request: web.Request) -> web.Response:
+        del request
+        return web.json_response(
+            {"counts": dict(self.counts), "asked": dict(self.asked), "most_at_once": self.most_at_once}
+        )
+
+    async def _show_crm(self, request: web.Request) -> web.Response:
+        del request
+        return web.json_response({"messages": self.messages, "leads": self.leads})
+
+    async def _take_people(self, request: web.Request) -> web.Response:
+        body = await request.json()
+        self.people_by_alias = body["by_alias"]
+        self.work_by_cpf = body["work"]
+        self.customers = body.get("customers", {})
+        return web.json_response({})
+
+    async def _take_faults(self, request: web.Request) -> web.Response:
+        self.faults = {partner: Fault(**fault) for partner, fault in (await request.json()).items() if fault}
+        return web.json_response({})
+
+    async def _take_webhooks(self, request: web.Request) -> web.Response:
+        body = await request.json()
+        self.webhook_url, self.webhook_token = body["url"], body["token"]
+        return web.json_response({})
+
+
+async def _answer_of(fault: Fault, request: web.Request) -> web.StreamResponse | None:
+    if fault.hang:
+        await asyncio.sleep(fault.hang)
+    if fault.reset:
+        if request.transport is not None:
+            request.transport.abort()
+        return web.Response(status=500)
+    if fault.garbage:
+        return web.Response(body=b"\xff<html>", content_type="text/html")
+    if fault.status is not None:
+        headers = {"Retry-After": str(fault.retry_after)} if fault.retry_after is not None else {}
+        return web.json_response({"erro": "simulated"}, status=fault.status, headers=headers)
+    return None
+
+
+@click.command()
+@click.option("--port", type=int, default=0, help="Port to listen on; 0 takes a free one.")
+@click.option("--scale", type=float, default=1.0, help="Factor on the partners' latencies.")
+@click.option("--seed", type=int, default=1, help="Seed of the latencies.")
+def main(port: int, scale: float, seed: int) -> None:
+    """Serve the simulated partners until stopped.
+
+    Example: python -m stream.local.simulators --port 9100 --scale 0.1
+    """
+    web.run_app(
+        Simulators(scale, seed).app(), host="127.0.0.1", port=port, access_log=None, print=None, handle_signals=True
+    )
+
+
+def population_body(people: list[Someone]) -> bytes:
+    """What ``PUT /_control/people`` takes, for a list of people."""
+    state = Simulators()
+    for someone in people:
+        if someone.known:
+            state.know(someone)
+    return orjson.dumps({"by_alias": state.people_by_alias, "work": state.work_by_cpf})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,158 @@
+"""The whole system on one machine: broker, database, simulated partners, and every process of ours.
+
+Used by ``demo``, ``local`` and the end-to-end tests. What the environment names is used instead of starting
+it: KAFKA_BOOTSTRAP_SERVERS, DATABASE_URL.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+
+from stream.kafka import open_admin
+from stream.local.kafka import LocalKafka, free_port
+from stream.local.postgres import LocalPostgres
+from stream.local.processes import Child
+from stream.ops.migrate import migrate
+from stream.ops.topics import create_missing
+from stream.settings import Settings, load
+
+C2S_TOKEN = "demo-webhook-token"  # noqa: S105 - of a system that lives for a minute
+GOOGLE_KEY = "demo-google-key"
+
+Say = Callable[[str], None]
+
+
+class Stack:
+    """Starts what is asked for and stops all of it, in reverse order."""
+
+    def __init__(self, say: Say, *, scale: float = 1.0, seed: int = 1, extra: Mapping[str, str] | None = None) -> None:
+        """``extra``: environment variables for our processes."""
+        self._say = say
+        self._scale = scale
+        self._seed = seed
+        self._extra = dict(extra or {})
+        self.folder = Path(tempfile.mkdtemp(prefix="lead-stream-"))
+        self.kafka: LocalKafka | None = None
+        self.postgres: LocalPostgres | None = None
+        self.bootstrap_servers = os.environ.get("KAFKA_BOOTSTRAP_SERVERS", "")
+        self.database_url = os.environ.get("DATABASE_URL", "")
+        self.simulators_url = ""
+        self.children: dict[str, Child] = {}
+        self._ports = {name: free_port() for name in ("producers", "worker")}
+        self._began = time.monotonic()
+
+    def say(self, text: str) -> None:
+        """Tell the user what goes on, and when."""
+        self._say(f"[{time.monotonic() - self._began:5.1f} s] {text}")
+
+    @property
+    def producers_url(self) -> str:
+        """Where webhooks go."""
+        return f"http://127.0.0.1:{self._ports['producers']}"
+
+    @property
+    def worker_url(self) -> str:
+        """The worker's pages."""
+        return f"http://127.0.0.1:{self._ports['worker']}"
+
+    def environment(self) -> dict[str, str]:
+        """The variables of every process."""
+        partners = self.simulators_url or "http://127.0.0.1:9"
+        return {
+            "KAFKA_BOOTSTRAP_SERVERS": self.bootstrap_servers,
+            "DATABASE_URL": self.database_url,
+            "DIRETRIX_BASE_URL": partners,
+            "DIRETRIX_USER": "demo",
+            "DIRETRIX_PASSWORD": "demo-password",
+            "WORK_API_BASE_URL": partners,
+            "WORK_API_TOKEN": "demo-work-token",
+            "C2S_BASE_URL": partners,
+            "C2S_TOKEN": "demo-c2s-token",
+            "C2S_WEBHOOK_TOKEN": C2S_TOKEN,
+            "GOOGLE_ADS_KEY": GOOGLE_KEY,
+            "PRODUCER_PORT": str(self._ports["producers"]),
+            "STREAM_WEB_PORT": str(self._ports["worker"]),
+            "WORKER_INSTANCE_ID": "local-1",
+            **self._extra,
+        }
+
+    def settings(self) -> Settings:
+        """The settings of every process, for our own connections."""
+        return load(self.environment())
+
+    def start_servers(self) -> None:
+        """Broker and database, topics and tables."""
+        if not self.bootstrap_servers:
+            self.say("starting Apache Kafka")
+            self.kafka = LocalKafka(self.folder / "kafka", self.say)
+            self.kafka.start()
+            self.bootstrap_servers = self.kafka.bootstrap_servers
+        if not self.database_url:
+            self.say("starting PostgreSQL")
+            self.postgres = LocalPostgres(self.folder / "postgres")
+            self.postgres.start()
+            self.database_url = self.postgres.url
+        self.say("making topics and tables")
+        asyncio.run(self._prepare())
+
+    async def _prepare(self) -> None:
+        async with open_admin(self.settings()) as admin:
+            await create_missing(admin, self.settings())
+        await migrate(self.database_url)
+
+    def start_simulators(self) -> None:
+        """Diretrix, the Work API and C2S."""
+        port = free_port()
+        self.simulators_url = f"http://127.0.0.1:{port}"
+        arguments = ["stream.local.simulators", "--port", str(port), "--scale", str(self._scale), "--seed", str(self._seed)]
+        self.start("simulators", arguments, f"{self.simulators_url}/_control/counts")
+
+    def start_ours(self, *names: str) -> None:
+        """Our processes: ``producers``, ``worker``, ``crm-sync``, ``journal``."""
+        for name in names:
+            self._child(name).start()
+        for name in names:
+            url = {"producers": f"{self.producers_url}/readyz", "worker": f"{self.worker_url}/readyz"}.get(name)
+            if url is not None:
+                self.children[name].wait_for(url)
+
+    def _child(self, name: str) -> Child:
+        arguments = ["producers"] if name == "producers" else ["stream", name]
+        if name not in self.children:
+            self.children[name] = Child(name, arguments, self.environment(), self.folder)
+        self.say(f"starting {name}")
+        return self.children[name]
+
+    def start(self, name: str, arguments: list[str], url: str) -> None:
+        """Start another ``python -m ...`` and wait for ``url``."""
+        self.say(f"starting {name}")
+        self.children[name] = Child(name, arguments, self.environment(), self.folder)
+        self.children[name].start()
+        self.children[name].wait_for(url)
+
+    def stop(self) -> None:
+        """Stop everything that was started, and remove its data."""
+        self.say("stopping")
+        for child in reversed(self.children.values()):
+            child.signal(signal.SIGTERM)
+        for child in reversed(self.children.values()):
+            child.wait()
+        if self.postgres is not None:
+            self.postgres.stop()
+        if self.kafka is not None:
+            self.kafka.kill()  # its data goes too: nothing is worth a clean end
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def __enter__(self) -> Stack:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.stop()
