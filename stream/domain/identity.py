@@ -1,18 +1,18 @@
 """Who a contact is: phones, e-mails and CPFs in one spelling, whatever way they were typed.
 
-Values can't be constructed wrong by ``parse``; ``str`` and ``repr`` are masked, so that an identifier that
-slips into a log line or an error is not in clear. What cannot be read is None: the text itself stays in the
-webhook's payload.
+``parse`` never makes a wrong value: what it can't read is None, and the text itself stays in the webhook's
+payload. ``str`` and ``repr`` are masked, so that an identifier that slips into a log line is not in clear.
 """
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
+import msgspec
 import phonenumbers
 from email_validator import EmailNotValidError, validate_email
 from phonenumbers import NumberParseException, PhoneNumberFormat
@@ -21,30 +21,44 @@ from stdnum.br import cpf as stdnum_cpf
 if TYPE_CHECKING:
     from stream.domain.leads import Lead
 
-BRAZIL = 55
+BRAZIL = "55"
 LONGEST_PHONE = 64  # characters; whatever is longer was not typed as a phone
 LONGEST_EMAIL = 254  # characters, RFC 5321
-REMEMBERED = 50_000  # spellings whose parse is remembered
+CPF_DIGITS = 11
+REMEMBERED = 50_000  # spellings whose reading is remembered
 
-_EXTENSION = re.compile(r"(?i)\b(ramal|ext|extens[aã]o|x)\.?\s*:?\s*\d+\s*$")
-_TRUNK_AND_CARRIER = re.compile(r"^0(?:\d{2})?(?=[1-9]\d\d{8,9}$)")
-_LEGACY_MOBILE = re.compile(r"^[1-9][1-9][6-9]\d{7}$")
-_COUNTED = "01234567890123456789"
-_PLACEHOLDER_LOCALS = frozenset(
-    {"teste", "test", "testes", "naotem", "nao-tem", "sememail", "sem-email", "noreply", "exemplo"}
+_EXTENSION = re.compile(r"(?i)(?:(?<![a-zà-ú])(?:ramal|r|ext|extens[aã]o|x)|#)\s*[.:]?\s*\d{1,6}\s*$")
+_SEVERAL = re.compile(r"(?i)[/;,|]|\b(?:ou|e)\b")
+# The area codes and the shape of numbers are Anatel's; they change less often than any library's list of ranges.
+_AREA = r"1[1-9]|2[12478]|3[1-578]|4[1-9]|5[1345]|6[1-9]|7[134579]|8[1-9]|9[1-9]"
+_CARRIER = r"1[245]|2[1-35]|31|4[13]|[56]5|99"
+# 00, 55 (typed twice now and then), the trunk's 0 and a carrier, then area and number: nine digits of a mobile,
+# eight of a landline (2 to 5) or of a mobile as it was until 2016 (6 to 9).
+_BRAZILIAN = re.compile(
+    rf"(?:0{{0,2}}(?:55){{0,2}})(?:0(?:{_CARRIER})?)?(?P<area>{_AREA})(?P<number>9\d{{8}}|[2-9]\d{{7}})", re.ASCII
 )
+_MOBILE_NOW = 9  # digits
+_FIRST_OF_LEGACY_MOBILES = "6789"
+_COUNTED = "01234567890123456789"
+_COUNTED_CPF = "123456789"
+_NOBODYS_NAMES = frozenset(
+    {
+        *("teste", "test", "testes", "testando", "exemplo", "example", "email", "fulano", "asdf", "qwerty"),
+        *("nao", "naotem", "naotenho", "naoinformado", "naopossui", "sememail", "sem", "noreply", "donotreply"),
+    }
+)
+_NOBODYS_DOMAINS = frozenset({"teste", "test", "naotem", "naotenho", "sememail", "semail", "naoinformado", "exemplo"})
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Phone:
+class Phone(msgspec.Struct, frozen=True):
     """A phone in E.164, ``+5511987654321``."""
 
     e164: str
 
     @classmethod
     def parse(cls, raw: str) -> Phone | None:
-        """Read a phone as typed in Brazil; None when it is no phone. Foreign numbers need their ``+``."""
-        return _parse_phone(raw)
+        """Read a phone as typed in Brazil; None when it is no phone. Foreign numbers need their ``+`` or ``00``."""
+        return _parse_phone(raw) if len(raw) <= LONGEST_PHONE else None
 
     @property
     def is_brazilian(self) -> bool:
@@ -62,14 +76,15 @@ class Phone:
         return "p:" + self.e164
 
     def spellings(self) -> tuple[str, ...]:
-        """Digits as databases hold them: with and without 55, with and without the ninth digit."""
+        """Digits as databases hold them: with and without 55, with and without a ninth digit that was added."""
         if not self.is_brazilian:
             return (self.e164[1:],)
         national = self.national
-        both = [national]
-        if len(national) == 11 and national[2] == "9":  # noqa: PLR2004 - area, ninth digit, eight digits
-            both.append(national[:2] + national[3:])
-        return tuple(spelling for one in both for spelling in (one, f"{BRAZIL}{one}"))
+        area, number = national[:2], national[2:]
+        # Without its 9 a mobile of a newer range would be somebody else's landline.
+        added = len(number) == _MOBILE_NOW and number[1] in _FIRST_OF_LEGACY_MOBILES
+        both = (national, area + number[1:]) if added else (national,)
+        return tuple(spelling for one in both for spelling in (one, BRAZIL + one))
 
     def __repr__(self) -> str:
         return f"{self.e164[:3]}******{self.e164[-4:]}"
@@ -77,16 +92,15 @@ class Phone:
     __str__ = __repr__
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Email:
-    """An e-mail address in lower case, without the parts that providers ignore left alone."""
+class Email(msgspec.Struct, frozen=True):
+    """An e-mail address in lower case. Dots and tags stay: databases hold them as they are."""
 
     address: str
 
     @classmethod
     def parse(cls, raw: str) -> Email | None:
         """Read an address; None when it is none. No look-up is made."""
-        return _parse_email(raw)
+        return _parse_email(raw) if "@" in raw and len(raw) <= LONGEST_EMAIL else None
 
     @property
     def alias(self) -> str:
@@ -104,8 +118,7 @@ class Email:
     __str__ = __repr__
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Cpf:
+class Cpf(msgspec.Struct, frozen=True):
     """A CPF, eleven digits."""
 
     digits: str
@@ -113,8 +126,8 @@ class Cpf:
     @classmethod
     def parse(cls, raw: str) -> Cpf | None:
         """Read a CPF as typed; None when its check digits are wrong."""
-        digits = re.sub(r"\D", "", raw)[:12]
-        return cls(digits) if len(digits) == 11 and stdnum_cpf.is_valid(digits) else None  # noqa: PLR2004
+        digits = _digits(raw) if len(raw) <= LONGEST_PHONE else ""
+        return cls(digits) if len(digits) == CPF_DIGITS and stdnum_cpf.is_valid(digits) else None
 
     @property
     def alias(self) -> str:
@@ -127,11 +140,7 @@ class Cpf:
     __str__ = __repr__
 
 
-Alias = TypeVar("Alias", Phone, Email, Cpf)
-
-
-@dataclass(frozen=True, slots=True)
-class Contact:
+class Contact(msgspec.Struct, frozen=True):
     """What a lead can be known by. ``key``: phone, else e-mail, else CPF, else the lead's id."""
 
     phone: Phone | None
@@ -142,7 +151,7 @@ class Contact:
     @property
     def aliases(self) -> tuple[str, ...]:
         """Keys in the table, the surest first."""
-        return tuple(one.alias for one in (self.cpf, self.phone, self.email) if one is not None)
+        return tuple([one.alias for one in (self.cpf, self.phone, self.email) if one is not None])
 
     @property
     def is_empty(self) -> bool:
@@ -152,14 +161,17 @@ class Contact:
     @property
     def masked(self) -> str:
         """For log lines."""
-        return " ".join(str(one) for one in (self.phone, self.email, self.cpf) if one is not None) or "nobody"
+        return " ".join([repr(one) for one in (self.phone, self.email, self.cpf) if one is not None]) or "nobody"
+
+    def __repr__(self) -> str:
+        return f"Contact({self.masked})"
 
 
 def contact_of(lead: Lead, nobodys: frozenset[str]) -> Contact:
     """The contact behind a lead; placeholders and the firm's own numbers are neither key nor alias."""
-    phone = _not_placeholder(Phone.parse(lead.phone), nobodys) if lead.phone else None
-    email = _not_placeholder(Email.parse(lead.email), nobodys) if lead.email else None
-    cpf = _not_placeholder(Cpf.parse(lead.cpf), nobodys) if lead.cpf else None
+    phone = _real_phone(lead.phone, nobodys) if lead.phone else None
+    email = _real_email(lead.email, nobodys) if lead.email else None
+    cpf = _real_cpf(lead.cpf, nobodys) if lead.cpf else None
     if phone is not None:
         key = phone.e164
     elif email is not None:
@@ -171,7 +183,11 @@ def contact_of(lead: Lead, nobodys: frozenset[str]) -> Contact:
 
 def denylist(values: Iterable[str]) -> frozenset[str]:
     """The canonical aliases of phones, e-mails and CPFs that are nobody's; what can't be read is left out."""
-    parsed = (Email.parse(value) if "@" in value else (Phone.parse(value) or Cpf.parse(value)) for value in values)
+    parsed = [
+        one
+        for value in values
+        for one in ((Email.parse(value),) if "@" in value else (Phone.parse(value), Cpf.parse(value)))
+    ]
     return frozenset(one.alias for one in parsed if one is not None)
 
 
@@ -180,73 +196,108 @@ def is_placeholder(value: Phone | Email | Cpf, nobodys: frozenset[str]) -> bool:
     if value.alias in nobodys:
         return True
     if isinstance(value, Email):
-        return value.address.partition("@")[0] in _PLACEHOLDER_LOCALS
+        return _is_nobodys_address(value.address)
     if isinstance(value, Cpf):
-        return len(set(value.digits)) == 1
-    subscriber = value.national[2:] or value.e164[-8:]
-    last_eight = subscriber[-8:]
-    return len(set(last_eight)) == 1 or last_eight in _COUNTED
+        return _is_repeated(value.digits) or value.digits.startswith(_COUNTED_CPF)
+    return _is_repeated(value.e164[-8:]) or value.e164[-8:] in _COUNTED
 
 
-def _not_placeholder(value: Alias | None, nobodys: frozenset[str]) -> Alias | None:
-    return None if value is None or is_placeholder(value, nobodys) else value
+def _is_nobodys_address(address: str) -> bool:
+    local, _, domain = address.partition("@")
+    bare = re.sub(r"[._+\-]", "", local)
+    return (
+        bare.rstrip("0123456789") in _NOBODYS_NAMES
+        or domain.partition(".")[0] in _NOBODYS_DOMAINS
+        or (len(bare) > 1 and (_is_repeated(bare) or bare in _COUNTED))
+    )
+
+
+def _is_repeated(text: str) -> bool:
+    return len(set(text)) == 1
 
 
 @lru_cache(maxsize=REMEMBERED)
+def _real_phone(raw: str, nobodys: frozenset[str]) -> Phone | None:
+    phone = Phone.parse(raw)
+    return None if phone is None or is_placeholder(phone, nobodys) else phone
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _real_email(raw: str, nobodys: frozenset[str]) -> Email | None:
+    email = Email.parse(raw)
+    return None if email is None or is_placeholder(email, nobodys) else email
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _real_cpf(raw: str, nobodys: frozenset[str]) -> Cpf | None:
+    cpf = Cpf.parse(raw)
+    return None if cpf is None or is_placeholder(cpf, nobodys) else cpf
+
+
 def _parse_phone(raw: str) -> Phone | None:
-    text = _EXTENSION.sub("", raw.strip()[:LONGEST_PHONE])
-    international = text.startswith("+")
-    digits = re.sub(r"[^0-9]", "", text)
-    if not international:
-        digits = _national(digits)
-        if digits.startswith("00"):
-            international, digits = True, digits[2:]
-    return _brazilian(digits) if not international else _international(digits)
+    text = unicodedata.normalize("NFKC", raw)
+    local, at, _ = text.partition("@")
+    if at and not local.strip().isdigit():  # 5511987654321@c.us is a phone, maria1987@ is not
+        return None
+    whole = _read_phone(_EXTENSION.sub("", local))
+    if whole is not None:
+        return whole
+    # Two phones in one field: the first that can be read.
+    pieces = (_read_phone(_EXTENSION.sub("", piece)) for piece in _SEVERAL.split(local))
+    return next((phone for phone in pieces if phone is not None), None)
 
 
-def _national(digits: str) -> str:
-    """Strip the trunk prefix, a carrier code and the country code where they stand before a Brazilian number."""
-    if digits.startswith("0055"):
-        return digits[4:]
-    if digits.startswith("00"):
-        return digits
-    digits = _TRUNK_AND_CARRIER.sub("", digits)
-    return digits[2:] if len(digits) in {12, 13} and digits.startswith("55") else digits
-
-
-def _international(digits: str) -> Phone | None:
-    if digits.startswith("55"):
-        return _brazilian(_TRUNK_AND_CARRIER.sub("", digits[2:]))
-    return _valid(f"+{digits}")
+def _read_phone(text: str) -> Phone | None:
+    """One phone; a foreign one begins with ``+`` or ``00``, whatever brackets or words stand before it."""
+    digits = _digits(text)
+    brazilian = _brazilian(digits)
+    with_plus = re.match(r"[^0-9+]*\+", text) is not None
+    abroad = digits if with_plus else digits.removeprefix("00")
+    if abroad.startswith(BRAZIL) or (abroad == digits and not with_plus):
+        return brazilian
+    # "+11 98765-4321" is no number of any country: the + was meant for Brazil.
+    return _foreign(abroad, strictly=True) or brazilian or _foreign(abroad, strictly=False)
 
 
 def _brazilian(digits: str) -> Phone | None:
+    found = _BRAZILIAN.fullmatch(digits)
+    if found is None:
+        return None
+    area, number = found["area"], found["number"]
     # Until 2016 mobiles had eight digits; the ninth, a 9, was put before them.
-    if _LEGACY_MOBILE.match(digits):
-        digits = f"{digits[:2]}9{digits[2:]}"
-    return _valid(f"+{BRAZIL}{digits}")
+    legacy = len(number) < _MOBILE_NOW and number[0] in _FIRST_OF_LEGACY_MOBILES
+    return Phone(f"+{BRAZIL}{area}9{number}" if legacy else f"+{BRAZIL}{area}{number}")
 
 
-def _valid(text: str) -> Phone | None:
+def _foreign(digits: str, *, strictly: bool) -> Phone | None:
+    """``strictly``: in a range that is in use as far as the library knows; otherwise the length must be possible."""
     try:
-        number = phonenumbers.parse(text)
+        number = phonenumbers.parse(f"+{digits}")
     except NumberParseException:
         return None
-    # "Possible", not "valid": ranges are opened faster than the library's metadata knows.
-    if not phonenumbers.is_possible_number(number):
-        return None
-    if number.country_code == BRAZIL and len(str(number.national_number)) not in {10, 11}:
+    accepted = phonenumbers.is_valid_number(number) if strictly else phonenumbers.is_possible_number(number)
+    if str(number.country_code) == BRAZIL or not accepted:
         return None
     return Phone(phonenumbers.format_number(number, PhoneNumberFormat.E164))
 
 
+def _digits(text: str) -> str:
+    return re.sub(r"[^0-9]", "", unicodedata.normalize("NFKC", text))
+
+
 @lru_cache(maxsize=REMEMBERED)
 def _parse_email(raw: str) -> Email | None:
-    text = raw.strip().strip("<>\"' ;,")
-    if "@" not in text or len(text) > LONGEST_EMAIL:
-        return None
+    text = raw.strip()
+    if text.endswith(">"):
+        text = text[:-1].rpartition("<")[2]
+    text = re.sub(r"\s*@\s*", "@", text.strip("<>\"' ;,.")).removeprefix("mailto:")
     try:
-        checked = validate_email(text, check_deliverability=False)
+        return Email(_canonical(_canonical(text)))
     except EmailNotValidError:
         return None
-    return Email(checked.normalized.lower())
+
+
+def _canonical(text: str) -> str:
+    """Lower case, composed; once more, since lower case may take a letter apart. Raises EmailNotValidError."""
+    normalized: str = validate_email(text, check_deliverability=False).normalized
+    return unicodedata.normalize("NFC", normalized.lower())

@@ -112,7 +112,15 @@ class Stack:
         """Diretrix, the Work API and C2S."""
         port = free_port()
         self.simulators_url = f"http://127.0.0.1:{port}"
-        arguments = ["stream.local.simulators", "--port", str(port), "--scale", str(self._scale), "--seed", str(self._seed)]
+        arguments = [
+            "stream.local.simulators",
+            "--port",
+            str(port),
+            "--scale",
+            str(self._scale),
+            "--seed",
+            str(self._seed),
+        ]
         self.start("simulators", arguments, f"{self.simulators_url}/_control/counts")
 
     def start_ours(self, *names: str) -> None:
@@ -154,5 +162,7 @@ class Stack:
     def __enter__(self) -> Stack:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.stop()

@@ -45,9 +45,12 @@ class C2S:
         return lead_id
 
     async def _post(self, url: URL, body: dict[str, Any]) -> Any:
-        async with partner_errors("c2s"), self._session.post(
-            url, json=body, headers=self._headers, timeout=self._timeout, allow_redirects=False
-        ) as response:
+        async with (
+            partner_errors("c2s"),
+            self._session.post(
+                url, json=body, headers=self._headers, timeout=self._timeout, allow_redirects=False
+            ) as response,
+        ):
             if response.status in {401, 403}:
                 raise PartnerUnavailableError(f"c2s: status {response.status}: check C2S_TOKEN", billed="no")
             if response.status in REFUSED_FOR_GOOD and response.status not in NOT_OURS:

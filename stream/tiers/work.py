@@ -34,9 +34,10 @@ class WorkApi:
 
     async def _ask(self, cpf: Cpf) -> dict[str, Any] | None:
         query = {"token": self._token.get_secret_value(), "modulo": "cpf", "consulta": cpf.digits}
-        async with partner_errors("work"), self._session.get(
-            self._base.with_query(query), timeout=self._timeout, allow_redirects=False
-        ) as response:
+        async with (
+            partner_errors("work"),
+            self._session.get(self._base.with_query(query), timeout=self._timeout, allow_redirects=False) as response,
+        ):
             if response.status in REFUSED:
                 raise RefusedError("work", f"status {response.status}: check WORK_API_TOKEN")
             if response.status == NOT_KNOWN:

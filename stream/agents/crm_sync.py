@@ -1,0 +1,183 @@
+"""Writes enriched contacts to the CRM, each lead's facts once.
+
+C2S has no idempotency key. So a write is claimed in PostgreSQL before the call and settled after it; what may
+have been carried out (a time-out, a reset, a 5xx, a process that died in the call) is *unconfirmed*: it is
+listed and sent again only when somebody asks for it (docs/adr/0006-writing-to-a-crm-without-idempotency.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from aiokafka import AIOKafkaProducer, ConsumerRecord
+
+from stream import metrics, topics
+from stream.domain.crm import Create, Skip, Tell, decide
+from stream.domain.deadletters import dead_letter_headers
+from stream.domain.errors import PartnerUnavailableError, PoisonError
+from stream.domain.events import EnrichedEvent, Outcome, decode_event
+from stream.domain.message import description, message
+from stream.logs import get_logger
+from stream.settings import Settings
+from stream.store.deliveries import CrmLead, Deliveries
+from stream.tiers.c2s import C2S
+
+log = get_logger(__name__)
+
+
+class CrmSync:
+    """Handles one event after the other; the loop around it is ``consume``."""
+
+    def __init__(self, c2s: C2S, deliveries: Deliveries, producer: AIOKafkaProducer, settings: Settings) -> None:
+        self._c2s = c2s
+        self._deliveries = deliveries
+        self._producer = producer
+        self._settings = settings
+
+    async def handle(self, record: ConsumerRecord) -> None:
+        """End one record. Raises TransientError for what may be tried again: nothing was written."""
+        try:
+            event = decode_event(record.value or b"")
+        except ValueError:
+            await self._bury(record, PoisonError("not an event of contacts.enriched"))
+            return
+        try:
+            await self._write(event)
+        except PoisonError as error:
+            await self._bury(record, error)
+
+    async def _write(self, event: EnrichedEvent) -> None:
+        decision = decide(event, note_not_found=self._settings.crm_note_not_found)
+        match decision:
+            case Skip():
+                metrics.CRM_WRITES.labels("none", decision.reason).inc()
+            case Tell():
+                await self._tell(event.lead.id, decision.facts, event)
+            case Create():
+                await self._create(event, decision)
+
+    async def _create(self, event: EnrichedEvent, decision: Create) -> None:
+        """Create the lead, or tell one that was created what has become known since."""
+        source, lead_id = event.lead.source, event.lead.id
+        lead = await self._deliveries.lead(source, lead_id)
+        if lead is None or self._may_resend(lead.status):
+            await self._deliveries.claim_lead(source, lead_id)
+            c2s_id = await self._create_lead(event)
+            if c2s_id is not None and event.outcome is not Outcome.PENDING:
+                await self._told_by_creation(c2s_id, decision.facts, event)
+        elif decision.follow_up:
+            await self._follow_up(lead, decision.facts, event)
+
+    async def _follow_up(self, lead: CrmLead, facts: str, event: EnrichedEvent) -> None:
+        if lead.c2s_id is None:
+            # Created or not, nobody knows, and without an id nothing can follow: an operator decides.
+            log.warning("what follows waits for a lead that is unconfirmed", lead=event.lead.id)
+            return
+        await self._tell(lead.c2s_id, facts, event)
+
+    async def _create_lead(self, event: EnrichedEvent) -> str | None:
+        source, lead_id = event.lead.source, event.lead.id
+
+        async def write() -> str:
+            return await self._c2s.create_lead(self._attributes(event))
+
+        c2s_id = await self._attempt(
+            "lead",
+            write,
+            release=lambda: self._deliveries.release_lead(source, lead_id),
+            settle=lambda status, _: self._deliveries.settle_lead(source, lead_id, status),
+        )
+        if c2s_id is not None:
+            await self._deliveries.settle_lead(source, lead_id, "created", c2s_id)
+            log.info("lead created", lead=lead_id, c2s_id=c2s_id, outcome=event.outcome)
+        return c2s_id
+
+    async def _told_by_creation(self, c2s_id: str, facts: str, event: EnrichedEvent) -> None:
+        """A lead that is created with its facts knows them: they must not follow as a message."""
+        if await self._deliveries.claim(c2s_id, facts, event.event_id):
+            await self._deliveries.settle(c2s_id, facts, "confirmed")
+
+    async def _tell(self, c2s_id: str, facts: str, event: EnrichedEvent) -> None:
+        if not await self._deliveries.claim(c2s_id, facts, event.event_id):
+            status = await self._deliveries.status(c2s_id, facts)
+            if status is None or not self._may_resend(status):
+                metrics.CRM_WRITES.labels("message", "told before").inc()
+                return
+
+        async def write() -> str:
+            await self._c2s.create_message(c2s_id, message(event))
+            return c2s_id
+
+        done = await self._attempt(
+            "message",
+            write,
+            release=lambda: self._deliveries.release(c2s_id, facts),
+            settle=lambda status, reason: self._deliveries.settle(c2s_id, facts, status, reason),
+        )
+        if done is not None:
+            await self._deliveries.settle(c2s_id, facts, "confirmed")
+            log.info("message written", c2s_id=c2s_id, outcome=event.outcome)
+
+    async def _attempt(
+        self,
+        kind: str,
+        write: Callable[[], Awaitable[str]],
+        release: Callable[[], Awaitable[None]],
+        settle: Callable[[str, str], Awaitable[None]],
+    ) -> str | None:
+        """One call, its claim settled by how it ended; None when it may have been carried out."""
+        try:
+            result = await write()
+        except PartnerUnavailableError as error:
+            if error.billed == "no":
+                await release()
+                raise
+            await settle("unconfirmed", error.reason)
+            metrics.CRM_WRITES.labels(kind, "unconfirmed").inc()
+            log.warning("unconfirmed: it may have been carried out", kind=kind, reason=error.reason)
+            return None
+        except PoisonError as error:
+            await settle("refused", error.reason)
+            metrics.CRM_WRITES.labels(kind, "refused").inc()
+            raise
+        metrics.CRM_WRITES.labels(kind, "done").inc()
+        return result
+
+    def _may_resend(self, status: str) -> bool:
+        """Whether a claim that was never confirmed may be sent again, at the risk of showing twice."""
+        return self._settings.crm_resend_unconfirmed and status in {"claimed", "unconfirmed"}
+
+    def _attributes(self, event: EnrichedEvent) -> dict[str, Any]:
+        settings = self._settings
+        attributes = {
+            "name": event.lead.name or (event.person.name.title() if event.person is not None else "Lead"),
+            "phone": event.contact.phone,
+            "email": event.contact.email,
+            "description": description(event),
+            "source": settings.c2s_source,
+            "type_negotiation": settings.c2s_type_negotiation,
+            "product": event.lead.product,
+            "seller_id": settings.c2s_seller_id,
+        }
+        return {name: value for name, value in attributes.items() if value}
+
+    async def _bury(self, record: ConsumerRecord, error: PoisonError) -> None:
+        log.error("dead letter", reason=error.reason, partition=record.partition, offset=record.offset)
+        metrics.DEAD.labels("crm", type(error).__name__).inc()
+        headers = dead_letter_headers(
+            headers=record.headers,
+            topic=record.topic,
+            partition=record.partition,
+            offset=record.offset,
+            timestamp=record.timestamp / 1000,
+            stage="crm",
+            error=type(error).__name__,
+            reason=error.reason,
+            attempts=1,
+            failed_at=datetime.now(UTC),
+        )
+        await self._producer.send_and_wait(
+            topics.DEAD.name, value=record.value or b"", key=record.key, headers=headers, partition=0
+        )

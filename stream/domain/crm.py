@@ -1,0 +1,54 @@
+"""What the CRM is told of an event: the policy of the CRM sync.
+
+A C2S lead exists there: it gets a message with the person. A Google lead does not: it is created whatever
+the outcome, and what becomes known later follows as one message. The same facts go to a lead once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from stream.domain.events import EnrichedEvent, Outcome
+from stream.domain.leads import Source
+
+CLOSED = "on_close_lead"
+NOTHING_FOUND = "not-found"
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """Nothing is to be written, and why."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """A message to a lead that exists. ``facts``: what is told, as a digest."""
+
+    facts: str
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    """A lead of another source is to be created, unless it was; then ``follow_up`` is told, if anything."""
+
+    facts: str
+    follow_up: bool
+
+
+def decide(event: EnrichedEvent, *, note_not_found: bool) -> Skip | Tell | Create:
+    """Decide what the CRM is told. ``note_not_found``: also that nothing was found."""
+    if event.outcome is Outcome.TEST:
+        return Skip("test")
+    facts = _facts(event)
+    has_news = event.person is not None or (event.outcome is Outcome.NOT_FOUND and note_not_found)
+    if event.lead.source == Source.GOOGLE_ADS:
+        return Create(facts, follow_up=has_news)
+    if event.lead.hook_action == CLOSED:
+        return Skip("closed")
+    return Tell(facts) if has_news else Skip(event.outcome)
+
+
+def _facts(event: EnrichedEvent) -> str:
+    return event.person.facts if event.person is not None else NOTHING_FOUND

@@ -1,0 +1,101 @@
+"""What a salesperson reads in the CRM: a message in Portuguese, with the facts that the sources gave, as given."""
+
+from __future__ import annotations
+
+from datetime import date
+from decimal import Decimal
+
+from stream.domain.events import EnrichedEvent, Match, Outcome
+from stream.domain.person import Address, Person
+
+LONGEST = 5_000  # characters, the CRM's limit
+CUT = "\n[...]"
+
+_SEX = {"F": "feminino", "M": "masculino"}
+_WARNINGS = {
+    Match.NAME_DIFFERS: "ATENÇÃO: o nome informado no lead difere do nome encontrado.",
+    Match.CONFLICTING: "ATENÇÃO: telefone e e-mail pertencem a pessoas diferentes; os dados são de quem tem o nome do lead.",
+}
+
+
+def message(event: EnrichedEvent) -> str:
+    """The message of an event, at most 5,000 characters."""
+    if event.outcome is Outcome.NOT_FOUND or event.person is None:
+        return "Enriquecimento: nenhum dado encontrado para este contato."
+    person = event.person
+    lines = ["DADOS DO CLIENTE", *_warning(event), *_identity(person), *_economy(person), *_contacts(person)]
+    if not person.complete:
+        lines.append("(Cadastro parcial: os demais dados ainda não estão disponíveis.)")
+    return shorten("\n".join(lines))
+
+
+def description(event: EnrichedEvent) -> str:
+    """The text of a lead that we create: what is known when it is created."""
+    if event.person is not None:
+        return message(event)
+    notes = {
+        Outcome.PENDING: "Lead recebido; os dados do cliente ainda estão sendo consultados.",
+        Outcome.NOT_FOUND: "Lead recebido; nenhum dado encontrado para este contato.",
+        Outcome.NO_CONTACT: "Lead recebido sem telefone, e-mail ou CPF válidos.",
+    }
+    return notes.get(event.outcome, "Lead recebido.")
+
+
+def shorten(text: str) -> str:
+    """``text`` within the CRM's limit."""
+    return text if len(text) <= LONGEST else text[: LONGEST - len(CUT)] + CUT
+
+
+def _warning(event: EnrichedEvent) -> list[str]:
+    return [_WARNINGS[event.match]] if event.match in _WARNINGS else []
+
+
+def _identity(person: Person) -> list[str]:
+    return _given(
+        ("Nome", person.name.title()),
+        ("CPF", _cpf(person.cpf)),
+        ("Nascimento", _date(person.birth_date)),
+        ("Sexo", _SEX.get(person.sex or "", "")),
+        ("Mãe", (person.mother_name or "").title()),
+        ("Óbito", "sim, conforme a fonte" if person.deceased else ""),
+    )
+
+
+def _economy(person: Person) -> list[str]:
+    income = person.income
+    return _given(
+        ("Renda", f"{_money(income.amount)} por mês" if income is not None else ""),
+        ("Profissão", (person.occupation or "").capitalize()),
+    )
+
+
+def _contacts(person: Person) -> list[str]:
+    phones = [f"{phone.number}{' (WhatsApp)' if phone.whatsapp else ''}" for phone in person.phones]
+    return [
+        *_given(("Telefones", ", ".join(phones)), ("E-mails", ", ".join(person.emails))),
+        *(f"Endereço: {text}" for address in person.addresses if (text := _address(address))),
+    ]
+
+
+def _given(*facts: tuple[str, str]) -> list[str]:
+    return [f"{name}: {value}" for name, value in facts if value]
+
+
+def _cpf(digits: str) -> str:
+    return f"{digits[:3]}.{digits[3:6]}.{digits[6:9]}-{digits[9:]}"
+
+
+def _date(iso: str | None) -> str:
+    return date.fromisoformat(iso).strftime("%d/%m/%Y") if iso else ""
+
+
+def _money(amount: str) -> str:
+    """``8500.50`` as R$ 8.500,50."""
+    text = f"{Decimal(amount):,.2f}"
+    return "R$ " + text.translate(str.maketrans(",.", ".,"))
+
+
+def _address(address: Address) -> str:
+    street = ", ".join(part for part in (address.street.title(), address.number, address.complement.title()) if part)
+    place = "/".join(part for part in (address.city.title(), address.state) if part)
+    return " - ".join(part for part in (street, address.district.title(), place, address.postal_code) if part)
