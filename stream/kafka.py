@@ -54,10 +54,12 @@ async def open_producer(settings: Settings, **options: Any) -> AsyncIterator[AIO
 
 
 @asynccontextmanager
-async def open_consumer(settings: Settings, topic: str, group: str, **options: Any) -> AsyncIterator[AIOKafkaConsumer]:
+async def open_consumer(
+    settings: Settings, topic: str | None, group: str, **options: Any
+) -> AsyncIterator[AIOKafkaConsumer]:
     """A consumer of a group that starts at the earliest record and commits only when told."""
     consumer = AIOKafkaConsumer(
-        topic,
+        *([topic] if topic is not None else []),
         **client_options(settings),
         group_id=group,
         enable_auto_commit=False,

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
 import sys
+from collections.abc import Awaitable, Callable
 
 import click
+from aiokafka.errors import KafkaError
 from pydantic import ValidationError
 
 from stream import logs
+from stream.domain.errors import StreamError
 from stream.settings import Settings, load
 
 EXIT_CONFIGURATION = 2
@@ -28,3 +33,18 @@ def settings_or_exit(process: str) -> Settings:
         sys.exit(EXIT_CONFIGURATION)
     logs.configure(settings, process)
     return settings
+
+
+async def until_stopped(work: Callable[[asyncio.Event], Awaitable[None]]) -> int:
+    """Run ``work`` until SIGTERM or Ctrl-C, which set its event; returns the exit code."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    log = logs.get_logger(__name__)
+    try:
+        await work(stop)
+    except (StreamError, KafkaError, OSError) as error:
+        log.error("leaving", reason=f"{type(error).__name__}: {error}")  # noqa: TRY400 - the reason is what helps
+        return 1
+    log.info("stopped")
+    return 0

@@ -149,19 +149,19 @@ SET outcome = excluded.outcome,
 WHERE stream.answered.outcome = 'pending' AND excluded.emitted_at > stream.answered.emitted_at
 
 -- name: record_webhook_events
--- First processed_at wins, so that a replay does not spoil the averages.
+-- First processed_at wins, so that a replay does not spoil the averages. A Google lead that does not say when it was
+-- submitted takes when it was first received.
 INSERT INTO public.webhook_events
     (id, lead_id, updated_at, hook_action, received_at, processed_at, status, created_at, updated_at_ts)
-SELECT gen_random_uuid(), lead_id, updated_at, hook_action, received_at, processed_at, status, now(), now()
-FROM unnest($1::text[], $2::timestamptz[], $3::text[], $4::timestamptz[], $5::timestamptz[], $6::text[])
-     AS new (lead_id, updated_at, hook_action, received_at, processed_at, status)
+SELECT gen_random_uuid(), new.lead_id, COALESCE(new.updated_at, a.received_at), new.hook_action, new.received_at,
+       new.processed_at, new.status, now(), now()
+FROM unnest($1::uuid[], $2::text[], $3::timestamptz[], $4::text[], $5::timestamptz[], $6::timestamptz[], $7::text[])
+     AS new (event_id, lead_id, updated_at, hook_action, received_at, processed_at, status)
+JOIN stream.answered a ON a.event_id = new.event_id
 ON CONFLICT (lead_id, updated_at) DO UPDATE
 SET processed_at = COALESCE(public.webhook_events.processed_at, excluded.processed_at),
     status = CASE WHEN public.webhook_events.status = 'completed' THEN 'completed' ELSE excluded.status END,
     updated_at_ts = now()
-
--- name: first_received
-SELECT received_at FROM stream.answered WHERE event_id = $1
 
 -- name: claim_lead
 INSERT INTO stream.crm_leads (source, lead_id, status) VALUES ($1, $2, 'claimed')

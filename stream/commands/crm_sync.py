@@ -1,0 +1,68 @@
+"""``python -m stream crm-sync``."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+import aiohttp
+import click
+import orjson
+import uvloop
+from rich.console import Console
+from rich.table import Table
+
+from stream import topics
+from stream.agents.consume import Consuming
+from stream.agents.crm_sync import CrmSync
+from stream.kafka import open_consumer, open_producer
+from stream.settings import Settings
+from stream.start import settings_or_exit, until_stopped
+from stream.store.deliveries import Deliveries, Unconfirmed
+from stream.store.pool import open_pool
+from stream.tiers.c2s import C2S
+
+
+@click.command()
+@click.option("--unconfirmed", is_flag=True, help="List the writes that may have been carried out, and end.")
+@click.option("--json", "as_json", is_flag=True, help="With --unconfirmed: one JSON object.")
+def command(*, unconfirmed: bool, as_json: bool) -> None:
+    """Write enriched contacts to the CRM, each lead's facts once.
+
+    \b
+    Examples:
+      python -m stream crm-sync
+      python -m stream crm-sync --unconfirmed
+      CRM_RESEND_UNCONFIRMED=true python -m stream crm-sync   # sends them again when their event is replayed
+    """
+    settings = settings_or_exit("crm-sync")
+    if unconfirmed:
+        _show(uvloop.run(_unconfirmed(settings)), as_json=as_json)
+        return
+    sys.exit(uvloop.run(until_stopped(lambda stop: _sync(settings, stop))))
+
+
+async def _sync(settings: Settings, stop: asyncio.Event) -> None:
+    async with (
+        open_pool(settings) as pool,
+        aiohttp.ClientSession() as session,
+        open_producer(settings) as producer,
+        open_consumer(settings, None, topics.CRM_GROUP) as consumer,
+    ):
+        sync = CrmSync(C2S(session, settings), Deliveries(pool), producer, settings)
+        await Consuming(consumer, topics.ENRICHED.name, sync.handle, at_once=settings.crm_concurrency).run(stop)
+
+
+async def _unconfirmed(settings: Settings) -> list[Unconfirmed]:
+    async with open_pool(settings) as pool:
+        return await Deliveries(pool).unconfirmed()
+
+
+def _show(rows: list[Unconfirmed], *, as_json: bool) -> None:
+    if as_json:
+        click.echo(orjson.dumps({"unconfirmed": [orjson.loads(orjson.dumps(row)) for row in rows]}))
+        return
+    table = Table("what", "lead", "event", "status", "claimed at", title=f"{len(rows)} unconfirmed")
+    for row in rows:
+        table.add_row(row.kind, row.lead, row.event_id, row.status, row.claimed_at.isoformat(timespec="seconds"))
+    Console().print(table)

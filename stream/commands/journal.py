@@ -1,0 +1,34 @@
+"""``python -m stream journal``."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+import click
+import uvloop
+
+from stream import topics
+from stream.agents.journal import Journal, run
+from stream.kafka import open_consumer
+from stream.settings import Settings
+from stream.start import settings_or_exit, until_stopped
+from stream.store.pool import open_pool
+
+
+@click.command()
+def command() -> None:
+    """Keep the books that `report` is made from; with JOURNAL=true also public.webhook_events.
+
+    Example: DATABASE_URL=postgresql://... python -m stream journal
+    """
+    settings = settings_or_exit("journal")
+    sys.exit(uvloop.run(until_stopped(lambda stop: _journal(settings, stop))))
+
+
+async def _journal(settings: Settings, stop: asyncio.Event) -> None:
+    async with (
+        open_pool(settings) as pool,
+        open_consumer(settings, topics.ENRICHED.name, topics.JOURNAL_GROUP) as consumer,
+    ):
+        await run(consumer, Journal(pool, webhook_events=settings.journal), stop)

@@ -1,0 +1,136 @@
+"""``python -m stream replay``."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+import orjson
+import uvloop
+from aiokafka.errors import KafkaError
+from rich.console import Console
+from rich.table import Table
+
+from stream.domain.errors import StopError
+from stream.kafka import open_admin
+from stream.ops.replay import (
+    Absolute,
+    Earliest,
+    Move,
+    Replay,
+    Shift,
+    Target,
+    from_csv,
+    parse_duration,
+    plan,
+    to_csv,
+)
+from stream.settings import Settings
+from stream.start import settings_or_exit
+from stream.topics import GROUPS, WORKER_GROUP
+
+
+@click.command()
+@click.option(
+    "--group", type=click.Choice(sorted(GROUPS)), default=WORKER_GROUP, show_default=True, help="Whose offsets."
+)
+@click.option("--to-earliest", is_flag=True, help="To the first record that is left.")
+@click.option("--to-datetime", metavar="T", help="To an instant such as 2026-11-24T09:00:00Z, by the broker's clock.")
+@click.option("--by-duration", metavar="PT2H", help="Back by a duration from now.")
+@click.option("--shift-by", type=int, metavar="N", help="By N records from where the group stands; negative: back.")
+@click.option("--to-offset", type=int, metavar="N", help="To one offset.")
+@click.option("--from-file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="To an exported plan.")
+@click.option("--partitions", metavar="0,2", help="Only these partitions.")
+@click.option("--export", type=click.Path(dir_okay=False, path_type=Path), help="Write the plan to a CSV file.")
+@click.option("--execute", is_flag=True, help="Carry the plan out; without it nothing is changed.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def command(**options: object) -> None:
+    """Reset a group's offsets, so that its records are read again. Stop its members first.
+
+    Answers are emitted again under the same ids; nobody known is paid for, and no facts go to the CRM again.
+
+    Example: python -m stream replay --to-datetime 2026-11-24T09:00:00Z --execute
+    """
+    settings = settings_or_exit("replay")
+    ways = [name for name in WAYS if options[name] not in {None, False}]
+    if len(ways) != 1:
+        raise click.UsageError(
+            "say where to: exactly one of " + ", ".join(f"--{name.replace('_', '-')}" for name in WAYS)
+        )
+    try:
+        uvloop.run(_run(settings, ways[0], options))
+    except (StopError, KafkaError, OSError) as error:
+        click.echo(f"replay: {error or type(error).__name__}", err=True)
+        sys.exit(1)
+
+
+WAYS = ("to_earliest", "to_datetime", "by_duration", "shift_by", "to_offset", "from_file")
+
+
+async def _run(settings: Settings, way: str, options: dict[str, object]) -> None:
+    group = str(options["group"])
+    async with open_admin(settings) as admin:
+        replay = Replay(admin, settings, group)
+        target = await _target(replay, way, options[way], group)
+        moves = plan(await replay.bounds(), target, _partitions(options["partitions"]))
+        if isinstance(options["export"], Path):
+            options["export"].write_text(to_csv(group, moves), encoding="utf-8")
+        if options["execute"]:
+            await replay.execute(moves)
+        else:
+            members = await replay.members()
+            if members:
+                click.echo(
+                    f"{group} is alive; --execute will refuse until these are stopped: {'; '.join(members)}", err=True
+                )
+    _show(settings, group, moves, executed=bool(options["execute"]), as_json=bool(options["as_json"]))
+
+
+async def _target(replay: Replay, way: str, value: object, group: str) -> Target:
+    if isinstance(value, Path):
+        return from_csv(value.read_text(encoding="utf-8"), group)
+    if way == "shift_by" and isinstance(value, int):
+        return Shift(value)
+    if way == "to_offset" and isinstance(value, int):
+        return Absolute(value)
+    if way == "to_earliest":
+        return Earliest()
+    return await replay.at(_instant(way, str(value)))
+
+
+def _instant(way: str, text: str) -> datetime:
+    try:
+        if way == "by_duration":
+            return datetime.now(UTC) - parse_duration(text)
+        instant = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise click.UsageError(f"--{way.replace('_', '-')} {text}: {error}") from None
+    return instant if instant.tzinfo is not None else instant.replace(tzinfo=UTC)
+
+
+def _partitions(text: object) -> frozenset[int] | None:
+    if text is None:
+        return None
+    try:
+        return frozenset(int(part) for part in str(text).split(","))
+    except ValueError:
+        raise click.UsageError(f"--partitions {text}: write numbers, as 0,2") from None
+
+
+def _show(settings: Settings, group: str, moves: list[Move], *, executed: bool, as_json: bool) -> None:
+    records = sum(move.records for move in moves)
+    cost = settings.diretrix_price * records
+    if as_json:
+        body = {"group": group, "executed": executed, "records": records, "costs_at_most": str(cost), "moves": moves}
+        click.echo(orjson.dumps(body))
+        return
+    table = Table("partition", "from", "to", "records to read", "removed by retention", title=group)
+    for move in moves:
+        table.add_row(*map(str, (move.partition, move.start, move.to, move.records, move.removed)))
+    Console().print(table)
+    click.echo(
+        f"{records} records; at most {cost} {settings.price_currency}, if nobody in them were known any more\n"
+        + ("done: start the members again" if executed else "a dry run: nothing was changed; --execute carries it out")
+    )

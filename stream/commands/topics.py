@@ -1,0 +1,43 @@
+"""``python -m stream topics``."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+import orjson
+import uvloop
+from aiokafka.errors import KafkaError
+
+from stream.domain.errors import StopError
+from stream.kafka import open_admin
+from stream.ops.topics import Difference, create_missing, differences
+from stream.settings import Settings
+from stream.start import settings_or_exit
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def command(*, as_json: bool) -> None:
+    """Create the topics that are missing, and say where the others differ from the map (exit code 1).
+
+    Example: KAFKA_BOOTSTRAP_SERVERS=localhost:9092 python -m stream topics
+    """
+    settings = settings_or_exit("topics")
+    try:
+        created, found = uvloop.run(_topics(settings))
+    except (StopError, KafkaError, OSError) as error:
+        click.echo(f"topics: {error or type(error).__name__}", err=True)
+        sys.exit(1)
+    if as_json:
+        click.echo(orjson.dumps({"created": created, "differences": found}))
+    else:
+        click.echo(
+            "\n".join([f"created {name}" for name in created] + [f"differs: {one}" for one in found] or ["all there"])
+        )
+    sys.exit(1 if found else 0)
+
+
+async def _topics(settings: Settings) -> tuple[list[str], list[Difference]]:
+    async with open_admin(settings) as admin:
+        return await create_missing(admin, settings), await differences(admin, settings)

@@ -1,0 +1,80 @@
+"""What was paid and what was not: from counts of the ledger and of the answered webhooks to calls and money.
+
+Every webhook that needed a contact would have paid one call at the service that was replaced. Nothing here is
+estimated: what was avoided is what was answered less what paid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import Decimal
+
+NEEDS_NO_CONTACT = frozenset({"test", "no_contact"})
+
+
+@dataclass(frozen=True, slots=True)
+class CallCount:
+    """Calls of a day, by partner, source and how they ended; ``money`` is their price together."""
+
+    day: str
+    provider: str
+    source: str
+    status: str
+    calls: int
+    money: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerCount:
+    """Webhooks of a day, by source, outcome and tier; ``paying``: those with a Diretrix call."""
+
+    day: str
+    source: str
+    outcome: str
+    tier: str | None
+    webhooks: int
+    paying: int
+
+
+@dataclass(frozen=True, slots=True)
+class Savings:
+    """The bill of a period. ``spent`` counts calls that are unsure as paid: the invoice may hold them."""
+
+    webhooks: int
+    needed_contact: int
+    paying: int
+    avoided: int
+    paid_calls: int
+    free_calls: int
+    unsure_calls: int
+    spent: Decimal
+    saved: Decimal
+
+    @property
+    def paying_in_100(self) -> float:
+        """Paying webhooks in 100 that needed a contact."""
+        return 100 * self.paying / self.needed_contact if self.needed_contact else 0.0
+
+
+def savings(calls: Iterable[CallCount], answers: Iterable[AnswerCount], price: Decimal) -> Savings:
+    """Add a period up; ``price`` of one Diretrix call values what was avoided."""
+    diretrix = [one for one in calls if one.provider == "diretrix"]
+    answered = list(answers)
+    needed = [one for one in answered if one.outcome not in NEEDS_NO_CONTACT]
+    needed_contact, paying = sum(one.webhooks for one in needed), sum(one.paying for one in needed)
+    return Savings(
+        webhooks=sum(one.webhooks for one in answered),
+        needed_contact=needed_contact,
+        paying=paying,
+        avoided=needed_contact - paying,
+        paid_calls=_calls(diretrix, "paid"),
+        free_calls=_calls(diretrix, "free"),
+        unsure_calls=_calls(diretrix, "unsure"),
+        spent=sum((one.money for one in diretrix if one.status != "free"), Decimal(0)),
+        saved=price * (needed_contact - paying),
+    )
+
+
+def _calls(counts: Iterable[CallCount], status: str) -> int:
+    return sum(one.calls for one in counts if one.status == status)

@@ -1,0 +1,211 @@
+"""Replay: reset the offsets of one of our groups, with its members stopped.
+
+A plan is made first and shown; it is carried out by committing through a consumer that is assigned its
+partitions by hand, which the broker refuses while the group lives.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+
+from stream.domain.errors import StopError
+from stream.kafka import client_options
+from stream.settings import Settings
+from stream.topics import GROUPS
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What a partition holds and where the group stands; ``committed`` None: it has not committed."""
+
+    partition: int
+    earliest: int
+    latest: int
+    committed: int | None
+
+    @property
+    def current(self) -> int:
+        """Where the group would read next."""
+        return self.committed if self.committed is not None else self.earliest
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """One partition of a plan. ``removed``: records wanted that retention has already removed."""
+
+    partition: int
+    start: int
+    to: int
+    records: int
+    removed: int
+
+
+class Target(Protocol):
+    """Where a partition is to go; None: stay."""
+
+    def of(self, bounds: Bounds) -> int | None: ...  # noqa: D102
+
+
+@dataclass(frozen=True, slots=True)
+class Shift:
+    """By a number of records, negative for back."""
+
+    by: int
+
+    def of(self, bounds: Bounds) -> int | None:
+        """From where the group stands."""
+        return bounds.current + self.by
+
+
+@dataclass(frozen=True, slots=True)
+class Absolute:
+    """To one offset."""
+
+    offset: int
+
+    def of(self, bounds: Bounds) -> int | None:
+        """The same in every partition."""
+        del bounds
+        return self.offset
+
+
+@dataclass(frozen=True, slots=True)
+class PerPartition:
+    """To an offset a partition; partitions that are not named stay."""
+
+    offsets: dict[int, int]
+
+    def of(self, bounds: Bounds) -> int | None:
+        """By number."""
+        return self.offsets.get(bounds.partition)
+
+
+@dataclass(frozen=True, slots=True)
+class Earliest:
+    """To the first record that is left."""
+
+    def of(self, bounds: Bounds) -> int | None:
+        """By what retention has left."""
+        return bounds.earliest
+
+
+def plan(bounds: Sequence[Bounds], target: Target, partitions: frozenset[int] | None = None) -> list[Move]:
+    """The moves to make: within what a partition holds, saying what it no longer does."""
+    moves = []
+    for one in bounds:
+        wanted = target.of(one)
+        if wanted is None or (partitions is not None and one.partition not in partitions):
+            continue
+        to = min(max(wanted, one.earliest), one.latest)
+        moves.append(
+            Move(one.partition, one.current, to, max(one.latest - to, 0), max(one.earliest - max(wanted, 0), 0))
+        )
+    return moves
+
+
+def to_csv(group: str, moves: Sequence[Move]) -> str:
+    """A plan as a file, which ``from_csv`` reads again."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, ["group", *asdict(Move(0, 0, 0, 0, 0))], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({"group": group, **asdict(move)} for move in moves)
+    return text.getvalue()
+
+
+def from_csv(text: str, group: str) -> PerPartition:
+    """Read an exported plan. Raises StopError when it is none, or of another group."""
+    try:
+        rows = list(csv.DictReader(io.StringIO(text)))
+        offsets = {int(row["partition"]): int(row["to"]) for row in rows}
+        groups = {row["group"] for row in rows}
+    except (KeyError, ValueError, TypeError):
+        raise StopError("not an exported plan: it needs the columns group, partition and to") from None
+    if groups != {group}:
+        raise StopError(f"the plan is for {', '.join(sorted(groups)) or 'no group'}, not for {group}")
+    return PerPartition(offsets)
+
+
+class Replay:
+    """Reads a group's bounds and moves it."""
+
+    def __init__(self, admin: AIOKafkaAdminClient, settings: Settings, group: str) -> None:
+        self._admin = admin
+        self._settings = settings
+        self._group = group
+        self._topic = GROUPS[group].name
+
+    async def members(self) -> list[str]:
+        """Who is in the group now."""
+        names = []
+        for answer in await self._admin.describe_consumer_groups([self._group]):
+            for group in answer.groups:
+                names += [f"{member[1]} at {member[2]}" for member in group[5]]
+        return names
+
+    async def bounds(self) -> list[Bounds]:
+        """What each partition holds and where the group stands."""
+        async with _assigned(self._settings, self._group, self._topic) as consumer:
+            partitions = sorted(consumer.assignment())
+            earliest = await consumer.beginning_offsets(partitions)
+            latest = await consumer.end_offsets(partitions)
+            return [
+                Bounds(one.partition, earliest[one], latest[one], await consumer.committed(one)) for one in partitions
+            ]
+
+    async def at(self, instant: datetime) -> PerPartition:
+        """The first offset a partition at or after ``instant``, by the broker's clock; its end when there is none."""
+        async with _assigned(self._settings, self._group, self._topic) as consumer:
+            partitions = sorted(consumer.assignment())
+            times = await consumer.offsets_for_times(dict.fromkeys(partitions, int(instant.timestamp() * 1000)))
+            latest = await consumer.end_offsets(partitions)
+            return PerPartition(
+                {
+                    one.partition: found.offset if (found := times[one]) is not None else latest[one]
+                    for one in partitions
+                }
+            )
+
+    async def execute(self, moves: Sequence[Move]) -> None:
+        """Commit a plan. Raises StopError with the members' names while the group lives."""
+        members = await self.members()
+        if members:
+            raise StopError(f"{self._group} is alive, stop it first: {'; '.join(members)}")
+        async with _assigned(self._settings, self._group, self._topic) as consumer:
+            await consumer.commit({TopicPartition(self._topic, move.partition): move.to for move in moves})
+
+
+class _assigned:  # noqa: N801 - used as a function
+    """A consumer that is assigned all partitions of a topic by hand: it joins no group and may commit for one."""
+
+    def __init__(self, settings: Settings, group: str, topic: str) -> None:
+        self._consumer = AIOKafkaConsumer(**client_options(settings), group_id=group, enable_auto_commit=False)
+        self._topic = topic
+
+    async def __aenter__(self) -> AIOKafkaConsumer:
+        await self._consumer.start()
+        await self._consumer._client._wait_on_metadata(self._topic)  # noqa: SLF001 - nothing public waits for it
+        partitions = self._consumer.partitions_for_topic(self._topic) or set()
+        self._consumer.assign([TopicPartition(self._topic, partition) for partition in sorted(partitions)])
+        return self._consumer
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._consumer.stop()
+
+
+def parse_duration(text: str) -> timedelta:
+    """Read an ISO 8601 duration such as PT2H30M or P1D. Raises ValueError."""
+    import re  # noqa: PLC0415
+
+    found = re.fullmatch(r"P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)S)?)?", text.strip().upper())
+    if found is None or not any(found.groups()):
+        raise ValueError("not a duration: write PT2H, PT30M or P1D")
+    days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
+    return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
