@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from functools import cache
 from importlib import metadata
 
 PREFIX = "dl-"
+LONGEST_REASON = 500  # characters
 
 
 def dead_letter_headers(  # noqa: PLR0913 - a dead letter has this many facts
@@ -27,18 +29,27 @@ def dead_letter_headers(  # noqa: PLR0913 - a dead letter has this many facts
         "topic": topic,
         "partition": str(partition),
         "offset": str(offset),
-        "timestamp": datetime.fromtimestamp(timestamp, UTC).isoformat(),
+        "timestamp": _instant(timestamp),
         "stage": stage,
         "error": error,
-        "reason": reason[:500],
+        "reason": reason[:LONGEST_REASON],
         "attempts": str(attempts),
         "failed-at": failed_at.isoformat(),
         "version": version(),
     }
     kept = [(name, value) for name, value in headers if not name.startswith(PREFIX)]
-    return kept + [(PREFIX + name, value.encode()) for name, value in facts.items()]
+    return kept + [(PREFIX + name, value.encode("utf-8", "replace")) for name, value in facts.items()]
 
 
+def _instant(timestamp: float) -> str:
+    """RFC 3339; a time that no calendar holds as its number: the letter is written whatever a producer claims."""
+    try:
+        return datetime.fromtimestamp(timestamp, UTC).isoformat()
+    except (ValueError, OverflowError, OSError):
+        return str(timestamp)
+
+
+@cache
 def version() -> str:
     """The version of this package, "unknown" where it is not installed."""
     try:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-import orjson
+import msgspec
 
 from stream.domain.person import Candidate
 
@@ -22,6 +22,8 @@ SPREAD = 0.1  # share of a lifetime by which entries differ, so that they do not
 _HEAD = struct.Struct(">BBHddHBBII")
 _KNOWN, _ASKED, _COMPLETE, _HAS_PERSON = 1, 2, 4, 8
 _MOST_REFRESHED = 0xFFFF
+_candidates = msgspec.json.Decoder(tuple[Candidate, ...])
+_candidates_encoder = msgspec.json.Encoder()
 
 
 class Freshness(StrEnum):
@@ -55,17 +57,11 @@ class Entry:
     def encode(self) -> bytes:
         """The bytes of the table."""
         name, facts, cpf = self.name.encode(), self.facts.encode(), self.cpf.encode()
-        candidates = orjson.dumps([[one.name, one.cpf] for one in self.candidates]) if self.candidates else b""
+        candidates = _candidates_encoder.encode(self.candidates) if self.candidates else b""
         person = self.person or b""
-        flags = (
-            (_KNOWN if self.known else 0)
-            | (_ASKED if self.asked else 0)
-            | (_COMPLETE if self.complete else 0)
-            | (_HAS_PERSON if self.person is not None else 0)
-        )
         head = _HEAD.pack(
             VERSION,
-            flags,
+            self._flags(),
             min(self.refreshed, _MOST_REFRESHED),
             self.fetched_at,
             self.expires_at,
@@ -77,37 +73,36 @@ class Entry:
         )
         return b"".join((head, name, facts, cpf, candidates, person))
 
+    def _flags(self) -> int:
+        has_person = self.person is not None
+        return self.known * _KNOWN | self.asked * _ASKED | self.complete * _COMPLETE | has_person * _HAS_PERSON
+
     @classmethod
     def decode(cls, value: bytes) -> Entry:
         """The reverse of ``encode``; raises ValueError on anything else."""
         try:
-            version, flags, refreshed, fetched, expires, *lengths = _HEAD.unpack_from(value)
-            if version != VERSION or len(value) != _HEAD.size + sum(lengths):
-                raise ValueError("not an entry of this version")
-            name, facts, cpf, candidates, person = _split(value, lengths)
-            return cls(
-                known=bool(flags & _KNOWN),
-                asked=bool(flags & _ASKED),
-                candidates=tuple(Candidate(*pair) for pair in orjson.loads(candidates)) if candidates else (),
-                cpf=cpf.decode(),
-                name=name.decode(),
-                person=person if flags & _HAS_PERSON else None,
-                facts=facts.decode(),
-                complete=bool(flags & _COMPLETE),
-                fetched_at=fetched,
-                expires_at=expires,
-                refreshed=refreshed,
-            )
-        except (struct.error, TypeError) as error:
+            (version, flags, refreshed, fetched, expires, *lengths) = _HEAD.unpack_from(value)
+        except struct.error as error:
             raise ValueError("not an entry") from error
-
-
-def _split(value: bytes, lengths: list[int]) -> list[bytes]:
-    parts, at = [], _HEAD.size
-    for length in lengths:
-        parts.append(value[at : at + length])
-        at += length
-    return parts
+        facts_at = _HEAD.size + lengths[0]
+        cpf_at = facts_at + lengths[1]
+        candidates_at = cpf_at + lengths[2]
+        person_at = candidates_at + lengths[3]
+        if version != VERSION or len(value) != person_at + lengths[4]:
+            raise ValueError("not an entry of this version")
+        return cls(
+            flags & _KNOWN != 0,
+            flags & _ASKED != 0,
+            _candidates.decode(value[candidates_at:person_at]) if lengths[3] else (),
+            value[cpf_at:candidates_at].decode(),
+            value[_HEAD.size : facts_at].decode(),
+            value[person_at:] if flags & _HAS_PERSON else None,
+            value[facts_at:cpf_at].decode(),
+            flags & _COMPLETE != 0,
+            fetched,
+            expires,
+            refreshed,
+        )
 
 
 def freshness(entry: Entry | None, now: float) -> Freshness:

@@ -1,26 +1,29 @@
 """The webhooks as they arrive, and the lead in them. Unknown fields are kept: the payload is never rewritten.
 
 Shapes: C2S and Google lead forms as production sends them (docs/architecture.md, "What arrives"). Whatever
-can never be understood raises PoisonError with the field at fault.
+can never be understood raises PoisonError with the field at fault; an optional part that is not understood
+counts as not given.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
+import msgspec
 import orjson
 
 from stream.domain.errors import PoisonError
+from stream.domain.holdable import unholdable
 
 LONGEST_ID = 256  # characters
 LONGEST_TEXT = 500  # characters of a name or product that an event carries
-_OFFSET = re.compile(r"\s*([+-]\d{2}):?(\d{2})$")
+_OFFSET = re.compile(r"\s*([+-]\d{2}):?(\d{2})$", re.ASCII)
 _PHONES = ("PHONE_NUMBER", "WORK_PHONE")
 _EMAILS = ("EMAIL", "WORK_EMAIL")
+_ABOUT_CPF = re.compile(r"(?<![A-Z])CPF(?![A-Z])")
 
 
 class Source(StrEnum):
@@ -30,11 +33,13 @@ class Source(StrEnum):
     GOOGLE_ADS = "google_ads"
 
 
-@dataclass(frozen=True, slots=True)
-class Lead:
+_SOURCES: dict[str, Source] = {str(source): source for source in Source}
+
+
+class Lead(msgspec.Struct, frozen=True):
     """A lead as typed: nothing is canonical yet, "" is what was not given.
 
-    ``updated_at``: aware, UTC; None for a Google lead without ``lead_submit_time``.
+    ``updated_at``: aware, UTC; None for a Google lead without a readable ``lead_submit_time``.
     """
 
     source: Source
@@ -48,9 +53,11 @@ class Lead:
     product: str | None
     is_test: bool = False
 
+    def __repr__(self) -> str:
+        return f"Lead({self.source}, {self.id!r})"
 
-@dataclass(frozen=True, slots=True)
-class Webhook:
+
+class Webhook(msgspec.Struct, frozen=True):
     """One message of the topic ``webhooks``."""
 
     source: Source
@@ -58,18 +65,25 @@ class Webhook:
     payload: dict[str, Any]
     lead: Lead
 
+    def __repr__(self) -> str:
+        return f"Webhook({self.lead!r})"
+
 
 def decode_webhook(value: bytes | None) -> Webhook:
-    """Read a message's value; raises PoisonError when it can never be read."""
+    """Read a message's value; raises PoisonError when it can never be read, or not be written again."""
     if value is None:
         raise PoisonError("empty: a tombstone is no webhook")
     try:
         message = orjson.loads(value)
     except ValueError:
         raise PoisonError("not JSON") from None
-    message = _object(message, "")
+    if not isinstance(message, dict):
+        raise PoisonError("an object is required")
     source = _source(message.get("source"))
     payload = _object(message.get("payload"), "payload")
+    fault = unholdable(value, payload)
+    if fault:
+        raise PoisonError(fault, path="payload")
     received_at = parse_instant(message.get("received_at"), "received_at")
     lead = lead_from_c2s(payload) if source is Source.C2S else lead_from_google(payload)
     return Webhook(source, received_at, payload, lead)
@@ -89,57 +103,72 @@ def lead_from_c2s(payload: dict[str, Any]) -> Lead:
     """Read a C2S event; raises PoisonError."""
     attributes = _object(payload.get("attributes"), "attributes")
     customer = _maybe_object(attributes.get("customer"), "attributes.customer")
-    product = _maybe_object(attributes.get("product"), "attributes.product")
+    product = attributes.get("product")
     return Lead(
-        source=Source.C2S,
-        id=_id(payload.get("id"), "id"),
-        updated_at=parse_instant(attributes.get("updated_at"), "attributes.updated_at"),
-        hook_action=_text(payload.get("hook_action")) or None,
-        name=_text(customer.get("name")),
-        phone=_text(customer.get("phone")),
-        email=_text(customer.get("email")),
-        cpf="",
-        product=_text(product.get("description")) or None,
+        Source.C2S,
+        _id(payload.get("id"), "id"),
+        parse_instant(attributes.get("updated_at"), "attributes.updated_at"),
+        _text(payload.get("hook_action")) or None,
+        _text(customer.get("name")),
+        _text(customer.get("phone")),
+        _text(customer.get("email")),
+        "",
+        (_text(product.get("description")) or None) if isinstance(product, dict) else None,
     )
 
 
 def lead_from_google(payload: dict[str, Any]) -> Lead:
     """Read a Google lead form; raises PoisonError."""
     columns = _columns(payload.get("user_column_data"))
-    submitted = payload.get("lead_submit_time")
     name = columns.get("FULL_NAME") or f"{columns.get('FIRST_NAME', '')} {columns.get('LAST_NAME', '')}".strip()
     return Lead(
         source=Source.GOOGLE_ADS,
         id=_id(payload.get("lead_id"), "lead_id"),
-        updated_at=parse_instant(submitted, "lead_submit_time") if submitted else None,
+        updated_at=_maybe_instant(payload.get("lead_submit_time")),
         hook_action=None,
         name=name,
         phone=_first(columns, _PHONES),
         email=_first(columns, _EMAILS),
-        cpf=columns.get("CPF", ""),
+        cpf=columns.get("CPF") or next((text for key, text in columns.items() if _ABOUT_CPF.search(key)), ""),
         product=None,
         is_test=payload.get("is_test") is True,
     )
 
 
-def parse_instant(value: object, path: str) -> datetime:
+def parse_instant(value: object, path: str = "") -> datetime:
     """Read an instant in any of the three spellings that C2S uses, as UTC; raises PoisonError."""
     if not isinstance(value, str) or not value:
         raise PoisonError("an instant such as 2026-01-31T12:00:00Z is required", path=path)
-    text = _OFFSET.sub(r"\1:\2", value.strip())
     try:
-        instant = datetime.fromisoformat(text)
-        instant = instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
+        return _instant(value)
     except (ValueError, OverflowError):
         raise PoisonError("not an instant: write it as 2026-01-31T12:00:00Z", path=path) from None
-    return instant
+
+
+def _instant(text: str) -> datetime:
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        # "2026-01-31 09:00:00 -0300" has a blank before its offset; RFC 3339 also allows small letters.
+        instant = datetime.fromisoformat(_OFFSET.sub(r"\1:\2", text.strip()).upper())
+    if instant.tzinfo is UTC:
+        return instant
+    return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
+
+
+def _maybe_instant(value: object) -> datetime | None:
+    """An instant that nothing depends on: a form is not lost for it."""
+    try:
+        return parse_instant(value)
+    except PoisonError:
+        return None
 
 
 def _source(value: object) -> Source:
-    try:
-        return Source(value)  # type: ignore[arg-type]
-    except ValueError:
-        raise PoisonError("unknown source: c2s or google_ads is required", path="source") from None
+    source = _SOURCES.get(value) if isinstance(value, str) else None
+    if source is None:
+        raise PoisonError("unknown source: c2s or google_ads is required", path="source")
+    return source
 
 
 def _object(value: object, path: str) -> dict[str, Any]:
@@ -149,7 +178,8 @@ def _object(value: object, path: str) -> dict[str, Any]:
 
 
 def _maybe_object(value: object, path: str) -> dict[str, Any]:
-    return {} if value is None else _object(value, path)
+    """An object that may be missing; some languages write an empty one as ``[]``."""
+    return _object(value, path) if value is not None and value != [] else {}
 
 
 def _id(value: object, path: str) -> str:
@@ -163,7 +193,7 @@ def _id(value: object, path: str) -> str:
 def _text(value: object) -> str:
     """Text as typed, without NUL, which PostgreSQL refuses; what is no text counts as not given."""
     if isinstance(value, str):
-        return value.replace("\x00", "").strip()[:LONGEST_TEXT]
+        return (value.replace("\x00", "") if "\x00" in value else value).strip()[:LONGEST_TEXT]
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else ""
 
 
@@ -176,7 +206,7 @@ def _columns(value: object) -> dict[str, str]:
         raise PoisonError("an array is required", path="user_column_data")
     for index, column in enumerate(value):
         fields = _object(column, f"user_column_data[{index}]")
-        name = fields.get("column_id")
+        name = fields.get("column_id") or fields.get("column_name")
         if isinstance(name, str):
             columns.setdefault(name.upper(), _text(fields.get("string_value")))
     return columns

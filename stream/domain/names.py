@@ -1,7 +1,8 @@
 """Do two names belong to one person? Accents, case, order and missing middle names do not matter.
 
 People type "Joao", "JOÃO SILVA", "Silva, João P."; sources have "JOAO PEREIRA DA SILVA". A first name alone
-is not held against anybody: it fits when it is among the known names, and differs when it is not.
+fits when it is among the known names, and differs when it is not. Words that only sound alike fit (Luiz and
+Luis); words that begin alike do not (Maria and Mariana share many a phone), but for a last name cut off.
 """
 
 from __future__ import annotations
@@ -13,10 +14,22 @@ from functools import lru_cache
 
 REMEMBERED = 50_000  # names whose normal form is remembered
 LONGEST = 200  # characters; what is longer was not typed as a name
+SHORTEST_CUT = 3  # letters that are left of a name cut off where a form's field ended
 
 _PARTICLES = frozenset({"DA", "DE", "DI", "DO", "DU", "DAS", "DOS", "E"})
-# What stands in a name's place without being one.
-_NO_NAMES = frozenset({"", "LEAD", "CLIENTE", "SEM NOME", "NOME", "TESTE", "NAO INFORMADO", "CONTATO", "WHATSAPP"})
+_TITLES = frozenset({"SR", "SRA", "SRTA", "DR", "DRA", "DONA", "PROF", "PROFA"})
+# What stands in a name's place without being one: a name of these words only is none.
+_NO_NAMES = frozenset(
+    {
+        *("LEAD", "CLIENTE", "CONTATO", "NOME", "SEM", "NAO", "TEM", "INFORMADO", "INFORMAR", "TESTE", "TEST"),
+        *("WHATSAPP", "WHATS", "FACEBOOK", "INSTAGRAM", "GOOGLE", "SITE", "USUARIO", "DESCONHECIDO", "ANONIMO"),
+    }
+)
+_APOSTROPHES = dict.fromkeys("'`\N{RIGHT SINGLE QUOTATION MARK}\N{ACUTE ACCENT}", "")
+_OTHER_LETTERS = str.maketrans({"Ø": "O", "Æ": "AE", "Œ": "OE", "Ł": "L", "Đ": "D", **_APOSTROPHES})
+# Spellings of one sound: Thiago and Tiago, Sousa and Souza, Wagner and Vagner, Rafaella and Rafaela.
+_SOUNDS = str.maketrans({"H": "", "Y": "I", "W": "V", "Z": "S", "K": "C"})
+_DOUBLED = re.compile(r"(.)\1+")
 
 
 class Fit(StrEnum):
@@ -30,39 +43,59 @@ class Fit(StrEnum):
 @lru_cache(maxsize=REMEMBERED)
 def normalise(name: str) -> str:
     """Capitals without accents, punctuation and particles: ``JOAO SILVA`` for "João da Silva"."""
-    decomposed = unicodedata.normalize("NFKD", name[:LONGEST])
-    plain = "".join(character for character in decomposed if not unicodedata.combining(character))
-    words = re.sub(r"[^A-Z ]+", " ", plain.upper()).split()
-    return " ".join(word for word in words if word not in _PARTICLES)
+    capitals = name[:LONGEST].upper().translate(_OTHER_LETTERS)
+    letters = (one for one in unicodedata.normalize("NFKD", capitals).upper() if not unicodedata.combining(one))
+    words = re.sub(r"[^A-Z ]+", " ", "".join(letters)).split()
+    return " ".join(word for word in words if word not in _PARTICLES)[:LONGEST].rstrip()
 
 
 @lru_cache(maxsize=REMEMBERED)
 def fit(lead_name: str, known_name: str) -> Fit:
     """Compare a lead's name with a known one; either may be normalised or as typed."""
-    lead, known = normalise(lead_name), normalise(known_name)
-    if lead in _NO_NAMES or known in _NO_NAMES:
+    lead, known = _words(lead_name), _words(known_name)
+    if not lead or not known:
         return Fit.NO_NAME
-    if lead == known:
-        return Fit.FITS
-    return _compare(lead.split(), known.split())
+    return Fit.FITS if _are_one_person(lead, known) else Fit.DIFFERS
 
 
-def _compare(lead: list[str], known: list[str]) -> Fit:
-    """Every word of the shorter name must be among the longer one's, in full or as its initial."""
-    shorter, longer = sorted((lead, known), key=len)
+def _words(name: str) -> list[str]:
+    """The words that say who somebody is; none for an e-mail, initials alone, or "Cliente WhatsApp"."""
+    words = [] if "@" in name else [word for word in normalise(name).split() if word not in _TITLES]
+    tells = any(len(word) > 1 and word not in _NO_NAMES for word in words)
+    return ["JUNIOR" if word == "JR" else word for word in words] if tells else []
+
+
+def _are_one_person(lead: list[str], known: list[str]) -> bool:
+    """Every word of the shorter name must be among the longer one's."""
+    shorter, longer = (lead, known) if len(lead) <= len(known) else (known, lead)
+    # A first name is never cut off: whoever types "Souza, Maria" is not Mariana.
+    cut_off = {name[-1] for name in (lead, known) if len(name) > 1}
+    first = {lead[0], known[0]}
     left = list(longer)
+    # Full words choose first, so that an initial does not take a word that another one needs.
     for word in sorted(shorter, key=len, reverse=True):
-        partner = next((other for other in left if _same_word(word, other)), None)
+        partner = _partner(word, left, cut_off, first)
         if partner is None:
-            return Fit.DIFFERS
+            return False
         left.remove(partner)
-    # Initials alone prove nothing.
-    return Fit.FITS if any(len(word) > 1 for word in shorter) else Fit.DIFFERS
+    return any(len(word) > 1 for word in shorter)
 
 
-def _same_word(word: str, other: str) -> bool:
-    if word == other:
-        return True
+def _partner(word: str, others: list[str], cut_off: set[str], first: set[str]) -> str | None:
+    if word in others:
+        return word
+    alike = (other for other in others if _sound(word) == _sound(other))
+    briefer = (other for other in others if _is_short_for(word, other, cut_off - first, first))
+    return next(alike, None) or next(briefer, None)
+
+
+def _is_short_for(word: str, other: str, cut_off: set[str], first: set[str]) -> bool:
+    """Whether one is the other's initial, or the other cut off at the end of the name."""
     brief, full = sorted((word, other), key=len)
-    # An initial, or a name cut off where a form's field ended.
-    return (len(brief) == 1 and full.startswith(brief)) or (len(brief) >= 5 and full.startswith(brief))  # noqa: PLR2004
+    if len(brief) == 1:
+        return full.startswith(brief)
+    return brief in cut_off and len(brief) >= SHORTEST_CUT and full not in first and full.startswith(brief)
+
+
+def _sound(word: str) -> str:
+    return _DOUBLED.sub(r"\1", word.replace("PH", "F").translate(_SOUNDS))

@@ -7,9 +7,10 @@ read is left out. Only facts that a source gave are kept; nothing is computed fr
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
+import re
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from functools import cached_property
 from typing import Any
 
@@ -22,14 +23,25 @@ MOST_ADDRESSES = 3
 MOST_PHONES = 5
 MOST_EMAILS = 5
 CURRENCY = "BRL"
+CPF_DIGITS = 11
+LONGEST_TEXT = 500  # characters of one fact
+# What the Work API says inside a 200.
+OK, NOT_FOUND, TOO_MANY, SERVER_ERRORS = 200, 404, 429, 500
+
+# "8500,50", "8.500,50", "R$ 8.500", "8500.50", "8500"
+_MONEY = re.compile(r"(?:R\$)?\s*(\d{1,3}(?:\.\d{3})+|\d{1,15})(?:[.,](\d{1,9}))?", re.ASCII)
+_DATE = re.compile(r"(\d{1,2})/(\d{1,2})/(\d{4})(?!\d)", re.ASCII)
+_ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}(?!\d)", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(msgspec.Struct, frozen=True, array_like=True):
     """A name and a CPF (eleven digits) that a source gave for an alias."""
 
     name: str
     cpf: str
+
+    def __repr__(self) -> str:
+        return f"Candidate(***{self.cpf[-2:]})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +52,10 @@ class Known:
     party is not enriched.
     """
 
-    alias: str
-    cpf: str
-    name: str
-    raw: dict[str, Any] | None
+    alias: str = field(repr=False)
+    cpf: str = field(repr=False)
+    name: str = field(repr=False)
+    raw: dict[str, Any] | None = field(repr=False)
     enriched_at: datetime | None
     listed: bool = False
 
@@ -52,7 +64,7 @@ class Known:
 class StoredAnswer:
     """What Diretrix answered for an alias; no candidates: it was not known."""
 
-    alias: str
+    alias: str = field(repr=False)
     candidates: tuple[Candidate, ...]
     asked_at: datetime
 
@@ -109,6 +121,9 @@ class Person(msgspec.Struct, frozen=True, dict=True):
     source: str
     fetched_at: datetime
 
+    def __repr__(self) -> str:
+        return f"Person(***{self.cpf[-2:]}, {self.source}, complete={self.complete})"
+
     def encode(self) -> bytes:
         """JSON, as it is spliced into events."""
         return _encoder.encode(self)
@@ -144,7 +159,7 @@ def candidates_from_diretrix(body: Any) -> tuple[Candidate, ...]:
     for item in body:
         if isinstance(item, dict):
             cpf = _digits(item.get("cpf"))
-            if len(cpf) == 11:  # noqa: PLR2004
+            if len(cpf) == CPF_DIGITS and len(set(cpf)) > 1:
                 candidates.setdefault(cpf, Candidate(_text(item.get("nome")) or "", cpf))
     return tuple(candidates.values())
 
@@ -152,18 +167,29 @@ def candidates_from_diretrix(body: Any) -> tuple[Candidate, ...]:
 def work_answer(body: Any) -> dict[str, Any] | None:
     """Judge a 200 of the Work API: the answer, or None where the CPF is not known.
 
-    Raises RefusedError on ``status``/``erro`` (token, quota), PartnerUnavailableError on what is no object.
+    Raises RefusedError on ``status``/``erro`` (token, quota), PartnerUnavailableError on what may be tried again.
+    No reason repeats the body's own words: they may hold the CPF or the token.
     """
     if not isinstance(body, dict):
         raise PartnerUnavailableError("work answered something that is no object")
     if isinstance(body.get("DadosBasicos"), dict) and body["DadosBasicos"]:
         return body
-    status = body.get("status")
-    if isinstance(status, int) and status not in {200, 404}:
+    status = _status(body.get("status"))
+    if status == TOO_MANY:
+        raise PartnerUnavailableError("work: status 429 inside a 200", billed="no")
+    if status is not None and status >= SERVER_ERRORS:
+        raise PartnerUnavailableError(f"work: status {status} inside a 200", billed="unsure")
+    if status is not None and status not in {OK, NOT_FOUND}:
         raise RefusedError("work", f"status {status}")
-    if body.get("erro") and status != 404:  # noqa: PLR2004
+    if body.get("erro") and status != NOT_FOUND:
         raise RefusedError("work", "an error inside a 200")
     return None
+
+
+def _status(value: Any) -> int | None:
+    """The number of a status; ``true`` and words are none."""
+    text = _text(value) or ""
+    return int(text) if len(text) == 3 and text.isascii() and text.isdecimal() else None  # noqa: PLR2004
 
 
 def person_from_work(raw: dict[str, Any], cpf: str, fetched_at: datetime) -> Person:
@@ -178,7 +204,7 @@ def person_from_work(raw: dict[str, Any], cpf: str, fetched_at: datetime) -> Per
         income=_income(economics.get("renda")),
         occupation=_occupation(raw.get("profissao")),
         deceased=_deceased(basics.get("obito")),
-        addresses=tuple(_address(one) for one in _dicts(raw.get("enderecos")))[:MOST_ADDRESSES],
+        addresses=_addresses(raw.get("enderecos")),
         phones=_phones(raw.get("telefones")),
         emails=_emails(raw.get("emails")),
         complete=True,
@@ -212,13 +238,19 @@ def _phones(value: Any) -> tuple[PersonPhone, ...]:
     for one in _dicts(value):
         phone = Phone.parse(_text(one.get("telefone")) or "")
         if phone is not None:
-            phones.setdefault(phone.e164, PersonPhone(phone.e164, whatsapp=_text(one.get("whatsapp")) == "SIM"))
+            phones.setdefault(phone.e164, PersonPhone(phone.e164, whatsapp=_yes(one.get("whatsapp")) is True))
     return tuple(phones.values())[:MOST_PHONES]
 
 
 def _emails(value: Any) -> tuple[str, ...]:
     parsed = (Email.parse(_text(one.get("email")) or "") for one in _dicts(value))
     return tuple(dict.fromkeys(email.address for email in parsed if email is not None))[:MOST_EMAILS]
+
+
+def _addresses(value: Any) -> tuple[Address, ...]:
+    """The first ones that say anything, each once."""
+    addresses = dict.fromkeys(_address(one) for one in _dicts(value))
+    return tuple(address for address in addresses if address != Address())[:MOST_ADDRESSES]
 
 
 def _address(raw: dict[str, Any]) -> Address:
@@ -235,26 +267,24 @@ def _address(raw: dict[str, Any]) -> Address:
 
 
 def _income(value: Any) -> Income | None:
-    """Read "8500,50" or "8.500,50"."""
-    text = (_text(value) or "").removeprefix("R$").strip()
-    if "," in text:
-        text = text.replace(".", "").replace(",", ".")
-    try:
-        amount = Decimal(text)
-    except InvalidOperation:
+    """The amount as given, with two decimals. A number is one; in text a dot before three digits groups them."""
+    found = _MONEY.fullmatch(f"{value:.2f}" if isinstance(value, float) else _text(value) or "")
+    if found is None:
         return None
-    return Income(f"{amount:.2f}") if amount.is_finite() and amount >= 0 else None
+    whole, fraction = found[1].replace(".", ""), found[2] or "0"
+    return Income(f"{Decimal(f'{whole}.{fraction}'):.2f}")
 
 
 def _date(value: Any) -> str | None:
     """Read dd/mm/yyyy, or ISO, as ISO."""
     text = _text(value) or ""
-    for form in ("%d/%m/%Y", "%Y-%m-%d"):
-        try:
-            return datetime.strptime(text[:10], form).date().isoformat()  # noqa: DTZ007 - a date has no zone
-        except ValueError:
-            continue
-    return None
+    brazilian, iso = _DATE.match(text), _ISO_DATE.match(text)
+    try:
+        if brazilian is not None:
+            return date(int(brazilian[3]), int(brazilian[2]), int(brazilian[1])).isoformat()
+        return date.fromisoformat(iso[0]).isoformat() if iso is not None else None
+    except ValueError:
+        return None
 
 
 def _sex(value: Any) -> str | None:
@@ -263,24 +293,38 @@ def _sex(value: Any) -> str | None:
 
 
 def _occupation(value: Any) -> str | None:
+    """Text, or an object, or a list of either."""
+    if isinstance(value, list):
+        return next((text for one in value if not isinstance(one, list) and (text := _occupation(one))), None)
     if isinstance(value, dict):
-        value = value.get("descricao") or value.get("profissao") or value.get("nome")
+        value = next((value[name] for name in ("descricao", "profissao", "nome") if _text(value.get(name))), None)
     return _text(value)
 
 
 def _deceased(value: Any) -> bool | None:
-    if isinstance(value, dict):
-        value = value.get("obito")
+    return _yes(value.get("obito") if isinstance(value, dict) else value)
+
+
+def _yes(value: Any) -> bool | None:
     if isinstance(value, bool):
         return value
     return {"SIM": True, "S": True, "NAO": False, "NÃO": False, "N": False}.get((_text(value) or "").upper())
 
 
 def _text(value: Any) -> str | None:
-    """Text without NUL; a number as its digits; None for the rest and for nothing."""
+    """Text that UTF-8 and PostgreSQL can hold; a number as its digits; None for the rest and for nothing."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
-    return str(value).replace("\x00", "").strip() or None
+    if isinstance(value, float):
+        text = str(int(value)) if value.is_integer() else str(value)
+    else:
+        text = value if isinstance(value, str) else _decimal(value)
+    return text.replace("\x00", "").encode("utf-8", "ignore").decode().strip()[:LONGEST_TEXT].rstrip() or None
+
+
+def _decimal(value: int) -> str:
+    """The digits of an integer that may be one; Python refuses to spell out thousands of them."""
+    return str(value) if value.bit_length() <= 64 else ""  # noqa: PLR2004
 
 
 def _digits(value: Any) -> str:
