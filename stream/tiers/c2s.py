@@ -5,6 +5,8 @@ So a failure is judged by one question: may the call have been carried out?
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
@@ -12,9 +14,8 @@ from yarl import URL
 
 from stream.domain.errors import PartnerUnavailableError, PoisonError
 from stream.settings import Settings
-from stream.tiers.http import json_of, judge_status, partner_errors
+from stream.tiers.http import json_of, judge_status, segment, sent_once
 
-CREATED = (200, 201)
 REFUSED_FOR_GOOD = range(400, 500)
 NOT_OURS = (401, 403, 408, 429)  # credentials, time, pace: the same call may work later
 
@@ -30,33 +31,33 @@ class C2S:
         self._session = session
         self._base = URL(settings.c2s_base_url) / "integration" / "leads"
         self._headers = {"Authorization": f"Bearer {settings.c2s_token.get_secret_value()}"}
-        self._timeout = aiohttp.ClientTimeout(total=settings.c2s_timeout.total_seconds())
+        self._seconds = settings.c2s_timeout.total_seconds()
 
     async def create_message(self, lead_id: str, body: str) -> None:
         """Write a message to a lead."""
-        await self._post(self._base / lead_id / "create_message", {"leadId": lead_id, "body": body})
+        url = segment(self._base, lead_id, "create_message")
+        async with self._post(url, {"leadId": lead_id, "body": body}):
+            pass  # the status says it all: a body that can't be read leaves nothing in doubt
 
     async def create_lead(self, attributes: dict[str, Any]) -> str:
         """Create a lead; returns its id."""
-        answer = await self._post(self._base, {"data": {"type": "lead", "attributes": attributes}})
-        lead_id = created_id(answer)
+        async with self._post(self._base, {"data": {"type": "lead", "attributes": attributes}}) as response:
+            lead_id = created_id(await json_of(response))
         if lead_id is None:
             raise PartnerUnavailableError("c2s: created a lead and gave no id", billed="unsure")
         return lead_id
 
-    async def _post(self, url: URL, body: dict[str, Any]) -> Any:
-        async with (
-            partner_errors("c2s"),
-            self._session.post(
-                url, json=body, headers=self._headers, timeout=self._timeout, allow_redirects=False
-            ) as response,
-        ):
+    @asynccontextmanager
+    async def _post(self, url: URL, body: dict[str, Any]) -> AsyncIterator[aiohttp.ClientResponse]:
+        async with sent_once(
+            "c2s", self._session, "POST", url, seconds=self._seconds, headers=self._headers, json=body
+        ) as response:
             if response.status in {401, 403}:
                 raise PartnerUnavailableError(f"c2s: status {response.status}: check C2S_TOKEN", billed="no")
             if response.status in REFUSED_FOR_GOOD and response.status not in NOT_OURS:
                 raise PoisonError(f"c2s: status {response.status}")
             judge_status("c2s", response)
-            return await json_of(response) if response.status in CREATED else None
+            yield response
 
 
 def created_id(answer: Any) -> str | None:

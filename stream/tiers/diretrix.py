@@ -1,4 +1,8 @@
-"""Tier 3: Diretrix, billed per call. A phone or an e-mail becomes candidates: names and CPFs."""
+"""Tier 3: Diretrix, billed per call. A phone or an e-mail becomes candidates: names and CPFs.
+
+What a call cost, as assumed until an invoice says otherwise: an answer with candidates is paid, "not known" (404,
+400 or an empty list) and what was certainly not carried out is free, the rest is unsure.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ from stream.domain.identity import Email, Phone
 from stream.domain.person import Candidate, candidates_from_diretrix
 from stream.settings import Settings
 from stream.tiers.guard import Guard
-from stream.tiers.http import json_of, judge_status, partner_errors
+from stream.tiers.http import json_of, judge_status, segment, sent_once
 
 NOT_KNOWN = (400, 404)
 REFUSED = (401, 402, 403)
@@ -24,7 +28,7 @@ class Diretrix:
         self._guard = guard
         self._base = URL(settings.diretrix_base_url) / "Consultas" / "Pessoa"
         self._auth = aiohttp.BasicAuth(settings.diretrix_user, settings.diretrix_password.get_secret_value())
-        self._timeout = aiohttp.ClientTimeout(total=settings.diretrix_timeout.total_seconds())
+        self._seconds = settings.diretrix_timeout.total_seconds()
 
     async def by_phone(self, phone: Phone) -> tuple[Candidate, ...]:
         """Ask for a phone: the national digits, since Diretrix knows no country code."""
@@ -35,16 +39,11 @@ class Diretrix:
         return await self._guard.call(lambda: self._ask("Email", email.address))
 
     async def _ask(self, kind: str, value: str) -> tuple[Candidate, ...]:
-        async with partner_errors("diretrix"):
-            url = self._base / kind / value  # one segment: yarl encodes what a segment may not hold
-            async with self._session.get(
-                url, auth=self._auth, timeout=self._timeout, allow_redirects=False
-            ) as response:
-                if response.status in REFUSED:
-                    raise RefusedError(
-                        "diretrix", f"status {response.status}: check DIRETRIX_USER and DIRETRIX_PASSWORD"
-                    )
-                if response.status in NOT_KNOWN:
-                    return ()
-                judge_status("diretrix", response)
-                return candidates_from_diretrix(await json_of(response))
+        url = segment(self._base, kind, value)
+        async with sent_once("diretrix", self._session, "GET", url, seconds=self._seconds, auth=self._auth) as response:
+            if response.status in REFUSED:
+                raise RefusedError("diretrix", f"status {response.status}: check DIRETRIX_USER and DIRETRIX_PASSWORD")
+            if response.status in NOT_KNOWN:
+                return ()
+            judge_status("diretrix", response)
+            return candidates_from_diretrix(await json_of(response))

@@ -3,12 +3,14 @@
 Four guards around every call: a rate and a number at once (stated for the whole fleet, divided by its
 workers), a breaker that opens after failures in a row, and tries again of what was certainly not carried
 out. A call that may have been billed is never repeated here. After a refusal of our credentials or quota
-nothing is asked for a while.
+nothing is asked for a while, and nothing before the time that a ``Retry-After`` names.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
+import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -17,7 +19,7 @@ from typing import TypeVar
 import stamina
 from aiolimiter import AsyncLimiter
 from purgatory import AsyncCircuitBreakerFactory
-from purgatory.domain.model import OpenedState
+from purgatory.domain.model import HALF_OPENED, OPENED, OpenedState
 
 from stream import metrics
 from stream.domain.errors import PartnerUnavailableError, RefusedError
@@ -31,6 +33,7 @@ OPEN_FOR = 15.0  # seconds until one call may try again
 REFUSED_FOR = 60.0  # seconds without a question after a refusal
 ATTEMPTS = 4
 LONGEST_WAIT = 10.0  # seconds; a partner that wants us to wait longer is left alone: the webhook is parked
+LONGEST_OBEDIENCE = 3600.0  # seconds; a Retry-After beyond that is taken for a slip
 
 T = TypeVar("T")
 
@@ -47,11 +50,15 @@ class Guard:
         self._slots = asyncio.Semaphore(max(1, at_once // workers))
         self._limiter = AsyncLimiter(1, workers / rate) if rate is not None else None
         self._breakers = AsyncCircuitBreakerFactory(
-            default_threshold=FAILURES, default_ttl=OPEN_FOR, exclude=[RefusedError, asyncio.CancelledError]
+            default_threshold=FAILURES, default_ttl=OPEN_FOR, exclude=[RefusedError]
         )
         self._breakers.add_listener(self._changed)
-        self._refused_until = 0.0
+        metrics.BREAKER_OPEN.labels(name).set(0)
+        self._open_until = -math.inf
+        self._probing = False
+        self._refused_until = -math.inf
         self._refusal = ""
+        self._asked_to_wait_until = -math.inf
 
     @classmethod
     def for_diretrix(cls, settings: Settings) -> Guard:
@@ -83,35 +90,72 @@ class Guard:
         raise AssertionError("a retry context ends by returning or raising")
 
     async def _once(self, work: Callable[[], Awaitable[T]]) -> T:
-        if self._clock() < self._refused_until:
-            raise RefusedError(self.name, self._refusal)
-        async with self._slots, self._breaker():
+        self._check()
+        async with self._slots:
+            self._check()  # others were answered while this one waited for its turn
             if self._limiter is not None:
                 await self._limiter.acquire()
-            with metrics.PARTNER_SECONDS.labels(self.name).time():
-                try:
-                    return await work()
-                except RefusedError as refusal:
-                    self._refused_until = self._clock() + REFUSED_FOR
-                    self._refusal = refusal.reason
-                    log.error("partner refuses us", partner=self.name, reason=refusal.reason)  # noqa: TRY400
-                    raise
+                self._check()
+            async with self._breaker():
+                return await self._noting_wishes(work)
+
+    def _check(self) -> None:
+        """Raise at once, without waiting for a turn, while the partner is not to be asked."""
+        now = self._clock()
+        if now < self._refused_until:
+            raise RefusedError(self.name, self._refusal)
+        if now < self._open_until:
+            raise self._is_open()
+        if now < self._asked_to_wait_until:
+            raise PartnerUnavailableError(
+                f"{self.name}: asked us to wait", billed="no", retry_after=self._asked_to_wait_until - now
+            )
+
+    async def _noting_wishes(self, work: Callable[[], Awaitable[T]]) -> T:
+        with metrics.PARTNER_SECONDS.labels(self.name).time():
+            try:
+                return await work()
+            except RefusedError as refusal:
+                self._refused_until = self._clock() + REFUSED_FOR
+                self._refusal = refusal.reason
+                log.error("partner refuses us", partner=self.name, reason=refusal.reason)  # noqa: TRY400
+                raise
+            except PartnerUnavailableError as error:
+                if error.retry_after is not None:
+                    self._asked_to_wait_until = self._clock() + min(error.retry_after, LONGEST_OBEDIENCE)
+                raise
 
     @asynccontextmanager
     async def _breaker(self) -> AsyncIterator[None]:
+        """Let calls through while the partner answers, and one at a time while that is being found out."""
+        breaker = await self._breakers.get_breaker(self.name)
         try:
-            async with await self._breakers.get_breaker(self.name):
-                yield
+            await breaker.__aenter__()
         except OpenedState:
-            raise PartnerUnavailableError(
-                f"{self.name}: the breaker is open", billed="no", retry_after=OPEN_FOR
-            ) from None
+            raise self._is_open() from None
+        probes = breaker.context.state == HALF_OPENED
+        if probes and self._probing:
+            raise self._is_open()
+        self._probing = self._probing or probes
+        try:
+            yield
+        except Exception as error:
+            await breaker.__aexit__(type(error), error, error.__traceback__)
+            raise
+        else:  # a call that was cancelled says nothing of the partner, good or bad
+            await breaker.__aexit__(None, None, None)
+        finally:
+            self._probing = self._probing and not probes
+
+    def _is_open(self) -> PartnerUnavailableError:
+        return PartnerUnavailableError(f"{self.name}: the breaker is open", billed="no", retry_after=OPEN_FOR)
 
     def _changed(self, name: str, event: str, payload: object) -> None:
         if event == "state_changed":
             state = getattr(payload, "state", "")
             log.warning("breaker", partner=name, state=state)
-            metrics.BREAKER_OPEN.labels(name).set(state == "opened")
+            metrics.BREAKER_OPEN.labels(name).set(state == OPENED)
+            self._open_until = self._clock() + OPEN_FOR if state == OPENED else -math.inf
 
 
 def _may_try_again(error: Exception) -> bool | float:
@@ -120,4 +164,5 @@ def _may_try_again(error: Exception) -> bool | float:
         return False
     if error.retry_after is None:
         return True
-    return error.retry_after if error.retry_after <= LONGEST_WAIT else False
+    # Whoever was told to wait does not come back all at once.
+    return error.retry_after + random.random() if error.retry_after <= LONGEST_WAIT else False  # noqa: S311

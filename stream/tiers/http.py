@@ -2,17 +2,62 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
+from yarl import URL
 
 from stream import metrics
 from stream.domain.errors import PartnerUnavailableError
 
 TOO_MANY = 429
-SERVER_ERRORS = 500
+UNEXPECTED = 300  # and above: a redirect is as unexpected as an error
+CONNECT_LIMIT = 5.0  # seconds until there is a connection; what ends before that was not sent
+
+# A connection that the other side closes while it idles fails the next call in a way that can't be told from a
+# reset after the request was carried out. So every call has a connection of its own.
+FRESH_CONNECTION = {"Connection": "close"}
+NEVER_SENT = (aiohttp.ClientConnectorError, aiohttp.ClientConnectorCertificateError, aiohttp.ConnectionTimeoutError)
+
+
+class ConnectionLostError(aiohttp.ClientError):
+    """The connection broke after the request may have been sent."""
+
+
+@asynccontextmanager
+async def sent_once(
+    partner: str, session: aiohttp.ClientSession, method: str, url: URL, *, seconds: float, **options: Any
+) -> AsyncIterator[aiohttp.ClientResponse]:
+    """Send one request, once, within ``seconds``. ``options`` are aiohttp's.
+
+    Raises PartnerUnavailableError: ``billed`` "no" where nothing was sent, "unsure" where it may have been.
+    """
+    options["headers"] = {**FRESH_CONNECTION, **options.get("headers", {})}
+    timeout = aiohttp.ClientTimeout(total=seconds, connect=CONNECT_LIMIT)
+    async with (
+        partner_errors(partner),
+        session.request(
+            method, url, timeout=timeout, allow_redirects=False, middlewares=(_never_again,), **options
+        ) as response,
+    ):
+        metrics.PARTNER_CALLS.labels(partner, str(response.status)).inc()
+        yield response
+
+
+async def _never_again(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """Keep aiohttp from sending a GET once more after a reset, as it does by itself: the first may be billed."""
+    try:
+        return await send(request)
+    except NEVER_SENT:
+        raise
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        raise ConnectionLostError(type(error).__name__) from None
 
 
 @asynccontextmanager
@@ -20,7 +65,7 @@ async def partner_errors(partner: str) -> AsyncIterator[None]:
     """Turn aiohttp's errors into ours. Their text may hold the URL, which may hold a token: it is dropped."""
     try:
         yield
-    except aiohttp.ClientConnectorError as error:
+    except NEVER_SENT as error:
         metrics.PARTNER_CALLS.labels(partner, "unreachable").inc()
         raise PartnerUnavailableError(f"{partner}: {type(error).__name__}", billed="no") from None
     except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
@@ -28,20 +73,35 @@ async def partner_errors(partner: str) -> AsyncIterator[None]:
         raise PartnerUnavailableError(f"{partner}: {type(error).__name__}", billed="unsure") from None
 
 
+def segment(base: URL, *parts: str) -> URL:
+    """``base`` and one path segment a part: what a segment can't hold is percent-encoded, "/" and "+" too."""
+    return URL("/".join([str(base).rstrip("/"), *(quote(part, safe="") for part in parts)]), encoded=True)
+
+
 def judge_status(partner: str, response: aiohttp.ClientResponse) -> None:
     """Raise PartnerUnavailableError for a status that is a failure of the other side."""
     status = response.status
-    metrics.PARTNER_CALLS.labels(partner, str(status)).inc()
-    if status == TOO_MANY:
-        raise PartnerUnavailableError(f"{partner}: status 429", billed="no", retry_after=retry_after(response))
-    if status >= SERVER_ERRORS or status >= 300:  # noqa: PLR2004 - a redirect is as unexpected as an error
-        raise PartnerUnavailableError(f"{partner}: status {status}", billed="unsure")
+    if status >= UNEXPECTED:
+        wait = retry_after(response.headers.get("Retry-After", ""), datetime.now(UTC))
+        billed = "no" if status == TOO_MANY else "unsure"
+        raise PartnerUnavailableError(f"{partner}: status {status}", billed=billed, retry_after=wait)
 
 
-def retry_after(response: aiohttp.ClientResponse) -> float | None:
-    """Seconds of ``Retry-After``, None when it is not there or a date."""
-    text = response.headers.get("Retry-After", "")
-    return float(text) if text.replace(".", "", 1).isdigit() else None
+def retry_after(text: str, now: datetime) -> float | None:
+    """Seconds that a ``Retry-After`` asks for, as seconds or as a date; None where it is missing or unreadable."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = _seconds_until(text, now)
+    return max(0.0, seconds) if math.isfinite(seconds) else None
+
+
+def _seconds_until(date: str, now: datetime) -> float:
+    try:
+        then = parsedate_to_datetime(date)
+    except ValueError:
+        return math.nan
+    return (then if then.tzinfo else then.replace(tzinfo=UTC)).timestamp() - now.timestamp()
 
 
 async def json_of(response: aiohttp.ClientResponse) -> Any:

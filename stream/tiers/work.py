@@ -12,7 +12,7 @@ from stream.domain.identity import Cpf
 from stream.domain.person import work_answer
 from stream.settings import Settings
 from stream.tiers.guard import Guard
-from stream.tiers.http import json_of, judge_status, partner_errors
+from stream.tiers.http import json_of, judge_status, sent_once
 
 NOT_KNOWN = 404
 REFUSED = (401, 402, 403)
@@ -26,7 +26,7 @@ class WorkApi:
         self._guard = guard
         self._base = URL(settings.work_api_base_url) / "api"
         self._token = settings.work_api_token
-        self._timeout = aiohttp.ClientTimeout(total=settings.work_api_timeout.total_seconds())
+        self._seconds = settings.work_api_timeout.total_seconds()
 
     async def by_cpf(self, cpf: Cpf) -> dict[str, Any] | None:
         """The answer as received, None where the CPF is not known. A failure may come inside a 200."""
@@ -34,10 +34,8 @@ class WorkApi:
 
     async def _ask(self, cpf: Cpf) -> dict[str, Any] | None:
         query = {"token": self._token.get_secret_value(), "modulo": "cpf", "consulta": cpf.digits}
-        async with (
-            partner_errors("work"),
-            self._session.get(self._base.with_query(query), timeout=self._timeout, allow_redirects=False) as response,
-        ):
+        url = self._base.with_query(query)
+        async with sent_once("work", self._session, "GET", url, seconds=self._seconds) as response:
             if response.status in REFUSED:
                 raise RefusedError("work", f"status {response.status}: check WORK_API_TOKEN")
             if response.status == NOT_KNOWN:
