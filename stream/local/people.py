@@ -5,6 +5,7 @@ Seeded, so that a run can be repeated. Nobody here exists.
 
 from __future__ import annotations
 
+import itertools
 import random
 from dataclasses import dataclass, field
 from typing import Any
@@ -92,20 +93,23 @@ class Someone:
 
 def population(count: int, seed: int) -> list[Someone]:
     """``count`` people, no two of whom share a name, a CPF, a phone or an e-mail."""
+    # Three times as many names as people, so that one which is free is soon found.
+    middles = next(n for n in itertools.count(1) if 3 * count <= 2 * len(_FIRST["F"]) * len(_MIDDLE) ** n * len(_LAST))
     chance = random.Random(seed)
     people: list[Someone] = []
     taken: set[str] = set()
     while len(people) < count:
-        someone = _someone(chance, len(people))
-        if someone.name not in taken and someone.cpf not in taken:
-            taken |= {someone.name, someone.cpf}
+        someone = _someone(chance, len(people), middles)
+        unique = {someone.name, someone.cpf, someone.phone}
+        if not unique & taken:
+            taken |= unique
             people.append(someone)
     return people
 
 
-def _someone(chance: random.Random, number: int) -> Someone:
+def _someone(chance: random.Random, number: int, middles: int) -> Someone:
     sex = chance.choice("FM")
-    first, middle, last = chance.choice(_FIRST[sex]), chance.choice(_MIDDLE), chance.choice(_LAST)
+    first, middle, last = chance.choice(_FIRST[sex]), _middle(chance, middles), chance.choice(_LAST)
     area = chance.choice(_AREAS)
     # The last four digits count up: no two are alike, and none looks like a placeholder.
     phone = f"{area}9{chance.randint(60, 99)}{chance.randint(10, 99)}{number % 10000:04d}"
@@ -123,6 +127,10 @@ def _someone(chance: random.Random, number: int) -> Someone:
         job=chance.choice(_JOBS),
         city=chance.choice(_CITIES),
     )
+
+
+def _middle(chance: random.Random, count: int) -> str:
+    return " ".join(chance.choice(_MIDDLE) for _ in range(count))
 
 
 def _cpf(chance: random.Random) -> str:

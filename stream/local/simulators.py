@@ -2,12 +2,14 @@
 
 One process, one port: the paths do not meet. ``/_control/...`` steers it and reads its counts:
 
-- ``GET /_control/counts``: calls by partner and kind, and by what was asked for;
+- ``GET /_control/counts``: calls by partner and kind (``diretrix_paid``: those it bills; ``c2s_with_data``,
+  ``c2s_without_data``, ``c2s_duplicates``: messages), by what was asked for, by the CPF that was answered first;
 - ``GET /_control/crm``: messages and leads that the CRM holds, in order;
-- ``PUT /_control/people``: the population, a list of ``{candidate..., work...}``;
-- ``PUT /_control/faults``: ``{"diretrix": {"status": 500, "times": 3}}``; also ``hang`` (seconds), ``reset``,
-  ``garbage``, ``retry_after`` (seconds), ``latency`` (seconds);
-- ``PUT /_control/webhooks``: ``{"url": ..., "token": ...}``: where the CRM answers our writing with webhooks.
+- ``PUT /_control/people``: the population, as ``population_body`` makes it;
+- ``PUT /_control/faults``: ``{"diretrix": {"status": 500, "times": 3}}`` instead of the faults before; also
+  ``hang`` (seconds), ``reset``, ``garbage``, ``retry_after`` (seconds), ``latency`` (seconds instead of the usual);
+- ``PUT /_control/webhooks``: ``{"url": ..., "token": ...}``: where the CRM answers our writing with webhooks;
+- ``PUT /_control/reset``: forget counts, faults and what the CRM holds; the population stays.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import asyncio
 import contextlib
 import random
 from collections import Counter
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -27,6 +30,7 @@ from aiohttp import web
 
 from stream.local.people import Someone
 
+DATA = "CPF: "  # what a message that tells of a person has in it
 LATENCY = {"diretrix": (0.5, 2.0), "work": (2.0, 5.0), "c2s": (0.05, 0.2)}  # seconds, from..to
 
 
@@ -39,6 +43,7 @@ class Fault:
     reset: bool = False
     garbage: bool = False
     retry_after: float | None = None
+    latency: float | None = None
     times: int | None = None
 
 
@@ -52,6 +57,7 @@ class Simulators:
     work_by_cpf: dict[str, dict[str, Any]] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
     asked: Counter[str] = field(default_factory=Counter)
+    people_asked: Counter[str] = field(default_factory=Counter)
     messages: list[dict[str, str]] = field(default_factory=list)
     leads: list[dict[str, Any]] = field(default_factory=list)
     faults: dict[str, Fault] = field(default_factory=dict)
@@ -84,6 +90,7 @@ class Simulators:
         app.router.add_put("/_control/people", self._take_people)
         app.router.add_put("/_control/faults", self._take_faults)
         app.router.add_put("/_control/webhooks", self._take_webhooks)
+        app.router.add_put("/_control/reset", self._reset)
         app.on_shutdown.append(self._stop_echoes)
         return app
 
@@ -103,8 +110,9 @@ class Simulators:
         if "Authorization" not in request.headers:
             return web.Response(status=401)
         found = self.people_by_alias.get(asked)
-        if found:
+        if found:  # billed are answers with people; "not known" is free, until an invoice says otherwise
             self.counts["diretrix_paid"] += 1
+            self.people_asked[f"diretrix/{found[0]['cpf']}"] += 1
         return web.json_response(found or [])
 
     async def _work(self, request: web.Request) -> web.StreamResponse:
@@ -116,6 +124,8 @@ class Simulators:
             return fault
         if not request.query.get("token"):
             return web.json_response({"status": 403, "statusMsg": "token invalido"})
+        if cpf in self.work_by_cpf:
+            self.people_asked[f"work/{cpf}"] += 1
         return web.json_response(self.work_by_cpf.get(cpf) or {"status": 404, "reason": "nao encontrado"})
 
     async def _message(self, request: web.Request) -> web.StreamResponse:
@@ -125,7 +135,10 @@ class Simulators:
             return fault
         body = await request.json()
         lead = request.match_info["lead"]
-        self.messages.append({"lead": lead, "body": body["body"]})
+        message = {"lead": lead, "body": body["body"]}
+        self.counts["c2s_with_data" if DATA in message["body"] else "c2s_without_data"] += 1
+        self.counts["c2s_duplicates"] += message in self.messages
+        self.messages.append(message)
         self._echo(lead, "on_update_lead", body["body"])
         return web.json_response({"ok": True}, status=201)
 
@@ -145,17 +158,21 @@ class Simulators:
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
         try:
-            await asyncio.sleep(self._chance.uniform(*LATENCY[partner]) * self.scale)
-            fault = self.faults.get(partner)
-            if fault is None:
-                return None
-            if fault.times is not None:
-                fault.times -= 1
-                if fault.times <= 0:
-                    del self.faults[partner]
-            return await _answer_of(fault, request)
+            fault = self._take_fault(partner)
+            usual = self._chance.uniform(*LATENCY[partner]) * self.scale
+            await asyncio.sleep(usual if fault is None or fault.latency is None else fault.latency)
+            return None if fault is None else await _answer_of(fault, request)
         finally:
             self.at_once -= 1
+
+    def _take_fault(self, partner: str) -> Fault | None:
+        """What goes wrong with this call; one of its ``times`` is used up before others ask."""
+        fault = self.faults.get(partner)
+        if fault is not None and fault.times is not None:
+            fault.times -= 1
+            if fault.times <= 0:
+                del self.faults[partner]
+        return fault
 
     def _echo(self, lead: str, action: str, text: str, attributes: dict[str, Any] | None = None) -> None:
         """C2S answers our writing with a webhook of its own; assume that it always does."""
@@ -166,13 +183,15 @@ class Simulators:
             echo.add_done_callback(self._echoes.discard)
 
     async def _send_echo(self, lead: str, action: str, text: str, customer: dict[str, Any]) -> None:
+        now = datetime.now(UTC).isoformat()
         event = {
             "id": lead,
             "hook_action": action,
             "attributes": {
-                "updated_at": datetime.now(UTC).isoformat(),
+                "updated_at": now,
                 "customer": self.customers.get(lead) or customer,
-                "messages": [{"created_at": datetime.now(UTC).isoformat(), "message": text, "sender": "api"}],
+                "log": [{"created_at": now, "description": text}],
+                "messages": [{"created_at": now, "message": text, "sender": "api"}],
             },
         }
         headers = {"X-Webhook-Token": self.webhook_token}
@@ -189,7 +208,12 @@ class Simulators:
     async def _show_counts(self, request: web.Request) -> web.Response:
         del request
         return web.json_response(
-            {"counts": dict(self.counts), "asked": dict(self.asked), "most_at_once": self.most_at_once}
+            {
+                "counts": dict(self.counts),
+                "asked": dict(self.asked),
+                "people": dict(self.people_asked),
+                "most_at_once": self.most_at_once,
+            }
         )
 
     async def _show_crm(self, request: web.Request) -> web.Response:
@@ -212,6 +236,13 @@ class Simulators:
         self.webhook_url, self.webhook_token = body["url"], body["token"]
         return web.json_response({})
 
+    async def _reset(self, request: web.Request) -> web.Response:
+        del request
+        for kept in (self.counts, self.asked, self.people_asked, self.messages, self.leads, self.faults):
+            kept.clear()
+        self.most_at_once = self.at_once
+        return web.json_response({})
+
 
 async def _answer_of(fault: Fault, request: web.Request) -> web.StreamResponse | None:
     if fault.hang:
@@ -226,6 +257,19 @@ async def _answer_of(fault: Fault, request: web.Request) -> web.StreamResponse |
         headers = {"Retry-After": str(fault.retry_after)} if fault.retry_after is not None else {}
         return web.json_response({"erro": "simulated"}, status=fault.status, headers=headers)
     return None
+
+
+@contextlib.asynccontextmanager
+async def serving(simulators: Simulators) -> AsyncIterator[str]:
+    """Serve within this process on a free port; gives the base URL of all three partners."""
+    runner = web.AppRunner(simulators.app(), access_log=None)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, "127.0.0.1", 0, shutdown_timeout=0)
+        await site.start()
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
 
 
 @click.command()

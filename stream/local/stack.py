@@ -46,6 +46,7 @@ class Stack:
         self.database_url = os.environ.get("DATABASE_URL", "")
         self.simulators_url = ""
         self.children: dict[str, Child] = {}
+        self.keep_folder = False  # set it to look at the logs of a run that failed
         self._ports = {name: free_port() for name in ("producers", "worker")}
         self._began = time.monotonic()
 
@@ -157,7 +158,10 @@ class Stack:
             self.postgres.stop()
         if self.kafka is not None:
             self.kafka.kill()  # its data goes too: nothing is worth a clean end
-        shutil.rmtree(self.folder, ignore_errors=True)
+        if self.keep_folder:
+            self.say(f"logs are in {self.folder}")
+        else:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def __enter__(self) -> Stack:
         return self

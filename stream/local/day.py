@@ -1,0 +1,183 @@
+"""The demo's day: who writes, and what must come out. One table says both.
+
+``expected`` names the outcome, the tier of a first answer and what the lead stands for; repeats of a person
+are always answered by the table.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from stream.local.people import Someone, population, typed
+
+PEOPLE = 30
+REPEATS_PER_FIRST = 42 / 31  # as measured: 73 webhooks of 31 people
+PLACEHOLDER_PHONE = "(11) 99999-9999"
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """One POST of the day. ``first``: the first of its person. ``tier``: None where nothing is looked up."""
+
+    path: str
+    body: dict[str, Any]
+    why: str
+    outcome: str
+    tier: str | None
+    first: bool
+    calls: int = 0
+    told: bool = True
+    duplicate: bool = False
+
+
+@dataclass(slots=True)
+class Day:
+    """The webhooks in order, and who is known where before the day begins."""
+
+    webhooks: list[Webhook] = field(default_factory=list)
+    partners: list[Someone] = field(default_factory=list)
+    in_postgres: list[Someone] = field(default_factory=list)
+    cpf_in_postgres: list[Someone] = field(default_factory=list)
+    waves: list[int] = field(default_factory=list)  # webhooks of each wave; the next waits for its events
+
+
+class Writer:
+    """Writes webhooks as C2S and Google send them."""
+
+    def __init__(self, seed: int) -> None:
+        self.chance = random.Random(seed)
+        self._number = 0
+        self._time = datetime(2026, 1, 5, 9, tzinfo=UTC) + timedelta(days=seed)
+
+    def c2s(self, name: str, phone: str, email: str) -> dict[str, Any]:
+        """A lead of C2S, a lead id of its own."""
+        self._number += 1
+        self._time += timedelta(seconds=self.chance.randint(5, 300))
+        customer = {key: value for key, value in (("name", name), ("phone", phone), ("email", email)) if value}
+        return {
+            "id": f"lead-{self._number}",
+            "hook_action": "on_create_lead",
+            "attributes": {
+                "updated_at": self._time.isoformat(),
+                "customer": customer,
+                "product": {"description": "Apartamento 2 dormitórios", "prop_ref": f"AP{self._number:04d}"},
+                "lead_status": {"alias": "novo", "name": "Novo"},
+                "unknown_field": {"kept": True},
+            },
+        }
+
+    def google(self, columns: dict[str, str], *, is_test: bool = False) -> dict[str, Any]:
+        """A lead form of Google; the key is added when it is sent."""
+        self._number += 1
+        return {
+            "lead_id": f"google-{self._number}",
+            "api_version": "1.0",
+            "form_id": 40000000001,
+            "campaign_id": 12345678901,
+            "is_test": is_test,
+            "user_column_data": [
+                {"column_id": name, "column_name": name.title(), "string_value": value}
+                for name, value in columns.items()
+            ],
+        }
+
+
+def story(seed: int) -> Day:
+    """The day: about 30 people, the measured share of repeats, and every case that matters."""
+    people = population(PEOPLE, seed)
+    day, write = Day(), Writer(seed)
+    plain, special = people[:18], people[18:]
+    only_email, only_phone, moved, form, known, cpf_only, husband, wife, nobody, tester = special[:10]
+    wife.phones = husband.phones
+    day.partners = [*plain, only_email, only_phone, moved, form, cpf_only, husband, wife]
+    day.in_postgres, day.cpf_in_postgres = [known], [cpf_only]
+
+    first = [_c2s(write, one, "a new person", "diretrix", calls=1) for one in plain]
+    first += [
+        _c2s(write, only_email, "only an e-mail", "diretrix", calls=1, phone=""),
+        _c2s(write, only_phone, "only a phone", "diretrix", calls=1, email=""),
+        _c2s(write, moved, "will come back with another phone", "diretrix", calls=1),
+        _google(write, form, "a CPF in the form", "form", cpf=form.cpf),
+        _c2s(write, known, "already in PostgreSQL", "postgres"),
+        _c2s(write, cpf_only, "only the CPF in PostgreSQL", "postgres"),
+        _c2s(write, husband, "a couple's phone: he", "diretrix", calls=1, email=""),
+        _c2s(write, nobody, "unknown to every tier", "diretrix", outcome="not_found", told=False),
+        _test_lead(write, tester),
+        _placeholder(write),
+    ]
+    repeats = [_c2s(write, write.chance.choice(plain), "comes back", "cache", first=False) for _ in range(34)]
+    other_phone = f"{moved.phone[:-4]}8642"
+    repeats += [
+        # Another phone is another key and so another partition, whose table does not know the e-mail: PostgreSQL does.
+        _c2s(write, moved, "another phone, known by e-mail and name", "postgres", first=False, phone=other_phone),
+        # His call named her too: her CPF is known, only the Work API is asked.
+        _c2s(write, wife, "a couple's phone: she", "postgres", email="", first=False),
+        _c2s(write, known, "known to PostgreSQL, again", "cache", first=False),
+        _c2s(write, nobody, "unknown, again", "cache", outcome="not_found", told=False, first=False),
+    ]
+    again = first[0]
+    repeats.append(
+        Webhook(
+            again.path, again.body, "a duplicate delivery", "enriched", "cache", first=False, told=False, duplicate=True
+        )
+    )
+    write.chance.shuffle(repeats)
+    day.webhooks = [*first, *repeats]
+    day.waves = [len(first), len(repeats)]
+    return day
+
+
+def trace(seed: int) -> Day:
+    """The measured trace: 73 webhooks of 31 new people, phone and e-mail in each, in the order of the day."""
+    people = population(31, seed)
+    write = Writer(seed)
+    order = people + [write.chance.choice(people) for _ in range(42)]
+    write.chance.shuffle(order)
+    seen: set[str] = set()
+    day = Day(partners=people)
+    for one in order:
+        new = one.cpf not in seen
+        seen.add(one.cpf)
+        tier = "diretrix" if new else "cache"
+        why = "a new person" if new else "comes back"
+        day.webhooks.append(_c2s(write, one, why, tier, calls=int(new), first=new))
+    day.waves = [len(day.webhooks)]
+    return day
+
+
+def _c2s(  # noqa: PLR0913 - a row of the table
+    write: Writer,
+    one: Someone,
+    why: str,
+    tier: str,
+    *,
+    outcome: str = "enriched",
+    calls: int = 0,
+    told: bool = True,
+    first: bool = True,
+    phone: str | None = None,
+    email: str | None = None,
+) -> Webhook:
+    number = typed(one.phone if phone is None else phone, write.chance) if phone != "" else ""
+    body = write.c2s(one.name, number, one.email if email is None else email)
+    return Webhook("/api/v1/webhooks/c2s", body, why, outcome, tier, first=first, calls=calls, told=told)
+
+
+def _google(write: Writer, one: Someone, why: str, tier: str, *, cpf: str) -> Webhook:
+    body = write.google({"FULL_NAME": one.name, "PHONE_NUMBER": f"+55{one.phone}", "EMAIL": one.email, "CPF": cpf})
+    return Webhook("/api/v1/webhooks/google-ads", body, why, "enriched", tier, first=True)
+
+
+def _test_lead(write: Writer, one: Someone) -> Webhook:
+    body = write.google({"FULL_NAME": one.name, "PHONE_NUMBER": f"+55{one.phone}"}, is_test=True)
+    return Webhook("/api/v1/webhooks/google-ads", body, "a test lead of Google", "test", None, first=True, told=False)
+
+
+def _placeholder(write: Writer) -> Webhook:
+    body = write.c2s("Fulano", PLACEHOLDER_PHONE, "")
+    return Webhook(
+        "/api/v1/webhooks/c2s", body, "a placeholder for a phone", "no_contact", None, first=True, told=False
+    )

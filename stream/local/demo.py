@@ -1,0 +1,232 @@
+"""Plays a day of leads against the whole system, and holds what came out against what had to.
+
+The figures come from the ledger, the topics and the simulators' own counts; where these disagree the demo fails.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from statistics import quantiles
+from typing import Any
+
+import aiohttp
+from aiokafka import AIOKafkaConsumer
+
+from stream import topics
+from stream.domain.errors import StopError
+from stream.domain.events import EnrichedEvent, Outcome, decode_event, event_id
+from stream.domain.leads import lead_from_c2s, lead_from_google
+from stream.kafka import open_consumer
+from stream.local.day import Day, Webhook
+from stream.local.legacy import insert_legacy
+from stream.local.simulators import population_body
+from stream.local.stack import C2S_TOKEN, GOOGLE_KEY, Stack
+from stream.ops.report import Report, report
+from stream.store.ledger import BILLING_ZONE
+from stream.store.pool import open_pool
+
+EVENTS_LIMIT = 60.0  # seconds until a wave's events must be there
+BOOKS_LIMIT = 30.0  # seconds until CRM and journal must have caught up
+
+
+@dataclass(slots=True)
+class Played:
+    """What happened: when each webhook was posted, and the events that came, in order."""
+
+    posted: dict[str, float] = field(default_factory=dict)
+    events: dict[str, list[tuple[float, EnrichedEvent]]] = field(default_factory=dict)
+
+    def answered(self, identity: str) -> EnrichedEvent | None:
+        """The first event of a webhook that is not ``pending``."""
+        ends = (event for _, event in self.events.get(identity, []) if event.outcome is not Outcome.PENDING)
+        return next(ends, None)
+
+    def took(self, identity: str) -> float:
+        """Milliseconds from POST to the first event."""
+        return (self.events[identity][0][0] - self.posted[identity]) * 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The figures of a run, and what was wrong with them."""
+
+    figures: dict[str, Any]
+    faults: list[str]
+    books: Report
+
+
+def identity(webhook: Webhook) -> str:
+    """The event id that a webhook must get."""
+    read = lead_from_google if "google" in webhook.path else lead_from_c2s
+    return event_id(read(webhook.body))
+
+
+async def prepare(stack: Stack, day: Day) -> None:
+    """Teach partners and database who is known before the day begins."""
+    await insert_legacy(stack.database_url, day.in_postgres, day.cpf_in_postgres)
+    async with aiohttp.ClientSession() as session:
+        url = f"{stack.simulators_url}/_control/people"
+        async with session.put(url, data=population_body(day.partners)) as response:
+            response.raise_for_status()
+
+
+async def play(stack: Stack, day: Day, *, spacing: float) -> Played:
+    """POST the day, ``spacing`` seconds apart, and collect its events; a wave waits for the one before."""
+    played = Played()
+    group = f"demo-{time.time_ns()}"
+    async with (
+        aiohttp.ClientSession() as session,
+        open_consumer(stack.settings(), topics.ENRICHED.name, group) as consumer,
+    ):
+        reader = asyncio.create_task(_read(consumer, played))
+        try:
+            begin = 0
+            for size in day.waves:
+                wave = day.webhooks[begin : begin + size]
+                begin += size
+                await _post_wave(stack, session, wave, played, spacing)
+                await _all_answered(wave, played)
+                stack.say(f"{begin} of {len(day.webhooks)} webhooks answered")
+        finally:
+            reader.cancel()
+            await asyncio.gather(reader, return_exceptions=True)
+    return played
+
+
+async def _post_wave(
+    stack: Stack, session: aiohttp.ClientSession, wave: Sequence[Webhook], played: Played, spacing: float
+) -> None:
+    for webhook in wave:
+        body = dict(webhook.body)
+        if "google" in webhook.path:
+            body["google_key"] = GOOGLE_KEY
+        played.posted.setdefault(identity(webhook), time.perf_counter())
+        url = stack.producers_url + webhook.path
+        async with session.post(url, json=body, headers={"X-Webhook-Token": C2S_TOKEN}) as response:
+            if response.status != 200:  # noqa: PLR2004
+                raise StopError(f"the producers answered {response.status}: {await response.text()}")
+        await asyncio.sleep(spacing)
+
+
+async def _read(consumer: AIOKafkaConsumer, played: Played) -> None:
+    async for record in consumer:
+        event = decode_event(record.value)
+        played.events.setdefault(event.event_id, []).append((time.perf_counter(), event))
+
+
+async def _all_answered(wave: Sequence[Webhook], played: Played) -> None:
+    until = time.monotonic() + EVENTS_LIMIT
+    while missing := [webhook.why for webhook in wave if played.answered(identity(webhook)) is None]:
+        if time.monotonic() > until:
+            raise StopError(f"no event after {EVENTS_LIMIT:.0f} s for {len(missing)} webhooks: {', '.join(missing)}")
+        await asyncio.sleep(0.02)
+
+
+async def judge(stack: Stack, day: Day, played: Played) -> Result:
+    """Wait for CRM and books, then compare everything with everything."""
+    expected_messages = sum(one.told and "c2s" in one.path for one in day.webhooks)
+    unique = [one for one in day.webhooks if not one.duplicate]
+    async with aiohttp.ClientSession() as session, open_pool(stack.settings()) as pool:
+        today = datetime.now(BILLING_ZONE).date()
+        # Received up to a minute before midnight, judged after it: both days count.
+        since = (datetime.now(UTC) - timedelta(hours=1)).astimezone(BILLING_ZONE).date()
+        settings = stack.settings()
+        crm: dict[str, Any] = {}
+        until = time.monotonic() + BOOKS_LIMIT
+        while True:
+            crm = await _get(session, f"{stack.simulators_url}/_control/crm")
+            books = await report(pool, since, today, settings.diretrix_price, settings.price_currency)
+            complete = books.savings.webhooks == len(unique) and len(crm["messages"]) >= expected_messages
+            if complete or time.monotonic() > until:
+                break
+            await asyncio.sleep(0.1)
+        counts = (await _get(session, f"{stack.simulators_url}/_control/counts"))["counts"]
+    faults = [*_wrong_answers(unique, played), *_disagreements(unique, played, crm, books, counts, expected_messages)]
+    return Result(_figures(unique, played, crm, books, counts), faults, books)
+
+
+async def _get(session: aiohttp.ClientSession, url: str) -> dict[str, Any]:
+    async with session.get(url) as response:
+        body: dict[str, Any] = await response.json()
+        return body
+
+
+def _wrong_answers(webhooks: Sequence[Webhook], played: Played) -> list[str]:
+    faults = []
+    for webhook in webhooks:
+        event = played.answered(identity(webhook))
+        got = (event.outcome, event.tier, event.calls.diretrix) if event is not None else "nothing"
+        if got != (webhook.outcome, webhook.tier, webhook.calls):
+            faults.append(
+                f"{webhook.why}: wanted {webhook.outcome} from {webhook.tier}, {webhook.calls} paid; got {got}"
+            )
+    return faults
+
+
+def _disagreements(  # noqa: PLR0913 - everything is held against everything
+    webhooks: Sequence[Webhook],
+    played: Played,
+    crm: dict[str, Any],
+    books: Report,
+    counts: dict[str, int],
+    expected_messages: int,
+) -> list[str]:
+    total = books.savings
+    paying = sum(webhook.calls > 0 for webhook in webhooks)
+    by_events = sum(event.calls.diretrix for one in webhooks if (event := played.answered(identity(one))) is not None)
+    booked = total.paid_calls + total.free_calls + total.unsure_calls
+    pairs = {
+        "webhooks in the books and sent": (total.webhooks, len(webhooks)),
+        "paying webhooks in the books and expected": (total.paying, paying),
+        "paid calls in the ledger and in the events": (total.paid_calls + total.unsure_calls, by_events),
+        "paid calls in the ledger and billed by Diretrix": (total.paid_calls, counts.get("diretrix_paid", 0)),
+        "calls in the ledger and answered by Diretrix": (booked, counts.get("diretrix", 0)),
+        "messages in the CRM and expected": (len(crm["messages"]), expected_messages),
+        "leads created and expected": (len(crm["leads"]), sum("google" in one.path and one.told for one in webhooks)),
+        "messages without data and 0": (_empty(crm), 0),
+    }
+    return [f"{what}: {left} and {right}" for what, (left, right) in pairs.items() if left != right]
+
+
+def _empty(crm: dict[str, Any]) -> int:
+    """Messages that carry no data: what the replaced service sent for every repeat that it answered cheaply."""
+    return sum("CPF: " not in message["body"] for message in crm["messages"])
+
+
+def _figures(
+    webhooks: Sequence[Webhook], played: Played, crm: dict[str, Any], books: Report, counts: dict[str, int]
+) -> dict[str, Any]:
+    tiers = Counter(str(event.tier) for one in webhooks if (event := played.answered(identity(one))) is not None)
+    first = [played.took(identity(one)) for one in webhooks if one.first]
+    repeats = [played.took(identity(one)) for one in webhooks if not one.first]
+    total = books.savings
+    return {
+        "webhooks": len(webhooks),
+        "people": books.people,
+        "answered_by": dict(tiers),
+        "paying_webhooks": total.paying,
+        "paying_in_100": round(total.paying_in_100, 1),
+        "diretrix_calls": counts.get("diretrix", 0),
+        "work_calls": counts.get("work", 0),
+        "spent": str(total.spent),
+        "saved": str(total.saved),
+        "currency": books.currency,
+        "first_seen_ms": _percentiles(first),
+        "repeat_ms": _percentiles(repeats),
+        "crm_messages": len(crm["messages"]),
+        "crm_leads_created": len(crm["leads"]),
+        "crm_messages_without_data": _empty(crm),
+    }
+
+
+def _percentiles(values: Sequence[float]) -> dict[str, float]:
+    """p50 and p99, in milliseconds."""
+    if len(values) < 2:  # noqa: PLR2004 - quantiles need two
+        return {"p50": round(values[0], 1) if values else 0.0, "p99": round(values[0], 1) if values else 0.0}
+    cuts = quantiles(values, n=100, method="inclusive")
+    return {"p50": round(cuts[49], 1), "p99": round(cuts[98], 1)}
