@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
-from stream.domain.errors import TransientError
+from stream.domain.errors import StopError, TransientError
 from stream.engine.tracker import Trackers
 from stream.logs import get_logger
 
@@ -22,6 +22,8 @@ log = get_logger(__name__)
 COMMIT_EVERY = 1.0  # seconds
 PAUSES = (0.2, 1.0, 5.0, 15.0)  # seconds between tries; the last one is repeated
 POLL = 500  # ms
+STOP_LIMIT = 20.0  # seconds for what is under way when the process is to leave
+COMMIT_LIMIT = 5.0  # seconds
 
 Handler = Callable[[ConsumerRecord], Awaitable[None]]
 
@@ -38,6 +40,7 @@ class Consuming(ConsumerRebalanceListener):  # type: ignore[misc]
         self._most = at_once * 2
         self._last: dict[bytes, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._resting: set[asyncio.Task[None]] = set()
         consumer.subscribe([topic], listener=self)
 
     async def on_partitions_revoked(self, revoked: list[TopicPartition]) -> None:
@@ -50,25 +53,47 @@ class Consuming(ConsumerRebalanceListener):  # type: ignore[misc]
         self._trackers.renew({(one.topic, one.partition) for one in assigned})
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Read until ``stop``; then end what is under way and commit. Raises what a handler could not end."""
+        """Read until ``stop``; then end what is under way and commit. Raises StopError where a handler gave up."""
         committer = asyncio.create_task(self._commit_for_ever())
+        stopped = asyncio.create_task(stop.wait())
         try:
             while not stop.is_set():
-                await self._turn()
+                await self._turn(stopped)
         finally:
             committer.cancel()
-            await asyncio.wait(self._tasks, timeout=20) if self._tasks else None
+            stopped.cancel()
+            await self._end()
             await self._commit()
 
-    async def _turn(self) -> None:
-        for batch in (await self._consumer.getmany(timeout_ms=POLL, max_records=self._most)).values():
-            for record in batch:
-                self._begin(record)
-        while len(self._tasks) >= self._most:
-            await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+    async def _turn(self, stopped: asyncio.Task[bool]) -> None:
+        room = self._most - len(self._tasks)
+        if room > 0:
+            for batch in (await self._consumer.getmany(timeout_ms=POLL, max_records=room)).values():
+                for record in batch:
+                    self._begin(record)
+        else:
+            await asyncio.wait({*self._tasks, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        self._collect()
+
+    def _collect(self) -> None:
         for task in [task for task in self._tasks if task.done()]:
             self._tasks.discard(task)
-            task.result()  # what no handler foresaw ends the process
+            error = None if task.cancelled() else task.exception()
+            if error is not None:
+                # Nobody foresaw it. Its text may hold what it stumbled over; the log masks that.
+                log.error("a record can't be ended", exc_info=error)
+                raise StopError(f"a record can't be ended: {type(error).__name__}") from error
+
+    async def _end(self) -> None:
+        """Give what is under way its time; what rests between two tries has written nothing and comes again."""
+        limit = asyncio.get_running_loop().time() + STOP_LIMIT
+        while self._tasks and (left := limit - asyncio.get_running_loop().time()) > 0:
+            for task in self._resting:
+                task.cancel()
+            _, self._tasks = await asyncio.wait(self._tasks, timeout=min(left, 0.2))
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _begin(self, record: ConsumerRecord) -> None:
         tracker = self._trackers.of((record.topic, record.partition))
@@ -89,7 +114,9 @@ class Consuming(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def _handle(self, record: ConsumerRecord, before: asyncio.Task[None] | None) -> None:
         if before is not None:
-            await asyncio.wait({before})
+            await self._rest(asyncio.wait({before}))
+            if before.cancelled() or before.exception() is not None:
+                raise asyncio.CancelledError  # nothing of a key is handled after what was not ended
         for pause in itertools.chain(PAUSES, itertools.repeat(PAUSES[-1])):
             try:
                 async with self._slots:
@@ -97,8 +124,18 @@ class Consuming(ConsumerRebalanceListener):  # type: ignore[misc]
             except TransientError as error:
                 seconds = error.retry_after or pause
                 log.warning("will try again", reason=error.reason, seconds=seconds)
-                await asyncio.sleep(seconds)
+                await self._rest(asyncio.sleep(seconds))
         return None
+
+    async def _rest(self, wait: Awaitable[object]) -> None:
+        """Wait where nothing is under way."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._resting.add(task)
+        try:
+            await wait
+        finally:
+            self._resting.discard(task)
 
     async def _commit_for_ever(self) -> None:
         while True:
@@ -110,10 +147,11 @@ class Consuming(ConsumerRebalanceListener):  # type: ignore[misc]
         if not moved:
             return
         try:
-            await self._consumer.commit({TopicPartition(*partition): offset for partition, offset in moved.items()})
+            async with asyncio.timeout(COMMIT_LIMIT):  # aiokafka itself asks a broker that is away for ever
+                await self._consumer.commit({TopicPartition(*partition): offset for partition, offset in moved.items()})
         except (CommitFailedError, IllegalStateError):
             log.info("commit refused: the group has rebalanced")
-        except KafkaError as error:
+        except (KafkaError, TimeoutError) as error:
             log.warning("commit failed, will try again", error=type(error).__name__)
         else:
             self._trackers.committed(moved)

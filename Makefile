@@ -1,0 +1,39 @@
+# The two commands of the README are `make demo` and `make test`; both do all their set-up.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+ARGS ?=
+
+.PHONY: help demo test lint chaos bench clean
+help: ## say what there is
+	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 10
+
+demo: $(READY) ## play a day of leads on this machine (ARGS="--scale 0.1", ARGS=--help)
+	@$(BIN)/python -m stream demo $(ARGS)
+
+test: $(READY) ## run every test (ARGS="tests/unit -k phone")
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(READY) ## linters, types, and which way imports go
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+clean: ## remove the virtual environment
+	rm -rf $(VENV)
+
+# Two makes at once wait for each other where flock is there.
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "Python 3.11 or newer is needed, this is $$($(PYTHON) --version): make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }
+	@if command -v flock >/dev/null; then exec flock .venv.lock $(MAKE) --no-print-directory install; else exec $(MAKE) --no-print-directory install; fi
+
+.PHONY: install
+install:
+	@if [ $(READY) -nt pyproject.toml ]; then exit 0; fi; set -e; \
+	echo "setting up $(VENV) (once; a minute or two)"; \
+	$(PYTHON) -m venv $(VENV); \
+	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar on -e '.[local,test,lint]'; \
+	touch $(READY)
