@@ -1,25 +1,40 @@
 """Stores what was paid for: Diretrix's answers and the people of the Work API.
 
 Idempotent, one transaction each, in the ``core`` schema as production has it and readable by the service
-that is replaced: the Work API's answer in both payload columns, digits without the country code for phones.
+that is replaced: the Work API's answer in both payload columns. Phones are stored as production stores most of
+them, national digits without the 55; a contact that is there in another spelling keeps it.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
 import asyncpg
 
+from stream.domain.holdable import LARGEST, SMALLEST
 from stream.domain.identity import Contact, Email, Phone
 from stream.domain.names import normalise
 from stream.domain.person import Candidate, Person
 from stream.store.pool import database_errors
 from stream.store.queries import sql
 
-Row = tuple[str, str, bool, str]  # type, value, whatsapp, source
+_UNHOLDABLE = re.compile("[\x00\ud800-\udfff]")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A contact to store; ``spellings``: how it may be there already."""
+
+    kind: str
+    value: str
+    spellings: tuple[str, ...]
+    whatsapp: bool
+    source: str
 
 
 class ContactStore:
@@ -43,27 +58,20 @@ class ContactStore:
         self, contact: Contact, person: Person, raw: dict[str, Any], lead_id: str, at: datetime
     ) -> None:
         """Store a person, with the Work API's answer ``raw`` as received, under the lead's and the listed aliases."""
-        payload = _without_nul({**raw, "lead_id": lead_id})
+        payload = _holdable({**raw, "lead_id": lead_id})
         with database_errors():
             async with self._pool.acquire() as connection, connection.transaction():
                 party = await _party(connection, person.cpf, person.name)
-                await connection.execute(
-                    sql("complete_party"),
-                    party,
-                    _clean(person.name),
-                    normalise(person.name),
-                    person.sex,
-                    date.fromisoformat(person.birth_date) if person.birth_date else None,
-                    person.mother_name,
-                )
-                await connection.execute(sql("save_enrichment"), party, payload, at)
+                await _complete(connection, party, person)
+                if not await connection.fetchval(sql("update_enrichment"), party, payload, at):
+                    await connection.execute(sql("insert_enrichment"), party, payload, at)
                 await _save_contacts(connection, party, _rows(contact, person))
 
 
 async def _party(connection: Any, cpf: str, name: str) -> UUID:
     """The party of a CPF, made when there is none; locked until the transaction ends."""
     await connection.execute(sql("lock_cpf"), cpf)
-    party: UUID | None = await connection.fetchval(sql("party_of_cpf"), cpf)
+    party: UUID | None = await connection.fetchval(sql("party_of_cpf"), spellings_of_cpf(cpf))
     if party is None:
         party = await connection.fetchval(sql("insert_party"), cpf, _clean(name), normalise(name))
     if party is None:
@@ -71,38 +79,78 @@ async def _party(connection: Any, cpf: str, name: str) -> UUID:
     return party
 
 
+async def _complete(connection: Any, party: UUID, person: Person) -> None:
+    await connection.execute(
+        sql("complete_party"),
+        party,
+        _clean(person.name),
+        normalise(person.name),
+        person.sex,
+        date.fromisoformat(person.birth_date) if person.birth_date else None,
+        _clean(person.mother_name) if person.mother_name else None,
+    )
+
+
 async def _save_contacts(connection: Any, party: UUID, rows: list[Row]) -> None:
-    if rows:
-        kinds, values, whatsapps, sources = zip(*rows, strict=True)
-        await connection.execute(sql("save_contacts"), party, kinds, values, whatsapps, sources)
+    """Add what is missing; a contact that is there in any spelling is not added in another."""
+    there = {row["value"] for row in await connection.fetch(sql("contacts_of_party"), party)}
+    merged = _merge(rows, there)
+    if merged:
+        await connection.execute(
+            sql("save_contacts"),
+            party,
+            [row.kind for row in merged],
+            [row.value for row in merged],
+            [row.whatsapp for row in merged],
+            [row.source for row in merged],
+        )
+
+
+def _merge(rows: list[Row], there: set[str]) -> list[Row]:
+    """Each contact once, as it is spelled there; the first source counts."""
+    merged: dict[tuple[str, str], Row] = {}
+    for row in rows:
+        value = next((spelling for spelling in row.spellings if spelling in there), row.value)
+        first = merged.get((row.kind, value), row)
+        merged[row.kind, value] = replace(first, value=value, whatsapp=first.whatsapp or row.whatsapp)
+    return list(merged.values())
 
 
 def _rows(contact: Contact, person: Person) -> list[Row]:
-    """The lead's aliases and the listed ones, each once: the lead's come first."""
+    """The lead's aliases, then the listed ones."""
     rows = [_row(alias, "lead") for alias in (contact.phone, contact.email) if alias is not None]
     rows += [_row(Phone(phone.number), "work_api", whatsapp=phone.whatsapp) for phone in person.phones]
     rows += [_row(Email(address), "work_api") for address in person.emails]
-    return list({row[:2]: row for row in reversed(rows)}.values())
+    return rows
 
 
 def _row(alias: Phone | Email, source: str, *, whatsapp: bool = False) -> Row:
     if isinstance(alias, Email):
-        return ("email", alias.address, False, source)
-    # Legacy values come with and without 55; the replaced service wrote and asked without.
-    return ("phone", alias.national or alias.e164[1:], whatsapp, source)
+        return Row("email", alias.address, alias.spellings(), whatsapp=False, source=source)
+    return Row("phone", alias.national or alias.e164[1:], alias.spellings(), whatsapp, source)
+
+
+def spellings_of_cpf(cpf: str) -> tuple[str, str]:
+    """Eleven digits, and the same with their punctuation."""
+    return cpf, f"{cpf[:3]}.{cpf[3:6]}.{cpf[6:9]}-{cpf[9:]}"
 
 
 def _clean(text: str) -> str:
-    """PostgreSQL holds no NUL."""
-    return text.replace("\x00", "")
+    """Without what PostgreSQL can't hold: NUL, and halves of a surrogate pair."""
+    return _UNHOLDABLE.sub("", text)
 
 
-def _without_nul(value: Any) -> Any:
+def _holdable(value: Any) -> Any:
+    """A JSON value that PostgreSQL can hold and orjson can write, as near to ``value`` as can be."""
     if isinstance(value, str):
         return _clean(value)
     if isinstance(value, dict):
-        return {_clean(str(key)): _without_nul(item) for key, item in value.items()}
-    return [_without_nul(item) for item in value] if isinstance(value, list) else value
+        return {_clean(str(key)): _holdable(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_holdable(item) for item in value]
+    if isinstance(value, int) and not SMALLEST <= value <= LARGEST:
+        return str(value)
+    return value
 
 
 def sources_that_only_list() -> Iterable[str]:

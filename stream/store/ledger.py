@@ -27,6 +27,7 @@ class Ledger:
     def __init__(self, pool: asyncpg.Pool, now: Callable[[], datetime]) -> None:
         self._pool = pool
         self._now = now
+        self._leases: dict[str, datetime] = {}  # until when the CPFs are ours
 
     async def reserve(  # noqa: PLR0913 - a row of the ledger
         self, provider: str, kind: str, alias: str, event_id: str, source: str, price: Decimal, budget: int | None
@@ -50,10 +51,16 @@ class Ledger:
     async def take_lease(self, cpf: str, seconds: float) -> bool:
         """Take a CPF for a Work API call; False while another worker has it."""
         now = self._now()
+        until = now + timedelta(seconds=seconds)
         with database_errors():
-            return await self._pool.fetchval(sql("take_lease"), cpf, now, now + timedelta(seconds=seconds)) is not None
+            taken = await self._pool.fetchval(sql("take_lease"), cpf, now, until) is not None
+        if taken:
+            self._leases[cpf] = until
+        return taken
 
     async def drop_lease(self, cpf: str) -> None:
-        """Give a CPF back."""
-        with database_errors():
-            await self._pool.execute(sql("drop_lease"), cpf)
+        """Give a CPF back; one whose lease ran out and that another worker took stays with it."""
+        until = self._leases.pop(cpf, None)
+        if until is not None:
+            with database_errors():
+                await self._pool.execute(sql("drop_lease"), cpf, until)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from typing import Any
 
 import asyncpg
 import orjson
@@ -11,7 +13,7 @@ import orjson
 from stream.domain.errors import DatabaseUnavailableError
 from stream.settings import Settings
 
-# The server is away, full, shutting down, read-only, or too slow: later it may work.
+# The server is away, full, shutting down, read-only, too slow, or lets us in no longer: later it may work.
 _FOR_NOW = (
     OSError,
     TimeoutError,
@@ -23,8 +25,16 @@ _FOR_NOW = (
     asyncpg.LockNotAvailableError,
     asyncpg.DeadlockDetectedError,
     asyncpg.SerializationError,
-    asyncpg.CannotConnectNowError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    # Only said to who connects: a secret that is being rotated, a database that is being restored.
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+    # Another writer was first, or a migration went by: the next try sees what it left.
+    asyncpg.UniqueViolationError,
+    asyncpg.InvalidCachedStatementError,
+    asyncpg.OutdatedSchemaCacheError,
 )
+CLOSING = 2.0  # seconds for statements under way when a process leaves; the books may be among them
 
 
 @asynccontextmanager
@@ -38,10 +48,20 @@ async def open_pool(settings: Settings) -> AsyncIterator[asyncpg.Pool]:
             command_timeout=settings.database_timeout.total_seconds(),
             timeout=settings.database_timeout.total_seconds(),
             init=_prepare,
+            server_settings={"application_name": "lead-stream"},
         )
     try:
         yield pool
     finally:
+        await _close(pool)
+
+
+async def _close(pool: asyncpg.Pool) -> None:
+    """Let what is under way end, but wait for nobody."""
+    try:
+        async with asyncio.timeout(CLOSING):
+            await pool.close()
+    except (TimeoutError, *_FOR_NOW):
         pool.terminate()
 
 
@@ -58,5 +78,13 @@ def database_errors() -> Iterator[None]:
 async def _prepare(connection: asyncpg.Connection) -> None:
     for kind in ("json", "jsonb"):
         await connection.set_type_codec(
-            kind, schema="pg_catalog", encoder=lambda value: orjson.dumps(value).decode(), decoder=orjson.loads
+            kind, schema="pg_catalog", encoder=lambda value: orjson.dumps(value).decode(), decoder=_decode
         )
+
+
+def _decode(text: str) -> Any:
+    """A JSON value; None for what PostgreSQL can hold and orjson can't read: one such row must not fail a batch."""
+    try:
+        return orjson.loads(text)
+    except ValueError:
+        return None

@@ -1,23 +1,31 @@
 -- Every statement of the project, named. Values come as parameters, always.
 
 -- name: find_people
--- All parties behind any of the spellings ($1 phones, $2 e-mails) or CPFs ($3). A party is a person only when it
--- is enriched; otherwise only its CPF counts. The type must match: an e-mail is no phone.
+-- All parties behind any of the spellings: $1 phones, $2 e-mails. A party is a person only when it is enriched;
+-- otherwise only its CPF counts. The type must match: an e-mail is no phone. At most $3 parties a spelling: a value
+-- that thousands share is nobody's, and their payloads must not be read.
+WITH ranked AS (
+    SELECT c.value, c.contact_type = 'email' AS is_email, c.source, c.party_id,
+           row_number() OVER (PARTITION BY c.value ORDER BY p.enriched DESC NULLS LAST, p.updated_at DESC NULLS LAST) AS place
+    FROM core.party_contacts c
+    JOIN core.parties p ON p.id = c.party_id
+    WHERE (c.value = ANY ($1::text[]) AND c.contact_type IN ('phone', 'whatsapp'))
+       OR (c.value = ANY ($2::text[]) AND c.contact_type = 'email')
+)
 SELECT
-    c.value,
-    c.contact_type = 'email' AS is_email,
-    c.source,
+    r.value,
+    r.is_email,
+    r.source,
     p.cpf_cnpj,
     p.full_name,
     CASE WHEN p.enriched THEN
         CASE WHEN e.normalized_data ? 'DadosBasicos' THEN e.normalized_data ELSE e.raw_payload END
     END AS payload,
     CASE WHEN p.enriched THEN e.enriched_at END AS enriched_at
-FROM core.party_contacts c
-JOIN core.parties p ON p.id = c.party_id
+FROM ranked r
+JOIN core.parties p ON p.id = r.party_id
 LEFT JOIN core.party_enrichments e ON e.party_id = p.id
-WHERE (c.value = ANY ($1::text[]) AND c.contact_type IN ('phone', 'whatsapp'))
-   OR (c.value = ANY ($2::text[]) AND c.contact_type = 'email')
+WHERE r.place <= $3
 ORDER BY e.enriched_at DESC NULLS LAST, p.created_at
 
 -- name: find_by_cpf
@@ -43,10 +51,12 @@ WHERE stream.answers.asked_at <= excluded.asked_at
 
 -- name: lock_cpf
 -- cpf_cnpj is not unique in legacy data, so a lock takes the place of the constraint: one party a CPF.
-SELECT pg_advisory_xact_lock(hashtextextended('lead-stream/cpf/' || $1, 0))
+-- Who vanishes with the lock in hand loses it after 10 s.
+SELECT set_config('idle_in_transaction_session_timeout', '10s', true),
+       pg_advisory_xact_lock(hashtextextended('lead-stream/cpf/' || $1, 0))
 
 -- name: party_of_cpf
-SELECT id FROM core.parties WHERE cpf_cnpj = $1 ORDER BY enriched DESC NULLS LAST, created_at, id LIMIT 1
+SELECT id FROM core.parties WHERE cpf_cnpj = ANY ($1::text[]) ORDER BY enriched DESC NULLS LAST, created_at, id LIMIT 1
 
 -- name: insert_party
 INSERT INTO core.parties (id, party_type, cpf_cnpj, full_name, normalized_name, enriched, created_at, updated_at)
@@ -64,16 +74,22 @@ SET full_name = COALESCE(NULLIF($2, ''), full_name),
     updated_at = now()
 WHERE id = $1
 
--- name: save_enrichment
+-- name: update_enrichment
+-- True: the row is there, ours or a newer one.
+WITH updated AS (
+    UPDATE core.party_enrichments
+    SET provider = 'work_api', raw_payload = $2, normalized_data = $2, enriched_at = $3
+    WHERE party_id = $1 AND (enriched_at IS NULL OR enriched_at <= $3)
+)
+SELECT EXISTS (SELECT FROM core.party_enrichments WHERE party_id = $1)
+
+-- name: insert_enrichment
 INSERT INTO core.party_enrichments
     (enrichment_id, party_id, provider, raw_payload, normalized_data, quality_score, enriched_at, created_at)
 VALUES (gen_random_uuid(), $1, 'work_api', $2, $2, NULL, $3, now())
-ON CONFLICT (party_id) DO UPDATE
-SET provider = excluded.provider,
-    raw_payload = excluded.raw_payload,
-    normalized_data = excluded.normalized_data,
-    enriched_at = excluded.enriched_at
-WHERE core.party_enrichments.enriched_at IS NULL OR core.party_enrichments.enriched_at <= excluded.enriched_at
+
+-- name: contacts_of_party
+SELECT DISTINCT value FROM core.party_contacts WHERE party_id = $1
 
 -- name: save_contacts
 -- $2 types, $3 values, $4 whatsapp, $5 sources. What was answered for an alias outranks what was only listed.
@@ -83,7 +99,8 @@ SELECT gen_random_uuid(), $1, kind::core.contact_type_enum, value, false, false,
 FROM unnest($2::text[], $3::text[], $4::bool[], $5::text[]) AS new (kind, value, whatsapp, source)
 ON CONFLICT (party_id, contact_type, value) DO UPDATE
 SET is_whatsapp = core.party_contacts.is_whatsapp OR excluded.is_whatsapp,
-    source = CASE WHEN excluded.source = 'diretrix' THEN 'diretrix' ELSE core.party_contacts.source END,
+    source = CASE WHEN excluded.source = 'diretrix' AND core.party_contacts.source IN ('lead', 'work_api')
+                  THEN excluded.source ELSE core.party_contacts.source END,
     updated_at = now()
 
 -- name: reserve_call
@@ -114,7 +131,8 @@ ON CONFLICT (cpf) DO UPDATE SET until = excluded.until WHERE stream.leases.until
 RETURNING cpf
 
 -- name: drop_lease
-DELETE FROM stream.leases WHERE cpf = $1
+-- Only the lease that was taken: one that ran out may be another worker's by now.
+DELETE FROM stream.leases WHERE cpf = $1 AND until = $2
 
 -- name: calls_by_day
 SELECT day, provider, source, CASE status WHEN 'reserved' THEN 'unsure' ELSE status END AS status,

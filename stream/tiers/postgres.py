@@ -17,12 +17,14 @@ import asyncpg
 from stream.domain.errors import DatabaseUnavailableError
 from stream.domain.identity import Contact, Cpf, Email, Phone
 from stream.domain.person import Candidate, Found, Known, StoredAnswer
-from stream.store.contacts import sources_that_only_list
+from stream.store.contacts import sources_that_only_list, spellings_of_cpf
 from stream.store.pool import database_errors
 from stream.store.queries import sql
 
 MOST_CONTACTS = 64  # in one query
+MOST_PARTIES = 20  # behind one spelling
 QUERIES_AT_ONCE = 2
+CPF_DIGITS = 11
 
 _LISTED = frozenset(sources_that_only_list())
 
@@ -51,8 +53,9 @@ class PostgresTier:
     async def find_by_cpf(self, cpf: Cpf) -> Known | None:
         """The party of a CPF, the enriched one where there are several."""
         with database_errors():
-            rows = await self._pool.fetch(sql("find_by_cpf"), [cpf.digits, _dotted(cpf.digits)])
-        return _known(rows[0], alias="", listed=False) if rows else None
+            rows = await self._pool.fetch(sql("find_by_cpf"), spellings_of_cpf(cpf.digits))
+        parties = [party for row in rows if (party := _known(row, alias="", listed=False)) is not None]
+        return next((party for party in parties if party.raw is not None), parties[0] if parties else None)
 
     def _ask_if_idle(self) -> None:
         if self._waiting and len(self._queries) < QUERIES_AT_ONCE:
@@ -82,7 +85,7 @@ class PostgresTier:
         phones, emails = _spellings(batch)
         with database_errors():
             rows, answers = await asyncio.gather(
-                self._pool.fetch(sql("find_people"), list(phones), list(emails)),
+                self._pool.fetch(sql("find_people"), list(phones), list(emails), MOST_PARTIES),
                 self._pool.fetch(sql("find_answers"), [*set(phones.values()), *set(emails.values())]),
             )
         found = _by_alias(rows, phones, emails)
@@ -119,18 +122,20 @@ def _by_alias(rows: Iterable[Any], phones: dict[str, str], emails: dict[str, str
 
 def _known(row: Any, *, alias: str, listed: bool) -> Known | None:
     """A row as the ladder reads it; None when it has no usable CPF."""
-    cpf = Cpf.parse(row["cpf_cnpj"] or "")
-    if cpf is None:
+    cpf = _cpf(row["cpf_cnpj"] or "")
+    if not cpf:
         return None
     payload = row["payload"]
     usable = isinstance(payload, dict) and isinstance(payload.get("DadosBasicos"), dict)
     raw = payload if usable else None
-    return Known(alias, cpf.digits, row["full_name"] or "", raw, row["enriched_at"] if usable else None, listed)
+    return Known(alias, cpf, row["full_name"] or "", raw, row["enriched_at"] if usable else None, listed)
+
+
+def _cpf(text: str) -> str:
+    """Its eleven digits, or "". Check digits are not asked for: what a partner gave and we stored must be found."""
+    digits = "".join(character for character in text if character in "0123456789")
+    return digits if len(digits) == CPF_DIGITS and len(set(digits)) > 1 else ""
 
 
 def _answer(row: Any) -> StoredAnswer:
     return StoredAnswer(row["alias"], tuple(Candidate(*pair) for pair in row["candidates"]), row["asked_at"])
-
-
-def _dotted(cpf: str) -> str:
-    return f"{cpf[:3]}.{cpf[3:6]}.{cpf[6:9]}-{cpf[9:]}"

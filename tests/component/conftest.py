@@ -1,0 +1,162 @@
+"""A real PostgreSQL for the component tests: a migrated database of its own for each test that asks for one."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+from uuid import UUID, uuid4
+
+import asyncpg
+import pytest
+
+from stream.local.postgres import LocalPostgres
+from stream.ops.migrate import migrate
+from stream.settings import Settings, load
+from stream.store.pool import open_pool
+
+TEMPLATE = "lead_stream_template"
+Party = Callable[..., Awaitable[UUID]]
+
+
+def _run(work: Awaitable[Any]) -> Any:
+    """Run a coroutine in a loop of its own, beside the one that pytest-asyncio may have."""
+
+    async def whole() -> Any:
+        return await work
+
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, whole()).result()
+
+
+async def _execute(url: str, *statements: str) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        for statement in statements:
+            await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+def _url_of(url: str, database: str) -> str:
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(path=f"/{database}"))
+
+
+@pytest.fixture(scope="session")
+def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server: the one that the environment names, else one out of the wheel."""
+    given = os.environ.get("TEST_DATABASE_URL", "")
+    if given:
+        yield given
+        return
+    folder: Path = tmp_path_factory.mktemp("postgres")
+    with LocalPostgres(folder) as server:
+        yield server.url
+
+
+@pytest.fixture(scope="session")
+def template(postgres_url: str) -> Iterator[str]:
+    """The name of a migrated database that nobody writes to."""
+    name = f"{TEMPLATE}_{uuid4().hex[:8]}"
+    _run(_execute(postgres_url, f"CREATE DATABASE {name}"))
+    _run(migrate(_url_of(postgres_url, name)))
+    yield name
+    _run(_execute(postgres_url, f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+@pytest.fixture
+def empty_database_url(postgres_url: str) -> Iterator[str]:
+    """A database without any table, for one test."""
+    name = f"test_{uuid4().hex}"
+    _run(_execute(postgres_url, f"CREATE DATABASE {name}"))
+    yield _url_of(postgres_url, name)
+    _run(_execute(postgres_url, f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+@pytest.fixture
+def database_url(postgres_url: str, template: str) -> Iterator[str]:
+    """A migrated database, for one test."""
+    name = f"test_{uuid4().hex}"
+    _run(_execute(postgres_url, f"CREATE DATABASE {name} TEMPLATE {template}"))
+    yield _url_of(postgres_url, name)
+    _run(_execute(postgres_url, f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+@pytest.fixture
+def database_settings(database_url: str) -> Settings:
+    """Settings that name the test's database and nothing else."""
+    return load({"DATABASE_URL": database_url})
+
+
+@pytest.fixture
+async def pool(database_settings: Settings) -> AsyncIterator[asyncpg.Pool]:
+    """Connections to the test's database, as the project opens them."""
+    async with open_pool(database_settings) as opened:
+        yield opened
+
+
+@pytest.fixture
+def work_raw() -> dict[str, Any]:
+    """An answer of the Work API, in the shape that production sees."""
+    return {
+        "DadosBasicos": {
+            "nome": "MARIA DE SOUZA LIMA",
+            "cpf": "52998224725",
+            "cns": None,
+            "dataNascimento": "05/03/1981",
+            "sexo": "F - FEMININO",
+            "nomeMae": "ANA DE SOUZA",
+        },
+        "DadosEconomicos": {"renda": "8500,50"},
+        "telefones": [
+            {"telefone": "11987654321", "status": "ATIVO", "tipo": "MOVEL", "operadora": "VIVO", "whatsapp": "SIM"},
+            {"telefone": "1133334444", "status": None, "tipo": "FIXO", "operadora": "VIVO", "whatsapp": None},
+        ],
+        "emails": [{"email": "Maria.Lima@Example.com", "prioridade": 1, "qualidade": "BOM"}],
+    }
+
+
+@pytest.fixture
+def party(pool: asyncpg.Pool) -> Party:
+    """Inserts a party as the replaced service left them, with contacts (type, value) and payloads."""
+
+    async def insert(  # noqa: PLR0913 - a row
+        cpf: str | None = "52998224725",
+        name: str = "MARIA DE SOUZA LIMA",
+        contacts: tuple[tuple[str, str], ...] = (("phone", "11987654321"),),
+        *,
+        enriched: bool | None = True,
+        raw: object = None,
+        normalised: object = None,
+        age: str = "1 day",
+    ) -> UUID:
+        party: UUID = await pool.fetchval(
+            "INSERT INTO core.parties (id, party_type, cpf_cnpj, full_name, enriched, created_at, updated_at)"
+            " VALUES (gen_random_uuid(), 'person', $1, $2, $3, now(), now()) RETURNING id",
+            cpf,
+            name,
+            enriched,
+        )
+        await pool.executemany(
+            "INSERT INTO core.party_contacts (contact_id, party_id, contact_type, value, source)"
+            " VALUES (gen_random_uuid(), $1, $2::text::core.contact_type_enum, $3, 'legacy')",
+            [(party, kind, value) for kind, value in contacts],
+        )
+        if raw is not None or normalised is not None:
+            await pool.execute(
+                "INSERT INTO core.party_enrichments"
+                " (enrichment_id, party_id, provider, raw_payload, normalized_data, enriched_at)"
+                " VALUES (gen_random_uuid(), $1, 'work_api', $2, $3, now() - $4::text::interval)",
+                party,
+                raw,
+                normalised,
+                age,
+            )
+        return party
+
+    return insert

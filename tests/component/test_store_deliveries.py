@@ -1,0 +1,86 @@
+"""What was written to the CRM: a claim is made once, and what may have been carried out is listed."""
+
+from __future__ import annotations
+
+import asyncio
+from uuid import uuid4
+
+import asyncpg
+import pytest
+
+from stream.domain.errors import DatabaseUnavailableError
+from stream.store.deliveries import CrmLead, Deliveries
+
+EVENT = str(uuid4())
+
+
+@pytest.fixture
+def deliveries(pool: asyncpg.Pool) -> Deliveries:
+    return Deliveries(pool)
+
+
+async def test_facts_are_claimed_once_for_a_lead(deliveries: Deliveries) -> None:
+    """Of twenty claims at once one wins; other facts, and another lead, are claims of their own."""
+    claims = await asyncio.gather(*(deliveries.claim("lead", "facts", str(uuid4())) for _ in range(20)))
+    assert claims.count(True) == 1
+    assert await deliveries.claim("lead", "other facts", EVENT)
+    assert await deliveries.claim("other lead", "facts", EVENT)
+
+
+async def test_a_message_that_was_not_sent_may_be_claimed_again(deliveries: Deliveries) -> None:
+    """A released claim is as if it had never been; a confirmed one can't be released."""
+    assert await deliveries.claim("lead", "facts", EVENT)
+    await deliveries.release("lead", "facts")
+    assert await deliveries.status("lead", "facts") is None
+    assert await deliveries.claim("lead", "facts", EVENT)
+    await deliveries.settle("lead", "facts", "confirmed")
+    await deliveries.release("lead", "facts")
+    assert await deliveries.status("lead", "facts") == "confirmed"
+    assert not await deliveries.claim("lead", "facts", EVENT)
+
+
+async def test_what_may_have_been_carried_out_is_listed(deliveries: Deliveries) -> None:
+    """Claims of a process that died and unconfirmed writes are listed, oldest first; settled ones are not."""
+    for facts, status in (("a", "confirmed"), ("b", "refused"), ("c", "unconfirmed"), ("d", "")):
+        await deliveries.claim("lead", facts, EVENT)
+        if status:
+            await deliveries.settle("lead", facts, status, "why")
+    for lead, status in (("1", "created"), ("2", "refused"), ("3", "unconfirmed"), ("4", "")):
+        await deliveries.claim_lead("google_ads", lead)
+        if status:
+            await deliveries.settle_lead("google_ads", lead, status, "77" if status == "created" else None)
+    listed = [(one.kind, one.lead, one.facts, one.status) for one in await deliveries.unconfirmed()]
+    assert listed == [
+        ("message", "lead", "c", "unconfirmed"),
+        ("message", "lead", "d", "claimed"),
+        ("lead", "3", "", "unconfirmed"),
+        ("lead", "4", "", "claimed"),
+    ]
+
+
+async def test_a_lead_is_created_once(deliveries: Deliveries) -> None:
+    """Of twenty claims at once one wins, and the id that the CRM gave is kept for what follows."""
+    claims = await asyncio.gather(*(deliveries.claim_lead("google_ads", "1") for _ in range(20)))
+    assert claims.count(True) == 1
+    assert await deliveries.lead("google_ads", "1") == CrmLead(None, "claimed")
+    await deliveries.settle_lead("google_ads", "1", "created", "c2s-9")
+    await deliveries.release_lead("google_ads", "1")
+    assert await deliveries.lead("google_ads", "1") == CrmLead("c2s-9", "created")
+    assert await deliveries.lead("c2s", "1") is None
+
+
+async def test_a_creation_that_was_not_carried_out_may_be_claimed_again(deliveries: Deliveries) -> None:
+    """A released claim of a lead leaves nothing."""
+    assert await deliveries.claim_lead("google_ads", "1")
+    await deliveries.release_lead("google_ads", "1")
+    assert await deliveries.lead("google_ads", "1") is None
+    assert await deliveries.claim_lead("google_ads", "1")
+
+
+async def test_without_a_database_nothing_is_claimed(pool: asyncpg.Pool, deliveries: Deliveries) -> None:
+    """No claim, no write to the CRM: the caller is told that the database is away."""
+    pool.terminate()
+    with pytest.raises(DatabaseUnavailableError):
+        await deliveries.claim("lead", "facts", EVENT)
+    with pytest.raises(DatabaseUnavailableError):
+        await deliveries.claim_lead("google_ads", "1")

@@ -1,0 +1,188 @@
+"""What a failure of PostgreSQL means to a caller: away for now, or a fault of ours."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+import pytest
+
+from stream.domain.errors import DatabaseUnavailableError, TransientError
+from stream.local.postgres import LocalPostgres
+from stream.settings import Settings, load
+from stream.store.pool import database_errors, open_pool
+from stream.store.queries import sql
+
+
+@asynccontextmanager
+async def unavailable(error: str) -> AsyncIterator[None]:
+    """The block must fail with DatabaseUnavailableError, naming the class of what went wrong and nothing else."""
+    with pytest.raises(DatabaseUnavailableError) as caught, database_errors():
+        yield
+    assert caught.value.reason == f"database: {error}"
+    assert isinstance(caught.value, TransientError)
+
+
+async def test_json_is_read_and_written_as_values(pool: asyncpg.Pool) -> None:
+    """Objects go in and come out; what PostgreSQL holds and Python can't read is None, not an error."""
+    value = {"a": [1, None, "é", 1.5]}
+    assert await pool.fetchval("SELECT $1::jsonb", value) == value
+    assert await pool.fetchval("SELECT ('1' || repeat('0', 400))::jsonb") is None
+    assert await pool.fetchval("SELECT (repeat('[', 2000) || repeat(']', 2000))::json") is None
+
+
+async def test_a_server_that_is_not_there(tmp_path: Path) -> None:
+    """Nobody listens: the caller is told, not shown a traceback of sockets."""
+    settings = load({"DATABASE_URL": f"postgresql://postgres@/postgres?host={tmp_path}"})
+    with pytest.raises(DatabaseUnavailableError):
+        async with open_pool(settings):
+            pass
+
+
+async def test_a_database_that_is_not_there(database_url: str) -> None:
+    """A database that is being restored is away for now."""
+    nowhere = urlunsplit(urlsplit(database_url)._replace(path="/nowhere"))
+    with pytest.raises(DatabaseUnavailableError, match="InvalidCatalogNameError"):
+        async with open_pool(load({"DATABASE_URL": nowhere})):
+            pass
+
+
+async def test_a_connection_that_is_cut(pool: asyncpg.Pool, database_url: str) -> None:
+    """A statement whose session is ended under it fails as away, and the pool goes on afterwards."""
+    other = await asyncpg.connect(database_url)
+    try:
+        async with unavailable("ConnectionDoesNotExistError"):
+            await asyncio.gather(
+                pool.fetchval("SELECT pg_sleep(60)"),
+                _end_sleepers(other),
+            )
+    finally:
+        await other.close()
+    assert await pool.fetchval("SELECT 1") == 1
+
+
+async def _end_sleepers(connection: asyncpg.Connection) -> None:
+    ended = 0
+    while not ended:
+        ended = await connection.fetchval(
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid() AND query LIKE 'SELECT pg_sleep%'"
+        )
+
+
+async def test_a_server_that_crashes_and_comes_back(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """While the server is dead every statement is away; once it is back the same pool works."""
+    server = LocalPostgres(tmp_path_factory.mktemp("crash"))
+    server.start()
+    try:
+        async with open_pool(load({"DATABASE_URL": server.url})) as pool:
+            assert await pool.fetchval("SELECT 1") == 1
+            server.kill()
+            for _ in range(3):
+                with pytest.raises(DatabaseUnavailableError), database_errors():
+                    await pool.fetchval("SELECT 1")
+            server.start()
+            assert await pool.fetchval("SELECT 1") == 1
+    finally:
+        server.stop()
+        server.remove()
+
+
+async def test_a_statement_that_takes_too_long(database_url: str) -> None:
+    """The limit of a statement is a setting; past it the database counts as away."""
+    settings = load({"DATABASE_URL": database_url, "DATABASE_TIMEOUT": "200ms"})
+    async with open_pool(settings) as pool, unavailable("TimeoutError"):
+        await pool.fetchval("SELECT pg_sleep(60)")
+
+
+async def test_a_read_only_server(pool: asyncpg.Pool) -> None:
+    """A replica, or a primary that was switched over, is away for writing."""
+    async with pool.acquire() as connection, unavailable("ReadOnlySQLTransactionError"):
+        await connection.execute("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY")
+        await connection.execute(sql("save_answer"), "p:+1", [], await connection.fetchval("SELECT now()"))
+
+
+async def test_too_many_connections(database_url: str) -> None:
+    """A server that is full is away for now."""
+    parts = urlsplit(database_url)
+    role = f"crowd_{parts.path.strip('/')}"
+    crowded = urlunsplit(parts._replace(netloc=f"{role}:crowd@{parts.netloc.rpartition('@')[2]}"))
+    admin = await asyncpg.connect(database_url)
+    try:
+        await admin.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'crowd' CONNECTION LIMIT 0")
+        with pytest.raises(DatabaseUnavailableError, match="TooManyConnectionsError"):
+            async with open_pool(load({"DATABASE_URL": crowded})):
+                pass
+    finally:
+        await admin.execute(f"DROP ROLE {role}")
+        await admin.close()
+
+
+async def test_locks_and_deadlocks(pool: asyncpg.Pool) -> None:
+    """Who loses a deadlock, or waits too long for a lock, may try again."""
+    await pool.execute("CREATE TABLE t (id int PRIMARY KEY, n int); INSERT INTO t VALUES (1, 0), (2, 0)")
+    met = asyncio.Barrier(2)
+
+    async def cross(first: int, second: int) -> None:
+        async with pool.acquire() as connection, connection.transaction():
+            await connection.execute("SET LOCAL deadlock_timeout = '50ms'")
+            await connection.execute("UPDATE t SET n = n + 1 WHERE id = $1", first)
+            await met.wait()
+            await connection.execute("UPDATE t SET n = n + 1 WHERE id = $1", second)
+
+    results = await asyncio.gather(cross(1, 2), cross(2, 1), return_exceptions=True)
+    lost = [one for one in results if one is not None]
+    async with unavailable("DeadlockDetectedError"):
+        assert len(lost) == 1
+        raise lost[0]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        asyncpg.UniqueViolationError,
+        asyncpg.InvalidCachedStatementError,
+        asyncpg.InvalidPasswordError,
+        asyncpg.TooManyConnectionsError,
+        asyncpg.CannotConnectNowError,
+        asyncpg.QueryCanceledError,
+        asyncpg.DiskFullError,
+        asyncpg.SerializationError,
+        asyncpg.LockNotAvailableError,
+        asyncpg.IdleInTransactionSessionTimeoutError,
+        ConnectionResetError,
+    ],
+)
+async def test_what_may_work_later(error: type[Exception]) -> None:
+    """Each of these is for now; the text, which may hold values, is dropped."""
+    async with unavailable(error.__name__):
+        raise error("Key (value)=(11987654321) already exists.")
+
+
+@pytest.mark.parametrize("statement", ["SELECT 1 / 0", "SELECT * FROM nowhere", "SELECT 'x'::int"])
+async def test_a_fault_of_ours_stays_what_it_is(pool: asyncpg.Pool, statement: str) -> None:
+    """A wrong statement is no outage: waiting would not mend it."""
+    with pytest.raises(asyncpg.PostgresError), database_errors():
+        await pool.fetchval(statement)
+
+
+async def test_a_statement_under_way_ends_before_the_pool_closes(database_settings: Settings) -> None:
+    """Books that are being closed when the process leaves are still written."""
+    async with open_pool(database_settings) as pool:
+        await pool.execute("CREATE TABLE t (id int)")
+        writing = asyncio.create_task(pool.execute("INSERT INTO t SELECT 1 FROM pg_sleep(0.3)"))
+        await asyncio.sleep(0)
+    await writing
+    async with open_pool(database_settings) as pool:
+        assert await pool.fetchval("SELECT count(*) FROM t") == 1
+
+
+def test_every_statement_has_its_name() -> None:
+    """A name that is not there is a KeyError; every statement has text."""
+    assert sql("find_people").startswith("--")
+    with pytest.raises(KeyError):
+        sql("nothing")
