@@ -31,6 +31,7 @@ from aiohttp import web
 from stream.local.people import Someone
 
 DATA = "CPF: "  # what a message that tells of a person has in it
+STOP_WITHIN = 0.1  # seconds for calls that hang; 0 would wait for them
 LATENCY = {"diretrix": (0.5, 2.0), "work": (2.0, 5.0), "c2s": (0.05, 0.2)}  # seconds, from..to
 
 
@@ -262,10 +263,10 @@ async def _answer_of(fault: Fault, request: web.Request) -> web.StreamResponse |
 @contextlib.asynccontextmanager
 async def serving(simulators: Simulators) -> AsyncIterator[str]:
     """Serve within this process on a free port; gives the base URL of all three partners."""
-    runner = web.AppRunner(simulators.app(), access_log=None)
+    runner = web.AppRunner(simulators.app(), access_log=None, shutdown_timeout=STOP_WITHIN)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, "127.0.0.1", 0, shutdown_timeout=0)
+        site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
         yield f"http://127.0.0.1:{runner.addresses[0][1]}"
     finally:
@@ -281,9 +282,8 @@ def main(port: int, scale: float, seed: int) -> None:
 
     Example: python -m stream.local.simulators --port 9100 --scale 0.1
     """
-    web.run_app(
-        Simulators(scale, seed).app(), host="127.0.0.1", port=port, access_log=None, print=None, handle_signals=True
-    )
+    app = Simulators(scale, seed).app()
+    web.run_app(app, host="127.0.0.1", port=port, access_log=None, print=click.echo, shutdown_timeout=STOP_WITHIN)
 
 
 def population_body(people: list[Someone]) -> bytes:

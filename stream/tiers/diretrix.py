@@ -9,7 +9,7 @@ from __future__ import annotations
 import aiohttp
 from yarl import URL
 
-from stream.domain.errors import RefusedError
+from stream.domain.errors import PartnerUnavailableError, RefusedError
 from stream.domain.identity import Email, Phone
 from stream.domain.person import Candidate, candidates_from_diretrix
 from stream.settings import Settings
@@ -27,7 +27,8 @@ class Diretrix:
         self._session = session
         self._guard = guard
         self._base = URL(settings.diretrix_base_url) / "Consultas" / "Pessoa"
-        self._auth = aiohttp.BasicAuth(settings.diretrix_user, settings.diretrix_password.get_secret_value())
+        password = settings.diretrix_password.get_secret_value()
+        self._headers = {"Authorization": aiohttp.encode_basic_auth(settings.diretrix_user, password)}
         self._seconds = settings.diretrix_timeout.total_seconds()
 
     async def by_phone(self, phone: Phone) -> tuple[Candidate, ...]:
@@ -40,10 +41,15 @@ class Diretrix:
 
     async def _ask(self, kind: str, value: str) -> tuple[Candidate, ...]:
         url = segment(self._base, kind, value)
-        async with sent_once("diretrix", self._session, "GET", url, seconds=self._seconds, auth=self._auth) as response:
+        async with sent_once(
+            "diretrix", self._session, "GET", url, seconds=self._seconds, headers=self._headers
+        ) as response:
             if response.status in REFUSED:
                 raise RefusedError("diretrix", f"status {response.status}: check DIRETRIX_USER and DIRETRIX_PASSWORD")
             if response.status in NOT_KNOWN:
                 return ()
             judge_status("diretrix", response)
-            return candidates_from_diretrix(await json_of(response))
+            body = await json_of(response)
+            if not isinstance(body, list):  # an error inside a 200 must not be remembered as "not known"
+                raise PartnerUnavailableError("diretrix: a 200 that is no list", billed="unsure")
+            return candidates_from_diretrix(body)
