@@ -13,6 +13,7 @@ from aiokafka.helpers import create_ssl_context
 from stream.settings import Settings
 
 REQUEST_TIMEOUT = 15_000  # ms; after it a broker is asked again
+LONGEST_PAUSE = 86_400_000  # ms without reading; a partner or database may be away for long, and the group goes on
 LARGEST_BATCH = 262_144  # bytes; the default of 16 KiB holds a handful of events
 LARGEST_RECORD = 3_145_728  # bytes; above what webhooks.dead accepts, so that the broker is the one to refuse
 
@@ -66,10 +67,12 @@ async def open_consumer(
         auto_offset_reset="earliest",
         session_timeout_ms=10_000,
         heartbeat_interval_ms=2_500,
+        max_poll_interval_ms=LONGEST_PAUSE,
         **options,
     )
-    await consumer.start()
     try:
+        # Inside, so that a consumer that can't connect is closed too.
+        await consumer.start()
         yield consumer
     finally:
         await consumer.stop()
@@ -79,8 +82,8 @@ async def open_consumer(
 async def open_admin(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
     """An admin client."""
     admin = AIOKafkaAdminClient(**client_options(settings), request_timeout_ms=REQUEST_TIMEOUT)
-    await admin.start()
     try:
+        await admin.start()
         yield admin
     finally:
         await admin.close()

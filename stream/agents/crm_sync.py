@@ -7,16 +7,21 @@ listed and sent again only when somebody asks for it (docs/adr/0006-writing-to-a
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
+import asyncpg
+import stamina
 from aiokafka import AIOKafkaProducer, ConsumerRecord
+from aiokafka.errors import KafkaError
 
 from stream import metrics, topics
 from stream.domain.crm import Create, Skip, Tell, decide
 from stream.domain.deadletters import dead_letter_headers
-from stream.domain.errors import PartnerUnavailableError, PoisonError
+from stream.domain.errors import DatabaseUnavailableError, PartnerUnavailableError, PoisonError, TransientError
 from stream.domain.events import EnrichedEvent, Outcome, decode_event
 from stream.domain.message import description, message
 from stream.logs import get_logger
@@ -25,6 +30,10 @@ from stream.store.deliveries import CrmLead, Deliveries
 from stream.tiers.c2s import C2S
 
 log = get_logger(__name__)
+
+CLAIMED = "claimed"
+REFUSED = "refused"
+ASK_AGAIN = 0.2  # seconds
 
 
 class CrmSync:
@@ -40,13 +49,12 @@ class CrmSync:
         """End one record. Raises TransientError for what may be tried again: nothing was written."""
         try:
             event = decode_event(record.value or b"")
-        except ValueError:
-            await self._bury(record, PoisonError("not an event of contacts.enriched"))
-            return
-        try:
             await self._write(event)
         except PoisonError as error:
             await self._bury(record, error)
+        except (ValueError, asyncpg.DataError):
+            # Somebody else's record, or values that no table takes: trying again would not help.
+            await self._bury(record, PoisonError("not an event of contacts.enriched"))
 
     async def _write(self, event: EnrichedEvent) -> None:
         decision = decide(event, note_not_found=self._settings.crm_note_not_found)
@@ -61,27 +69,39 @@ class CrmSync:
     async def _create(self, event: EnrichedEvent, decision: Create) -> None:
         """Create the lead, or tell one that was created what has become known since."""
         source, lead_id = event.lead.source, event.lead.id
+        attributes = self._attributes(event)
         lead = await self._deliveries.lead(source, lead_id)
-        if lead is None or self._may_resend(lead.status):
-            await self._deliveries.claim_lead(source, lead_id)
-            c2s_id = await self._create_lead(event)
-            if c2s_id is not None and event.outcome is not Outcome.PENDING:
-                await self._told_by_creation(c2s_id, decision.facts, event)
+        if lead is not None and self._may_try_again(lead.status):
+            await self._deliveries.release_lead(source, lead_id)
+            lead = None
+        if lead is None and await self._deliveries.claim_lead(source, lead_id):
+            await self._create_lead(event, decision.facts, attributes)
         elif decision.follow_up:
-            await self._follow_up(lead, decision.facts, event)
+            await self._follow_up(decision.facts, event)
 
-    async def _follow_up(self, lead: CrmLead, facts: str, event: EnrichedEvent) -> None:
-        if lead.c2s_id is None:
+    async def _follow_up(self, facts: str, event: EnrichedEvent) -> None:
+        lead = await self._settled_lead(event)
+        if lead is None or lead.c2s_id is None:
             # Created or not, nobody knows, and without an id nothing can follow: an operator decides.
-            log.warning("what follows waits for a lead that is unconfirmed", lead=event.lead.id)
+            metrics.CRM_WRITES.labels("message", "lead unconfirmed").inc()
+            log.warning("nothing can follow a lead that is unconfirmed", lead=event.lead.id)
             return
         await self._tell(lead.c2s_id, facts, event)
 
-    async def _create_lead(self, event: EnrichedEvent) -> str | None:
+    async def _settled_lead(self, event: EnrichedEvent) -> CrmLead | None:
+        """The lead that was created; one that another process is creating, before a rebalance, has a call's time."""
+        limit = asyncio.get_running_loop().time() + self._settings.c2s_timeout.total_seconds()
+        while True:
+            lead = await self._deliveries.lead(event.lead.source, event.lead.id)
+            if lead is None or lead.status != CLAIMED or asyncio.get_running_loop().time() > limit:
+                return lead
+            await asyncio.sleep(ASK_AGAIN)
+
+    async def _create_lead(self, event: EnrichedEvent, facts: str, attributes: dict[str, Any]) -> None:
         source, lead_id = event.lead.source, event.lead.id
 
         async def write() -> str:
-            return await self._c2s.create_lead(self._attributes(event))
+            return await self._c2s.create_lead(attributes)
 
         c2s_id = await self._attempt(
             "lead",
@@ -89,25 +109,25 @@ class CrmSync:
             release=lambda: self._deliveries.release_lead(source, lead_id),
             settle=lambda status, _: self._deliveries.settle_lead(source, lead_id, status),
         )
-        if c2s_id is not None:
-            await self._deliveries.settle_lead(source, lead_id, "created", c2s_id)
-            log.info("lead created", lead=lead_id, c2s_id=c2s_id, outcome=event.outcome)
-        return c2s_id
-
-    async def _told_by_creation(self, c2s_id: str, facts: str, event: EnrichedEvent) -> None:
-        """A lead that is created with its facts knows them: they must not follow as a message."""
-        if await self._deliveries.claim(c2s_id, facts, event.event_id):
-            await self._deliveries.settle(c2s_id, facts, "confirmed")
+        if c2s_id is None:
+            return
+        # A lead that is created with its facts knows them: they must not follow as a message.
+        told = facts if event.person is not None or event.outcome is not Outcome.PENDING else None
+        await _booked(partial(self._deliveries.created, source, lead_id, c2s_id, told, event.event_id))
+        log.info("lead created", lead=lead_id, c2s_id=c2s_id, outcome=event.outcome)
 
     async def _tell(self, c2s_id: str, facts: str, event: EnrichedEvent) -> None:
+        text = message(event)  # before the claim: what can't be written must not look as if it had been
         if not await self._deliveries.claim(c2s_id, facts, event.event_id):
-            status = await self._deliveries.status(c2s_id, facts)
-            if status is None or not self._may_resend(status):
+            if not self._may_try_again(await self._deliveries.status(c2s_id, facts)):
                 metrics.CRM_WRITES.labels("message", "told before").inc()
                 return
+            await self._deliveries.release(c2s_id, facts)
+            if not await self._deliveries.claim(c2s_id, facts, event.event_id):
+                return  # another process was first
 
         async def write() -> str:
-            await self._c2s.create_message(c2s_id, message(event))
+            await self._c2s.create_message(c2s_id, text)
             return c2s_id
 
         done = await self._attempt(
@@ -117,7 +137,7 @@ class CrmSync:
             settle=lambda status, reason: self._deliveries.settle(c2s_id, facts, status, reason),
         )
         if done is not None:
-            await self._deliveries.settle(c2s_id, facts, "confirmed")
+            await _booked(partial(self._deliveries.settle, c2s_id, facts, "confirmed"))
             log.info("message written", c2s_id=c2s_id, outcome=event.outcome)
 
     async def _attempt(
@@ -132,22 +152,26 @@ class CrmSync:
             result = await write()
         except PartnerUnavailableError as error:
             if error.billed == "no":
-                await release()
+                await _booked(release)
                 raise
-            await settle("unconfirmed", error.reason)
+            await _booked(partial(settle, "unconfirmed", error.reason))
             metrics.CRM_WRITES.labels(kind, "unconfirmed").inc()
             log.warning("unconfirmed: it may have been carried out", kind=kind, reason=error.reason)
             return None
         except PoisonError as error:
-            await settle("refused", error.reason)
+            await _booked(partial(settle, "refused", error.reason))
             metrics.CRM_WRITES.labels(kind, "refused").inc()
             raise
         metrics.CRM_WRITES.labels(kind, "done").inc()
         return result
 
-    def _may_resend(self, status: str) -> bool:
-        """Whether a claim that was never confirmed may be sent again, at the risk of showing twice."""
-        return self._settings.crm_resend_unconfirmed and status in {"claimed", "unconfirmed"}
+    def _may_try_again(self, status: str | None) -> bool:
+        """Whether what was claimed may be sent again.
+
+        What was refused certainly was not carried out: its dead letter may be sent once more. What was never
+        confirmed may show twice then, so somebody must have asked for it.
+        """
+        return status == REFUSED or (self._settings.crm_resend_unconfirmed and status in {CLAIMED, "unconfirmed"})
 
     def _attributes(self, event: EnrichedEvent) -> dict[str, Any]:
         settings = self._settings
@@ -178,6 +202,18 @@ class CrmSync:
             attempts=1,
             failed_at=datetime.now(UTC),
         )
-        await self._producer.send_and_wait(
-            topics.DEAD.name, value=record.value or b"", key=record.key, headers=headers, partition=0
-        )
+        try:
+            await self._producer.send_and_wait(
+                topics.DEAD.name, value=record.value or b"", key=record.key, headers=headers, partition=0
+            )
+        except KafkaError as unsent:
+            raise TransientError(f"dead letter: {type(unsent).__name__}") from None
+
+
+async def _booked(settle: Callable[[], Awaitable[None]]) -> None:
+    """Write down how a call ended, however long the database is away: until then it counts as unconfirmed."""
+    async for attempt in stamina.retry_context(
+        on=DatabaseUnavailableError, attempts=None, timeout=None, wait_initial=0.1, wait_max=5.0
+    ):
+        with attempt:
+            await settle()

@@ -7,6 +7,7 @@ service reads too, is kept only when asked for: while both run, it would take ou
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 from collections.abc import Iterable, Sequence
 from uuid import UUID
@@ -26,6 +27,7 @@ log = get_logger(__name__)
 
 BATCH = 1_000  # events a transaction
 POLL = 500  # ms
+COMMIT_LIMIT = 5.0  # seconds
 PAUSES = (0.2, 1.0, 5.0, 15.0)  # seconds between tries; the last one is repeated
 
 COMPLETED = "completed"
@@ -42,24 +44,38 @@ class Journal:
 
     async def write(self, events: Sequence[EnrichedEvent]) -> None:
         """Write a batch. Raises DatabaseUnavailableError: nothing of it was written."""
+        try:
+            await self._write(events)
+        except asyncpg.DataError:
+            if len(events) == 1:
+                log.warning("the database can't hold an event, it is left out", event_id=events[0].event_id)
+                return
+            for event in events:  # one that no table takes must not cost the others
+                await self.write([event])
+
+    async def _write(self, events: Sequence[EnrichedEvent]) -> None:
         with database_errors():
             async with self._pool.acquire() as connection, connection.transaction():
-                await connection.execute(sql("record_answered"), *_columns(map(_answered, _ends(events)), 11))
-                if self._webhook_events:
-                    await connection.execute(
-                        sql("record_webhook_events"), *_columns(map(_webhook_event, _ends(events)), 7)
-                    )
+                for turn in turns(events):
+                    await connection.execute(sql("record_answered"), *_columns(map(_answered, turn), 11))
+                    if self._webhook_events:
+                        await connection.execute(sql("record_webhook_events"), *_columns(map(_webhook_event, turn), 7))
 
 
-def _ends(events: Iterable[EnrichedEvent]) -> list[EnrichedEvent]:
-    """One event a webhook: a statement may touch a row once. The first end wins over what was pending before it."""
-    ends: dict[str, EnrichedEvent] = {}
+def turns(events: Iterable[EnrichedEvent]) -> list[list[EnrichedEvent]]:
+    """A batch as the statements to make of it, in order: each touches a webhook once, which PostgreSQL asks for.
+
+    All that was pending counts, since its calls are added up, and the first end; what follows an end is a repeat.
+    """
+    of_webhook: dict[str, list[EnrichedEvent]] = {}
     for event in events:
-        there = ends.get(event.event_id)
-        if there is None or (there.outcome is Outcome.PENDING and event.outcome is not Outcome.PENDING):
-            ends[event.event_id] = event
+        there = of_webhook.setdefault(event.event_id, [])
+        if not there or there[-1].outcome is Outcome.PENDING:
+            there.append(event)
+    longest = max(map(len, of_webhook.values()), default=0)
     # Rows are locked in one order, so that two journals can't lock each other out.
-    return sorted(ends.values(), key=lambda event: event.event_id)
+    ordered = [of_webhook[event_id] for event_id in sorted(of_webhook)]
+    return [[there[turn] for there in ordered if turn < len(there)] for turn in range(longest)]
 
 
 def _columns(rows: Iterable[tuple[object, ...]], width: int) -> list[list[object]]:
@@ -106,31 +122,37 @@ async def run(consumer: AIOKafkaConsumer, journal: Journal, stop: asyncio.Event)
         try:
             batches = await consumer.getmany(timeout_ms=POLL, max_records=BATCH)
             records = [record for batch in batches.values() for record in batch]
-            if records:
-                await _write_for_sure(journal, _decode(records), stop)
-                await consumer.commit(_after(records))
-        except KafkaError as error:
+            if records and await _write_for_sure(journal, _decode(records), stop):
+                async with asyncio.timeout(COMMIT_LIMIT):  # aiokafka itself asks a broker that is away for ever
+                    await consumer.commit(_after(records))
+        except (KafkaError, TimeoutError) as error:
             log.warning("the broker is away or took partitions", error=type(error).__name__)
             await asyncio.sleep(PAUSES[0])
 
 
-async def _write_for_sure(journal: Journal, events: list[EnrichedEvent], stop: asyncio.Event) -> None:
+async def _write_for_sure(journal: Journal, events: list[EnrichedEvent], stop: asyncio.Event) -> bool:
+    """Write, however long the database is away; False when told to stop before: the batch comes again."""
     for pause in itertools.chain(PAUSES, itertools.repeat(PAUSES[-1])):
         try:
-            return await journal.write(events)
+            await journal.write(events)
         except TransientError as error:
-            if stop.is_set():
-                raise
             log.warning("will try again", reason=error.reason, seconds=pause)
-            await asyncio.sleep(pause)
-    return None
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), pause)
+            if stop.is_set():
+                return False
+        else:
+            return True
+    return False
 
 
 def _decode(records: Iterable[ConsumerRecord]) -> list[EnrichedEvent]:
     events = []
     for record in records:
         try:
-            events.append(decode_event(record.value or b""))
+            event = decode_event(record.value or b"")
+            UUID(event.event_id)
+            events.append(event)
         except ValueError:
             # Foreign; the CRM sync makes a dead letter of it, one is enough.
             log.warning("not an event", partition=record.partition, offset=record.offset)

@@ -15,6 +15,7 @@ from rich.table import Table
 from stream import topics
 from stream.agents.consume import Consuming
 from stream.agents.crm_sync import CrmSync
+from stream.domain.errors import StreamError
 from stream.kafka import open_consumer, open_producer
 from stream.settings import Settings
 from stream.start import settings_or_exit, until_stopped
@@ -34,10 +35,15 @@ def command(*, unconfirmed: bool, as_json: bool) -> None:
       python -m stream crm-sync
       python -m stream crm-sync --unconfirmed
       CRM_RESEND_UNCONFIRMED=true python -m stream crm-sync   # sends them again when their event is replayed
-    """
+    """  # noqa: D301 - click's mark for lines to be left as they are
     settings = settings_or_exit("crm-sync")
     if unconfirmed:
-        _show(uvloop.run(_unconfirmed(settings)), as_json=as_json)
+        try:
+            rows = uvloop.run(_unconfirmed(settings))
+        except StreamError as error:
+            click.echo(f"crm-sync: {error}", err=True)
+            sys.exit(1)
+        _show(rows, as_json=as_json)
         return
     sys.exit(uvloop.run(until_stopped(lambda stop: _sync(settings, stop))))
 
@@ -60,7 +66,7 @@ async def _unconfirmed(settings: Settings) -> list[Unconfirmed]:
 
 def _show(rows: list[Unconfirmed], *, as_json: bool) -> None:
     if as_json:
-        click.echo(orjson.dumps({"unconfirmed": [orjson.loads(orjson.dumps(row)) for row in rows]}))
+        click.echo(orjson.dumps({"unconfirmed": rows}))
         return
     table = Table("what", "lead", "event", "status", "claimed at", title=f"{len(rows)} unconfirmed")
     for row in rows:

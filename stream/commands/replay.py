@@ -22,6 +22,7 @@ from stream.ops.replay import (
     Replay,
     Shift,
     Target,
+    costs_at_most,
     from_csv,
     parse_duration,
     plan,
@@ -54,7 +55,7 @@ def command(**options: object) -> None:
     Example: python -m stream replay --to-datetime 2026-11-24T09:00:00Z --execute
     """
     settings = settings_or_exit("replay")
-    ways = [name for name in WAYS if options[name] not in {None, False}]
+    ways = [name for name in WAYS if options[name] is not None and options[name] is not False]
     if len(ways) != 1:
         raise click.UsageError(
             "say where to: exactly one of " + ", ".join(f"--{name.replace('_', '-')}" for name in WAYS)
@@ -121,7 +122,7 @@ def _partitions(text: object) -> frozenset[int] | None:
 
 def _show(settings: Settings, group: str, moves: list[Move], *, executed: bool, as_json: bool) -> None:
     records = sum(move.records for move in moves)
-    cost = settings.diretrix_price * records
+    cost = costs_at_most(group, moves, settings)
     if as_json:
         body = {"group": group, "executed": executed, "records": records, "costs_at_most": str(cost), "moves": moves}
         click.echo(orjson.dumps(body))

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache
 from importlib import resources
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
@@ -144,12 +144,15 @@ def event_headers(
     ]
 
 
+Instant = Annotated[datetime, msgspec.Meta(tz=True)]
+
+
 class EventLead(msgspec.Struct, frozen=True):
     """The lead of an event."""
 
     source: str
     id: str
-    updated_at: datetime | None = None
+    updated_at: Instant | None = None
     hook_action: str | None = None
     name: str | None = None
     product: str | None = None
@@ -179,8 +182,8 @@ class EnrichedEvent(msgspec.Struct, frozen=True):
     lead: EventLead
     contact: EventContact
     outcome: Outcome
-    received_at: datetime
-    emitted_at: datetime
+    received_at: Instant
+    emitted_at: Instant
     schema_version: int = SCHEMA_VERSION
     tier: Tier | None = None
     match: Match | None = None

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import date
+import re
 from decimal import Decimal
 
 from stream.domain.events import EnrichedEvent, Match, Outcome
-from stream.domain.person import Address, Person
+from stream.domain.person import CURRENCY, Address, Income, Person
 
 LONGEST = 5_000  # characters, the CRM's limit
 CUT = "\n[...]"
@@ -14,7 +14,9 @@ CUT = "\n[...]"
 _SEX = {"F": "feminino", "M": "masculino"}
 _WARNINGS = {
     Match.NAME_DIFFERS: "ATENÇÃO: o nome informado no lead difere do nome encontrado.",
-    Match.CONFLICTING: "ATENÇÃO: telefone e e-mail pertencem a pessoas diferentes; os dados são de quem tem o nome do lead.",
+    Match.CONFLICTING: (
+        "ATENÇÃO: telefone e e-mail pertencem a pessoas diferentes; os dados são de quem tem o nome do lead."
+    ),
 }
 
 
@@ -64,13 +66,13 @@ def _identity(person: Person) -> list[str]:
 def _economy(person: Person) -> list[str]:
     income = person.income
     return _given(
-        ("Renda", f"{_money(income.amount)} por mês" if income is not None else ""),
+        ("Renda", f"{_money(income)} por mês" if income is not None else ""),
         ("Profissão", (person.occupation or "").capitalize()),
     )
 
 
 def _contacts(person: Person) -> list[str]:
-    phones = [f"{phone.number}{' (WhatsApp)' if phone.whatsapp else ''}" for phone in person.phones]
+    phones = [f"{_phone(phone.number)}{' (WhatsApp)' if phone.whatsapp else ''}" for phone in person.phones]
     return [
         *_given(("Telefones", ", ".join(phones)), ("E-mails", ", ".join(person.emails))),
         *(f"Endereço: {text}" for address in person.addresses if (text := _address(address))),
@@ -81,21 +83,42 @@ def _given(*facts: tuple[str, str]) -> list[str]:
     return [f"{name}: {value}" for name, value in facts if value]
 
 
+# What has not the shape that it should have is shown as it was given: a message is never held up by a fact.
+_CPF = re.compile(r"(\d{3})(\d{3})(\d{3})(\d{2})", re.ASCII)
+_PHONE = re.compile(r"\+55(\d{2})(\d{4,5})(\d{4})", re.ASCII)
+_POSTAL_CODE = re.compile(r"(\d{5})(\d{3})", re.ASCII)
+_DATE = re.compile(r"(\d{4})-(\d{2})-(\d{2})", re.ASCII)
+
+
 def _cpf(digits: str) -> str:
-    return f"{digits[:3]}.{digits[3:6]}.{digits[6:9]}-{digits[9:]}"
+    return _shaped(_CPF, r"\1.\2.\3-\4", digits)
+
+
+def _phone(e164: str) -> str:
+    return _shaped(_PHONE, r"(\1) \2-\3", e164)
 
 
 def _date(iso: str | None) -> str:
-    return date.fromisoformat(iso).strftime("%d/%m/%Y") if iso else ""
+    return _shaped(_DATE, r"\3/\2/\1", iso or "")
 
 
-def _money(amount: str) -> str:
-    """``8500.50`` as R$ 8.500,50."""
-    text = f"{Decimal(amount):,.2f}"
-    return "R$ " + text.translate(str.maketrans(",.", ".,"))
+def _shaped(pattern: re.Pattern[str], shape: str, text: str) -> str:
+    found = pattern.fullmatch(text)
+    return found.expand(shape) if found is not None else text
+
+
+def _money(income: Income) -> str:
+    """``8500.50`` as R$ 8.500,50: the amount as given, whatever its currency."""
+    symbol = "R$" if income.currency == CURRENCY else income.currency
+    try:
+        text = f"{Decimal(income.amount):,.2f}".translate(str.maketrans(",.", ".,"))
+    except ArithmeticError:
+        text = income.amount
+    return f"{symbol} {text}"
 
 
 def _address(address: Address) -> str:
     street = ", ".join(part for part in (address.street.title(), address.number, address.complement.title()) if part)
     place = "/".join(part for part in (address.city.title(), address.state) if part)
-    return " - ".join(part for part in (street, address.district.title(), place, address.postal_code) if part)
+    postal_code = _shaped(_POSTAL_CODE, r"\1-\2", address.postal_code)
+    return " - ".join(part for part in (street, address.district.title(), place, postal_code) if part)

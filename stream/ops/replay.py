@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Protocol
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -19,7 +21,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from stream.domain.errors import StopError
 from stream.kafka import client_options
 from stream.settings import Settings
-from stream.topics import GROUPS
+from stream.topics import GROUPS, RETRY_GROUP, WORKER_GROUP
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,15 +92,23 @@ class PerPartition:
 
 @dataclass(frozen=True, slots=True)
 class Earliest:
-    """To the first record that is left."""
+    """To the first record there ever was; a plan says what of it is left."""
 
     def of(self, bounds: Bounds) -> int | None:
-        """By what retention has left."""
-        return bounds.earliest
+        """From the beginning."""
+        del bounds
+        return 0
 
 
 def plan(bounds: Sequence[Bounds], target: Target, partitions: frozenset[int] | None = None) -> list[Move]:
-    """The moves to make: within what a partition holds, saying what it no longer does."""
+    """The moves to make: within what a partition holds, saying what it no longer does.
+
+    Raises StopError for a partition that the topic does not have.
+    """
+    named = partitions or frozenset(target.offsets if isinstance(target, PerPartition) else ())
+    unknown = named - {one.partition for one in bounds}
+    if unknown:
+        raise StopError(f"there is no partition {', '.join(map(str, sorted(unknown)))}")
     moves = []
     for one in bounds:
         wanted = target.of(one)
@@ -109,6 +119,16 @@ def plan(bounds: Sequence[Bounds], target: Target, partitions: frozenset[int] | 
             Move(one.partition, one.current, to, max(one.latest - to, 0), max(one.earliest - max(wanted, 0), 0))
         )
     return moves
+
+
+def costs_at_most(group: str, moves: Sequence[Move], settings: Settings) -> Decimal:
+    """What reading a plan's records may cost, in the currency of the prices, if nobody in them were known any more.
+
+    A lead may need two Diretrix calls, its phone's and its e-mail's, and one of the Work API. Only the worker pays.
+    """
+    if group not in {WORKER_GROUP, RETRY_GROUP}:
+        return Decimal(0)
+    return sum(move.records for move in moves) * (2 * settings.diretrix_price + settings.work_api_price)
 
 
 def to_csv(group: str, moves: Sequence[Move]) -> str:
@@ -147,7 +167,8 @@ class Replay:
         names = []
         for answer in await self._admin.describe_consumer_groups([self._group]):
             for group in answer.groups:
-                names += [f"{member[1]} at {member[2]}" for member in group[5]]
+                # The id, which begins with the name of a static member, and its host; clients' names are all alike.
+                names += [f"{member[0]} at {member[2]}" for member in group[5]]
         return names
 
     async def bounds(self) -> list[Bounds]:
@@ -178,6 +199,8 @@ class Replay:
         members = await self.members()
         if members:
             raise StopError(f"{self._group} is alive, stop it first: {'; '.join(members)}")
+        if not moves:
+            return
         async with _assigned(self._settings, self._group, self._topic) as consumer:
             await consumer.commit({TopicPartition(self._topic, move.partition): move.to for move in moves})
 
@@ -190,8 +213,12 @@ class _assigned:  # noqa: N801 - used as a function
         self._topic = topic
 
     async def __aenter__(self) -> AIOKafkaConsumer:
-        await self._consumer.start()
-        await self._consumer._client._wait_on_metadata(self._topic)  # noqa: SLF001 - nothing public waits for it
+        try:
+            await self._consumer.start()
+            await self._consumer._client._wait_on_metadata(self._topic)  # noqa: SLF001 - nothing public waits for it
+        except BaseException:
+            await self._consumer.stop()
+            raise
         partitions = self._consumer.partitions_for_topic(self._topic) or set()
         self._consumer.assign([TopicPartition(self._topic, partition) for partition in sorted(partitions)])
         return self._consumer
@@ -202,8 +229,6 @@ class _assigned:  # noqa: N801 - used as a function
 
 def parse_duration(text: str) -> timedelta:
     """Read an ISO 8601 duration such as PT2H30M or P1D. Raises ValueError."""
-    import re  # noqa: PLC0415
-
     found = re.fullmatch(r"P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)S)?)?", text.strip().upper())
     if found is None or not any(found.groups()):
         raise ValueError("not a duration: write PT2H, PT30M or P1D")

@@ -79,6 +79,15 @@ class Deliveries:
         with database_errors():
             await self._pool.execute(sql("confirm_lead"), source, lead_id, status, c2s_id)
 
+    async def created(self, source: str, lead_id: str, c2s_id: str, facts: str | None, event_id: str) -> None:
+        """Settle a creation that succeeded, and the facts that it told, if any, in one transaction."""
+        with database_errors():
+            async with self._pool.acquire() as connection, connection.transaction():
+                await connection.execute(sql("confirm_lead"), source, lead_id, "created", c2s_id)
+                if facts is not None:
+                    await connection.execute(sql("claim_delivery"), c2s_id, facts, UUID(event_id))
+                    await connection.execute(sql("settle_delivery"), c2s_id, facts, "confirmed", None)
+
     async def release_lead(self, source: str, lead_id: str) -> None:
         """Take the claim of a creation back: it was certainly not carried out."""
         with database_errors():
