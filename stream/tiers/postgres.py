@@ -69,16 +69,16 @@ class PostgresTier:
 
     async def _ask_next(self) -> None:
         batch = [self._waiting.popleft() for _ in range(min(MOST_CONTACTS, len(self._waiting)))]
+        if not batch:
+            return  # another query was quicker to take them along
         try:
             await self._answer(batch)
         except Exception as error:
-            failure = (
-                error if isinstance(error, DatabaseUnavailableError) else DatabaseUnavailableError(type(error).__name__)
-            )
+            reason = error.reason if isinstance(error, DatabaseUnavailableError) else type(error).__name__
             for asked in batch:
                 if not asked.answer.done():
-                    asked.answer.set_exception(failure)
-            if failure is not error:
+                    asked.answer.set_exception(DatabaseUnavailableError(reason))
+            if not isinstance(error, DatabaseUnavailableError):
                 raise
 
     async def _answer(self, batch: list[_Asked]) -> None:
