@@ -75,12 +75,13 @@ def _contacts(person: Person) -> list[str]:
     phones = [f"{_phone(phone.number)}{' (WhatsApp)' if phone.whatsapp else ''}" for phone in person.phones]
     return [
         *_given(("Telefones", ", ".join(phones)), ("E-mails", ", ".join(person.emails))),
-        *(f"Endereço: {text}" for address in person.addresses if (text := _address(address))),
+        *_given(*(("Endereço", _address(address)) for address in person.addresses)),
     ]
 
 
 def _given(*facts: tuple[str, str]) -> list[str]:
-    return [f"{name}: {value}" for name, value in facts if value]
+    """One line a fact, whatever line breaks a source put into it."""
+    return [f"{name}: {' '.join(value.split())}" for name, value in facts if value.strip()]
 
 
 # What has not the shape that it should have is shown as it was given: a message is never held up by a fact.
