@@ -19,7 +19,7 @@ import contextlib
 import random
 from collections import Counter
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any
 
@@ -229,7 +229,11 @@ class Simulators:
         return web.json_response({})
 
     async def _take_faults(self, request: web.Request) -> web.Response:
-        self.faults = {partner: Fault(**fault) for partner, fault in (await request.json()).items() if fault}
+        body = await request.json()
+        known = {one.name for one in fields(Fault)}
+        if not set(body) <= set(LATENCY) or any(set(fault or ()) - known for fault in body.values()):
+            raise web.HTTPBadRequest(text=f"faults of {sorted(LATENCY)}, each with some of {sorted(known)}")
+        self.faults = {partner: Fault(**fault) for partner, fault in body.items() if fault}
         return web.json_response({})
 
     async def _take_webhooks(self, request: web.Request) -> web.Response:

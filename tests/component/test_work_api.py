@@ -1,0 +1,197 @@
+"""The Work API's client over real HTTP: its failures come inside a 200, and its token is in the URL."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import pytest
+import stamina
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from stream.domain.errors import PartnerUnavailableError, RefusedError
+from stream.domain.identity import Cpf
+from stream.local.kafka import free_port
+from stream.local.people import Someone, population
+from stream.local.simulators import Fault, Simulators, serving
+from stream.settings import load
+from stream.tiers.guard import ATTEMPTS, Guard
+from stream.tiers.work import WorkApi
+
+TOKEN = "t0ken+of/nobody"
+CPF = Cpf("52998224725")
+
+
+@asynccontextmanager
+async def client(base: str) -> AsyncIterator[WorkApi]:
+    settings = load({"WORK_API_BASE_URL": base, "WORK_API_TOKEN": TOKEN, "WORK_API_TIMEOUT": "300ms"})
+    async with aiohttp.ClientSession() as session:
+        yield WorkApi(session, settings, Guard.for_work(settings))
+
+
+@asynccontextmanager
+async def answering(body: Any, status: int = 200, **headers: str) -> AsyncIterator[tuple[list[web.Request], WorkApi]]:
+    seen: list[web.Request] = []
+
+    async def handle(request: web.Request) -> web.Response:
+        seen.append(request)
+        if isinstance(body, bytes):
+            return web.Response(body=body, status=status, headers=headers)
+        return web.json_response(body, status=status, headers=headers)
+
+    app = web.Application()
+    app.router.add_get("/api", handle)
+    async with TestServer(app) as server, client(str(server.make_url("/"))) as work:
+        yield seen, work
+
+
+@pytest.fixture
+def someone() -> Someone:
+    return population(1, seed=7)[0]
+
+
+@pytest.fixture
+def simulators(someone: Someone) -> Simulators:
+    made = Simulators(scale=0.0)
+    made.know(someone)
+    return made
+
+
+@pytest.fixture
+async def work(simulators: Simulators) -> AsyncIterator[WorkApi]:
+    async with serving(simulators) as base, client(base) as made:
+        yield made
+
+
+@pytest.fixture
+def without_waiting() -> Iterator[None]:
+    with stamina.set_testing(True, attempts=ATTEMPTS):
+        yield
+
+
+async def test_a_cpf_is_asked_for_with_token_and_module() -> None:
+    """The query is the contract's, whatever characters the token has."""
+    async with answering({"DadosBasicos": {"nome": "MARIA"}}) as (seen, work):
+        await work.by_cpf(CPF)
+    assert dict(seen[0].query) == {"token": TOKEN, "modulo": "cpf", "consulta": CPF.digits}
+
+
+async def test_the_answer_comes_as_it_was_received(work: WorkApi, someone: Someone) -> None:
+    """The raw answer is what is stored: nothing is taken from it here."""
+    assert await work.by_cpf(Cpf(someone.cpf)) == someone.work()
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (404, b""),
+        (200, {}),
+        (200, {"status": 404, "reason": "nao encontrado"}),
+        (200, {"DadosEconomicos": {}}),
+        (200, {"DadosBasicos": None}),
+    ],
+)
+async def test_a_cpf_that_is_not_known_is_none(status: int, body: Any) -> None:
+    """404, and a body without ``DadosBasicos``, are answers."""
+    async with answering(body, status) as (_, work):
+        assert await work.by_cpf(CPF) is None
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (200, {"status": 403, "statusMsg": "token invalido"}),
+        (200, {"status": 403, "reason": "quota"}),
+        (200, {"erro": "limite"}),
+        (401, {}),
+        (403, {}),
+    ],
+)
+async def test_a_refusal_stops_the_asking_at_once(status: int, body: Any) -> None:
+    """Token or quota: said once inside a 200 or as a status, and not asked again for a while."""
+    async with answering(body, status) as (seen, work):
+        for _ in range(3):
+            with pytest.raises(RefusedError) as caught:
+                await work.by_cpf(CPF)
+            assert (caught.value.partner, caught.value.billed) == ("work", "no")
+    assert len(seen) == 1
+
+
+async def test_a_429_is_tried_again(simulators: Simulators, work: WorkApi, someone: Someone) -> None:
+    """It was not carried out."""
+    simulators.faults["work"] = Fault(status=429, retry_after=0.01, times=1)
+    assert await work.by_cpf(Cpf(someone.cpf)) is not None
+    assert simulators.counts["work"] == 2
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [Fault(status=500), Fault(hang=5), Fault(reset=True), Fault(garbage=True)],
+    ids=["500", "hang", "reset", "garbage"],
+)
+async def test_what_may_have_been_carried_out_is_asked_once(
+    simulators: Simulators, work: WorkApi, fault: Fault
+) -> None:
+    """A failure of the other side reaches it as one call, and is no "not known"."""
+    simulators.faults["work"] = fault
+    with pytest.raises(PartnerUnavailableError) as caught:
+        await work.by_cpf(CPF)
+    assert caught.value.billed == "unsure"
+    assert simulators.counts["work"] == 1
+
+
+@pytest.mark.parametrize("body", [b"", b"{", [], "text", 5])
+async def test_a_200_that_is_no_object_is_a_failure(body: Any) -> None:
+    """What can't be read must not be remembered as "not known"."""
+    async with answering(body) as (_, work):
+        with pytest.raises(PartnerUnavailableError):
+            await work.by_cpf(CPF)
+
+
+@pytest.mark.usefixtures("without_waiting")
+@pytest.mark.parametrize(
+    "fault",
+    [
+        None,
+        Fault(status=500),
+        Fault(status=401),
+        Fault(status=429),
+        Fault(hang=5),
+        Fault(reset=True),
+        Fault(garbage=True),
+    ],
+    ids=["refused connection", "500", "401", "429", "hang", "reset", "garbage"],
+)
+async def test_the_token_is_in_no_error_and_no_log(
+    simulators: Simulators, fault: Fault | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Neither text, repr, traceback nor any library's log line at DEBUG has token, CPF or URL of a failed call."""
+    caplog.set_level(logging.DEBUG)
+    if fault is not None:
+        simulators.faults["work"] = fault
+    async with serving(simulators) as base, client(base if fault else f"http://127.0.0.1:{free_port()}") as work:
+        with pytest.raises((PartnerUnavailableError, RefusedError)) as caught:
+            await work.by_cpf(CPF)
+    error = caught.value
+    assert error.__cause__ is None
+    told = "".join([str(error), repr(error), repr(vars(error)), *traceback.format_exception(error), caplog.text])
+    for secret in (TOKEN, "t0ken", "token=", CPF.digits, "consulta"):
+        assert secret not in told
+
+
+async def test_a_redirect_does_not_carry_the_token_away() -> None:
+    """It is not followed, and is a failure."""
+    async with answering(b"", 302, Location="http://127.0.0.1:9/elsewhere") as (seen, work):
+        with pytest.raises(PartnerUnavailableError, match="status 302"):
+            await work.by_cpf(CPF)
+    assert len(seen) == 1
+
+
+async def test_the_client_does_not_show_its_token(work: WorkApi) -> None:
+    """Whoever logs the client sees nothing."""
+    assert "t0ken" not in repr(work) + repr(vars(work))
