@@ -1,7 +1,8 @@
 """The log: structured lines in which no CPF, phone, e-mail, token or password is in clear.
 
-Every value of every line is masked, whoever wrote it: our own code, aiokafka, Faust or aiohttp. Masking
-here is the net below the code, which masks what it knows itself.
+Every value of every line is masked, whoever wrote it: our own code, aiokafka, Faust or aiohttp. Masking here
+is the net below the code, which masks what it knows itself. Our own lines do not pass through ``logging``:
+there is one for every webhook, and that way is eight times as long.
 """
 
 from __future__ import annotations
@@ -10,81 +11,147 @@ import logging
 import re
 import sys
 from collections.abc import Iterable, MutableMapping
+from functools import lru_cache
 from typing import Any
+from urllib.parse import quote
 
+import orjson
 import structlog
 from pydantic import SecretStr
+from structlog.typing import FilteringBoundLogger, Processor
 
 from stream.settings import Settings
 
 SHORTEST_SECRET = 4  # characters; shorter ones would blot out ordinary words
+SMALLEST_NUMBER = 10**9  # an integer from here on may be a phone or a CPF, but for those that COUNT something
+COUNTS = frozenset({"offset", "lag", "bytes", "watermark"})
+SECRET_KEYS = frozenset({"token", "password", "secret", "authorization", "google_key"})
+REMEMBERED = 8_192  # texts whose masked form is remembered
+LONGEST_REMEMBERED = 200  # characters
 
-_EMAIL = re.compile(r"[A-Za-z0-9._%+\-]+(?:@|%40)[A-Za-z0-9\-]+(?:\.[A-Za-z0-9\-]+)+")
-_CPF = re.compile(r"(?<![\w.-])\d{3}\.\d{3}\.\d{3}-\d{2}(?!\w)")
-# Ten to thirteen digits in a row are a phone or a CPF; a phone may also be typed with blanks and brackets.
-_DIGITS = re.compile(r"(?<![\w.\-:])\+?\d{10,14}(?![\w\-:]|\.\d)")
-_TYPED_PHONE = re.compile(r"(?<!\w)(?:\+?\d{2}[ -]?)?\(?\d{2}\)?[ -]?9?\d{4}-\d{4}(?!\w)")
+_DIGITS = re.compile(r"\d{2}")
 _TOKEN = re.compile(
     r"(?i)((?:token|password|secret|google_key|authorization)[\"']?\s*[=:]\s*[\"']?(?:bearer |basic )?)[^\s&\"',}]+"
 )
-_URL_PASSWORD = re.compile(r"(://[^:/@\s]+:)[^@\s]+@")
+_URL_PASSWORD = re.compile(r"(://[^:/@\s]*:)[^@\s]+@")
+_EMAIL = re.compile(r"[^\s@%\"'<>()\[\]{},;:/=?&]+(?:@|%40)[^\s@%\"'<>()\[\]{},;:/=?&]+\.[^\s@%\"'<>()\[\]{},;:/=?&]+")
+_CPF = re.compile(r"(?<!\d)\d{3}[. ]?\d{3}[. ]?\d{3}-\d{2}(?!\d)")
+_TYPED_PHONE = re.compile(
+    r"(?<![\w.])(?:\+?55[\s.-]*)?(?:\(0?\d{2}\)|0?\d{2})[\s.-]*(?:9[\s.-]?)?\d{4}[\s.-]?\d{4}(?!\w)"
+)
+# Ten to fourteen digits in a row are a phone or a CPF, unless a UUID ends with them or they are a fraction.
+_LONG_NUMBER = re.compile(
+    r"(?P<uuid>\b[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\b)"
+    r"|(?<!\d)(?<!\d\.)(?:\+|%2[Bb])?\d{10,14}(?!\d)(?!\.\d)"
+)
 
 _secrets: set[str] = set()
 
 
 def mask(text: str) -> str:
     """``text`` with every identifier and secret blotted out."""
-    for secret in _secrets:
-        text = text.replace(secret, "***")
-    text = _TOKEN.sub(r"\1***", text)
-    text = _URL_PASSWORD.sub(r"\1***@", text)
-    text = _EMAIL.sub("***@***", text)
-    text = _CPF.sub("***.***.***-**", text)
-    text = _TYPED_PHONE.sub("***phone***", text)
-    return _DIGITS.sub(lambda found: f"***{found.group()[-2:]}", text)
+    return _masked(text) if len(text) <= LONGEST_REMEMBERED else _mask(text)
 
 
 def configure(settings: Settings, process: str) -> None:
     """Set up the log of this process: one line an event on standard error, JSON when asked for."""
-    _secrets.update(secret for secret in _values(settings) if len(secret) >= SHORTEST_SECRET)
-    shared: list[Any] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.stdlib.add_log_level,
+    _secrets.update(_spellings(secret for secret in _values(settings) if len(secret) >= SHORTEST_SECRET))
+    _masked.cache_clear()
+    _secrets_pattern.cache_clear()
+    level = logging.getLevelNamesMapping()[settings.log_level]
+
+    def name_process(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        event["process"] = process
+        return event
+
+    chain: list[Processor] = [
+        structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        name_process,
         structlog.processors.format_exc_info,
         _mask_all,
     ]
-    renderer: Any = (
-        structlog.processors.JSONRenderer()
-        if settings.log_json
-        else structlog.dev.ConsoleRenderer(colors=False, pad_event_to=0)
-    )
-    level = logging.getLevelNamesMapping()[settings.log_level]
+    renderer = _as_json if settings.log_json else _as_line
     structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[*chain, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.stdlib.LoggerFactory(),
+        logger_factory=lambda *_: _StandardError(),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    _route_the_others(chain, renderer, level)
+
+
+def get_logger(name: str) -> FilteringBoundLogger:
+    """A logger; ``log.info("what happened", key=value)``."""
+    logger: FilteringBoundLogger = structlog.get_logger(name)
+    return logger
+
+
+class _StandardError:
+    """Writes to what is standard error now: tests and supervisors exchange it."""
+
+    def msg(self, line: str) -> None:
+        sys.stderr.write(line + "\n")
+
+    debug = info = warning = error = critical = msg
+
+
+class _Handler(logging.Handler):
+    """The libraries' way to the same place."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            sys.stderr.write(self.format(record) + "\n")
+        except Exception:  # noqa: BLE001 - logging's own contract: a line never stops the program
+            self.handleError(record)
+
+
+def _route_the_others(chain: list[Processor], renderer: Processor, level: int) -> None:
+    handler = _Handler()
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _mask_all, renderer],
-            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer], foreign_pre_chain=chain
         )
     )
     root = logging.getLogger()
-    root.handlers = [handler]
+    root.handlers = [one for one in root.handlers if type(one) not in {logging.StreamHandler, _Handler}] + [handler]
     root.setLevel(level)
+    logging.captureWarnings(capture=True)
     # Their chatter costs time on the hot path and says little; their warnings matter.
     for name in ("aiokafka", "faust", "mode", "asyncio", "aiohttp.access"):
         logging.getLogger(name).setLevel(max(level, logging.WARNING) if level > logging.DEBUG else level)
-    structlog.contextvars.bind_contextvars(process=process)
 
 
-def get_logger(name: str) -> Any:
-    """A logger; ``log.info("what happened", key=value)``."""
-    return structlog.get_logger(name)
+@lru_cache(maxsize=REMEMBERED)
+def _masked(text: str) -> str:
+    return _mask(text)
+
+
+def _mask(text: str) -> str:
+    if _secrets:
+        text = _secrets_pattern().sub("***", text)
+    if "=" in text or ":" in text:
+        text = _TOKEN.sub(r"\1***", text)
+    if "@" in text or "%40" in text:
+        text = _EMAIL.sub("***@***", _URL_PASSWORD.sub(r"\1***@", text))
+    if _DIGITS.search(text):
+        text = _TYPED_PHONE.sub("***phone***", _CPF.sub("***.***.***-**", _LONG_NUMBER.sub(_shorten, text)))
+    return text
+
+
+def _shorten(found: re.Match[str]) -> str:
+    return found["uuid"] or f"***{found[0][-2:]}"
+
+
+@lru_cache(maxsize=1)
+def _secrets_pattern() -> re.Pattern[str]:
+    return re.compile("|".join(re.escape(secret) for secret in sorted(_secrets, key=len, reverse=True)))
+
+
+def _spellings(secrets: Iterable[str]) -> Iterable[str]:
+    """A secret as it is and as a URL has it."""
+    for secret in secrets:
+        yield from {secret, quote(secret, safe=""), quote(secret)}
 
 
 def _values(settings: Settings) -> Iterable[str]:
@@ -97,10 +164,40 @@ def _values(settings: Settings) -> Iterable[str]:
 
 def _mask_all(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     for key, value in event.items():
-        if (
-            not key.startswith("_")
-            and key not in {"timestamp", "level"}
-            and not isinstance(value, bool | int | float | None)
-        ):
-            event[key] = mask(str(value))
+        if key not in {"timestamp", "level", "process"} and key[0] != "_":
+            event[key] = "***" if key in SECRET_KEYS else _mask_value(key, value)
     return event
+
+
+def _mask_value(key: str, value: Any) -> Any:
+    if isinstance(value, str):
+        return mask(str(value))
+    if isinstance(value, bool | float | None):
+        return value
+    if isinstance(value, int):
+        return value if abs(value) < SMALLEST_NUMBER or key in COUNTS else mask(str(value))
+    if isinstance(value, dict):
+        return {
+            mask(str(name)): "***" if name in SECRET_KEYS else _mask_value(name, one) for name, one in value.items()
+        }
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_mask_value(key, one) for one in value]
+    return mask(str(value))
+
+
+def _as_json(_: Any, __: str, event: MutableMapping[str, Any]) -> str:
+    return orjson.dumps(dict(event), default=str).decode()
+
+
+def _as_line(_: Any, __: str, event: MutableMapping[str, Any]) -> str:
+    """``2026-01-31T12:00:00Z info worker: what happened key=value``, and below it where it went wrong."""
+    head = f"{event.pop('timestamp')} {event.pop('level')} {event.pop('process')}: {_flat(event.pop('event'))}"
+    trace = event.pop("exception", "")
+    fields = "".join([f" {key}={_flat(value)}" for key, value in event.items()])
+    return f"{head}{fields}\n{trace}" if trace else head + fields
+
+
+def _flat(value: Any) -> str:
+    """On one line, whatever was logged: nobody can forge a second one."""
+    text = str(value)
+    return text if text.isprintable() else repr(text)

@@ -1,0 +1,142 @@
+"""The table's entry: its bytes, its age, and which of two stays."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stream.domain.freshness import Entry, Freshness, expiry, freshness, must_refresh, newer
+from stream.domain.person import Candidate
+
+DAY = 86_400.0
+texts = st.text(max_size=40)
+times = st.floats(0, 4e9)
+candidates = st.lists(st.builds(Candidate, texts, texts), max_size=4).map(tuple)
+entries = st.builds(
+    Entry,
+    known=st.booleans(),
+    asked=st.booleans(),
+    candidates=candidates,
+    cpf=st.text("0123456789", max_size=11),
+    name=texts,
+    person=st.none() | st.binary(),
+    facts=st.text("0123456789abcdef", max_size=24),
+    complete=st.booleans(),
+    fetched_at=times,
+    expires_at=times,
+    refreshed=st.integers(0, 65_535),
+)
+
+
+def entry(fetched_at: float = 0.0, *, known: bool = True, asked: bool = True, lives: float = DAY) -> Entry:
+    return Entry(
+        known=known,
+        asked=asked,
+        candidates=(Candidate("ANA SOUZA", "52998224725"),) if known else (),
+        cpf="52998224725" if known else "",
+        name="ANA SOUZA" if known else "",
+        person=b"{}" if known else None,
+        facts="ab" if known else "",
+        complete=known,
+        fetched_at=fetched_at,
+        expires_at=fetched_at + lives,
+    )
+
+
+@given(entries)
+def test_an_entry_survives_its_bytes(one: Entry) -> None:
+    """What is written is read again, equal; the bytes are never falsy and begin with the version."""
+    value = one.encode()
+    assert Entry.decode(value) == one
+    assert value[0] == 1
+
+
+@given(st.binary() | st.binary(min_size=33).map(lambda value: b"\x01" + value))
+def test_any_bytes_are_an_entry_or_value_error(value: bytes) -> None:
+    """A table may hold what another version wrote: nothing but ValueError comes of it."""
+    try:
+        Entry.decode(value)
+    except ValueError:
+        return
+
+
+@given(entries, st.data())
+def test_a_damaged_entry_is_refused_or_read(one: Entry, data: st.DataObject) -> None:
+    """A byte that is lost, added or changed raises ValueError at most, and a wrong length always does."""
+    value = one.encode()
+    at = data.draw(st.integers(0, len(value) - 1))
+    for damaged in (value[:at] + value[at + 1 :], value + b"x"):
+        with pytest.raises(ValueError, match=r"."):
+            Entry.decode(damaged)
+    changed = bytearray(value)
+    changed[at] ^= data.draw(st.integers(1, 255))
+    try:
+        Entry.decode(bytes(changed))
+    except ValueError:
+        return
+
+
+def test_the_name_is_at_a_fixed_place() -> None:
+    """Right behind the head: who holds the bytes can compare names without reading the rest."""
+    value = entry().encode()
+    head = len(value) - len(b"ANA SOUZA" + b"ab" + b"52998224725" + b'[["ANA SOUZA","52998224725"]]' + b"{}")
+    assert value[head:].startswith(b"ANA SOUZA")
+    assert replace(entry(), name="X").encode()[head : head + 1] == b"X"
+
+
+def test_a_count_that_is_full_stays_full() -> None:
+    """The count of unchanged refreshes does not overflow."""
+    assert Entry.decode(replace(entry(), refreshed=10**9).encode()).refreshed == 65_535
+
+
+def test_an_entry_is_fresh_until_it_expires() -> None:
+    """Nothing is absent, at its time an entry is stale, before it is fresh."""
+    assert freshness(None, 0.0) is Freshness.ABSENT
+    assert freshness(entry(), DAY - 0.001) is Freshness.FRESH
+    assert freshness(entry(), DAY) is Freshness.STALE
+
+
+@given(times, st.floats(1, 1e6), st.floats(1, 1e6), st.floats(0, 1))
+def test_a_life_is_its_ttl_less_a_tenth_at_most(
+    now: float, ttl_known: float, ttl_unknown: float, jitter: float
+) -> None:
+    """Entries made together do not expire together, and none lives longer than it may."""
+    for known, ttl in ((True, ttl_known), (False, ttl_unknown)):
+        life = expiry(known, now, ttl_known, ttl_unknown, jitter) - now
+        assert ttl * 0.9 - 1e-3 <= life <= ttl + 1e-3
+
+
+def test_the_later_one_stays() -> None:
+    """Of two entries of a kind the one fetched later stays, whichever comes first; of a tie, the new one."""
+    early, late = entry(0.0), entry(10.0)
+    assert newer(None, early) is early
+    assert newer(early, late) is newer(late, early) is late
+    tie = entry(10.0)
+    assert newer(late, tie) is tie
+
+
+def test_unknown_never_replaces_a_known_that_is_good() -> None:
+    """A person is not forgotten for an answer that knows nobody, until the person is past its time."""
+    known = entry(0.0)
+    assert newer(known, entry(10.0, known=False)) is known
+    gone = entry(DAY + 1, known=False)
+    assert newer(known, gone) is gone
+    assert newer(entry(10.0, known=False), known) is known
+
+
+def test_what_was_only_listed_does_not_replace_an_answer() -> None:
+    """An alias's own answer outranks that it was seen beside a person."""
+    answered, listed = entry(0.0), entry(10.0, asked=False)
+    assert newer(answered, listed) is answered
+    assert newer(listed, entry(20.0)).asked
+
+
+def test_a_stored_person_is_refreshed_when_too_old() -> None:
+    """Past the greatest age, not at it."""
+    at = datetime(2026, 1, 31, tzinfo=UTC)
+    assert not must_refresh(at, at + timedelta(days=180), timedelta(days=180))
+    assert must_refresh(at, at + timedelta(days=180, seconds=1), timedelta(days=180))

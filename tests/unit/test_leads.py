@@ -1,0 +1,346 @@
+"""Webhooks in: what arrives in production is read, and what can't be is poison and nothing else."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+
+from stream.domain.errors import PoisonError
+from stream.domain.events import schema
+from stream.domain.identity import contact_of
+from stream.domain.leads import (
+    Lead,
+    Source,
+    decode_webhook,
+    encode_webhook,
+    lead_from_c2s,
+    lead_from_google,
+    parse_instant,
+)
+
+GOLDEN = Path(__file__).parent.parent / "golden"
+NOW = datetime(2026, 1, 31, 15, 0, tzinfo=UTC)
+NOON = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
+SCHEMA = Draft202012Validator(schema("webhooks"))
+C2S: dict[str, Any] = {"id": "L1", "attributes": {"updated_at": "2026-01-31T12:00:00Z"}}
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=12), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+def golden(name: str) -> Any:
+    return orjson.loads((GOLDEN / f"{name}.json").read_bytes())
+
+
+def sent(payload: Any, source: str = "c2s", **changes: Any) -> bytes:
+    return orjson.dumps({"source": source, "received_at": NOW, "payload": payload, **changes})
+
+
+@pytest.mark.parametrize(
+    ("name", "expected", "key"),
+    [
+        (
+            "c2s_create",
+            Lead(
+                source=Source.C2S,
+                id="b3f1c7a8d2e94c55",
+                updated_at=NOON,
+                hook_action="on_create_lead",
+                name="João da Silva",
+                phone="(11) 98765-4321",
+                email="Joao.Silva@Example.com",
+                cpf="",
+                product="Apartamento 2 quartos, Moema",
+            ),
+            "+5511987654321",
+        ),
+        (
+            "c2s_update_offset",
+            Lead(
+                source=Source.C2S,
+                id="b3f1c7a8d2e94c55",
+                updated_at=NOON.replace(microsecond=250_000),
+                hook_action="on_update_lead",
+                name="JOAO SILVA",
+                phone="5511987654321",
+                email="",
+                cpf="",
+                product=None,
+            ),
+            "+5511987654321",
+        ),
+        (
+            "c2s_close_naive",
+            Lead(
+                source=Source.C2S,
+                id="90817263",
+                updated_at=NOON.replace(microsecond=500_000),
+                hook_action="on_close_lead",
+                name="",
+                phone="",
+                email="",
+                cpf="",
+                product=None,
+            ),
+            "90817263",
+        ),
+        (
+            "google_form",
+            Lead(
+                source=Source.GOOGLE_ADS,
+                id="TeSter-123-ABCDEFGHIJKLMNOPQRSTUVWXYZ-abcdefghijklmnopqrstuvwxyz-0123456789-AaBbCcDdEeFf",
+                updated_at=None,
+                hook_action=None,
+                name="Ana Paula Souza",
+                phone="+55 21 99876-5432",
+                email="ana.souza@example.com",
+                cpf="529.982.247-25",
+                product=None,
+            ),
+            "+5521998765432",
+        ),
+        (
+            "google_form_newer",
+            Lead(
+                source=Source.GOOGLE_ADS,
+                id="Cj0KCQ-newer",
+                updated_at=datetime(2026, 2, 1, 15, 4, 5, tzinfo=UTC),
+                hook_action=None,
+                name="Ana Souza",
+                phone="21 3333-4444",
+                email="ana@empresa.com.br",
+                cpf="52998224725",
+                product=None,
+            ),
+            "+552133334444",
+        ),
+        (
+            "google_test",
+            Lead(
+                source=Source.GOOGLE_ADS,
+                id="test-lead",
+                updated_at=None,
+                hook_action=None,
+                name="FirstName LastName",
+                phone="+16505550123",
+                email="",
+                cpf="",
+                product=None,
+                is_test=True,
+            ),
+            "+16505550123",
+        ),
+    ],
+)
+def test_what_production_sends_is_read(name: str, expected: Lead, key: str) -> None:
+    """Each golden webhook goes through the topic and gives its lead and key; the payload is as it was."""
+    payload = golden(name)
+    value = encode_webhook(expected.source, NOW, payload, {"key": key})
+    webhook = decode_webhook(value)
+    assert webhook.lead == expected
+    assert (webhook.source, webhook.received_at, webhook.payload) == (expected.source, NOW, payload)
+    assert contact_of(webhook.lead, frozenset()).key == key
+    SCHEMA.validate(orjson.loads(value))
+
+
+@pytest.mark.parametrize(
+    ("text", "instant"),
+    [
+        ("2026-01-31T12:00:00Z", NOON),
+        ("2026-01-31t12:00:00z", NOON),
+        ("2026-01-31T09:00:00-03:00", NOON),
+        ("2026-01-31T12:00:00.123456789Z", NOON.replace(microsecond=123456)),
+        ("2026-01-31 12:00:00 +0000", NOON),
+        ("2026-01-31 09:00:00 -0300", NOON),
+        ("2026-01-31 09:00:00.5 -03:00", NOON.replace(microsecond=500_000)),
+        ("2026-01-31 12:00:00", NOON),
+        (" 2026-01-31 12:00:00.000001 ", NOON.replace(microsecond=1)),
+    ],
+)
+def test_an_instant_is_read_in_each_spelling(text: str, instant: datetime) -> None:
+    """RFC 3339, C2S's offset and a naive time are one instant, in UTC."""
+    read = parse_instant(text, "x")
+    assert read == instant
+    assert read.tzinfo is UTC
+
+
+@pytest.mark.parametrize(
+    "value", [None, "", 1, "yesterday", "2026-13-01T00:00:00Z", "0001-01-01T00:00:00+14:00", ["x"]]
+)
+def test_what_is_no_instant_is_poison_with_its_path(value: object) -> None:
+    """A time that can't be read names its field."""
+    with pytest.raises(PoisonError) as caught:
+        parse_instant(value, "attributes.updated_at")
+    assert caught.value.path == "attributes.updated_at"
+
+
+@pytest.mark.parametrize(
+    ("payload", "path"),
+    [
+        ({}, "attributes"),
+        ({"attributes": []}, "attributes"),
+        ({"id": "L1", "attributes": {}}, "attributes.updated_at"),
+        ({**C2S, "id": None}, "id"),
+        ({**C2S, "id": ""}, "id"),
+        ({**C2S, "id": " "}, "id"),
+        ({**C2S, "id": True}, "id"),
+        ({**C2S, "id": "x" * 257}, "id"),
+        ({**C2S, "id": {"a": 1}}, "id"),
+        ({"id": "L1", "attributes": {**C2S["attributes"], "customer": "Ana"}}, "attributes.customer"),
+    ],
+)
+def test_a_c2s_event_that_can_not_be_read_names_the_field(payload: dict[str, Any], path: str) -> None:
+    """What is required and missing, or of another shape, is poison with its path."""
+    with pytest.raises(PoisonError) as caught:
+        lead_from_c2s(payload)
+    assert caught.value.path == path
+
+
+@pytest.mark.parametrize(
+    ("payload", "path"),
+    [
+        ({}, "lead_id"),
+        ({"lead_id": 1.5}, "lead_id"),
+        ({"lead_id": "g", "user_column_data": {}}, "user_column_data"),
+        ({"lead_id": "g", "user_column_data": [{}, 1]}, "user_column_data[1]"),
+    ],
+)
+def test_a_google_form_that_can_not_be_read_names_the_field(payload: dict[str, Any], path: str) -> None:
+    """The same for a form."""
+    with pytest.raises(PoisonError) as caught:
+        lead_from_google(payload)
+    assert caught.value.path == path
+
+
+def test_an_optional_part_of_another_shape_loses_no_lead() -> None:
+    """Odd products, names, phones and times count as not given."""
+    customer = {"name": ["Ana"], "phone": 11987654321, "email": {"a": 1}}
+    lead = lead_from_c2s({"id": 7, "attributes": {**C2S["attributes"], "customer": customer, "product": "Casa"}})
+    assert (lead.id, lead.name, lead.phone, lead.email, lead.product) == ("7", "", "11987654321", "", None)
+    form = lead_from_google({"lead_id": "g", "lead_submit_time": "soon", "is_test": "true", "user_column_data": None})
+    assert (form.updated_at, form.is_test, form.name) == (None, False, "")
+
+
+def test_the_first_of_a_column_that_occurs_twice_counts() -> None:
+    """A form's columns are read in their order; the person's own come before those of work."""
+    columns = [
+        {"column_id": "work_phone", "string_value": "1133334444"},
+        {"column_id": "PHONE_NUMBER", "string_value": "11987654321"},
+        {"column_id": "PHONE_NUMBER", "string_value": "21987654321"},
+        {"column_name": "CPF", "string_value": 52998224725},
+        {"string_value": "?"},
+    ]
+    lead = lead_from_google({"lead_id": "g", "user_column_data": columns})
+    assert (lead.phone, lead.cpf) == ("11987654321", "52998224725")
+
+
+def test_long_texts_and_nul_do_not_reach_an_event() -> None:
+    """A text is cut to what an event carries, and PostgreSQL can hold it."""
+    customer = {"name": "A\x00na" + "x" * 1_000}
+    lead = lead_from_c2s({"id": "L", "attributes": {**C2S["attributes"], "customer": customer}})
+    assert lead.name.startswith("Anax")
+    assert len(lead.name) == 500
+
+
+DEEP = b"[" * 300 + b"]" * 300
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (None, "tombstone"),
+        (b"", "not JSON"),
+        (b"{", "not JSON"),
+        (b"\xff\xfe", "not JSON"),
+        (b'{"a": NaN}', "not JSON"),
+        (b'{"a": 1e400}', "not JSON"),
+        (b'{"a": "\\ud800"}', "not JSON"),
+        (b"[" * 100_000, "not JSON"),
+        (b"[]", "an object is required"),
+        (b"null", "an object is required"),
+        (sent(C2S, source="crm"), "unknown source"),
+        (orjson.dumps({"source": ["c2s"], "received_at": NOW, "payload": C2S}), "unknown source"),
+        (sent([]), "an object is required"),
+        (sent(C2S, received_at="?"), "not an instant"),
+        (sent({**C2S, "deep": orjson.Fragment(DEEP)}), "nested too deeply"),
+        (sent({**C2S, "nul": "a\x00b"}), "NUL"),
+        (sent({**C2S, "na\x00me": 1}), "NUL"),
+        (sent({**C2S, "n": orjson.Fragment(b"18446744073709551616")}), "64 bit"),
+        (sent({**C2S, "n": orjson.Fragment(b"[1,-9223372036854775809 ]")}), "64 bit"),
+        (sent({**C2S, "n": orjson.Fragment(b"1" * 300)}), "64 bit"),
+    ],
+)
+def test_what_can_never_be_read_or_held_is_poison(value: bytes | None, reason: str) -> None:
+    """No JSON, another shape, too deep, NUL, a number that changes by being read: poison that says so."""
+    with pytest.raises(PoisonError, match=reason):
+        decode_webhook(value)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        '"\\\\u0000"',
+        '"\\\\\\\\u0000"',
+        '"18446744073709551616"',
+        '", 18446744073709551616,"',
+        '"\\", 18446744073709551616"',
+        "18446744073709551615",
+        "-9223372036854775808",
+        "18446744073709551616.5",
+        "1.00000000000000000000000001",
+        "1e300",
+        "[" * 100 + "]" * 100,
+        "[" + ",".join(["[{}]"] * 300) + "]",
+    ],
+)
+def test_what_only_looks_like_poison_is_read(odd: str) -> None:
+    """The checks on the bytes know a string from a number, an escaped backslash from NUL, wide from deep."""
+    value = sent({**C2S, "odd": orjson.Fragment(odd.encode())})
+    assert decode_webhook(value).payload["odd"] == orjson.loads(odd)
+
+
+@given(st.binary())
+@example(b'{"source":"c2s","received_at":"2026-01-31T12:00:00Z","payload":{"id":"\\u0000"}}')
+def test_any_bytes_are_a_webhook_or_poison(value: bytes) -> None:
+    """No bytes raise anything but PoisonError."""
+    try:
+        decode_webhook(value)
+    except PoisonError:
+        return
+
+
+@given(
+    st.sampled_from(["c2s", "google_ads"]),
+    json_values,
+    st.dictionaries(st.sampled_from(["id", "lead_id", "hook_action", "user_column_data", "is_test"]), json_values),
+    st.dictionaries(st.sampled_from(["updated_at", "customer", "product"]), json_values),
+    st.sampled_from(["all of it", "parts"]),
+)
+def test_any_json_is_a_webhook_or_poison(
+    source: str, payload: Any, fields: dict[str, Any], attributes: dict[str, Any], odd: str
+) -> None:
+    """No JSON raises anything but PoisonError; what is read is accepted by the schema, written again and equal."""
+    if odd == "parts":
+        at = "2026-01-31T12:00:00Z"
+        payload = {"id": "L1", "lead_id": "g1", **fields, "attributes": {"updated_at": at, **attributes}}
+    try:
+        value = orjson.dumps({"source": source, "received_at": NOW, "payload": payload})
+    except TypeError:  # a lone surrogate, an integer beyond 64 bit: nobody can write it
+        return
+    try:
+        webhook = decode_webhook(value)
+    except PoisonError:
+        return
+    again = encode_webhook(webhook.source, webhook.received_at, webhook.payload, None)
+    assert decode_webhook(again) == webhook
+    SCHEMA.validate(orjson.loads(value))

@@ -1,0 +1,201 @@
+"""The log: whatever is written, by whomever, nobody is in clear."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import orjson
+import pytest
+import structlog
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stream import logs
+from stream.logs import configure, get_logger, mask
+from stream.settings import load
+
+SECRETS = {
+    "WORK_API_TOKEN": "tok&en/with+signs",
+    "C2S_WEBHOOK_TOKEN": "first-secret,second-secret",
+    "DATABASE_URL": "postgresql://user:hunter22@db/leads",
+    "DIRETRIX_PASSWORD": "abc",
+}
+CLEAR = ["98765", "529.982", "529982", "ana.souza", "example.com", "secret", "signs", "hunter22"]
+
+
+@pytest.fixture
+def _restored() -> Iterator[None]:
+    root, secrets = logging.getLogger(), set(logs._secrets)  # noqa: SLF001 - what configure changes is put back
+    handlers, level = list(root.handlers), root.level
+    yield
+    root.handlers, logs._secrets = handlers, secrets  # noqa: SLF001
+    root.setLevel(level)
+    logging.captureWarnings(capture=False)
+    logs._masked.cache_clear()  # noqa: SLF001
+    structlog.reset_defaults()
+
+
+@pytest.fixture
+def lines(_restored: None, capsys: pytest.CaptureFixture[str]) -> Callable[[], list[dict[str, Any]]]:
+    """The log of a process as JSON lines, read so far."""
+    configure(load({**SECRETS, "LOG_JSON": "true"}), "worker")
+    return lambda: [orjson.loads(line) for line in capsys.readouterr().err.splitlines()]
+
+
+def fail(text: str) -> None:
+    raise ValueError(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "11987654321",
+        "+5511987654321",
+        "(11) 98765-4321",
+        "+55 11 98765-4321",
+        "+55 (11) 9 8765 4321",
+        "011.98765.4321",
+        "p:+5511987654321",
+        '{"phone":11987654321}',
+        "phone=%2B5511987654321&x=1",
+        "telefone5511987654321_",
+        "/Consultas/Pessoa/Telefone/11987654321",
+        "11 98765 4321: not found",
+        "529.982.247-25",
+        "529982247-25",
+        "529 982 247-25",
+        "c:52998224725",
+        "consulta=52998224725",
+        "52998224725.",
+        "ana.souza@example.com",
+        "ana.souza%40example.com",
+        "<Ana ana.souza+x@example.com.br>",
+        "GET http://h/api?token=secret&modulo=cpf",
+        "Authorization: Bearer secret",
+        '{"google_key": "secret"}',
+        "postgresql://user:secret@db/leads",
+        "amqp://:secret@x",
+    ],
+)
+def test_no_identifier_and_no_secret_is_in_clear(text: str) -> None:
+    """Phones, CPFs, e-mails, tokens and passwords go, wherever in a text they stand."""
+    for shown in (mask(text), mask(f"before {text} after"), mask(f"[{text}]"), mask("x" * 300 + " " + text)):
+        assert not [clear for clear in CLEAR if clear in shown]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Found existing enrichment",
+        "+55******4321 a***@e*** ***.***.***-25",
+        "c34c2cc6-06e3-5b23-950b-525987654321",
+        "2026-01-31T12:00:00.123456+00:00",
+        "2026-01-31 12:00:00",
+        "webhooks 3 123456789",
+        "127.0.0.1:9092",
+        "0.12345678901234",
+        "KafkaError: [Error 7] x=y",
+    ],
+)
+def test_what_is_nobodys_stays(text: str) -> None:
+    """Ids, times, offsets, addresses of servers and masked values are what an operator needs."""
+    assert mask(text) == text
+
+
+@given(st.text())
+def test_any_text_can_be_masked_twice(text: str) -> None:
+    """Masking never raises, and what is masked stays masked."""
+    once = mask(text)
+    assert "\x00" not in once or "\x00" in text
+    assert mask(mask(once)) == mask(once)
+
+
+def test_every_value_of_a_line_is_masked(lines: Callable[[], list[dict[str, Any]]]) -> None:
+    """Texts, numbers, nested values, objects and exceptions."""
+    log = get_logger("x")
+    try:
+        fail("no such contact: 11987654321")
+    except ValueError as error:
+        log.exception("it went wrong for 529.982.247-25", error=error)
+    log.info("DB HIT", phone=11987654321, many=["a", ("ana.souza@example.com",)], deep={"cpf": {"52998224725"}})
+    log.warning("told", token="first-secret", url="http://h/?t=tok%26en%2Fwith%2Bsigns", key="x second-secret y")
+    text = str(lines_ := lines())
+    assert [line["event"] for line in lines_[1:]] == ["DB HIT", "told"]
+    assert not [clear for clear in CLEAR if clear in text]
+    assert "ValueError" in lines_[0]["exception"]
+    assert lines_[1]["many"] == ["a", ["***@***"]]
+
+
+def test_a_line_says_when_where_and_what(lines: Callable[[], list[dict[str, Any]]]) -> None:
+    """Level, process, time and the fields as they are."""
+    get_logger("x").info("answered", offset=12345678901, count=3, share=0.5, yes=True, none=None)
+    (line,) = lines()
+    assert line.pop("timestamp").endswith("Z")
+    assert line == {
+        "event": "answered",
+        "level": "info",
+        "process": "worker",
+        "offset": 12345678901,
+        "count": 3,
+        "share": 0.5,
+        "yes": True,
+        "none": None,
+    }
+
+
+def test_the_libraries_lines_are_masked_too(lines: Callable[[], list[dict[str, Any]]]) -> None:
+    """What aiohttp, aiokafka or Faust write goes the same way, with its exception; their chatter does not."""
+    logging.getLogger("aiohttp.server").error("failed for %s", "11987654321")
+    logging.getLogger("aiokafka.consumer").info("chatter")
+    logging.getLogger("faust").warning("slow")
+    try:
+        fail("ana.souza@example.com")
+    except ValueError:
+        logging.getLogger("asyncio").exception("lost")
+    seen = lines()
+    assert [line["event"] for line in seen] == ["failed for ***21", "slow", "lost"]
+    assert "ValueError" in seen[2]["exception"]
+    assert "ana.souza" not in str(seen)
+    assert {line["process"] for line in seen} == {"worker"}
+
+
+@pytest.mark.usefixtures("_restored")
+def test_lines_below_the_level_are_not_written(capsys: pytest.CaptureFixture[str]) -> None:
+    """LOG_LEVEL holds for ours and theirs."""
+    configure(load({"LOG_LEVEL": "WARNING"}), "worker")
+    get_logger("x").info("quiet")
+    logging.getLogger("x").info("quiet")
+    get_logger("x").warning("loud")
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.usefixtures("_restored")
+def test_a_plain_line_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """Nobody forges a second line by a value with a line end; a trace stands below its line."""
+    configure(load({}), "producers")
+    log = get_logger("x")
+    log.info("answered", lead="L1\n2026 info worker: forged", n=1)
+    try:
+        fail("x")
+    except ValueError:
+        log.exception("broken")
+    first, second, *trace = capsys.readouterr().err.splitlines()
+    assert first.endswith(r" info producers: answered lead='L1\n2026 info worker: forged' n=1")
+    assert second.endswith(" error producers: broken")
+    assert trace[0] == "Traceback (most recent call last):"
+
+
+@pytest.mark.usefixtures("_restored")
+def test_setting_up_twice_writes_a_line_once(capsys: pytest.CaptureFixture[str]) -> None:
+    """The last set-up counts, and others' handlers stay."""
+    other = logging.NullHandler()
+    logging.getLogger().addHandler(other)
+    for process in ("first", "second"):
+        configure(load({}), process)
+    logging.getLogger("x").warning("once")
+    text = capsys.readouterr().err
+    assert text.count("once") == 1
+    assert "second" in text
+    assert other in logging.getLogger().handlers

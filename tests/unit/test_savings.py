@@ -1,0 +1,47 @@
+"""Money: counted from the ledger and the answers, never estimated."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from stream.domain.savings import AnswerCount, CallCount, savings
+
+DAY = "2026-01-31"
+PRICE = Decimal("0.01")
+
+
+def calls(status: str, count: int, provider: str = "diretrix") -> CallCount:
+    return CallCount(DAY, provider, "c2s", status, count, PRICE * count)
+
+
+def answers(outcome: str, tier: str | None, webhooks: int, paying: int = 0) -> AnswerCount:
+    return AnswerCount(DAY, "c2s", outcome, tier, webhooks, paying)
+
+
+def test_the_measured_day_comes_out() -> None:
+    """73 webhooks of 31 people: 42 avoided, 42.5 paying in 100."""
+    total = savings(
+        [calls("paid", 31), calls("paid", 31, "work")],
+        [answers("enriched", "diretrix", 31, 31), answers("enriched", "cache", 42)],
+        PRICE,
+    )
+    assert (total.webhooks, total.needed_contact, total.paying, total.avoided) == (73, 73, 31, 42)
+    assert (total.paid_calls, total.spent, total.saved) == (31, Decimal("0.31"), Decimal("0.42"))
+    assert round(total.paying_in_100, 1) == 42.5
+
+
+def test_what_needs_no_contact_saves_nothing() -> None:
+    """Tests and leads without a contact would not have paid either."""
+    total = savings([], [answers("test", None, 5), answers("no_contact", None, 5)], PRICE)
+    assert (total.webhooks, total.needed_contact, total.avoided, total.saved) == (10, 0, 0, Decimal(0))
+    assert total.paying_in_100 == 0.0
+
+
+def test_an_unsure_call_counts_as_spent_and_a_free_one_does_not() -> None:
+    """The bill is never shown smaller than the invoice may be."""
+    total = savings(
+        [calls("paid", 1), calls("unsure", 2), calls("free", 4)], [answers("not_found", "diretrix", 7, 3)], PRICE
+    )
+    assert (total.paid_calls, total.unsure_calls, total.free_calls) == (1, 2, 4)
+    assert total.spent == Decimal("0.03")
+    assert total.saved == Decimal("0.04")
