@@ -74,9 +74,10 @@ class Worker:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
         self.wire()
+        # The pulse beats from the start: joining the group may take longer than a session.
+        guards = [asyncio.create_task(self.pulse.beat())]
         await self.app.start()
-        works = (self.pulse.beat(), self.watchdog.run(), self.retry.run(), self._sweep())
-        guards = [asyncio.create_task(work) for work in works]
+        guards += [asyncio.create_task(work) for work in (self.watchdog.run(), self.retry.run(), self._sweep())]
         try:
             return await self._until_stopped(stop, guards)
         finally:

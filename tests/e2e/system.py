@@ -1,0 +1,86 @@
+"""What the end-to-end tests share: posting, reading events, steering the partners, reading logs."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+import urllib.request
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+from stream import topics
+from stream.domain.events import EnrichedEvent, decode_event
+from stream.kafka import open_consumer
+from stream.local.people import Someone
+from stream.local.stack import C2S_TOKEN, Stack
+
+LIMIT = 60.0  # seconds
+
+
+def lead(identity: str, someone: Someone, *, phone: str | None = None, email: str | None = None) -> dict[str, Any]:
+    """A C2S webhook."""
+    customer = {"name": someone.name, "phone": phone or someone.phone, "email": email or someone.email}
+    updated_at = datetime.now(UTC).isoformat()
+    return {"id": identity, "hook_action": "on_create_lead", "attributes": {"updated_at": updated_at, "customer": customer}}
+
+
+def call(url: str, body: Any = None, method: str = "GET", token: str = "") -> Any:
+    """One HTTP call with JSON both ways."""
+    data = None if body is None else json.dumps(body).encode()
+    headers = {"Content-Type": "application/json", **({"X-Webhook-Token": token} if token else {})}
+    with urllib.request.urlopen(urllib.request.Request(url, data, headers, method=method), timeout=30) as response:
+        return json.loads(response.read())
+
+
+def post(stack: Stack, webhooks: Sequence[dict[str, Any]]) -> Any:
+    """POST a batch of C2S webhooks."""
+    return call(f"{stack.producers_url}/api/v1/webhooks/c2s", list(webhooks), "POST", C2S_TOKEN)
+
+
+def counts(stack: Stack) -> dict[str, Any]:
+    """What the partners counted."""
+    answer: dict[str, Any] = call(f"{stack.simulators_url}/_control/counts")
+    return answer
+
+
+def crm(stack: Stack) -> dict[str, Any]:
+    """What the CRM holds."""
+    answer: dict[str, Any] = call(f"{stack.simulators_url}/_control/crm")
+    return answer
+
+
+def faults(stack: Stack, **partners: Any) -> None:
+    """Set the partners' faults; none: all is well."""
+    call(f"{stack.simulators_url}/_control/faults", partners, "PUT")
+
+
+def events_until(stack: Stack, enough: Callable[[list[EnrichedEvent]], bool], limit: float = LIMIT) -> list[EnrichedEvent]:
+    """All events from the topic's beginning, read until ``enough`` of them say so; fails after ``limit`` seconds."""
+    return asyncio.run(_events_until(stack, enough, limit))
+
+
+async def _events_until(stack: Stack, enough: Callable[[list[EnrichedEvent]], bool], limit: float) -> list[EnrichedEvent]:
+    events: list[EnrichedEvent] = []
+    until = time.monotonic() + limit
+    async with open_consumer(stack.settings(), topics.ENRICHED.name, f"test-{uuid4()}") as consumer:
+        while not enough(events):
+            assert time.monotonic() < until, f"only {len(events)} events after {limit} s"
+            for batch in (await consumer.getmany(timeout_ms=100)).values():
+                events += [decode_event(record.value) for record in batch]
+    return events
+
+
+def wait_until(condition: Callable[[], bool], what: str, limit: float = LIMIT) -> None:
+    """Wait for a condition; fails with ``what`` after ``limit`` seconds."""
+    until = time.monotonic() + limit
+    while not condition():
+        assert time.monotonic() < until, f"waited {limit} s for {what}"
+        time.sleep(0.05)
+
+
+def ids(events: Sequence[EnrichedEvent]) -> set[str]:
+    """Lead ids that have an event which is not ``pending``."""
+    return {event.lead.id for event in events if event.outcome != "pending"}
