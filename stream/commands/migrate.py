@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+import asyncpg
 import click
 import uvloop
 from pogo_core.error import BadMigrationError
@@ -22,7 +23,7 @@ def command() -> None:
     settings = settings_or_exit("migrate")
     try:
         applied = uvloop.run(migrate(settings.database_url.get_secret_value()))
-    except (DatabaseUnavailableError, BadMigrationError) as error:
+    except (DatabaseUnavailableError, BadMigrationError, asyncpg.PostgresError) as error:
         click.echo(f"migrate: {error} ({error.__cause__ or 'is DATABASE_URL right?'})", err=True)
         sys.exit(1)
     click.echo("\n".join(f"applied {name}" for name in applied) or "nothing to apply")

@@ -14,26 +14,41 @@ from stream.store.pool import database_errors
 
 SCHEMA = "public"
 LOCK = 0x6C656164  # "lead": one migration at a time in a database
+BUILT_CONCURRENTLY = ("core.party_enrichments_enriched_at_idx",)
 
 
 async def migrate(url: str) -> list[str]:
     """Bring the database up to date; returns the ids of what was applied.
 
-    Raises DatabaseUnavailableError when it can't be reached, pogo's BadMigrationError when a step fails.
+    Raises DatabaseUnavailableError when it can't be reached, pogo's BadMigrationError when a step fails: what was
+    applied before it stays, and the next run goes on from there.
     """
     with database_errors():
         connection = await asyncpg.connect(url)
-    try:
-        # Asked again and again rather than waited for: a waiting statement holds a snapshot, and an index that is
-        # built concurrently by whoever has the lock would wait for that snapshot: for ever.
-        while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", LOCK):
-            await asyncio.sleep(0.2)
-        before = await _applied(connection)
-        with resources.as_file(resources.files("stream.store") / "migrations") as folder:
-            await pogo.apply(connection, Path(folder), schema_name=SCHEMA)
-        return sorted(await _applied(connection) - before)
-    finally:
-        await connection.close()
+        try:
+            return await _migrate(connection)
+        finally:
+            await connection.close()
+
+
+async def _migrate(connection: asyncpg.Connection) -> list[str]:
+    # Asked again and again rather than waited for: a waiting statement holds a snapshot, and an index that is
+    # built concurrently by whoever has the lock would wait for that snapshot: for ever.
+    while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", LOCK):  # noqa: ASYNC110 - another process has it
+        await asyncio.sleep(0.2)
+    before = await _applied(connection)
+    await _drop_half_built(connection)
+    with resources.as_file(resources.files("stream.store") / "migrations") as folder:
+        await pogo.apply(connection, Path(folder), schema_name=SCHEMA)
+    return sorted(await _applied(connection) - before)
+
+
+async def _drop_half_built(connection: asyncpg.Connection) -> None:
+    """What an interrupted concurrent build leaves is kept up, never used, and skipped by IF NOT EXISTS."""
+    for index in BUILT_CONCURRENTLY:
+        half_built = "SELECT EXISTS (SELECT FROM pg_index WHERE indexrelid = to_regclass($1) AND NOT indisvalid)"
+        if await connection.fetchval(half_built, index):
+            await connection.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {index}")
 
 
 async def _applied(connection: asyncpg.Connection) -> set[str]:
