@@ -55,7 +55,7 @@ def add_agent(app: faust.App, run: Callable[[AsyncIterable[Any]], Awaitable[None
         topics.WEBHOOKS.name, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw"
     )
 
-    @app.agent(webhooks, concurrency=1, name="enrich")
+    @app.agent(webhooks, concurrency=1, name="enrich")  # type: ignore[untyped-decorator]
     async def enrich(stream: Any) -> None:
         await run(stream.noack().events())
 

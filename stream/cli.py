@@ -45,7 +45,7 @@ class LazyGroup(click.Group):
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
-    """Enrich sales leads from a stream.
+    r"""Enrich sales leads from a stream.
 
     \b
     Example:

@@ -224,7 +224,7 @@ class Ladder:
     @asynccontextmanager
     async def _lease(self, cpf: Cpf) -> AsyncIterator[None]:
         """Hold the CPF; wait while another worker does. The deadline of the look-up ends the wait."""
-        while not await self._books.take_lease(cpf.digits, self._terms.lease):
+        while not await self._books.take_lease(cpf.digits, self._terms.lease):  # noqa: ASYNC110 - another process has it
             await asyncio.sleep(0.2)
         try:
             yield

@@ -18,7 +18,7 @@ log = get_logger(__name__)
 
 @click.command()
 def command() -> None:
-    """Answer webhooks: read them from Kafka, enrich them, emit contacts.enriched.
+    r"""Answer webhooks: read them from Kafka, enrich them, emit contacts.enriched.
 
     \b
     Example:

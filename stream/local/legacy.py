@@ -26,7 +26,8 @@ async def insert_legacy(url: str, enriched: Sequence[Someone], cpf_only: Sequenc
             )
             await connection.execute(
                 """
-                INSERT INTO core.party_contacts (contact_id, party_id, contact_type, value, source, created_at, updated_at)
+                INSERT INTO core.party_contacts
+                    (contact_id, party_id, contact_type, value, source, created_at, updated_at)
                 VALUES (gen_random_uuid(), $1, 'phone', $2, 'c2s', now(), now())
                 """,
                 party,

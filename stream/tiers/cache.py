@@ -9,6 +9,7 @@ Least recently used entries leave first when the capacity is reached, expired on
 
 from __future__ import annotations
 
+import itertools
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, MutableMapping
 from dataclasses import dataclass, replace
@@ -111,7 +112,7 @@ class TableCache:
                 stale=freshness(entry, now) is not Freshness.FRESH,
             )
 
-    def remember(
+    def remember(  # noqa: PLR0913 - what was learned, from whom, and when
         self,
         partition: int,
         contact: Contact,
@@ -209,7 +210,7 @@ class TableCache:
 
     def sweep(self, now: float, *, most: int = 1_000) -> int:
         """Delete entries long past their time, ``most`` at a go; returns how many. Stale ones serve an outage."""
-        gone = [key for key in self._expired(now)][:most]
+        gone = list(itertools.islice(self._expired(now), most))
         for key in gone:
             self._recent.pop(key, None)
             self._delete(key)

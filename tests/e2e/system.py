@@ -24,7 +24,11 @@ def lead(identity: str, someone: Someone, *, phone: str | None = None, email: st
     """A C2S webhook."""
     customer = {"name": someone.name, "phone": phone or someone.phone, "email": email or someone.email}
     updated_at = datetime.now(UTC).isoformat()
-    return {"id": identity, "hook_action": "on_create_lead", "attributes": {"updated_at": updated_at, "customer": customer}}
+    return {
+        "id": identity,
+        "hook_action": "on_create_lead",
+        "attributes": {"updated_at": updated_at, "customer": customer},
+    }
 
 
 def call(url: str, body: Any = None, method: str = "GET", token: str = "") -> Any:
@@ -57,17 +61,23 @@ def faults(stack: Stack, **partners: Any) -> None:
     call(f"{stack.simulators_url}/_control/faults", partners, "PUT")
 
 
-def events_until(stack: Stack, enough: Callable[[list[EnrichedEvent]], bool], limit: float = LIMIT) -> list[EnrichedEvent]:
+def events_until(
+    stack: Stack, enough: Callable[[list[EnrichedEvent]], bool], limit: float = LIMIT
+) -> list[EnrichedEvent]:
     """All events from the topic's beginning, read until ``enough`` of them say so; fails after ``limit`` seconds."""
     return asyncio.run(_events_until(stack, enough, limit))
 
 
-async def _events_until(stack: Stack, enough: Callable[[list[EnrichedEvent]], bool], limit: float) -> list[EnrichedEvent]:
+async def _events_until(
+    stack: Stack, enough: Callable[[list[EnrichedEvent]], bool], limit: float
+) -> list[EnrichedEvent]:
     events: list[EnrichedEvent] = []
     until = time.monotonic() + limit
     async with open_consumer(stack.settings(), topics.ENRICHED.name, f"test-{uuid4()}") as consumer:
         while not enough(events):
-            assert time.monotonic() < until, f"only {len(events)} events after {limit} s"
+            assert time.monotonic() < until, (
+                f"only {len(events)} events after {limit} s\n{stack.children['worker'].tail()}"
+            )
             for batch in (await consumer.getmany(timeout_ms=100)).values():
                 events += [decode_event(record.value) for record in batch]
     return events

@@ -77,7 +77,11 @@ def test_a_partner_that_is_down_parks_webhooks_and_they_come_back(stack: Stack) 
     faults(stack, diretrix={"status": 500})
     post(stack, [lead("new-1", new), lead("known-2", known)])
     events = events_until(stack, lambda events: {event.lead.id for event in events} >= {"new-1", "known-2"})
-    assert {event.lead.id: event.outcome for event in events} == {"known-1": "enriched", "new-1": "pending", "known-2": "enriched"}
+    assert {event.lead.id: event.outcome for event in events} == {
+        "known-1": "enriched",
+        "new-1": "pending",
+        "known-2": "enriched",
+    }
     faults(stack)
     events = events_until(stack, lambda events: "new-1" in ids(events))
     last = [event for event in events if event.lead.id == "new-1"][-1]
@@ -89,7 +93,11 @@ def test_the_crm_answering_our_messages_with_webhooks_ends_after_one_message(sta
     (someone,) = population(1, 9)
     teach(stack, [someone])
     customers = {"echo-1": {"name": someone.name, "phone": someone.phone, "email": someone.email}}
-    body = {"by_alias": {someone.phone: [someone.candidate()]}, "work": {someone.cpf: someone.work()}, "customers": customers}
+    body = {
+        "by_alias": {someone.phone: [someone.candidate()]},
+        "work": {someone.cpf: someone.work()},
+        "customers": customers,
+    }
     call(f"{stack.simulators_url}/_control/people", body, "PUT")
     hook = {"url": f"{stack.producers_url}/api/v1/webhooks/c2s", "token": "demo-webhook-token"}
     call(f"{stack.simulators_url}/_control/webhooks", hook, "PUT")
@@ -100,5 +108,7 @@ def test_the_crm_answering_our_messages_with_webhooks_ends_after_one_message(sta
     assert [event.lead.hook_action for event in events] == ["on_create_lead", "on_update_lead"]
     # A second message would be written by now if the CRM sync had not seen that its facts were told.
     post(stack, [lead("echo-2", someone)])
-    wait_until(lambda: any(message["lead"] == "echo-2" for message in crm(stack)["messages"]), "the next lead's message")
+    wait_until(
+        lambda: any(message["lead"] == "echo-2" for message in crm(stack)["messages"]), "the next lead's message"
+    )
     assert [message["lead"] for message in crm(stack)["messages"]].count("echo-1") == 1

@@ -48,7 +48,10 @@ def test_a_day_of_leads_comes_out_as_the_table_says_and_a_replay_changes_nothing
     assert_nothing_in_clear(stack, day)
 
     paid, told = call(f"{stack.simulators_url}/_control/counts")["counts"], crm(stack)
-    before = events_until(stack, lambda events: len(ids(events)) == len({one.body.get("id") or one.body["lead_id"] for one in day.webhooks}))
+    before = events_until(
+        stack,
+        lambda events: len(ids(events)) == len({one.body.get("id") or one.body["lead_id"] for one in day.webhooks}),
+    )
     assert stack.children["worker"].stop() == 0
     replayed = asyncio.run(replay_from_the_beginning(stack))
     assert replayed == len(day.webhooks)
@@ -84,7 +87,7 @@ async def replay_from_the_beginning(stack: Stack) -> int:
         replay = Replay(admin, stack.settings(), topics.WORKER_GROUP)
         async with asyncio.timeout(30):
             # A static member is not gone when it leaves: the broker waits for its session to end.
-            while await replay.members():
+            while await replay.members():  # noqa: ASYNC110 - the broker has no event for it
                 await asyncio.sleep(0.2)
         moves = plan(await replay.bounds(), Earliest())
         await replay.execute(moves)
