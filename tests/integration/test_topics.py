@@ -1,0 +1,99 @@
+"""``topics`` on a real broker: makes what is missing, says what differs, changes nothing that is there."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import orjson
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+
+from stream.kafka import open_admin
+from stream.ops.topics import Difference, create_missing, differences, must_stop
+from stream.settings import Settings, load
+from stream.topics import ALL, CHANGELOG, DEAD, ENRICHED, RETRY, WEBHOOKS
+from tests.integration.enriched import command, until
+
+
+@pytest.fixture
+async def admin(broker: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
+    async with open_admin(broker) as opened:
+        yield opened
+
+
+async def remove(admin: AIOKafkaAdminClient, *names: str) -> None:
+    await admin.delete_topics(list(names))
+
+    async def gone() -> bool:
+        return not set(names) & set(await admin.list_topics())
+
+    await until(gone)
+
+
+async def configure(admin: AIOKafkaAdminClient, name: str, **config: str) -> None:
+    spelt = {key.replace("_", "."): value for key, value in config.items()}
+    await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, name, spelt)])
+
+
+async def test_all_topics_are_as_the_map_says(broker: Settings, admin: AIOKafkaAdminClient) -> None:
+    """What was created differs in nothing, and a second run creates nothing."""
+    assert await differences(admin, broker) == []
+    assert await create_missing(admin, broker) == []
+
+
+async def test_what_is_missing_is_said_and_created(broker: Settings, admin: AIOKafkaAdminClient) -> None:
+    """Only the missing topics are made, with the map's counts."""
+    await remove(admin, DEAD.name, RETRY.name)
+    assert set(map(str, await differences(admin, broker))) == {
+        "webhooks.dead: the topic is missing, wanted there",
+        "webhooks.retry: the topic is missing, wanted there",
+    }
+    assert set(await create_missing(admin, broker)) == {DEAD.name, RETRY.name}
+    found = {one["topic"]: len(one["partitions"]) for one in await admin.describe_topics([DEAD.name, RETRY.name])}
+    assert found == {DEAD.name: 1, RETRY.name: broker.topic_partitions}
+
+
+async def test_what_would_do_harm_stops_a_worker(broker: Settings, admin: AIOKafkaAdminClient) -> None:
+    """Counts, clean-up and whose clock stamps records stop it; a retention that an operator chose does not."""
+    await admin.create_partitions({CHANGELOG.name: NewPartitions(broker.topic_partitions + 1)})
+    await configure(
+        admin, WEBHOOKS.name, cleanup_policy="compact", max_message_bytes="1310720", retention_ms="2592000000"
+    )
+    await configure(admin, ENRICHED.name, cleanup_policy="delete", retention_ms="60000")
+
+    async def said() -> bool:
+        return len(await differences(admin, broker)) == 4
+
+    await until(said)
+    found = await differences(admin, broker)
+    assert Difference(ENRICHED.name, "retention.ms", "604800000", "60000") in found
+    assert {(one.topic, one.what, one.found) for one in must_stop(found)} == {
+        (CHANGELOG.name, "partitions", "5"),
+        (WEBHOOKS.name, "cleanup.policy", "compact"),
+        (WEBHOOKS.name, "message.timestamp.type", "CreateTime"),
+    }
+
+
+async def test_the_command_says_what_it_did(broker: Settings, admin: AIOKafkaAdminClient) -> None:
+    """One JSON object: what was created, what differs; the exit code is 0 when all is as it should be."""
+    await remove(admin, *(topic.name for topic in ALL))
+    code, out, _ = await command(broker, "topics", "--json")
+    said = orjson.loads(out)
+    assert (code, set(said["created"]), said["differences"]) == (0, {topic.name for topic in ALL}, [])
+
+
+async def test_the_command_fails_where_something_differs(broker: Settings) -> None:
+    """A broker that is not as the map says is named, topic by topic, and the exit code is 1."""
+    code, out, _ = await command(broker, "topics", TOPIC_PARTITIONS="6")
+    assert code == 1
+    assert "differs: webhooks: partitions is 4, wanted 6" in out.splitlines()
+    assert "webhooks.dead" not in out
+
+
+async def test_a_broker_that_is_away_is_one_line() -> None:
+    """Whoever forgot to start the broker reads that, and no stack trace."""
+    code, out, said = await command(load({"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9"}), "topics")
+    assert (code, out) == (1, "")
+    assert said.splitlines()[-1].startswith("topics: ")
+    assert "Traceback" not in said
