@@ -13,7 +13,7 @@ import docker
 import docker.errors
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
-from testcontainers.kafka import KafkaContainer
+from testcontainers.community.kafka import KafkaContainer
 
 from stream.kafka import open_admin
 from stream.local.kafka import LocalKafka
