@@ -97,7 +97,8 @@ class Consuming(ConsumerRebalanceListener):  # type: ignore[misc]
 
     def _begin(self, record: ConsumerRecord) -> None:
         tracker = self._trackers.of((record.topic, record.partition))
-        tracker.start(record.offset)
+        if not tracker.start(record.offset):
+            return
         key = record.key or b""
         before = self._last.get(key)
         task = asyncio.create_task(self._handle(record, before))

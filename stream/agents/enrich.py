@@ -80,7 +80,8 @@ class Enricher:
         async for event in events:
             raw = event.message
             tracker = trackers().of((raw.topic, raw.partition))
-            tracker.start(raw.offset)
+            if not tracker.start(raw.offset):
+                continue
             await self._receive(_message(raw, self._finisher(tracker, raw.offset)), tracker)
 
     def _finisher(self, tracker: Tracker, offset: int) -> Callable[[], None]:

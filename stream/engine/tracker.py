@@ -24,15 +24,17 @@ class Tracker:
         self._next: int | None = None
         self.finished = 0
 
-    def start(self, offset: int) -> None:
-        """Record that ``offset`` arrived.
+    def start(self, offset: int) -> bool:
+        """Record that ``offset`` arrived; False when it had arrived before.
 
-        Raises ValueError when it is not above all that arrived before: the caller read backwards.
+        Faust seeks back to the committed offset when its flow was suspended while it fetched. What arrives
+        again is under way or finished already: the caller leaves it alone.
         """
         if self._next is not None and offset < self._next:
-            raise ValueError(f"offset {offset} arrived after {self._next - 1}")
+            return False
         self._pending.append(offset)
         self._next = offset + 1
+        return True
 
     def finish(self, offset: int) -> None:
         """Record that ``offset`` is finished. Finishing twice, or what never arrived, changes nothing."""

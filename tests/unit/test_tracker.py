@@ -58,12 +58,15 @@ def test_finishing_what_is_not_under_way_changes_nothing(foreign: int) -> None:
     assert tracker.unfinished == 2
 
 
-def test_reading_backwards_is_refused() -> None:
-    """An offset below one that arrived before is a fault of the caller, and is said."""
+def test_an_offset_that_arrives_again_is_told_and_counts_once() -> None:
+    """After a seek back, what is under way or finished already must not be worked on twice."""
     tracker = Tracker()
-    tracker.start(7)
-    with pytest.raises(ValueError, match="offset 7 arrived after 7"):
-        tracker.start(7)
+    assert tracker.start(7)
+    assert tracker.start(8)
+    tracker.finish(7)
+    assert not tracker.start(7)
+    assert not tracker.start(8)
+    assert (tracker.watermark, tracker.unfinished) == (8, 1)
 
 
 def test_span_counts_from_the_oldest_unfinished_to_the_newest_read() -> None:
