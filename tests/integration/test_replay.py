@@ -1,0 +1,207 @@
+"""Replay on a real broker: moves a group that is stopped, refuses one that lives, changes nothing unless told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import RecordsToDelete
+from aiokafka.errors import KafkaError
+
+from stream.domain.errors import StopError
+from stream.kafka import open_admin, open_consumer
+from stream.ops.replay import Absolute, Earliest, Replay, Shift, plan
+from stream.settings import Settings
+from stream.topics import CRM_GROUP, ENRICHED, WEBHOOKS, WORKER_GROUP
+from tests.integration.enriched import command, committed, event, everything, publish, until
+
+COUNT = 40
+
+
+@pytest.fixture
+async def full(broker: Settings) -> Settings:
+    """A broker with 40 webhooks that the worker's group has read and committed."""
+    await publish(broker, [event(f"L{number}", key=f"+55119{number:08d}") for number in range(COUNT)], WEBHOOKS.name)
+    await read(broker, WORKER_GROUP, WEBHOOKS.name, COUNT)
+    return broker
+
+
+async def read(settings: Settings, group: str, topic: str, count: int) -> Counter[str]:
+    """Read as a member of a group until ``count`` records are there, commit, leave; gives the leads."""
+    leads: Counter[str] = Counter()
+    async with open_consumer(settings, topic, group) as consumer, asyncio.timeout(30):
+        while leads.total() < count:
+            for batch in (await consumer.getmany(timeout_ms=200)).values():
+                leads.update(orjson.loads(record.value)["lead"]["id"] for record in batch)
+        await consumer.commit()
+    return leads
+
+
+@asynccontextmanager
+async def replaying(settings: Settings, group: str = WORKER_GROUP) -> AsyncIterator[Replay]:
+    async with open_admin(settings) as admin:
+        yield Replay(admin, settings, group)
+
+
+@asynccontextmanager
+async def alive(settings: Settings) -> AsyncIterator[AIOKafkaConsumer]:
+    """A member that has joined the worker's group."""
+    async with open_consumer(settings, WEBHOOKS.name, WORKER_GROUP, client_id="worker-a") as consumer:
+
+        async def joined() -> bool:
+            await consumer.getmany(timeout_ms=50)
+            return bool(consumer.assignment())
+
+        await until(joined)
+        yield consumer
+
+
+async def test_a_group_reads_all_again_from_the_earliest(full: Settings) -> None:
+    """After a replay to the earliest offset every record comes once more."""
+    async with replaying(full) as replay:
+        moves = plan(await replay.bounds(), Earliest())
+        assert sum(move.records for move in moves) == COUNT
+        await replay.execute(moves)
+    assert await read(full, WORKER_GROUP, WEBHOOKS.name, COUNT) == Counter(f"L{number}" for number in range(COUNT))
+
+
+async def test_a_group_goes_back_to_an_instant(full: Settings) -> None:
+    """By the broker's clock: exactly what arrived since then comes again."""
+    before = [record.timestamp for record in await everything(full, WEBHOOKS.name)]
+    instant = datetime.fromtimestamp((max(before) + 1) / 1000, UTC)
+    await until(lambda: _passed(instant))
+    await publish(full, [event(f"later-{number}", key=f"+55118{number:08d}") for number in range(10)], WEBHOOKS.name)
+    await read(full, WORKER_GROUP, WEBHOOKS.name, 10)
+    async with replaying(full) as replay:
+        moves = plan(await replay.bounds(), await replay.at(instant))
+        assert sum(move.records for move in moves) == 10
+        await replay.execute(moves)
+        beyond = plan(await replay.bounds(), await replay.at(datetime.now(UTC) + timedelta(hours=1)))
+        assert sum(move.records for move in beyond) == 0
+    again = await read(full, WORKER_GROUP, WEBHOOKS.name, 10)
+    assert set(again) == {f"later-{number}" for number in range(10)}
+
+
+async def _passed(instant: datetime) -> bool:
+    return datetime.now(UTC) > instant
+
+
+async def test_a_group_that_lives_is_refused_with_its_members_names(full: Settings) -> None:
+    """Who must be stopped is named, and nothing moves."""
+    stood = await committed(full, WORKER_GROUP, WEBHOOKS.name)
+    async with alive(full), replaying(full) as replay:
+        moves = plan(await replay.bounds(), Absolute(0))
+        with pytest.raises(StopError, match=r"leads is alive, stop it first: worker-a-.* at "):
+            await replay.execute(moves)
+    assert await committed(full, WORKER_GROUP, WEBHOOKS.name) == stood
+
+
+async def test_the_broker_refuses_when_a_member_joins_meanwhile(
+    full: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the look at the members and the commit nobody can slip in."""
+
+    async def nobody(_: Replay) -> list[str]:
+        return []
+
+    stood = await committed(full, WORKER_GROUP, WEBHOOKS.name)
+    monkeypatch.setattr(Replay, "members", nobody)
+    async with alive(full), replaying(full) as replay:
+        with pytest.raises(KafkaError):
+            await replay.execute(plan(await replay.bounds(), Absolute(0)))
+    assert await committed(full, WORKER_GROUP, WEBHOOKS.name) == stood
+
+
+async def test_a_plan_says_what_retention_has_removed(full: Settings) -> None:
+    """Records that are gone are counted, not promised."""
+    async with open_admin(full) as admin, replaying(full) as replay:
+        first = max(await replay.bounds(), key=lambda bounds: bounds.latest)
+        part = TopicPartition(WEBHOOKS.name, first.partition)
+        await admin.delete_records({part: RecordsToDelete(before_offset=3)})
+        moves = {move.partition: move for move in plan(await replay.bounds(), Earliest())}
+    moved = moves[first.partition]
+    assert (moved.to, moved.removed, moved.records) == (3, 3, first.latest - 3)
+    assert sum(move.removed for move in moves.values()) == 3
+
+
+async def test_a_group_that_never_committed_can_be_moved(full: Settings) -> None:
+    """A new group may begin where it is told to."""
+    await publish(full, [event(f"E{number}", key=f"+55117{number:08d}") for number in range(COUNT)])
+    async with replaying(full, CRM_GROUP) as replay:
+        bounds = await replay.bounds()
+        assert {one.committed for one in bounds} == {None}
+        await replay.execute(plan(bounds, Shift(2)))
+    assert set((await committed(full, CRM_GROUP, ENRICHED.name)).values()) == {2}
+
+
+async def test_a_dry_run_changes_nothing(full: Settings) -> None:
+    """Without --execute the command prints one JSON object and the group stands where it stood."""
+    stood = await committed(full, WORKER_GROUP, WEBHOOKS.name)
+    said = await replayed(full, "--to-offset", "0", DIRETRIX_PRICE="0.02")
+    assert (said["group"], said["executed"], said["records"], said["costs_at_most"]) == ("leads", False, COUNT, "1.60")
+    assert [move["to"] for move in said["moves"]] == [0, 0, 0, 0]
+    assert await committed(full, WORKER_GROUP, WEBHOOKS.name) == stood
+
+
+async def test_a_plan_is_exported_and_carried_out_from_its_file(full: Settings, tmp_path: Path) -> None:
+    """What was looked at is what is done, partition by partition."""
+    file = tmp_path / "plan.csv"
+    planned = await replayed(full, "--shift-by", "-2", "--partitions", "0,2", "--export", str(file))
+    done = await replayed(full, "--from-file", str(file), "--execute")
+    assert done["executed"]
+    assert [move["to"] for move in done["moves"]] == [move["to"] for move in planned["moves"]]
+    stands = await committed(full, WORKER_GROUP, WEBHOOKS.name)
+    assert {number: stands[number] for number in (0, 2)} == {move["partition"]: move["to"] for move in done["moves"]}
+
+
+async def test_the_last_hours_are_read_again(full: Settings) -> None:
+    """--by-duration goes back from now; --execute moves the group."""
+    assert (await replayed(full, "--by-duration", "PT2H", "--execute"))["records"] == COUNT
+    assert set((await committed(full, WORKER_GROUP, WEBHOOKS.name)).values()) == {0}
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "words"),
+    [
+        ((), 2, "exactly one of"),
+        (("--to-earliest", "--to-offset", "0"), 2, "exactly one of"),
+        (("--to-datetime", "yesterday"), 2, "--to-datetime yesterday"),
+        (("--by-duration", "2h"), 2, "PT2H"),
+        (("--to-earliest", "--partitions", "a"), 2, "write numbers"),
+        (("--to-earliest", "--partitions", "99"), 1, "no partition 99"),
+        (("--to-earliest", "--group", "strangers"), 2, "strangers"),
+    ],
+)
+async def test_what_is_not_clear_is_refused(broker: Settings, options: tuple[str, ...], code: int, words: str) -> None:
+    """Two targets, none, or one that can't be read end with a sentence and without a stack trace."""
+    ended, out, said = await command(broker, "replay", *options)
+    assert (ended, out) == (code, "")
+    assert words in said
+    assert "Traceback" not in said
+
+
+async def test_a_group_that_lives_is_refused_by_the_command(full: Settings) -> None:
+    """--execute ends with 1 and the members' names; a dry run warns of them."""
+    async with alive(full):
+        code, out, said = await command(full, "replay", "--to-earliest", "--execute", "--json")
+        assert (code, out) == (1, "")
+        assert "worker-a" in said
+        code, _, said = await command(full, "replay", "--to-earliest")
+        assert code == 0
+        assert "worker-a" in said
+
+
+async def replayed(settings: Settings, *options: str, **more: str) -> dict[str, Any]:
+    """Run the command; gives the one JSON object that it prints."""
+    code, out, said = await command(settings, "replay", *options, "--json", **more)
+    assert code == 0, said
+    printed: dict[str, Any] = orjson.loads(out)
+    return printed
