@@ -13,7 +13,8 @@ from rich.console import Console
 from rich.table import Table
 
 from stream.domain.errors import DatabaseUnavailableError
-from stream.ops.report import Report, report
+from stream.domain.savings import tiers
+from stream.ops.report import Report, money, report
 from stream.settings import Settings
 from stream.start import settings_or_exit
 from stream.store.ledger import BILLING_ZONE
@@ -30,21 +31,24 @@ class Day(click.ParamType):
         if isinstance(value, date):
             return value
         try:
-            return datetime.fromisoformat(str(value)).date()
-        except ValueError:
+            instant = datetime.fromisoformat(str(value).strip())
+            return (instant.astimezone(BILLING_ZONE) if instant.tzinfo else instant).date()
+        except (ValueError, OverflowError):
             self.fail(f"{value!r} is not a day: write it as 2026-11-24", param, ctx)
 
 
 @click.command()
 @click.option("--since", type=Day(), default=None, help="First day; the first of this month unless given.")
 @click.option("--until", type=Day(), default=None, help="Last day, included; today unless given.")
-@click.option("--csv", "as_csv", is_flag=True, help="One row a day, partner, source and status.")
+@click.option("--csv", "as_csv", is_flag=True, help="One row a day and source, for a spreadsheet.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def command(*, since: date | None, until: date | None, as_csv: bool, as_json: bool) -> None:
     """Paid calls, avoided calls and money, to lay beside Diretrix's invoice. Days are those of Sao Paulo.
 
     Example: python -m stream report --since 2026-11-01 --until 2026-11-30 --csv
     """
+    if as_csv and as_json:
+        raise click.UsageError("--csv or --json, not both")
     settings = settings_or_exit("report")
     today = datetime.now(BILLING_ZONE).date()
     first, last = since or today.replace(day=1), until or today
@@ -70,22 +74,15 @@ async def _report(settings: Settings, since: date, until: date) -> Report:
 
 def show(made: Report, console: Console) -> None:
     """Print the report as tables that a manager understands."""
-    total = made.savings
     console.print(money_table(made))
-    tiers: Counter[str] = Counter()
-    for one in made.answers:
-        tiers[one.tier or f"no look-up ({one.outcome})"] += one.webhooks
-    by_tier = Table("answered by", "webhooks", title="Who answered")
-    for tier, webhooks in tiers.most_common():
-        by_tier.add_row(tier, str(webhooks))
-    console.print(by_tier)
+    console.print(tier_table(made))
     if (made.until - made.since) < timedelta(days=62):
-        by_day = Table("day", "partner", "source", "ended", "calls", made.currency, title="Calls by day")
-        for call in made.calls:
-            by_day.add_row(call.day, call.provider, call.source, call.status, str(call.calls), str(call.money))
-        console.print(by_day)
-    if total.unsure_calls:
-        console.print("unsure: a time-out or a reset; the invoice tells whether it was billed")
+        console.print(day_table(made))
+    if made.savings.unsure_calls:
+        console.print("unsure: a time-out or a reset; counted as spent, the invoice tells whether it was billed")
+    if made.calls_without_answer:
+        behind = f"calls whose webhooks are not in the books yet: {made.calls_without_answer}"
+        console.print(f"{behind} (does `python -m stream journal` run?)")
 
 
 def money_table(made: Report) -> Table:
@@ -97,10 +94,39 @@ def money_table(made: Report) -> Table:
         ("webhooks that needed a contact", f"{total.needed_contact}"),
         ("people", f"{made.people}"),
         ("paying webhooks", f"{total.paying} ({total.paying_in_100:.1f} in 100)"),
-        ("webhooks answered without paying", f"{total.avoided}"),
+        ("avoided: webhooks answered without paying", f"{total.avoided}"),
         ("Diretrix calls: paid, free, unsure", f"{total.paid_calls}, {total.free_calls}, {total.unsure_calls}"),
-        ("spent", f"{total.spent} {made.currency}"),
-        ("saved against one call a webhook", f"{total.saved} {made.currency}"),
+        ("spent", f"{money(total.spent)} {made.currency}"),
+        ("saved against one call a webhook", f"{money(total.saved)} {made.currency}"),
+        *((f"{partner} calls", f"{calls}") for partner, calls in _others(made).items()),
     ):
         table.add_row(name, value)
+    return table
+
+
+def _others(made: Report) -> Counter[str]:
+    """Calls of partners other than Diretrix."""
+    calls: Counter[str] = Counter()
+    for one in made.calls:
+        if one.provider != "diretrix":
+            calls[one.provider] += one.calls
+    return calls
+
+
+def tier_table(made: Report) -> Table:
+    """Who answered the webhooks that needed a contact."""
+    table = Table("answered by", "webhooks", "in 100", title="Who answered")
+    for tier, webhooks in sorted(tiers(made.answers).items(), key=lambda item: -item[1]):
+        share = 100 * webhooks / made.savings.needed_contact
+        table.add_row(tier or "nobody yet", str(webhooks), f"{share:.1f}")
+    return table
+
+
+def day_table(made: Report) -> Table:
+    """The bill of each day and source."""
+    table = Table("day", "source", "webhooks", "avoided", "paid", "free", "unsure", "spent", "saved", title="By day")
+    for one in made.lines:
+        bill = one.savings
+        counts = (bill.webhooks, bill.avoided, bill.paid_calls, bill.free_calls, bill.unsure_calls)
+        table.add_row(one.day, one.source, *map(str, counts), money(bill.spent), money(bill.saved))
     return table

@@ -6,7 +6,8 @@ estimated: what was avoided is what was answered less what paid.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -27,7 +28,7 @@ class CallCount:
 
 @dataclass(frozen=True, slots=True)
 class AnswerCount:
-    """Webhooks of a day, by source, outcome and tier; ``paying``: those with a Diretrix call."""
+    """Webhooks of a day, by source, outcome and tier; ``paying``: those with a Diretrix call that was not free."""
 
     day: str
     source: str
@@ -57,6 +58,16 @@ class Savings:
         return 100 * self.paying / self.needed_contact if self.needed_contact else 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Line:
+    """The bill of one day and source; ``tiers``: webhooks that needed a contact by who answered, "" for nobody yet."""
+
+    day: str
+    source: str
+    tiers: Mapping[str, int]
+    savings: Savings
+
+
 def savings(calls: Iterable[CallCount], answers: Iterable[AnswerCount], price: Decimal) -> Savings:
     """Add a period up; ``price`` of one Diretrix call values what was avoided."""
     diretrix = [one for one in calls if one.provider == "diretrix"]
@@ -74,6 +85,26 @@ def savings(calls: Iterable[CallCount], answers: Iterable[AnswerCount], price: D
         spent=sum((one.money for one in diretrix if one.status != "free"), Decimal(0)),
         saved=price * (needed_contact - paying),
     )
+
+
+def by_day_and_source(calls: Sequence[CallCount], answers: Sequence[AnswerCount], price: Decimal) -> tuple[Line, ...]:
+    """The bill line by line, days in order; a day with calls and no webhook, or the reverse, has its line too."""
+    keys = {(one.day, one.source) for one in calls} | {(one.day, one.source) for one in answers}
+    return tuple(_line(key, calls, answers, price) for key in sorted(keys))
+
+
+def _line(key: tuple[str, str], calls: Sequence[CallCount], answers: Sequence[AnswerCount], price: Decimal) -> Line:
+    answered = [one for one in answers if (one.day, one.source) == key]
+    return Line(*key, tiers(answered), savings((one for one in calls if (one.day, one.source) == key), answered, price))
+
+
+def tiers(answers: Iterable[AnswerCount]) -> dict[str, int]:
+    """How many webhooks that needed a contact each tier answered."""
+    counts: Counter[str] = Counter()
+    for one in answers:
+        if one.outcome not in NEEDS_NO_CONTACT:
+            counts[one.tier or ""] += one.webhooks
+    return dict(counts)
 
 
 def _calls(counts: Iterable[CallCount], status: str) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
 from decimal import Decimal
@@ -12,14 +11,37 @@ from typing import Any
 
 import asyncpg
 
-from stream.domain.savings import AnswerCount, CallCount, Savings, savings
+from stream.domain.events import Tier
+from stream.domain.savings import AnswerCount, CallCount, Line, Savings, by_day_and_source, savings, tiers
 from stream.store.pool import database_errors
 from stream.store.queries import sql
+
+TIERS = (*Tier, "")
+COLUMNS = (
+    "day",
+    "source",
+    "webhooks",
+    "needed_contact",
+    *Tier,
+    "nobody_yet",
+    "paying_webhooks",
+    "avoided",
+    "paid_calls",
+    "free_calls",
+    "unsure_calls",
+    "spent",
+    "saved",
+    "currency",
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A period, both days included, as America/Sao_Paulo counts days."""
+    """A period, both days included, as America/Sao_Paulo counts days.
+
+    ``calls_without_answer``: calls whose webhooks the journal has not written down; above 0 it is behind, or does
+    not run, and what was avoided is not complete.
+    """
 
     since: date
     until: date
@@ -28,29 +50,51 @@ class Report:
     calls: tuple[CallCount, ...]
     answers: tuple[AnswerCount, ...]
     savings: Savings
+    lines: tuple[Line, ...]
+    calls_without_answer: int
 
     def as_dict(self) -> dict[str, Any]:
         """For ``--json``: money as decimal strings."""
-        total = {
-            name: str(value) if isinstance(value, Decimal) else value for name, value in asdict(self.savings).items()
-        }
         return {
             "since": self.since.isoformat(),
             "until": self.until.isoformat(),
             "currency": self.currency,
             "people": self.people,
-            **total,
-            "paying_in_100": round(self.savings.paying_in_100, 1),
-            "calls": [{**asdict(one), "money": str(one.money)} for one in self.calls],
+            **_plain(self.savings),
+            "calls_without_answer": self.calls_without_answer,
+            "tiers": tiers(self.answers),
+            "calls": [{**asdict(one), "money": money(one.money)} for one in self.calls],
             "answers": [asdict(one) for one in self.answers],
+            "lines": [
+                {"day": one.day, "source": one.source, **_plain(one.savings), "tiers": one.tiers} for one in self.lines
+            ],
         }
 
     def as_csv(self) -> str:
-        """One row a day, partner, source and status: the shape of an invoice."""
-        return _csv(
-            ("day", "provider", "source", "status", "calls", "money"),
-            [tuple(asdict(one).values()) for one in self.calls],
-        )
+        """One row a day and source."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for one in self.lines:
+            bill = one.savings
+            writer.writerow(
+                [
+                    one.day,
+                    one.source,
+                    bill.webhooks,
+                    bill.needed_contact,
+                    *(one.tiers.get(tier, 0) for tier in TIERS),
+                    bill.paying,
+                    bill.avoided,
+                    bill.paid_calls,
+                    bill.free_calls,
+                    bill.unsure_calls,
+                    money(bill.spent),
+                    money(bill.saved),
+                    self.currency,
+                ]
+            )
+        return text.getvalue()
 
 
 async def report(pool: asyncpg.Pool, since: date, until: date, price: Decimal, currency: str) -> Report:
@@ -59,14 +103,27 @@ async def report(pool: asyncpg.Pool, since: date, until: date, price: Decimal, c
         calls = await pool.fetch(sql("calls_by_day"), since, until)
         answers = await pool.fetch(sql("answered_by_day"), since, until)
         people = await pool.fetchval(sql("people_answered"), since, until)
+        without = await pool.fetchval(sql("calls_without_answer"), since, until)
     counted = tuple(CallCount(row["day"].isoformat(), *list(row.values())[1:]) for row in calls)
     answered = tuple(AnswerCount(row["day"].isoformat(), *list(row.values())[1:]) for row in answers)
-    return Report(since, until, currency, people, counted, answered, savings(counted, answered, price))
+    return Report(
+        since=since,
+        until=until,
+        currency=currency,
+        people=people,
+        calls=counted,
+        answers=answered,
+        savings=savings(counted, answered, price),
+        lines=by_day_and_source(counted, answered, price),
+        calls_without_answer=without,
+    )
 
 
-def _csv(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    return text.getvalue()
+def money(value: Decimal) -> str:
+    """A decimal string, never in exponents."""
+    return f"{value:f}"
+
+
+def _plain(bill: Savings) -> dict[str, object]:
+    values = {name: money(value) if isinstance(value, Decimal) else value for name, value in asdict(bill).items()}
+    return {**values, "paying_in_100": round(bill.paying_in_100, 1)}

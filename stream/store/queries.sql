@@ -143,11 +143,22 @@ GROUP BY 1, 2, 3, 4
 ORDER BY 1, 2, 3, 4
 
 -- name: answered_by_day
-SELECT day, source, outcome, tier, count(*) AS webhooks, count(*) FILTER (WHERE diretrix_calls > 0) AS paying
-FROM stream.answered
-WHERE day BETWEEN $1 AND $2
+-- Who paid is read from the ledger: a webhook that was parked, or whose worker died, after its call paid all the same.
+-- Its call may be of a later day; a day before, for clocks that differ at midnight.
+SELECT a.day, a.source, a.outcome, a.tier, count(*) AS webhooks, count(p.event_id) AS paying
+FROM stream.answered a
+LEFT JOIN (
+    SELECT DISTINCT event_id FROM stream.paid_calls
+    WHERE day >= $1::date - 1 AND provider = 'diretrix' AND status <> 'free'
+) p ON p.event_id = a.event_id
+WHERE a.day BETWEEN $1 AND $2
 GROUP BY 1, 2, 3, 4
 ORDER BY 1, 2, 3, 4
+
+-- name: calls_without_answer
+-- Calls of webhooks that the journal does not know (yet).
+SELECT count(*) FROM stream.paid_calls c
+WHERE c.day BETWEEN $1 AND $2 AND NOT EXISTS (SELECT FROM stream.answered a WHERE a.event_id = c.event_id)
 
 -- name: people_answered
 SELECT count(DISTINCT contact_key) FROM stream.answered WHERE day BETWEEN $1 AND $2 AND outcome NOT IN ('test', 'no_contact')

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from stream.domain.savings import AnswerCount, CallCount, savings
+from stream.domain.savings import AnswerCount, CallCount, by_day_and_source, savings
 
 DAY = "2026-01-31"
 PRICE = Decimal("0.01")
@@ -45,3 +45,14 @@ def test_an_unsure_call_counts_as_spent_and_a_free_one_does_not() -> None:
     assert (total.paid_calls, total.unsure_calls, total.free_calls) == (1, 2, 4)
     assert total.spent == Decimal("0.03")
     assert total.saved == Decimal("0.04")
+
+
+def test_lines_add_up_to_the_whole() -> None:
+    """Each day and source has its bill, those with calls and no webhook too; the tiers leave out who needs none."""
+    counts = [calls("paid", 2), CallCount("2026-02-01", "diretrix", "google_ads", "paid", 1, PRICE)]
+    answered = [answers("enriched", "cache", 3), answers("test", None, 1), answers("pending", None, 2, 2)]
+    first, second = by_day_and_source(counts, answered, PRICE)
+    assert (first.day, first.source, first.tiers) == (DAY, "c2s", {"cache": 3, "": 2})
+    assert (first.savings.avoided, first.savings.spent) == (3, Decimal("0.02"))
+    assert (second.day, second.source, second.tiers) == ("2026-02-01", "google_ads", {})
+    assert first.savings.spent + second.savings.spent == savings(counts, answered, PRICE).spent
