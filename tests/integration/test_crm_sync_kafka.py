@@ -1,0 +1,246 @@
+"""The CRM sync and its loop on a real broker: order, commits, kills, stops, dead letters."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+import signal
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import asyncpg
+import orjson
+import pytest
+from aiokafka import ConsumerRecord
+
+from stream.agents import consume
+from stream.agents.consume import Consuming
+from stream.domain.errors import StopError, TransientError
+from stream.kafka import open_consumer
+from stream.local.simulators import Fault, Simulators, serving
+from stream.settings import Settings
+from stream.store.deliveries import Deliveries
+from stream.topics import CRM_GROUP, DEAD, ENRICHED
+from tests.integration.enriched import committed, event, everything, lag, publish, start, until
+
+Handle = Callable[[ConsumerRecord], Awaitable[None]]
+
+
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commits and second tries come soon."""
+    monkeypatch.setattr(consume, "COMMIT_EVERY", 0.1)
+    monkeypatch.setattr(consume, "PAUSES", (0.02, 0.05))
+
+
+@asynccontextmanager
+async def consuming(broker: Settings, handle: Handle, at_once: int = 4) -> AsyncIterator[asyncio.Task[None]]:
+    """A loop at work in this process; stopped at the end."""
+    stop = asyncio.Event()
+    async with open_consumer(broker, None, CRM_GROUP) as consumer:
+        task = asyncio.create_task(Consuming(consumer, ENRICHED.name, handle, at_once=at_once).run(stop))
+        try:
+            yield task
+        finally:
+            stop.set()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+def leads(count: int, keys: int) -> list[dict[str, object]]:
+    return [event(f"L{number}", key=f"+55119{number % keys:08d}") for number in range(count)]
+
+
+def lead_of(record: ConsumerRecord) -> str:
+    lead: str = orjson.loads(record.value)["lead"]["id"]
+    return lead
+
+
+async def read_all(broker: Settings) -> bool:
+    return await lag(broker, CRM_GROUP) == 0
+
+
+async def test_a_burst_is_handled_in_order_a_contact(broker: Settings) -> None:
+    """More records than there is room for come through, each key in order, no more at once than allowed."""
+    chance = random.Random(7)
+    seen: dict[bytes, list[int]] = defaultdict(list)
+    under_way, most = 0, 0
+
+    async def handle(record: ConsumerRecord) -> None:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        await asyncio.sleep(chance.uniform(0, 0.01))
+        seen[record.key].append(int(lead_of(record)[1:]))
+        under_way -= 1
+
+    await publish(broker, leads(300, keys=23))
+    async with consuming(broker, handle):
+        await until(lambda: read_all(broker))
+    assert sorted(itertools.chain(*seen.values())) == list(range(300))
+    assert all(order == sorted(order) for order in seen.values())
+    assert most == 4
+
+
+async def test_no_commit_passes_a_record_that_is_not_ended(broker: Settings) -> None:
+    """While one record is under way, the commit of its partition stays at it, however many later ones end."""
+    gate = asyncio.Event()
+    ended: set[str] = set()
+
+    async def handle(record: ConsumerRecord) -> None:
+        if lead_of(record) == "L0":
+            await gate.wait()
+        ended.add(lead_of(record))
+
+    await publish(broker, leads(6, keys=6))
+    stuck = next(record for record in await everything(broker, ENRICHED.name) if lead_of(record) == "L0")
+    await publish(broker, [event(f"later-{n}", key=f"+55118{n:08d}") for n in range(40)])
+    async with consuming(broker, handle):
+
+        async def all_others() -> bool:
+            stands = await committed(broker, CRM_GROUP)
+            return len(ended) == 45 and len(stands) == 4
+
+        await until(all_others)
+        assert (await committed(broker, CRM_GROUP))[stuck.partition] == stuck.offset
+        gate.set()
+        await until(lambda: read_all(broker))
+
+
+async def test_what_may_work_later_is_tried_again_in_its_place(broker: Settings) -> None:
+    """A transient failure holds its contact back and nobody else; then order is as it was."""
+    tries: list[str] = []
+
+    async def handle(record: ConsumerRecord) -> None:
+        tries.append(lead_of(record))
+        if lead_of(record) == "L0" and tries.count("L0") < 4:
+            raise TransientError("for now")
+
+    await publish(broker, leads(4, keys=2))
+    async with consuming(broker, handle):
+        await until(lambda: read_all(broker))
+    assert tries.count("L0") == 4
+    assert [lead for lead in tries if lead in {"L0", "L2"}] == ["L0"] * 4 + ["L2"]
+    assert tries.index("L1") < len(tries) - 2
+
+
+async def test_a_stop_is_heard_while_everything_is_tried_again(broker: Settings) -> None:
+    """With all slots waiting for a partner that is away, a stop ends the loop soon and commits nothing of it."""
+    tried = asyncio.Event()
+
+    async def handle(_: ConsumerRecord) -> None:
+        tried.set()
+        raise TransientError("away", retry_after=3600)
+
+    await publish(broker, leads(100, keys=50))
+    async with consuming(broker, handle):
+        await asyncio.wait_for(tried.wait(), 20)
+    assert sum((await committed(broker, CRM_GROUP)).values()) == 0
+
+
+async def test_what_nobody_foresaw_ends_the_process_and_not_the_record(broker: Settings) -> None:
+    """A fault stops the loop with its class as the reason; its record is not committed, nor what follows it."""
+
+    async def handle(record: ConsumerRecord) -> None:
+        if lead_of(record) == "L0":
+            raise KeyError("11987654321")
+
+    await publish(broker, leads(10, keys=1))
+    async with consuming(broker, handle) as task:
+        with pytest.raises(StopError, match=r"KeyError$"):
+            await asyncio.wait_for(asyncio.shield(task), 20)
+    assert sum((await committed(broker, CRM_GROUP)).values()) == 0
+
+
+@pytest.fixture
+async def c2s() -> AsyncIterator[tuple[Simulators, str]]:
+    """A simulated CRM, and its address."""
+    simulators = Simulators(scale=0.02)
+    async with serving(simulators) as base:
+        yield simulators, base
+
+
+async def sync(broker: Settings, base: str, database_url: str) -> asyncio.subprocess.Process:
+    """The CRM sync in a process of its own."""
+    return await start(
+        broker, "-m", "stream", "crm-sync", DATABASE_URL=database_url, C2S_BASE_URL=base, C2S_TOKEN="secret-token"
+    )
+
+
+async def stopped(process: asyncio.subprocess.Process) -> str:
+    """Send SIGTERM; it leaves with 0 within the time that a supervisor gives. Gives what it said."""
+    process.send_signal(signal.SIGTERM)
+    async with asyncio.timeout(25):
+        _, said = await process.communicate()
+    assert process.returncode == 0, said.decode()
+    return said.decode()
+
+
+async def test_a_killed_sync_writes_nothing_twice(
+    broker: Settings, c2s: tuple[Simulators, str], database_url: str, pool: asyncpg.Pool
+) -> None:
+    """After a SIGKILL in the middle each lead has its message once, or is listed as unconfirmed."""
+    simulators, base = c2s
+    wanted = {f"L{number}" for number in range(400)}
+    await publish(broker, leads(400, keys=97))
+    process = await sync(broker, base, database_url)
+    await until(lambda: _told(simulators, 60))
+    process.kill()
+    await process.wait()
+    process = await sync(broker, base, database_url)
+    await until(lambda: read_all(broker))
+    said = await stopped(process)
+    told = [message["lead"] for message in simulators.messages]
+    unconfirmed = {one.lead for one in await Deliveries(pool).unconfirmed()}
+    assert len(told) == len(set(told))
+    assert set(told) | unconfirmed == wanted
+    assert len(unconfirmed) <= broker.crm_concurrency
+    assert "52998224725" not in said
+    assert "secret-token" not in said
+
+
+async def _told(simulators: Simulators, count: int) -> bool:
+    return len(simulators.messages) >= count
+
+
+async def test_a_crm_that_refuses_for_now_is_waited_for(
+    broker: Settings, c2s: tuple[Simulators, str], database_url: str, pool: asyncpg.Pool
+) -> None:
+    """429 for every call: SIGTERM still ends it with 0 and nothing is lost; the next start writes everything."""
+    simulators, base = c2s
+    simulators.faults["c2s"] = Fault(status=429, retry_after=600)
+    await publish(broker, leads(50, keys=50))
+    process = await sync(broker, base, database_url)
+    await until(lambda: _asked(simulators))
+    await stopped(process)
+    assert simulators.messages == []
+    simulators.faults.clear()
+    process = await sync(broker, base, database_url)
+    await until(lambda: read_all(broker))
+    await stopped(process)
+    assert sorted(message["lead"] for message in simulators.messages) == sorted(f"L{n}" for n in range(50))
+    assert await Deliveries(pool).unconfirmed() == []
+
+
+async def _asked(simulators: Simulators) -> bool:
+    return simulators.counts["c2s_message"] >= 8
+
+
+async def test_what_is_refused_for_good_lies_in_the_dead_letters(
+    broker: Settings, c2s: tuple[Simulators, str], database_url: str
+) -> None:
+    """A 422 and a foreign record are dead letters with their bytes and reasons; what follows them is written."""
+    simulators, base = c2s
+    simulators.faults["c2s"] = Fault(status=422, times=1)
+    await publish(broker, [event("refused")])
+    process = await sync(broker, base, database_url)
+    await until(lambda: read_all(broker))
+    await publish(broker, [b"\xff", event("good")])
+    await until(lambda: read_all(broker))
+    await stopped(process)
+    dead = {dict(record.headers)["dl-reason"]: record for record in await everything(broker, DEAD.name)}
+    assert set(dead) == {b"c2s: status 422", b"not an event of contacts.enriched"}
+    assert lead_of(dead[b"c2s: status 422"]) == "refused"
+    assert dead[b"not an event of contacts.enriched"].value == b"\xff"
+    assert [message["lead"] for message in simulators.messages] == ["good"]
