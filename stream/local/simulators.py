@@ -278,16 +278,17 @@ async def serving(simulators: Simulators) -> AsyncIterator[str]:
 
 
 @click.command()
+@click.option("--host", default="127.0.0.1", help="Address to listen on.")
 @click.option("--port", type=int, default=0, help="Port to listen on; 0 takes a free one.")
 @click.option("--scale", type=float, default=1.0, help="Factor on the partners' latencies.")
 @click.option("--seed", type=int, default=1, help="Seed of the latencies.")
-def main(port: int, scale: float, seed: int) -> None:
+def main(host: str, port: int, scale: float, seed: int) -> None:
     """Serve the simulated partners until stopped.
 
     Example: python -m stream.local.simulators --port 9100 --scale 0.1
     """
     app = Simulators(scale, seed).app()
-    web.run_app(app, host="127.0.0.1", port=port, access_log=None, print=click.echo, shutdown_timeout=STOP_WITHIN)
+    web.run_app(app, host=host, port=port, access_log=None, print=click.echo, shutdown_timeout=STOP_WITHIN)
 
 
 def population_body(people: list[Someone]) -> bytes:

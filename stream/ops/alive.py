@@ -1,0 +1,43 @@
+"""``python -m stream.ops.alive GROUP``: whether a consumer group has a member; the health of what serves no page."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+import click
+from aiokafka.errors import KafkaError
+
+from stream.kafka import open_admin
+from stream.ops.replay import Replay
+from stream.settings import Settings, load
+from stream.topics import GROUPS
+
+LIMIT = 8.0  # seconds
+
+
+async def is_alive(settings: Settings, group: str) -> bool:
+    """Whether ``group`` has a member now. Raises KafkaError, OSError or TimeoutError when the broker can't be asked."""
+    async with asyncio.timeout(LIMIT), open_admin(settings) as admin:
+        return bool(await Replay(admin, settings, group).members())
+
+
+@click.command()
+@click.argument("group", type=click.Choice(list(GROUPS)))
+def main(group: str) -> None:
+    """Exit with 0 when GROUP has a member, with 1 when it has none or the broker can't be asked.
+
+    Example: python -m stream.ops.alive leads.crm-sync
+    """
+    try:
+        alive = asyncio.run(is_alive(load(), group))
+    except (KafkaError, OSError) as error:  # a TimeoutError is an OSError
+        click.echo(f"{group}: the broker can't be asked ({type(error).__name__})", err=True)
+        sys.exit(1)
+    if not alive:
+        click.echo(f"{group} has no member", err=True)
+    sys.exit(0 if alive else 1)
+
+
+if __name__ == "__main__":
+    main()
