@@ -7,6 +7,7 @@ port and data, so that tests can crash it.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import signal
 import socket
@@ -225,12 +226,14 @@ class LocalKafka:
         self.stop()
 
 
-def die_with_parent() -> None:
-    """In a child: ask Linux for SIGKILL when our process goes, so that nothing is ever left behind."""
-    if sys.platform == "linux":
-        import ctypes  # noqa: PLC0415 - only in children
+# Loaded here: a child between fork and exec, perhaps another user already, had better not load anything.
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
-        ctypes.CDLL("libc.so.6").prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+def die_with_parent(number: signal.Signals = signal.SIGKILL) -> None:
+    """In a child: ask Linux for a signal when our process goes, so that nothing is ever left behind."""
+    if _LIBC is not None:
+        _LIBC.prctl(1, number)  # PR_SET_PDEATHSIG
 
 
 def _java_home() -> Path:

