@@ -6,7 +6,6 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 from uuid import UUID, uuid4
@@ -18,7 +17,9 @@ from stream.local.postgres import LocalPostgres
 from stream.ops.migrate import migrate
 from stream.settings import Settings, load
 from stream.store.pool import open_pool
+from tests.conftest import docker_answers
 
+POSTGRES_IMAGE = "postgres:18.1-bookworm"  # as in docker-compose.yml
 TEMPLATE = "lead_stream_template"
 Party = Callable[..., Awaitable[UUID]]
 
@@ -49,14 +50,18 @@ def _url_of(url: str, database: str) -> str:
 
 @pytest.fixture(scope="session")
 def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server: the one that the environment names, else one out of the wheel."""
+    """A server: the one that the environment names, else a Docker engine's, else one out of the wheel."""
     given = os.environ.get("TEST_DATABASE_URL", "")
     if given:
         yield given
-        return
-    folder: Path = tmp_path_factory.mktemp("postgres")
-    with LocalPostgres(folder) as server:
-        yield server.url
+    elif docker_answers():
+        from testcontainers.community.postgres import PostgresContainer  # noqa: PLC0415 - only where it can be used
+
+        with PostgresContainer(POSTGRES_IMAGE, driver=None) as container:
+            yield container.get_connection_url()
+    else:
+        with LocalPostgres(tmp_path_factory.mktemp("postgres")) as server:
+            yield server.url
 
 
 @pytest.fixture(scope="session")
