@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 
 from stream.domain.errors import PartnerUnavailableError, RefusedError
+from stream.domain.holdable import made_holdable
 from stream.domain.identity import Email, Phone
 
 MOST_ADDRESSES = 3
@@ -165,7 +166,7 @@ def candidates_from_diretrix(body: Any) -> tuple[Candidate, ...]:
 
 
 def work_answer(body: Any) -> dict[str, Any] | None:
-    """Judge a 200 of the Work API: the answer, or None where the CPF is not known.
+    """Judge a 200 of the Work API: the answer, fit to be stored, or None where the CPF is not known.
 
     Raises RefusedError on ``status``/``erro`` (token, quota), PartnerUnavailableError on what may be tried again.
     No reason repeats the body's own words: they may hold the CPF or the token.
@@ -173,7 +174,8 @@ def work_answer(body: Any) -> dict[str, Any] | None:
     if not isinstance(body, dict):
         raise PartnerUnavailableError("work answered something that is no object")
     if isinstance(body.get("DadosBasicos"), dict) and body["DadosBasicos"]:
-        return body
+        answer: dict[str, Any] = made_holdable(body)
+        return answer
     status = _status(body.get("status"))
     if status == TOO_MANY:
         raise PartnerUnavailableError("work: status 429 inside a 200", billed="no")

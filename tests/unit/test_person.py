@@ -124,12 +124,27 @@ def test_the_work_api_may_answer_anything(body: Any) -> None:
         return
     if raw is None:
         return
+    assert orjson.dumps(raw)
     person = person_from_work(raw, CPF, NOW)
     assert Person.decode(person.encode()) == person
     assert orjson.loads(person.encode())["cpf"] == CPF
     assert len(person.addresses) <= 3
     assert len(person.phones) <= 5
     assert len(person.emails) <= 5
+
+
+def test_what_was_paid_for_can_be_stored() -> None:
+    """An answer is as received, but for what neither PostgreSQL nor a reader could hold."""
+    full = golden("work_full")
+    assert work_answer(full) is full
+    deep: list[Any] = []
+    for _ in range(300):
+        deep = [deep]
+    odd = {"DadosBasicos": {"nome": "A\ud83d B\x00"}, "n\x00": [10**30, 10**400, 2**64 - 1, None], "deep": deep}
+    held = work_answer(odd)
+    assert held is not None
+    assert (held["DadosBasicos"], held["n"]) == ({"nome": "A B"}, [1e30, None, 2**64 - 1, None])
+    assert b"u0000" not in orjson.dumps(held)
 
 
 def test_a_failure_inside_a_200_is_a_refusal() -> None:
