@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -16,6 +17,7 @@ import sys
 import threading
 import time
 import uuid
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -89,7 +91,9 @@ def download(say: Say = print) -> list[Path]:
             if all(path.exists() for path in paths):
                 return paths
         paths = _resolve(folder, say)
-        done.write_text("\n".join(map(str, paths)))
+        written = done.with_suffix(".new")
+        written.write_text("\n".join(map(str, paths)))
+        written.replace(done)  # at once: half a class path would be taken for a whole one
         return paths
 
 
@@ -97,6 +101,7 @@ def _resolve(folder: Path, say: Say) -> list[Path]:
     from jgo.env import EnvironmentBuilder, LinkStrategy  # noqa: PLC0415 - slow to import, needed once
     from jgo.maven import MavenContext  # noqa: PLC0415
 
+    _drop_unfinished(folder)
     say(f"downloading Apache Kafka {VERSION} (45 jars, about 45 MB, once)")
     stop = threading.Event()
     reporter = threading.Thread(target=_report, args=(folder / "maven", stop, say), daemon=True)
@@ -108,18 +113,33 @@ def _resolve(folder: Path, say: Say) -> list[Path]:
     except Exception as error:
         raise StopError(
             f"Kafka's jars can't be downloaded ({type(error).__name__}). Check the connection to Maven Central and its"
-            " proxy settings, or set KAFKA_BOOTSTRAP_SERVERS to a broker that is there already."
+            " proxy settings, or set KAFKA_BOOTSTRAP_SERVERS (tests: TEST_KAFKA_BOOTSTRAP_SERVERS) to a broker that is"
+            " there already."
         ) from error
     finally:
         stop.set()
         reporter.join()
-    return sorted(path for kind in ("jars", "modules") for path in (environment.path / kind).glob("*.jar"))
+    paths = sorted(path for kind in ("jars", "modules") for path in (environment.path / kind).glob("*.jar"))
+    if broken := [path.name for path in paths if not zipfile.is_zipfile(path)]:
+        raise StopError(f"downloaded, but not whole: {', '.join(broken)}. Run it again.")
+    return paths
+
+
+def _drop_unfinished(folder: Path) -> None:
+    """Forget what a download that was interrupted has left half: the resolver would take it for whole."""
+    shutil.rmtree(folder / "jgo", ignore_errors=True)
+    for path in [path for path in (folder / "maven").rglob("*") if path.is_file()]:
+        if path.suffix != ".jar" or not zipfile.is_zipfile(path):
+            path.unlink()
 
 
 def _report(folder: Path, stop: threading.Event, say: Say) -> None:
     while not stop.wait(2):
-        jars = [path for path in folder.rglob("*.jar") if path.exists()]
-        say(f"  {len(jars)} jars, {sum(path.stat().st_size for path in jars) / 1e6:.0f} MB")
+        # The descriptions come first: who sees only jars counted thinks for ten seconds that nothing goes on.
+        files = [path for path in folder.rglob("*.*") if path.suffix in {".pom", ".jar"} and path.exists()]
+        jars = sum(path.suffix == ".jar" for path in files)
+        size = sum(path.stat().st_size for path in files) / 1e6
+        say(f"  {len(files) - jars} descriptions, {jars} of about 45 jars, {size:.0f} MB")
 
 
 class LocalKafka:
@@ -160,7 +180,11 @@ class LocalKafka:
             start_new_session=True,
         )
         log.close()
-        self._wait()
+        try:
+            self._wait()
+        except BaseException:
+            self.kill()
+            raise
 
     @property
     def _properties(self) -> Path:

