@@ -6,12 +6,15 @@ import signal
 import sys
 import threading
 from types import FrameType
+from typing import NoReturn
 
 import click
 import orjson
 
 from stream.domain.errors import StreamError
 from stream.local.stack import Stack
+
+EXIT_INTERRUPTED = 130  # as shells say it: before everything was up
 
 
 @click.command()
@@ -23,27 +26,27 @@ def command(*, simulators: bool, scale: float, as_json: bool) -> None:
 
     Example: python -m stream local --simulators
     """
-    stop = threading.Event()
-
-    def end(number: int, frame: FrameType | None) -> None:
-        del number, frame
-        stop.set()
-
+    signal.signal(signal.SIGTERM, _interrupt)  # at any time, as Ctrl-C
+    stays = False
     stack = Stack(lambda text: click.echo(text, err=True), scale=scale)
     try:
         with stack:
             stack.start_servers()
             if simulators:
                 stack.start_simulators()
-            signal.signal(signal.SIGTERM, end)
-            signal.signal(signal.SIGINT, end)
             _print(stack, as_json=as_json)
-            stop.wait()
+            stays = True
+            threading.Event().wait()
     except KeyboardInterrupt:
-        sys.exit(130)
+        sys.exit(0 if stays else EXIT_INTERRUPTED)
     except StreamError as error:
         click.echo(f"local: {error}", err=True)
         sys.exit(1)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    del number, frame
+    raise KeyboardInterrupt
 
 
 def _print(stack: Stack, *, as_json: bool) -> None:
