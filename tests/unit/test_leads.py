@@ -252,9 +252,6 @@ def test_long_texts_and_nul_do_not_reach_an_event() -> None:
     assert len(lead.name) == 500
 
 
-DEEP = b"[" * 300 + b"]" * 300
-
-
 @pytest.mark.parametrize(
     ("value", "reason"),
     [
@@ -272,41 +269,21 @@ DEEP = b"[" * 300 + b"]" * 300
         (orjson.dumps({"source": ["c2s"], "received_at": NOW, "payload": C2S}), "unknown source"),
         (sent([]), "an object is required"),
         (sent(C2S, received_at="?"), "not an instant"),
-        (sent({**C2S, "deep": orjson.Fragment(DEEP)}), "nested too deeply"),
-        (sent({**C2S, "nul": "a\x00b"}), "NUL"),
-        (sent({**C2S, "na\x00me": 1}), "NUL"),
-        (sent({**C2S, "n": orjson.Fragment(b"18446744073709551616")}), "64 bit"),
-        (sent({**C2S, "n": orjson.Fragment(b"[1,-9223372036854775809 ]")}), "64 bit"),
-        (sent({**C2S, "n": orjson.Fragment(b"1" * 300)}), "64 bit"),
     ],
 )
-def test_what_can_never_be_read_or_held_is_poison(value: bytes | None, reason: str) -> None:
-    """No JSON, another shape, too deep, NUL, a number that changes by being read: poison that says so."""
+def test_what_can_never_be_read_is_poison(value: bytes | None, reason: str) -> None:
+    """No JSON, or another shape: poison that says so."""
     with pytest.raises(PoisonError, match=reason):
         decode_webhook(value)
 
 
 @pytest.mark.parametrize(
-    "odd",
-    [
-        '"\\\\u0000"',
-        '"\\\\\\\\u0000"',
-        '"18446744073709551616"',
-        '", 18446744073709551616,"',
-        '"\\", 18446744073709551616"',
-        "18446744073709551615",
-        "-9223372036854775808",
-        "18446744073709551616.5",
-        "1.00000000000000000000000001",
-        "1e300",
-        "[" * 100 + "]" * 100,
-        "[" + ",".join(["[{}]"] * 300) + "]",
-    ],
+    "odd", ['"a\\u0000b"', "18446744073709551616", "1" * 300, "[" * 300 + "]" * 300, '{"na\\u0000me": 1}', "1e300"]
 )
-def test_what_only_looks_like_poison_is_read(odd: str) -> None:
-    """The checks on the bytes know a string from a number, an escaped backslash from NUL, wide from deep."""
+def test_an_odd_value_in_a_field_that_nobody_reads_costs_no_lead(odd: str) -> None:
+    """A NUL, a large number or deep nesting beside the lead was answered 200, and is no reason to lose it."""
     value = sent({**C2S, "odd": orjson.Fragment(odd.encode())})
-    assert decode_webhook(value).payload["odd"] == orjson.loads(odd)
+    assert decode_webhook(value).lead == decode_webhook(sent(C2S)).lead
 
 
 @given(st.binary())
