@@ -42,9 +42,7 @@ def command(*, scale: float, seed: int, as_trace: bool, spacing: float, keep: bo
     stack = Stack(lambda text: click.echo(text, err=True), scale=scale, seed=seed)
     try:
         with stack:
-            stack.keep_folder = True  # until all is well
             result = _run(stack, day, spacing)
-            stack.keep_folder = bool(result.faults)
             _print(result, stack, as_json=as_json)
             if keep:
                 _keep(stack)
@@ -63,6 +61,17 @@ def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
 
 
 def _run(stack: Stack, day: Day, spacing: float) -> Result:
+    """Play and judge; the logs stay when something was wrong."""
+    try:
+        result = _played(stack, day, spacing)
+    except StreamError:
+        stack.keep_folder = True
+        raise
+    stack.keep_folder = bool(result.faults)
+    return result
+
+
+def _played(stack: Stack, day: Day, spacing: float) -> Result:
     stack.start_servers()
     stack.start_simulators()
     asyncio.run(prepare(stack, day))
