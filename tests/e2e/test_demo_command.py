@@ -34,18 +34,18 @@ def test_json_is_one_object_and_nothing_else_on_standard_output() -> None:
 def test_ctrl_c_stops_everything_that_was_started(tmp_path: Path) -> None:
     """After Ctrl-C no process of the demo is left, and none of its files."""
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
-    demo = subprocess.Popen([*DEMO, "--spacing", "2"], stderr=subprocess.PIPE, text=True, env=environment)
-    assert demo.stderr is not None
-    said = ""
-    until = time.monotonic() + LIMIT
-    while "posting" not in said:
-        assert time.monotonic() < until, said
-        said += demo.stderr.readline()
-    started = descendants(demo.pid)
-    assert len(started) >= 5
-    demo.send_signal(signal.SIGINT)
-    said += demo.stderr.read()
-    assert demo.wait(LIMIT) == 130, said
+    with subprocess.Popen([*DEMO, "--spacing", "2"], stderr=subprocess.PIPE, text=True, env=environment) as demo:
+        assert demo.stderr is not None
+        said = ""
+        until = time.monotonic() + LIMIT
+        while "posting" not in said:
+            assert time.monotonic() < until, said
+            said += demo.stderr.readline()
+        started = descendants(demo.pid)
+        assert len(started) >= 5
+        demo.send_signal(signal.SIGINT)
+        said += demo.stderr.read()
+        assert demo.wait(LIMIT) == 130, said
     assert "interrupted; everything is stopped" in said
     _, alive = psutil.wait_procs(started, timeout=5)
     assert [process.cmdline() for process in alive] == []
