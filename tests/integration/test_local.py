@@ -1,0 +1,263 @@
+"""The embedded servers: they come up, crash and come back, and leave nothing behind, whatever ends their parent."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import asyncpg
+import psutil
+import pytest
+
+from stream import topics
+from stream.domain.errors import StopError
+from stream.kafka import open_admin, open_consumer, open_producer
+from stream.local.kafka import LocalKafka, download
+from stream.local.postgres import LocalPostgres
+from stream.ops.alive import is_alive
+from stream.ops.topics import create_missing
+from stream.settings import Settings, load
+
+LIMIT = 60.0  # seconds
+NOWHERE = "http://127.0.0.1:9"
+pytestmark = pytest.mark.usefixtures("jars")
+
+
+def until(condition: Callable[[], bool], what: str, limit: float = LIMIT) -> None:
+    """Wait for a condition; fails after ``limit`` seconds."""
+    end = time.monotonic() + limit
+    while not condition():
+        assert time.monotonic() < end, f"waited {limit} s for {what}"
+        time.sleep(0.02)
+
+
+def is_open(port: int) -> bool:
+    """Whether somebody listens there."""
+    with closing(socket.socket()) as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
+
+def lives(pid: int) -> bool:
+    """Whether a process is there and has not ended."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def of(folder: Path) -> list[psutil.Process]:
+    """Processes that work on a folder."""
+    return [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if str(folder) in " ".join(process.info["cmdline"] or ()) and lives(process.pid)
+    ]
+
+
+def settings_of(server: LocalKafka) -> Settings:
+    """How a broker is spoken to."""
+    return load({"KAFKA_BOOTSTRAP_SERVERS": server.bootstrap_servers, "TOPIC_PARTITIONS": "2"})
+
+
+async def test_a_broker_that_crashes_comes_back_with_its_port_and_data(tmp_path: Path) -> None:
+    """After SIGKILL and a new start, what was acknowledged is there, under the same address."""
+    with LocalKafka(tmp_path) as server:
+        settings = settings_of(server)
+        async with open_admin(settings) as admin:
+            await create_missing(admin, settings)
+        async with open_producer(settings) as producer:
+            await producer.send_and_wait(topics.WEBHOOKS.name, b"kept")
+        server.kill()
+        assert not is_open(server.port)
+        server.start()
+        async with open_consumer(settings, topics.WEBHOOKS.name, "after") as consumer:
+            assert (await consumer.getone()).value == b"kept"
+            assert (server.bootstrap_servers, settings.kafka_bootstrap_servers) == (f"127.0.0.1:{server.port}",) * 2
+
+
+async def test_no_topic_comes_by_itself(tmp_path: Path) -> None:
+    """Topics are the project's own: the broker makes none for who only asks."""
+    with LocalKafka(tmp_path) as server:
+        settings = settings_of(server)
+        async with open_admin(settings) as admin:
+            await create_missing(admin, settings)
+            await admin.describe_topics(["nobody.made.this"])
+            there = {name for name in await admin.list_topics() if not name.startswith("__")}
+        assert there == {topic.name for topic in topics.ALL}
+
+
+def test_a_stopped_broker_is_gone(tmp_path: Path) -> None:
+    """Stopping ends the process and frees the port."""
+    with LocalKafka(tmp_path) as server:
+        pid = server.pid
+        assert pid is not None
+        assert lives(pid)
+    assert not lives(pid)
+    assert not is_open(server.port)
+    assert not of(tmp_path)
+
+
+def test_a_broker_that_cant_start_says_why_and_is_not_left_behind(tmp_path: Path) -> None:
+    """Somebody else on its controller's port: the error has the log's end."""
+    server = LocalKafka(tmp_path)
+    with closing(socket.socket()) as other:
+        other.bind(("127.0.0.1", server._controller))  # noqa: SLF001 - the port that nobody outside knows
+        other.listen()
+        with pytest.raises(StopError, match="Kafka did not start") as caught:
+            server.start()
+    assert "BindException" in str(caught.value) or "already in use" in str(caught.value)
+    assert not of(tmp_path)
+
+
+def test_jars_that_are_there_are_not_downloaded_again() -> None:
+    """The second time nothing is said and nothing fetched."""
+    said: list[str] = []
+    assert download(said.append) == download(said.append)
+    assert not said
+
+
+def test_a_registry_that_cant_be_reached_is_said_in_words(tmp_path: Path) -> None:
+    """Without a network and without a cache, the error says what to do."""
+    code = "from stream.local.kafka import download; download()"
+    nowhere = {
+        "XDG_CACHE_HOME": str(tmp_path),
+        "HTTPS_PROXY": "http://127.0.0.1:9",
+        "https_proxy": "http://127.0.0.1:9",
+    }
+    ended = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, **nowhere}, capture_output=True, check=False
+    )
+    assert ended.returncode != 0
+    assert "set KAFKA_BOOTSTRAP_SERVERS" in ended.stderr.decode()
+
+
+def test_half_a_download_is_not_taken_for_a_whole_one(tmp_path: Path) -> None:
+    """What an interrupted run has left is forgotten, what is whole is kept."""
+    from stream.local.kafka import _drop_unfinished  # noqa: PLC0415 - what decides, without 45 MB
+
+    maven, whole = tmp_path / "maven", download()[0]
+    maven.mkdir()
+    (maven / "whole.jar").write_bytes(whole.read_bytes())
+    (maven / "half.jar").write_bytes(whole.read_bytes()[:1000])
+    (maven / "half.pom").write_text("<project>")
+    _drop_unfinished(tmp_path)
+    assert [path.name for path in maven.iterdir()] == ["whole.jar"]
+
+
+async def test_a_database_that_crashes_comes_back_with_its_data(tmp_path: Path) -> None:
+    """After SIGKILL and a new start, what was committed is there, under the same address."""
+    with LocalPostgres(tmp_path / "data") as server:
+        url = server.url
+        connection = await asyncpg.connect(url)
+        await connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
+        server.kill()
+        connection.terminate()
+        server.start()
+        connection = await asyncpg.connect(url)
+        assert await connection.fetchval("SELECT answer FROM kept") == 42
+        await connection.close()
+    assert not of(tmp_path)
+
+
+async def test_a_database_stops_although_clients_are_connected(tmp_path: Path) -> None:
+    """Stopping does not wait for who is connected, and is soon done."""
+    server = LocalPostgres(tmp_path / "data")
+    server.start()
+    connection = await asyncpg.connect(server.url)
+    began = time.monotonic()
+    server.stop()
+    assert time.monotonic() - began < 5
+    assert not of(tmp_path)
+    connection.terminate()
+
+
+def test_a_database_may_be_deep_down(tmp_path: Path) -> None:
+    """A folder whose name is too long for a Unix socket is none of the user's worries."""
+    with LocalPostgres(tmp_path / ("deep" * 20) / ("down" * 10)) as server:
+        assert server.pid is not None
+
+
+@contextmanager
+def local(folder: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    """``python -m stream local``, its data under ``folder``."""
+    environment = {**os.environ, "TMPDIR": str(folder)}
+    for name in ("KAFKA_BOOTSTRAP_SERVERS", "DATABASE_URL"):
+        environment.pop(name, None)
+    with (folder / "out").open("wb") as out, (folder / "err").open("wb") as err:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "stream", "local", *arguments], env=environment, stdout=out, stderr=err
+        )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def ready(folder: Path, process: subprocess.Popen[bytes], mark: str) -> str:
+    """What it has printed, once ``mark`` is in it."""
+    until(lambda: process.poll() is not None or mark in (folder / "out").read_text(), mark)
+    assert process.poll() is None, (folder / "err").read_text()
+    return (folder / "out").read_text()
+
+
+def assert_nothing_left(folder: Path) -> None:
+    """No process works there, and no data is left."""
+    assert not of(folder)
+    assert not list(folder.glob("lead-stream-*"))
+
+
+@pytest.fixture
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a short name."""
+    return tmp_path_factory.mktemp("l")
+
+
+async def test_local_gives_addresses_that_work_and_leaves_nothing(folder: Path) -> None:
+    """One JSON object and nothing else; topics and tables are there; SIGTERM ends it with 0 and without a trace."""
+    with local(folder, "--json") as process:
+        addresses = json.loads(ready(folder, process, "}"))
+        settings = load(addresses)
+        async with open_admin(settings) as admin:
+            assert {topic.name for topic in topics.ALL} <= set(await admin.list_topics())
+        connection = await asyncpg.connect(addresses["DATABASE_URL"])
+        assert await connection.fetchval("SELECT count(*) FROM core.parties") == 0
+        await connection.close()
+        async with open_consumer(settings, topics.ENRICHED.name, topics.CRM_GROUP):
+            assert await is_alive(settings, topics.CRM_GROUP)
+        assert not await is_alive(settings, topics.CRM_GROUP)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(LIMIT) == 0, (folder / "err").read_text()
+    assert_nothing_left(folder)
+
+
+def test_local_prints_lines_that_a_shell_takes(folder: Path) -> None:
+    """``export`` lines for every variable, simulators included; a kill leaves no process behind."""
+    with local(folder, "--simulators") as process:
+        text = ready(folder, process, "C2S_WEBHOOK_TOKEN")
+        shown = subprocess.check_output(["sh", "-c", f"{text}\nenv"], env={}).decode()  # noqa: S607 - any shell
+        variables = dict(line.split("=", 1) for line in shown.splitlines())
+        assert variables["DIRETRIX_BASE_URL"] == variables["C2S_BASE_URL"]
+        assert load(variables).kafka_bootstrap_servers.startswith("127.0.0.1:")
+        children = psutil.Process(process.pid).children(recursive=True)
+        assert len(of(folder)) >= 2
+        process.kill()
+        process.wait()
+        until(lambda: not of(folder) and not any(lives(child.pid) for child in children), "every child's end", 10)
+
+
+def test_ctrl_c_while_it_starts_cleans_up(folder: Path) -> None:
+    """Interrupted in the middle of starting, it stops what runs already and removes its folder."""
+    with local(folder) as process:
+        until(lambda: bool(of(folder)), "the first process")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(LIMIT) == 130, (folder / "err").read_text()
+    assert_nothing_left(folder)
