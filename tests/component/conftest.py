@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 from uuid import UUID, uuid4
@@ -49,7 +51,7 @@ def _url_of(url: str, database: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres_url() -> Iterator[str]:
     """A server: the one that the environment names, else a Docker engine's, else one out of the wheel."""
     given = os.environ.get("TEST_DATABASE_URL", "")
     if given:
@@ -60,7 +62,12 @@ def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         with PostgresContainer(POSTGRES_IMAGE, driver=None) as container:
             yield container.get_connection_url()
     else:
-        with LocalPostgres(tmp_path_factory.mktemp("postgres")) as server:
+        # Not below pytest's folder: as root the server runs as another user, and the start of any other pytest
+        # closes that folder to others, which ends the server in the middle of a test.
+        with (
+            tempfile.TemporaryDirectory(prefix="lead-stream-postgres-") as folder,
+            LocalPostgres(Path(folder)) as server,
+        ):
             yield server.url
 
 
