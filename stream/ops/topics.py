@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,8 @@ from stream.settings import Settings
 from stream.topics import ALL, Topic
 
 TOPIC_EXISTS = 36
+KNOWN_LIMIT = 5.0  # seconds
+KNOWN_EVERY = 0.05  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +54,18 @@ async def create_missing(admin: AIOKafkaAdminClient, settings: Settings) -> list
     for name, code, *message in response.topic_errors:
         if code not in {0, TOPIC_EXISTS}:
             raise StopError(f"topic {name} can't be created: {message[0] if message else for_code(code).__name__}")
-    return [topic.name for topic in missing]
+    names = [topic.name for topic in missing]
+    await _until_known(admin, settings, frozenset(names))
+    return names
+
+
+async def _until_known(admin: AIOKafkaAdminClient, settings: Settings, names: frozenset[str]) -> None:
+    """Wait a little: a broker hears of what its controller has created a moment later."""
+    limit = asyncio.get_running_loop().time() + KNOWN_LIMIT
+    while any(one.topic in names for one in await differences(admin, settings)):
+        if asyncio.get_running_loop().time() > limit:
+            return  # whoever asks what differs is told
+        await asyncio.sleep(KNOWN_EVERY)
 
 
 async def differences(admin: AIOKafkaAdminClient, settings: Settings) -> list[Difference]:
