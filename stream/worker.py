@@ -66,6 +66,8 @@ class Worker:
             del app, kwargs
             self.cache.recovered()
             log.info("recovered", entries=len(self.cache))
+            if not self.consumer().trackers.assigned:
+                log.warning("no partition for this worker: there are more workers than partitions; it waits as a spare")
 
     async def run(self) -> int:
         """Work until told to stop; returns the exit code."""

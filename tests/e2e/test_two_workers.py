@@ -47,9 +47,7 @@ def send(stack: Stack, people: list, chance: random.Random, first: int, size: in
 
 @pytest.mark.timeout(180)
 def test_a_worker_that_joins_and_leaves_loses_nothing(stack: Stack) -> None:
-    """One worker, two, one again, under load: every webhook has its event and nobody is asked for twice but those
-    under way when partitions moved.
-    """
+    """One worker, two, one again, under load: no event is missing, and only what was under way is asked for twice."""
     chance = random.Random(4)
     people = population(150, 4)
     teach(stack, people)
