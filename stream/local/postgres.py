@@ -13,6 +13,7 @@ import signal
 import subprocess
 import time
 import warnings
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TypedDict
@@ -128,19 +129,24 @@ class LocalPostgres:
 
     def _end(self, number: signal.Signals) -> None:
         process, self._process = self._process, None
-        if process is None:
+        if process is None or process.poll() is not None:
             return
-        children = _children(process.pid)
-        process.send_signal(number)
         if number is signal.SIGKILL:
-            _kill(children)
+            # Held still first: a child that it starts behind our back would keep its memory from the next start.
+            process.send_signal(signal.SIGSTOP)
+            _wait_until(lambda: psutil.Process(process.pid).status() == psutil.STATUS_STOPPED)
+        children = psutil.Process(process.pid).children(recursive=True)
+        for child in children if number is signal.SIGKILL else ():
+            _kill(child)
+        process.send_signal(number)
         try:
             process.wait(STOP_LIMIT)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-        _, alive = psutil.wait_procs(children, timeout=STOP_LIMIT)
-        _kill(alive)
+        if not _wait_until(lambda: all(map(_has_ended, children))):
+            for child in children:
+                _kill(child)
 
     def remove(self) -> None:
         """Delete its data."""
@@ -168,13 +174,23 @@ def _identity(user: str | None) -> _Identity:
     return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
 
 
-def _children(pid: int) -> list[psutil.Process]:
+def _wait_until(condition: Callable[[], bool]) -> bool:
+    limit = time.monotonic() + STOP_LIMIT
+    while not condition():
+        if time.monotonic() > limit:
+            return False
+        time.sleep(0.005)
+    return True
+
+
+def _has_ended(process: psutil.Process) -> bool:
+    # Somebody else's child by now: who adopted it may take a second to see to it.
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def _kill(process: psutil.Process) -> None:
     with contextlib.suppress(psutil.NoSuchProcess):
-        return psutil.Process(pid).children(recursive=True)
-    return []
-
-
-def _kill(processes: list[psutil.Process]) -> None:
-    for process in processes:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.kill()
+        process.kill()
