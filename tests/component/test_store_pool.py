@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
@@ -74,11 +75,9 @@ async def _end_sleepers(connection: asyncpg.Connection) -> None:
         )
 
 
-async def test_a_server_that_crashes_and_comes_back(tmp_path_factory: pytest.TempPathFactory) -> None:
+async def test_a_server_that_crashes_and_comes_back() -> None:
     """While the server is dead every statement is away; once it is back the same pool works."""
-    server = LocalPostgres(tmp_path_factory.mktemp("crash"))
-    server.start()
-    try:
+    with TemporaryDirectory(prefix="lead-stream-") as folder, LocalPostgres(Path(folder, "postgres")) as server:
         async with open_pool(load({"DATABASE_URL": server.url})) as pool:
             assert await pool.fetchval("SELECT 1") == 1
             server.kill()
@@ -87,9 +86,6 @@ async def test_a_server_that_crashes_and_comes_back(tmp_path_factory: pytest.Tem
                     await pool.fetchval("SELECT 1")
             server.start()
             assert await pool.fetchval("SELECT 1") == 1
-    finally:
-        server.stop()
-        server.remove()
 
 
 async def test_a_statement_that_takes_too_long(database_url: str) -> None:
