@@ -32,7 +32,6 @@ from stream.tiers.c2s import C2S
 log = get_logger(__name__)
 
 CLAIMED = "claimed"
-REFUSED = "refused"
 ASK_AGAIN = 0.2  # seconds
 
 
@@ -44,6 +43,8 @@ class CrmSync:
         self._deliveries = deliveries
         self._producer = producer
         self._settings = settings
+        # A claim that is older has no call under way any more: the call had its time, and so had writing down its end.
+        self._unsure_for = 2 * settings.c2s_timeout if settings.crm_resend_unconfirmed else None
 
     async def handle(self, record: ConsumerRecord) -> None:
         """End one record. Raises TransientError for what may be tried again: nothing was written."""
@@ -70,14 +71,32 @@ class CrmSync:
         """Create the lead, or tell one that was created what has become known since."""
         source, lead_id = event.lead.source, event.lead.id
         attributes = self._attributes(event)
-        lead = await self._deliveries.lead(source, lead_id)
-        if lead is not None and self._may_try_again(lead.status):
-            await self._deliveries.release_lead(source, lead_id)
-            lead = None
-        if lead is None and await self._deliveries.claim_lead(source, lead_id):
+        if await self._claim_lead(source, lead_id):
             await self._create_lead(event, decision.facts, attributes)
         elif decision.follow_up:
             await self._follow_up(decision.facts, event)
+
+    async def _claim_lead(self, source: str, lead_id: str) -> bool:
+        if await self._deliveries.claim_lead(source, lead_id):
+            return True
+        if await self._deliveries.retake_lead(source, lead_id, self._unsure_for):
+            return True
+        lead = await self._deliveries.lead(source, lead_id)
+        self._wait_if_under_way(lead.status if lead is not None else None)
+        return False
+
+    async def _claim(self, c2s_id: str, facts: str, event_id: str) -> bool:
+        if await self._deliveries.claim(c2s_id, facts, event_id):
+            return True
+        if await self._deliveries.retake(c2s_id, facts, event_id, self._unsure_for):
+            return True
+        self._wait_if_under_way(await self._deliveries.status(c2s_id, facts))
+        return False
+
+    def _wait_if_under_way(self, status: str | None) -> None:
+        """Who was asked to send again must know how a call under way ends, or that its process died."""
+        if self._unsure_for is not None and status == CLAIMED:
+            raise TransientError("the same write is under way")
 
     async def _follow_up(self, facts: str, event: EnrichedEvent) -> None:
         lead = await self._settled_lead(event)
@@ -118,13 +137,9 @@ class CrmSync:
 
     async def _tell(self, c2s_id: str, facts: str, event: EnrichedEvent) -> None:
         text = message(event)  # before the claim: what can't be written must not look as if it had been
-        if not await self._deliveries.claim(c2s_id, facts, event.event_id):
-            if not self._may_try_again(await self._deliveries.status(c2s_id, facts)):
-                metrics.CRM_WRITES.labels("message", "told before").inc()
-                return
-            await self._deliveries.release(c2s_id, facts)
-            if not await self._deliveries.claim(c2s_id, facts, event.event_id):
-                return  # another process was first
+        if not await self._claim(c2s_id, facts, event.event_id):
+            metrics.CRM_WRITES.labels("message", "told before").inc()
+            return
 
         async def write() -> str:
             await self._c2s.create_message(c2s_id, text)
@@ -164,14 +179,6 @@ class CrmSync:
             raise
         metrics.CRM_WRITES.labels(kind, "done").inc()
         return result
-
-    def _may_try_again(self, status: str | None) -> bool:
-        """Whether what was claimed may be sent again.
-
-        What was refused certainly was not carried out: its dead letter may be sent once more. What was never
-        confirmed may show twice then, so somebody must have asked for it.
-        """
-        return status == REFUSED or (self._settings.crm_resend_unconfirmed and status in {CLAIMED, "unconfirmed"})
 
     def _attributes(self, event: EnrichedEvent) -> dict[str, Any]:
         settings = self._settings

@@ -7,7 +7,7 @@ died: like a time-out, it may have been carried out, and is listed as unconfirme
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import asyncpg
@@ -47,6 +47,15 @@ class Deliveries:
         with database_errors():
             return await self._pool.fetchval(sql("claim_delivery"), c2s_id, facts, UUID(event_id)) is not None
 
+    async def retake(self, c2s_id: str, facts: str, event_id: str, unsure_for: timedelta | None) -> bool:
+        """Claim again what was refused and, unless ``unsure_for`` is None, what may have been carried out.
+
+        A claim that is younger than ``unsure_for`` is a call under way and stays.
+        """
+        with database_errors():
+            values = (c2s_id, facts, UUID(event_id), unsure_for)
+            return await self._pool.fetchval(sql("retake_delivery"), *values) is not None
+
     async def status(self, c2s_id: str, facts: str) -> str | None:
         """How a message stands, None when it was never claimed."""
         with database_errors():
@@ -67,6 +76,11 @@ class Deliveries:
         """Claim the creation of a lead; False when it was claimed before."""
         with database_errors():
             return await self._pool.fetchval(sql("claim_lead"), source, lead_id) is not None
+
+    async def retake_lead(self, source: str, lead_id: str, unsure_for: timedelta | None) -> bool:
+        """Claim a creation again, as ``retake`` does a message."""
+        with database_errors():
+            return await self._pool.fetchval(sql("retake_lead"), source, lead_id, unsure_for) is not None
 
     async def lead(self, source: str, lead_id: str) -> CrmLead | None:
         """The lead that we created for ``lead_id`` of ``source``."""

@@ -197,6 +197,14 @@ INSERT INTO stream.crm_leads (source, lead_id, status) VALUES ($1, $2, 'claimed'
 ON CONFLICT (source, lead_id) DO NOTHING
 RETURNING lead_id
 
+-- name: retake_lead
+-- $3 as in retake_delivery.
+UPDATE stream.crm_leads SET status = 'claimed', claimed_at = now(), confirmed_at = NULL
+WHERE source = $1 AND lead_id = $2
+  AND (status = 'refused' OR ($3::interval IS NOT NULL AND (
+      status = 'unconfirmed' OR (status = 'claimed' AND claimed_at < now() - $3::interval))))
+RETURNING lead_id
+
 -- name: find_lead
 SELECT c2s_id, status FROM stream.crm_leads WHERE source = $1 AND lead_id = $2
 
@@ -210,6 +218,16 @@ DELETE FROM stream.crm_leads WHERE source = $1 AND lead_id = $2 AND status <> 'c
 -- name: claim_delivery
 INSERT INTO stream.crm_deliveries (c2s_id, facts, event_id, status) VALUES ($1, $2, $3, 'claimed')
 ON CONFLICT (c2s_id, facts) DO NOTHING
+RETURNING c2s_id
+
+-- name: retake_delivery
+-- One statement, so that of several who ask at once one gets it. $4: also what may have been carried out, once a
+-- claim is older than that: a younger one is a call under way.
+UPDATE stream.crm_deliveries
+SET status = 'claimed', event_id = $3, reason = NULL, claimed_at = now(), confirmed_at = NULL
+WHERE c2s_id = $1 AND facts = $2
+  AND (status = 'refused' OR ($4::interval IS NOT NULL AND (
+      status = 'unconfirmed' OR (status = 'claimed' AND claimed_at < now() - $4::interval))))
 RETURNING c2s_id
 
 -- name: find_delivery

@@ -254,6 +254,36 @@ async def test_what_is_unconfirmed_is_sent_again_when_asked_for(crm: Crm, make: 
     assert await crm.unconfirmed() == []
 
 
+@pytest.mark.parametrize("before", [None, 422, 500])
+@pytest.mark.parametrize("make", [event, google])
+async def test_a_call_under_way_is_not_made_a_second_time(
+    crm: Crm, make: Callable[[Person], Any], before: int | None
+) -> None:
+    """Asked to send again, five at once write once: new, refused before, or unconfirmed before."""
+    if before is not None:
+        crm.c2s.faults["c2s"] = Fault(status=before)
+        await crm.sync().handle(make(MARIA))
+    crm.c2s.faults["c2s"] = Fault(latency=0.1)
+    syncs = [crm.sync(CRM_RESEND_UNCONFIRMED="true") for _ in range(5)]
+    await asyncio.gather(*(until_ended(sync, make(MARIA)) for sync in syncs))
+    assert len(crm.c2s.messages) + len(crm.c2s.leads) == 1
+    assert await crm.unconfirmed() == []
+
+
+@pytest.mark.parametrize("make", [event, google])
+async def test_what_a_dead_process_left_is_sent_again_when_asked_for(crm: Crm, make: Callable[[Person], Any]) -> None:
+    """CRM_RESEND_UNCONFIRMED=true waits until the call would have ended, then writes it once."""
+    crm.c2s.faults["c2s"] = Fault(hang=5)
+    call = asyncio.create_task(crm.sync(C2S_TIMEOUT="30s").handle(make(MARIA)))
+    await eventually(lambda: sum(crm.c2s.counts.values()) == 1)
+    call.cancel()
+    await asyncio.gather(call, return_exceptions=True)
+    crm.c2s.faults.clear()
+    await until_ended(crm.sync(CRM_RESEND_UNCONFIRMED="true"), make(MARIA))
+    assert len(crm.c2s.messages) + len(crm.c2s.leads) == 1
+    assert await crm.unconfirmed() == []
+
+
 async def test_a_process_that_dies_in_a_call_leaves_it_unconfirmed(crm: Crm) -> None:
     """The claim stands before the call: after a restart the message is listed and not written again."""
     crm.c2s.faults["c2s"] = Fault(hang=5)
@@ -399,6 +429,16 @@ async def command(*options: str, url: str) -> tuple[int | None, str, str]:
     )
     out, said = await process.communicate()
     return process.returncode, out.decode(), said.decode()
+
+
+async def until_ended(sync: CrmSync, told: Any) -> None:
+    """Handle a record as the loop does: what fails for now is tried again."""
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                return await sync.handle(told)
+            except TransientError:
+                await asyncio.sleep(0.02)
 
 
 async def eventually(holds: Callable[[], bool]) -> None:
