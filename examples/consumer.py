@@ -8,11 +8,11 @@ says the same. By ``event_id`` alone a ``pending`` would hide the ``enriched`` t
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import contextlib
 import json
 import os
-import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -48,12 +48,21 @@ async def events(servers: str, group: str) -> AsyncIterator[dict[str, Any]]:
         await consumer.stop()
 
 
+def masked(event: dict[str, Any]) -> str:
+    """The contact as it may be shown: a phone's last digits, an e-mail's end, nothing of what is short."""
+    key = event["contact"]["key"] or ""
+    return f"***{key[-4:]}" if len(key) > 8 else "-"  # noqa: PLR2004
+
+
 async def main(servers: str, group: str) -> None:
     """Print what becomes known of each lead."""
     async for event in events(servers, group):
-        person = event["person"] or {}
-        print(event["lead"]["id"], event["outcome"], person.get("name", "-"), flush=True)
+        print(event["lead"]["id"], event["outcome"], masked(event), flush=True)
 
 
 if __name__ == "__main__":
-    asyncio.run(main(os.environ["KAFKA_BOOTSTRAP_SERVERS"], sys.argv[1]))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("group", help="a consumer group of your own")
+    parser.add_argument("--servers", default=os.environ.get("KAFKA_BOOTSTRAP_SERVERS", "localhost:9092"))
+    options = parser.parse_args()
+    asyncio.run(main(options.servers, options.group))
