@@ -1,0 +1,217 @@
+"""Honest fakes of our ports: they keep the ports' promises, in memory, and count what was asked of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID, uuid4
+
+from stream.domain.errors import BudgetSpentError
+from stream.domain.identity import Contact, Cpf, Email, Phone
+from stream.domain.leads import Source, encode_webhook
+from stream.domain.person import Candidate, Found, Known, Person, StoredAnswer
+from stream.engine.emitter import Headers, Record, partition_of
+from stream.local.people import Someone
+
+NOW = datetime(2026, 1, 31, 15, 0, tzinfo=UTC)
+PARTITIONS = 4
+
+
+class FakePartner:
+    """Diretrix and the Work API of one invented population; ``failing`` is raised instead of an answer, once each."""
+
+    def __init__(self) -> None:
+        self.by_alias: dict[str, list[Candidate]] = {}
+        self.work_by_cpf: dict[str, dict[str, Any]] = {}
+        self.calls: Counter[str] = Counter()
+        self.failing: dict[str, list[Exception]] = {"diretrix": [], "work": []}
+
+    def know(self, someone: Someone) -> None:
+        """Add a person to what both partners know."""
+        for alias in [*someone.phones, *someone.emails]:
+            self.by_alias.setdefault(alias, []).append(Candidate(someone.name.upper(), someone.cpf))
+        self.work_by_cpf[someone.cpf] = someone.work()
+
+    async def called(self, partner: str) -> None:
+        """Count a call, let others run, and fail where told to."""
+        self.calls[partner] += 1
+        await asyncio.sleep(0.001)
+        if self.failing[partner]:
+            raise self.failing[partner].pop(0)
+
+
+class FakeDirectory:
+    """Diretrix."""
+
+    def __init__(self, partner: FakePartner) -> None:
+        self._partner = partner
+
+    async def by_phone(self, phone: Phone) -> tuple[Candidate, ...]:
+        """Candidates of the national number."""
+        await self._partner.called("diretrix")
+        return tuple(self._partner.by_alias.get(phone.national, ()))
+
+    async def by_email(self, email: Email) -> tuple[Candidate, ...]:
+        """Candidates of the address."""
+        await self._partner.called("diretrix")
+        return tuple(self._partner.by_alias.get(email.address, ()))
+
+
+class FakeCompleter:
+    """The Work API."""
+
+    def __init__(self, partner: FakePartner) -> None:
+        self._partner = partner
+
+    async def by_cpf(self, cpf: Cpf) -> dict[str, Any] | None:
+        """The answer as received."""
+        await self._partner.called("work")
+        return self._partner.work_by_cpf.get(cpf.digits)
+
+
+class FakeDatabase:
+    """People and Shelf: what is stored under an alias or a CPF, with its times."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, StoredAnswer] = {}
+        self.parties: dict[str, tuple[str, dict[str, Any] | None, datetime | None]] = {}
+        self.contacts: dict[str, dict[str, bool]] = {}  # alias -> CPF -> only listed
+
+    async def find(self, contact: Contact) -> Found:
+        """All that is known under the contact's phone and e-mail."""
+        await asyncio.sleep(0)
+        aliases = [alias for alias in contact.aliases if not alias.startswith("c:")]
+        known = tuple(
+            Known(alias, cpf, *self.parties[cpf], listed)
+            for alias in aliases
+            for cpf, listed in self.contacts.get(alias, {}).items()
+        )
+        return Found(known, tuple(self.answers[alias] for alias in aliases if alias in self.answers))
+
+    async def find_by_cpf(self, cpf: Cpf) -> Known | None:
+        """The party of a CPF."""
+        await asyncio.sleep(0)
+        party = self.parties.get(cpf.digits)
+        return None if party is None else Known("", cpf.digits, *party)
+
+    async def save_answer(self, alias: Phone | Email, candidates: tuple[Candidate, ...], asked_at: datetime) -> None:
+        """Store what was answered for an alias."""
+        await asyncio.sleep(0)
+        self.answers[alias.alias] = StoredAnswer(alias.alias, candidates, asked_at)
+        for candidate in candidates:
+            self.parties.setdefault(candidate.cpf, (candidate.name, None, None))
+            self.contacts.setdefault(alias.alias, {})[candidate.cpf] = False
+
+    async def save_person(
+        self, contact: Contact, person: Person, raw: dict[str, Any], lead_id: str, at: datetime
+    ) -> None:
+        """Store a person under the lead's and the listed aliases."""
+        del lead_id
+        await asyncio.sleep(0)
+        self.parties[person.cpf] = (person.name, raw, at)
+        own = [alias for alias in contact.aliases if not alias.startswith("c:")]
+        for alias in [*own, *(one.alias for one in person.aliases())]:
+            self.contacts.setdefault(alias, {}).setdefault(person.cpf, True)
+
+
+class FakeBooks:
+    """The ledger of one process and the leases of the fleet."""
+
+    def __init__(self, leases: dict[str, UUID] | None = None) -> None:
+        self.calls: dict[UUID, tuple[str, str]] = {}  # provider and status
+        self._leases = leases if leases is not None else {}
+        self._me = uuid4()
+
+    async def reserve(  # noqa: PLR0913 - the port
+        self, provider: str, kind: str, alias: str, event_id: str, source: str, price: Decimal, budget: int | None
+    ) -> UUID:
+        """Write the intent of a call."""
+        del kind, alias, source, price
+        UUID(event_id)
+        await asyncio.sleep(0)
+        spent = sum(one == provider and status != "free" for one, status in self.calls.values())
+        if budget is not None and spent >= budget:
+            raise BudgetSpentError(f"{provider}: the budget is spent")
+        call = uuid4()
+        self.calls[call] = (provider, "reserved")
+        return call
+
+    async def settle(self, call: UUID, status: str) -> None:
+        """Write how a call ended."""
+        await asyncio.sleep(0)
+        self.calls[call] = (self.calls[call][0], status)
+
+    async def take_lease(self, cpf: str, seconds: float) -> bool:
+        """Take a CPF, unless somebody has it."""
+        del seconds
+        await asyncio.sleep(0)
+        return self._leases.setdefault(cpf, self._me) == self._me
+
+    async def drop_lease(self, cpf: str) -> None:
+        """Give a CPF back."""
+        await asyncio.sleep(0)
+        if self._leases.get(cpf) == self._me:
+            del self._leases[cpf]
+
+
+class RecordingEmitter:
+    """Keeps what is emitted; a record counts as delivered when ``deliver`` is called."""
+
+    def __init__(self) -> None:
+        self.records: list[tuple[str, Record]] = []
+        self._undelivered: list[Callable[[], None]] = []
+
+    def partitions(self, topic: str) -> int:
+        """Every topic has as many."""
+        del topic
+        return PARTITIONS
+
+    def emit(  # noqa: PLR0913 - the port
+        self,
+        topic: str,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Headers,
+        delivered: Callable[[], None] | None = None,
+        partition: int | None = None,
+    ) -> None:
+        """Keep one record."""
+        del partition
+        self.records.append((topic, Record(key, value, headers, delivered)))
+        if delivered is not None:
+            self._undelivered.append(delivered)
+
+    async def ebb(self) -> None:
+        """Never too many."""
+
+    def deliver(self) -> None:
+        """The broker acknowledges everything emitted so far."""
+        waiting, self._undelivered = self._undelivered, []
+        for delivered in waiting:
+            delivered()
+
+    def of(self, topic: str) -> list[Record]:
+        """The records of one topic, in order."""
+        return [record for name, record in self.records if name == topic]
+
+
+def partition_for(contact_key: str) -> int:
+    """The partition on which a contact's webhooks arrive."""
+    return partition_of(contact_key.encode(), PARTITIONS)
+
+
+def c2s_webhook(lead: str = "lead-1", *, name: str = "", phone: str = "", email: str = "") -> bytes:
+    """A C2S webhook as it lies in the topic."""
+    payload = {
+        "id": lead,
+        "hook_action": "on_create_lead",
+        "attributes": {
+            "updated_at": "2026-01-31T12:00:00Z",
+            "customer": {"name": name, "phone": phone, "email": email},
+        },
+    }
+    return encode_webhook(Source.C2S, NOW, payload, None)

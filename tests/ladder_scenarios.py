@@ -1,0 +1,254 @@
+"""What must hold of the ladder, whatever its rungs are made of; run on the fakes and on the real parts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Protocol
+from uuid import uuid4
+
+import pytest
+
+from stream.domain.choice import Found, Knowledge, NobodyKnows, next_step
+from stream.domain.errors import TransientError
+from stream.domain.events import Match, Tier
+from stream.domain.identity import Contact, Cpf, Email, Phone
+from stream.domain.person import Candidate, person_from_work
+from stream.enrichment import Ladder, People, Question, Shelf, Terms
+from stream.local.people import Someone, population
+from tests.fakes import NOW
+
+TERMS = Terms(
+    diretrix_price=Decimal("0.50"),
+    diretrix_budget=None,
+    work_price=Decimal("0.10"),
+    work_budget=None,
+    max_age=timedelta(days=180),
+    unknown_for=timedelta(days=1),
+    lease=30.0,
+)
+
+
+class Clock:
+    """The ladder's clock."""
+
+    def __init__(self) -> None:
+        self.at = NOW
+
+    def __call__(self) -> datetime:
+        """Now."""
+        return self.at
+
+
+class Rig(Protocol):
+    """One world to climb in: partners, a database, and any number of workers."""
+
+    clock: Clock
+    people: People
+    shelf: Shelf
+
+    def know(self, someone: Someone) -> None: ...  # noqa: D102 - both partners know them
+    def fail_once(self, partner: str) -> None: ...  # noqa: D102 - with a 500
+    def calls(self, partner: str) -> int: ...  # noqa: D102
+    def worker(self) -> Ladder: ...  # noqa: D102 - a ladder of a worker of its own
+    async def statuses(self, provider: str) -> list[str]: ...  # noqa: D102 - of the ledger, sorted
+    async def parties(self, cpf: str) -> int: ...  # noqa: D102
+
+
+SOMEONE, OTHER = population(2, seed=11)
+
+
+def contact(someone: Someone, *, by: str = "phone email") -> Contact:
+    """Contact of a person, by some of phone, email, cpf."""
+    phone = Phone.parse(someone.phone) if "phone" in by else None
+    email = Email.parse(someone.email) if "email" in by else None
+    cpf = Cpf(someone.cpf) if "cpf" in by else None
+    return Contact(phone, email, cpf, next(a for a in (phone, email, cpf) if a is not None).alias)
+
+
+def question(who: Contact, name: str = SOMEONE.name) -> Question:
+    """A lead's question."""
+    return Question(who, name, "lead-1", "c2s", str(uuid4()))
+
+
+async def climb(rig: Rig, asked: Question, known: Knowledge | None = None) -> Found | NobodyKnows:
+    """One climb of a fresh worker."""
+    return await rig.worker().climb(asked, known if known is not None else Knowledge())
+
+
+async def one_paid_call_per_alias(rig: Rig) -> None:
+    """A phone that is known is paid for once, its e-mail not at all, and other workers read the answer."""
+    rig.know(SOMEONE)
+    first = question(contact(SOMEONE))
+    found = await climb(rig, first)
+    assert isinstance(found, Found)
+    assert (found.person.cpf, found.match, first.tier) == (SOMEONE.cpf, Match.NAME, Tier.DIRETRIX)
+    assert (first.diretrix_calls, first.work_calls) == (1, 1)
+    second = question(contact(SOMEONE))
+    assert isinstance(await climb(rig, second), Found)
+    assert (second.tier, second.diretrix_calls, second.work_calls) == (Tier.POSTGRES, 0, 0)
+    assert (rig.calls("diretrix"), rig.calls("work")) == (1, 1)
+    assert await rig.statuses("diretrix") == ["paid"]
+
+
+async def the_email_is_asked_when_nobody_knows_the_phone(rig: Rig) -> None:
+    """An unknown phone leads to the e-mail's person, and the unknown phone is free of charge."""
+    rig.know(SOMEONE)
+    stranger = Phone.parse(OTHER.phone)
+    asked = question(Contact(stranger, Email.parse(SOMEONE.email), None, "k"))
+    found = await climb(rig, asked)
+    assert isinstance(found, Found)
+    assert found.person.cpf == SOMEONE.cpf
+    assert (rig.calls("diretrix"), asked.diretrix_calls) == (2, 1)
+    assert await rig.statuses("diretrix") == ["free", "paid"]
+
+
+async def work_down_then_a_retry_pays_nothing(rig: Rig) -> None:
+    """Diretrix's answer is stored before the Work API is asked: what failed there pays Diretrix once."""
+    rig.know(SOMEONE)
+    rig.fail_once("work")
+    with pytest.raises(TransientError):
+        await climb(rig, question(contact(SOMEONE)))
+    again = question(contact(SOMEONE))
+    found = await climb(rig, again)
+    assert isinstance(found, Found)
+    assert found.person.complete
+    assert again.diretrix_calls == 0
+    assert (rig.calls("diretrix"), rig.calls("work")) == (1, 2)
+    assert await rig.statuses("work") == ["paid", "unsure"]
+
+
+async def a_failure_is_never_an_answer(rig: Rig) -> None:
+    """A partner that fails leaves no answer behind: not in the knowledge, not in the database."""
+    rig.know(SOMEONE)
+    rig.fail_once("diretrix")
+    known = Knowledge()
+    with pytest.raises(TransientError):
+        await climb(rig, question(contact(SOMEONE)), known)
+    assert not known.answers
+    assert not (await rig.people.find(contact(SOMEONE))).answers
+    assert isinstance(await climb(rig, question(contact(SOMEONE))), Found)
+    assert rig.calls("diretrix") == 2
+
+
+async def unknown_is_remembered_after_the_answer_only_and_for_its_time(rig: Rig) -> None:
+    """Nobody's phone is stored as unknown once it was answered, asks nothing for a day, and is asked again after."""
+    who = contact(SOMEONE, by="phone")
+    rig.fail_once("diretrix")
+    with pytest.raises(TransientError):
+        await climb(rig, question(who))
+    assert not (await rig.people.find(who)).answers
+    assert isinstance(await climb(rig, question(who)), NobodyKnows)
+    (answer,) = (await rig.people.find(who)).answers
+    assert answer.candidates == ()
+    assert isinstance(await climb(rig, question(who)), NobodyKnows)
+    assert rig.calls("diretrix") == 2
+    rig.clock.at += timedelta(days=1, seconds=1)
+    assert isinstance(await climb(rig, question(who)), NobodyKnows)
+    assert rig.calls("diretrix") == 3
+
+
+async def cpf_only_in_postgres_asks_work_and_never_diretrix(rig: Rig) -> None:
+    """A party with a CPF and no enrichment is completed by the Work API; Diretrix is not paid."""
+    rig.know(SOMEONE)
+    phone = Phone.parse(SOMEONE.phone)
+    assert phone is not None
+    # An answer past its time: what is left of it is the party.
+    await rig.shelf.save_answer(phone, (Candidate(SOMEONE.name, SOMEONE.cpf),), NOW - timedelta(days=900))
+    asked = question(contact(SOMEONE))
+    found = await climb(rig, asked)
+    assert isinstance(found, Found)
+    assert (found.person.cpf, asked.tier) == (SOMEONE.cpf, Tier.POSTGRES)
+    assert (rig.calls("diretrix"), rig.calls("work")) == (0, 1)
+
+
+async def a_cpf_in_the_form_asks_work_and_never_diretrix(rig: Rig) -> None:
+    """A CPF that was typed names the person: one Work call, none of Diretrix, and the tier is the form."""
+    rig.know(SOMEONE)
+    asked = question(contact(SOMEONE, by="phone email cpf"))
+    found = await climb(rig, asked)
+    assert isinstance(found, Found)
+    assert (found.person.cpf, asked.tier) == (SOMEONE.cpf, Tier.FORM)
+    assert (rig.calls("diretrix"), rig.calls("work")) == (0, 1)
+
+
+async def a_cpf_that_nobody_knows_falls_back_to_the_phone(rig: Rig) -> None:
+    """A typed CPF unknown to the Work API is a dead end; the phone still finds the person."""
+    rig.know(SOMEONE)
+    found = await climb(rig, question(Contact(Phone.parse(SOMEONE.phone), None, Cpf(OTHER.cpf), "k")))
+    assert isinstance(found, Found)
+    assert found.person.cpf == SOMEONE.cpf
+    assert (rig.calls("diretrix"), rig.calls("work")) == (1, 2)
+
+
+async def _store_old(rig: Rig) -> None:
+    old = NOW - timedelta(days=200)
+    phone = Phone.parse(SOMEONE.phone)
+    assert phone is not None
+    await rig.shelf.save_answer(phone, (Candidate(SOMEONE.name, SOMEONE.cpf),), old)
+    person = person_from_work(SOMEONE.work(), SOMEONE.cpf, old)
+    await rig.shelf.save_person(contact(SOMEONE), person, SOMEONE.work(), "lead-0", old)
+
+
+async def a_person_too_old_is_refreshed_through_work(rig: Rig) -> None:
+    """An enrichment past its age is asked for again by CPF, never by phone, and the fresh one is stored."""
+    rig.know(SOMEONE)
+    await _store_old(rig)
+    for _ in range(2):
+        found = await climb(rig, question(contact(SOMEONE)))
+        assert isinstance(found, Found)
+        assert not found.person.stale
+        assert found.person.fetched_at == NOW.timestamp()
+    assert (rig.calls("diretrix"), rig.calls("work")) == (0, 1)
+
+
+async def a_refresh_that_fails_leaves_the_stale_person(rig: Rig) -> None:
+    """When the refresh fails, the old person is in the knowledge and answers as stale."""
+    rig.know(SOMEONE)
+    await _store_old(rig)
+    rig.fail_once("work")
+    asked, known = question(contact(SOMEONE)), Knowledge()
+    with pytest.raises(TransientError):
+        await climb(rig, asked, known)
+    step = next_step(asked.contact, asked.name, known, allow_stale=True)
+    assert isinstance(step, Found)
+    assert (step.person.stale, step.person.cpf) == (True, SOMEONE.cpf)
+    assert rig.calls("diretrix") == 0
+
+
+async def two_workers_with_one_cpf_make_one_work_call(rig: Rig) -> None:
+    """The lease keeps two workers that complete the same CPF at once to one call."""
+    rig.know(SOMEONE)
+    who = contact(SOMEONE, by="cpf")
+    answers = await asyncio.gather(*(climb(rig, question(who)) for _ in range(2)))
+    assert all(isinstance(one, Found) for one in answers)
+    assert rig.calls("work") == 1
+
+
+async def phone_only_and_email_only_at_once_are_one_party(rig: Rig) -> None:
+    """One person under two keys at once costs at most two Diretrix calls and one Work call, and is one party."""
+    rig.know(SOMEONE)
+    asked = [question(contact(SOMEONE, by=by)) for by in ("phone", "email")]
+    answers = await asyncio.gather(*(climb(rig, one) for one in asked))
+    assert {one.person.cpf for one in answers if isinstance(one, Found)} == {SOMEONE.cpf}
+    assert rig.calls("diretrix") <= 2
+    assert rig.calls("work") == 1
+    assert await rig.parties(SOMEONE.cpf) == 1
+
+
+SCENARIOS: list[Callable[[Rig], Awaitable[None]]] = [
+    one_paid_call_per_alias,
+    the_email_is_asked_when_nobody_knows_the_phone,
+    work_down_then_a_retry_pays_nothing,
+    a_failure_is_never_an_answer,
+    unknown_is_remembered_after_the_answer_only_and_for_its_time,
+    cpf_only_in_postgres_asks_work_and_never_diretrix,
+    a_cpf_in_the_form_asks_work_and_never_diretrix,
+    a_cpf_that_nobody_knows_falls_back_to_the_phone,
+    a_person_too_old_is_refreshed_through_work,
+    a_refresh_that_fails_leaves_the_stale_person,
+    two_workers_with_one_cpf_make_one_work_call,
+    phone_only_and_email_only_at_once_are_one_party,
+]
