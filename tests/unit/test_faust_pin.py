@@ -1,0 +1,90 @@
+"""The insides of Faust and aiokafka that the engine leans on are the ones it was written for."""
+
+# ruff: noqa: SLF001, FBT001 - the insides are the subject
+
+from __future__ import annotations
+
+import inspect
+import tomllib
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import faust.streams
+import pytest
+from aiokafka import AIOKafkaProducer
+from aiokafka.producer.message_accumulator import BatchBuilder
+from faust._cython.streams import StreamIterator
+from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport
+
+from stream.engine.consumer import TrackingConsumer, TrackingConsumerThread, TrackingTransport
+
+LEANED_ON = [
+    (Consumer.force_commit, ["self", "topics", "start_new_transaction"], True),
+    (Consumer._add_gap, ["self", "tp", "offset_from", "offset_to"], True),
+    (Consumer._new_consumer_thread, ["self"], False),
+    (Consumer.on_partitions_assigned, ["self", "assigned", "generation_id"], True),
+    (Consumer._is_changelog_tp, ["self", "tp"], False),
+    (Consumer._commit, ["self", "offsets"], True),
+    (AIOKafkaConsumerThread._commit, ["self", "offsets"], True),
+    (AIOKafkaConsumerThread._ensure_consumer, ["self"], False),
+    (AIOKafkaConsumerThread.assignment, ["self"], False),
+    (AIOKafkaProducer.create_batch, ["self"], False),
+    (AIOKafkaProducer.send_batch, ["self", "batch", "topic", "partition"], True),
+    (BatchBuilder.append, ["self", "timestamp", "key", "value", "headers"], False),
+]
+
+
+@pytest.mark.parametrize("package", ["faust-streaming", "aiokafka"])
+def test_what_is_installed_is_what_is_pinned(package: str) -> None:
+    """The project pins one exact version, and that one is installed."""
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
+    pins = [one for one in project["project"]["dependencies"] if one.startswith(package)]
+    assert pins == [f"{package}=={metadata.version(package)}"]
+
+
+@pytest.mark.parametrize(("method", "parameters", "is_coroutine"), LEANED_ON)
+def test_what_is_leaned_on_has_the_signature_expected(
+    method: Callable[..., Any], parameters: list[str], is_coroutine: bool
+) -> None:
+    """A method that is called or replaced takes the parameters that it took when the engine was written."""
+    assert list(inspect.signature(method).parameters) == parameters
+    assert inspect.iscoroutinefunction(method) is is_coroutine
+
+
+@pytest.mark.parametrize("ours", [TrackingConsumer, TrackingConsumerThread])
+def test_what_is_replaced_exists_and_is_called_the_same_way(ours: type) -> None:
+    """Every method of ours that replaces one of Faust's has its parameters, in its order."""
+    names = {name for name in vars(ours) if inspect.isfunction(vars(ours)[name]) and name != "__init__"}
+    assert names
+    for name in names:
+        theirs = getattr(ours.__mro__[1], name)
+        assert list(inspect.signature(vars(ours)[name]).parameters) == list(inspect.signature(theirs).parameters), name
+
+
+def test_the_transport_builds_our_consumer() -> None:
+    """Faust finds the consumer's class as an attribute of the transport."""
+    assert Transport.Consumer is Consumer
+    assert TrackingTransport.Consumer is TrackingConsumer
+
+
+def test_commits_and_gaps_go_through_what_is_replaced() -> None:
+    """Faust's own commit ends in ``force_commit``, and its fetch handler records gaps by ``_add_gap``."""
+    assert "self.force_commit(" in inspect.getsource(Consumer.commit)
+    assert "self._new_consumer_thread()" in inspect.getsource(Consumer.__init__) or any(
+        "self._new_consumer_thread()" in inspect.getsource(base.__init__)
+        for base in Consumer.__mro__
+        if inspect.isfunction(base.__dict__.get("__init__"))
+    )
+    assert any(
+        "._add_gap" in inspect.getsource(value)
+        for base in Consumer.__mro__
+        for value in vars(base).values()
+        if inspect.isfunction(value)
+    )
+
+
+def test_streams_are_iterated_by_the_compiled_iterator() -> None:
+    """Faust uses its Cython iterator, as the measurements assume."""
+    assert faust.streams._CStreamIterator is StreamIterator
