@@ -179,14 +179,16 @@ WHERE stream.answered.outcome = 'pending' AND excluded.emitted_at > stream.answe
 
 -- name: record_webhook_events
 -- First processed_at wins, so that a replay does not spoil the averages. A Google lead that does not say when it was
--- submitted takes when it was first received.
+-- submitted takes when it was first received. Events of other ids may share a row, which one statement touches once.
 INSERT INTO public.webhook_events
     (id, lead_id, updated_at, hook_action, received_at, processed_at, status, created_at, updated_at_ts)
-SELECT gen_random_uuid(), new.lead_id, COALESCE(new.updated_at, a.received_at), new.hook_action, new.received_at,
+SELECT DISTINCT ON (new.lead_id, COALESCE(new.updated_at, a.received_at))
+       gen_random_uuid(), new.lead_id, COALESCE(new.updated_at, a.received_at), new.hook_action, new.received_at,
        new.processed_at, new.status, now(), now()
 FROM unnest($1::uuid[], $2::text[], $3::timestamptz[], $4::text[], $5::timestamptz[], $6::timestamptz[], $7::text[])
      AS new (event_id, lead_id, updated_at, hook_action, received_at, processed_at, status)
 JOIN stream.answered a ON a.event_id = new.event_id
+ORDER BY new.lead_id, COALESCE(new.updated_at, a.received_at), new.processed_at NULLS LAST
 ON CONFLICT (lead_id, updated_at) DO UPDATE
 SET processed_at = COALESCE(public.webhook_events.processed_at, excluded.processed_at),
     status = CASE WHEN public.webhook_events.status = 'completed' THEN 'completed' ELSE excluded.status END,

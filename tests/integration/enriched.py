@@ -14,6 +14,7 @@ from uuid import uuid5
 
 import orjson
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
+from aiokafka.errors import GroupCoordinatorNotAvailableError
 
 from stream.domain.events import NAMESPACE
 from stream.domain.person import Candidate, Person, person_from_candidate
@@ -111,8 +112,13 @@ async def everything(settings: Settings, topic: str) -> list[ConsumerRecord]:
 
 async def committed(settings: Settings, group: str, topic: str = ENRICHED.name) -> dict[int, int]:
     """Where a group stands, by partition; partitions without a commit are left out."""
-    async with open_admin(settings) as admin:
-        offsets = await admin.list_consumer_group_offsets(group)
+    async with open_admin(settings) as admin, asyncio.timeout(LIMIT):
+        while True:
+            try:
+                offsets = await admin.list_consumer_group_offsets(group)
+                break
+            except GroupCoordinatorNotAvailableError:  # the broker has just started
+                await asyncio.sleep(0.1)
     return {part.partition: at.offset for part, at in offsets.items() if part.topic == topic and at.offset >= 0}
 
 

@@ -102,6 +102,19 @@ async def test_webhook_events_are_kept_when_asked_for(broker: Settings, pool: as
     assert average == timedelta(seconds=2)
 
 
+async def test_two_webhooks_of_a_lead_at_one_instant_are_one_row(pool: asyncpg.Pool) -> None:
+    """A Google lead of the same number, and somebody else's event id, stop nothing in a batch."""
+    created = event("A", None, outcome="pending")
+    foreign = {**event("A", emitted_at=LATER), "event_id": identity("somebody else's")}
+    submitted = event("A", source="google_ads", emitted_at=LATER + timedelta(minutes=1))
+    events = [decode_event(orjson.dumps(one)) for one in (created, foreign, submitted)]
+    for _ in range(2):
+        await Journal(pool, webhook_events=True).write(events)
+    rows = await pool.fetch("SELECT lead_id, updated_at, status, processed_at FROM public.webhook_events")
+    assert [tuple(row.values()) for row in rows] == [("A", NOW, "completed", LATER)]
+    assert len(await answered(pool)) == 3
+
+
 async def test_rows_of_the_replaced_service_are_completed(broker: Settings, pool: asyncpg.Pool) -> None:
     """A row that it left in processing is one with ours: (lead, updated_at) is unique."""
     await pool.execute(
