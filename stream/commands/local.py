@@ -10,6 +10,7 @@ from typing import NoReturn
 
 import click
 import orjson
+from aiokafka.errors import KafkaError
 
 from stream.domain.errors import StreamError
 from stream.local.stack import Stack
@@ -39,7 +40,7 @@ def command(*, simulators: bool, scale: float, as_json: bool) -> None:
             threading.Event().wait()
     except KeyboardInterrupt:
         sys.exit(0 if stays else EXIT_INTERRUPTED)
-    except StreamError as error:
+    except (StreamError, KafkaError, OSError) as error:
         click.echo(f"local: {error}", err=True)
         sys.exit(1)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import random
 import shutil
 import signal
 import socket
@@ -20,6 +21,8 @@ import uuid
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+
+import psutil
 
 from stream.domain.errors import StopError
 
@@ -36,6 +39,7 @@ JVM = (
 )
 START_LIMIT = 60.0  # seconds
 STOP_LIMIT = 15.0  # seconds
+PORTS = (15_000, 30_000)
 
 Say = Callable[[str], None]
 
@@ -69,11 +73,16 @@ def cache_folder() -> Path:
 
 
 def free_port() -> int:
-    """A port that is free now."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
+    """A port that is free now, and not one of those that the system gives to connections.
+
+    Of those a client that tries to reach a server that is down may get the server's own port, and talk to itself.
+    """
+    for _ in range(100):
+        port = random.SystemRandom().randrange(*PORTS)
+        with socket.socket() as listener, contextlib.suppress(OSError):
+            listener.bind(("127.0.0.1", port))
+            return port
+    raise StopError(f"no free port between {PORTS[0]} and {PORTS[1]}")
 
 
 def download(say: Say = print) -> list[Path]:
@@ -149,8 +158,7 @@ class LocalKafka:
         """``folder`` holds its data, configuration and log."""
         self._folder = folder
         self._say = say
-        self.port = free_port()
-        self._controller = free_port()
+        self.port = self._controller = 0  # chosen at the first start: a download may come before it
         self._process: subprocess.Popen[bytes] | None = None
         self._formatted = False
 
@@ -192,6 +200,7 @@ class LocalKafka:
 
     def _format(self, class_path: str) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
+        self.port, self._controller = free_port(), free_port()
         data = self._folder / "data"
         self._properties.write_text(_CONFIGURATION.format(port=self.port, controller=self._controller, data=data))
         cluster = str(uuid.uuid4())
@@ -210,11 +219,9 @@ class LocalKafka:
 
     def _wait(self) -> None:
         limit = time.monotonic() + START_LIMIT
-        while time.monotonic() < limit:
-            if self._process is not None and self._process.poll() is not None:
-                break
+        while time.monotonic() < limit and self._process is not None and self._process.poll() is None:
             # The listener opens when the broker is registered and ready for requests.
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
+            if _listens(self._process.pid, self.port):
                 return
             time.sleep(0.05)
         raise StopError(f"Kafka did not start; its log is {self._folder / 'kafka.log'}: {self._log_tail()[-800:]}")
@@ -248,6 +255,14 @@ class LocalKafka:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+
+def _listens(pid: int, port: int) -> bool:
+    """Whether this very process listens there: somebody else may."""
+    with contextlib.suppress(psutil.Error):
+        connections = psutil.Process(pid).net_connections("tcp")
+        return any(one.status == psutil.CONN_LISTEN and one.laddr.port == port for one in connections)
+    return False
 
 
 # Loaded here: a child between fork and exec, perhaps another user already, had better not load anything.
