@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from uuid import uuid4
 
 import asyncpg
@@ -37,6 +38,29 @@ async def test_a_message_that_was_not_sent_may_be_claimed_again(deliveries: Deli
     await deliveries.release("lead", "facts")
     assert await deliveries.status("lead", "facts") == "confirmed"
     assert not await deliveries.claim("lead", "facts", EVENT)
+
+
+@pytest.mark.parametrize(
+    ("status", "unsure_for", "wins"),
+    [
+        ("refused", None, 1),
+        ("unconfirmed", None, 0),
+        ("unconfirmed", timedelta(minutes=1), 1),
+        ("claimed", timedelta(minutes=1), 0),
+        ("confirmed", timedelta(0), 0),
+    ],
+)
+async def test_a_claim_is_taken_again_by_one(
+    deliveries: Deliveries, status: str, unsure_for: timedelta | None, wins: int
+) -> None:
+    """Of twenty at once one gets what was refused or, when asked for, unsure; a call under way is left alone."""
+    await deliveries.claim("lead", "facts", EVENT)
+    await deliveries.settle("lead", "facts", status)
+    await deliveries.claim_lead("google_ads", "1")
+    await deliveries.settle_lead("google_ads", "1", "created" if status == "confirmed" else status)
+    told = await asyncio.gather(*(deliveries.retake("lead", "facts", EVENT, unsure_for) for _ in range(20)))
+    made = await asyncio.gather(*(deliveries.retake_lead("google_ads", "1", unsure_for) for _ in range(20)))
+    assert told.count(True) == made.count(True) == wins
 
 
 async def test_what_may_have_been_carried_out_is_listed(deliveries: Deliveries) -> None:
