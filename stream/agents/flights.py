@@ -22,7 +22,7 @@ LookUp = Callable[[Delivery, str], Awaitable[str]]
 Key = tuple[int, str]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)  # a flight is itself, whatever waits in it; compared by value it has no hash
 class Flight:
     """The webhooks of one contact that wait for one result."""
 

@@ -1,0 +1,196 @@
+"""Tier 1 over a plain dict: what is remembered, what it may replace, what leaves."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from stream.domain.choice import Knowledge, KnownPerson
+from stream.domain.freshness import Entry
+from stream.domain.identity import Contact, Cpf, Email, Phone
+from stream.domain.person import Candidate, person_from_work
+from stream.enrichment import known_person
+from stream.local.people import population
+from stream.tiers.cache import Lifetimes, TableCache, partition_of_key, table_key
+from tests.fakes import NOW
+
+SOMEONE, OTHER = population(2, seed=5)
+PHONE = Phone("+55" + SOMEONE.phone)
+EMAIL = Email(SOMEONE.email)
+CONTACT = Contact(PHONE, EMAIL, None, PHONE.e164)
+CANDIDATE = Candidate(SOMEONE.name.upper(), SOMEONE.cpf)
+PERSON = known_person(person_from_work(SOMEONE.work(), SOMEONE.cpf, NOW))
+T = NOW.timestamp()
+KNOWN, UNKNOWN = 1000.0, 100.0
+
+
+class Table:
+    """A cache over a dict, and what went to its changelog."""
+
+    def __init__(self, capacity: int = 100) -> None:
+        self.rows: dict[bytes, bytes] = {}
+        self.changelog: list[tuple[int, bytes, bytes | None]] = []
+        lifetimes = Lifetimes(KNOWN, UNKNOWN, capacity)
+        self.cache = TableCache(self.rows, lambda *record: self.changelog.append(record), lifetimes, lambda: 0.0)
+
+    def remember(
+        self, known: Knowledge, person: KnownPerson | None = None, *, at: float = T, partition: int = 0
+    ) -> None:
+        """What a look-up of ``CONTACT`` learned."""
+        self.cache.remember(partition, CONTACT, known, person, at, theirs=person is not None)
+
+    def replayed(self) -> dict[bytes, bytes]:
+        """What recovery makes of the changelog."""
+        rows: dict[bytes, bytes] = {}
+        for _, key, value in self.changelog:
+            if value is None:
+                rows.pop(key, None)
+            else:
+                rows[key] = value
+        return rows
+
+
+@pytest.fixture
+def table() -> Table:
+    return Table()
+
+
+def answered(candidates: tuple[Candidate, ...] = (CANDIDATE,), *people: KnownPerson) -> Knowledge:
+    return Knowledge(answers={PHONE.alias: candidates}, persons={one.cpf: one for one in people})
+
+
+def test_what_was_learned_is_recalled_under_every_alias(table: Table) -> None:
+    """The phone was asked for; its person is known by phone, CPF and, as listed only, by e-mail."""
+    table.remember(answered((CANDIDATE,), PERSON), PERSON)
+    by_phone = table.cache.recall(0, Contact(PHONE, None, None, ""), T)
+    by_email = table.cache.recall(0, Contact(None, EMAIL, None, ""), T)
+    by_cpf = table.cache.recall(0, Contact(None, None, Cpf(SOMEONE.cpf), ""), T)
+    assert by_phone.answers == {PHONE.alias: (CANDIDATE,)}
+    assert (list(by_email.answers), list(by_email.listed)) == ([], [EMAIL.alias])
+    assert [list(one.persons) for one in (by_phone, by_email, by_cpf)] == [[SOMEONE.cpf]] * 3
+    assert by_phone.persons[SOMEONE.cpf].facts == PERSON.facts
+    assert table.rows == table.replayed()
+
+
+def test_a_partition_has_entries_of_its_own(table: Table) -> None:
+    """The memory store is one dict for all partitions: an alias of one is not there in another."""
+    table.remember(answered(()), partition=3)
+    assert table.cache.get(3, PHONE.alias) is not None
+    assert table.cache.get(0, PHONE.alias) is None
+    assert [(partition, partition_of_key(key)) for partition, key, _ in table.changelog] == [(3, 3)]
+
+
+def test_the_least_recently_used_entry_leaves_first(table: Table) -> None:
+    """At capacity what was read or written longest ago goes, from the table and from its changelog."""
+    table = Table(capacity=2)
+    for alias in ("p:1", "p:2"):
+        table.remember(Knowledge(answers={alias: ()}))
+    assert table.cache.get(0, "p:1") is not None
+    table.remember(Knowledge(answers={"p:3": ()}))
+    assert set(table.rows) == {table_key(0, "p:1"), table_key(0, "p:3")}
+    assert table.changelog[-1] == (0, table_key(0, "p:2"), None)
+    assert table.rows == table.replayed()
+
+
+def test_recovery_beyond_the_capacity_is_cut_back() -> None:
+    """A changelog of a bigger worker does not overfill a smaller one."""
+    big, small = Table(), Table(capacity=2)
+    for alias in ("p:1", "p:2", "p:3", "p:4"):
+        big.remember(Knowledge(answers={alias: ()}))
+    small.rows.update(big.rows)
+    small.cache.recovered()
+    assert len(small.cache) == 2
+    assert [value for _, _, value in small.changelog] == [None, None]
+
+
+def test_the_sweep_takes_what_is_long_past_its_time_and_keeps_the_stale(table: Table) -> None:
+    """An entry past its time serves an outage; one past it by another lifetime is deleted, a few at a go."""
+    for alias in ("p:1", "p:2", "p:3"):
+        table.remember(Knowledge(answers={alias: ()}))
+    assert table.cache.sweep(T + UNKNOWN + KNOWN) == 0
+    assert table.cache.sweep(T + UNKNOWN + KNOWN + 1, most=2) == 2
+    assert len(table.cache) == 1
+    assert table.cache.sweep(T + UNKNOWN + KNOWN + 1) == 1
+    assert table.replayed() == table.rows == {}
+
+
+def test_unknown_never_replaces_a_known_that_is_good(table: Table) -> None:
+    """A later "nobody knows" leaves what is known; once that is past its time, it is believed."""
+    table.remember(answered((CANDIDATE,), PERSON), PERSON)
+    table.remember(answered(()), at=T + KNOWN - 1)
+    assert table.cache.recall(0, CONTACT, T + 1).answers[PHONE.alias] == (CANDIDATE,)
+    table.remember(answered(()), at=T + KNOWN + 1)
+    assert table.cache.recall(0, CONTACT, T + KNOWN + 2).answers[PHONE.alias] == ()
+
+
+def test_known_replaces_unknown(table: Table) -> None:
+    """A contact that becomes known is known at once, whatever was remembered of it."""
+    table.remember(answered(()))
+    table.remember(answered((CANDIDATE,), PERSON), PERSON, at=T + 1)
+    assert table.cache.recall(0, CONTACT, T + 1).answers[PHONE.alias] == (CANDIDATE,)
+
+
+def test_listed_never_replaces_asked(table: Table) -> None:
+    """An alias that was answered for stays its own answer when it is listed beside somebody else later."""
+    theirs = (Candidate(OTHER.name.upper(), OTHER.cpf),)
+    table.remember(Knowledge(answers={EMAIL.alias: theirs}))
+    table.remember(answered((CANDIDATE,), PERSON), PERSON, at=T + 1)
+    known = table.cache.recall(0, CONTACT, T + 1)
+    assert known.answers[EMAIL.alias] == theirs
+    assert EMAIL.alias not in known.listed
+
+
+def test_a_corrupt_entry_is_skipped_and_swept(table: Table) -> None:
+    """Bytes that are no entry answer nothing, break nothing, are overwritten or swept."""
+    for alias in CONTACT.aliases:
+        table.rows[table_key(0, alias)] = b"\x63not an entry"
+    table.rows[b"no key of ours"] = b""
+    table.cache.recovered()
+    known = table.cache.recall(0, CONTACT, T)
+    assert (known.answers, known.listed, known.persons) == ({}, {}, {})
+    table.remember(answered((CANDIDATE,), PERSON), PERSON)
+    assert table.cache.recall(0, CONTACT, T).answers[PHONE.alias] == (CANDIDATE,)
+    table.cache.sweep(T)
+    assert b"no key of ours" not in table.rows
+
+
+def test_an_entry_whose_candidates_are_damaged_is_skipped(table: Table) -> None:
+    """A damage inside of an entry is as good as no entry, whatever decoder finds it."""
+    table.remember(answered((CANDIDATE,), PERSON), PERSON)
+    key = table_key(0, PHONE.alias)
+    at = table.rows[key].index(b'[["')
+    table.rows[key] = table.rows[key][:at] + b"\xff\xff\xff" + table.rows[key][at + 3 :]
+    assert table.cache.get(0, PHONE.alias) is None
+
+
+def test_what_is_past_its_time_is_recalled_only_as_stale(table: Table) -> None:
+    """After its lifetime an answer is gone, but for an outage, where its person is marked."""
+    table.remember(answered((CANDIDATE,), PERSON), PERSON)
+    assert table.cache.recall(0, CONTACT, T + KNOWN).persons == {}
+    stale = table.cache.recall(0, CONTACT, T + KNOWN, stale=True)
+    assert stale.persons[SOMEONE.cpf].stale
+
+
+def test_a_stale_person_is_never_remembered_as_fresh(table: Table) -> None:
+    """What answered in an outage does not get a new lifetime."""
+    old = replace(PERSON, stale=True)
+    table.remember(Knowledge(persons={old.cpf: old}), old)
+    assert table.rows == {}
+
+
+def test_the_same_facts_again_count_as_a_refresh(table: Table) -> None:
+    """Entry.refreshed counts how often the same facts were fetched."""
+    for at in (T, T + 1, T + 2):
+        table.remember(answered((CANDIDATE,), PERSON), PERSON, at=at)
+    entry = table.cache.get(0, PHONE.alias)
+    assert isinstance(entry, Entry)
+    assert entry.refreshed == 2
+
+
+def test_a_dead_end_is_remembered_for_the_time_of_an_unknown(table: Table) -> None:
+    """A CPF of a form that nobody knows is not asked for again until its time is over."""
+    table.remember(Knowledge(dead_ends={OTHER.cpf}))
+    who = Contact(None, None, Cpf(OTHER.cpf), "")
+    assert table.cache.recall(0, who, T + UNKNOWN - 1).dead_ends == {OTHER.cpf}
+    assert table.cache.recall(0, who, T + UNKNOWN).dead_ends == set()

@@ -1,0 +1,201 @@
+"""Single flight: one look-up a contact, in order, within bounds."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from stream.agents.delivery import Delivery, Message
+from stream.agents.flights import Flights
+from stream.domain.identity import contact_of
+from stream.domain.leads import decode_webhook
+from tests.fakes import c2s_webhook
+
+LIMIT = 5.0  # seconds
+
+
+def delivery(offset: int, *, phone: str = "", email: str = "", partition: int = 0) -> Delivery:
+    webhook = decode_webhook(c2s_webhook(f"lead-{offset}", phone=phone, email=email))
+    message = Message(partition, offset, None, b"", [], 0.0, lambda: None)
+    return Delivery(message, webhook, contact_of(webhook.lead, frozenset()))
+
+
+def someone(number: int) -> str:
+    return f"1197654{number:04d}"
+
+
+def flights(
+    look_up: Callable[[Delivery, str], Awaitable[str]], *, slots: int = 2, queue: int = 1000, queue_limit: float = LIMIT
+) -> Flights:
+    return Flights(look_up, slots=slots, queue=queue, queue_limit=queue_limit)
+
+
+class Memory:
+    """A look-up that pays for what it does not know, and keeps the order of what ended."""
+
+    def __init__(self) -> None:
+        self.known: set[str] = set()
+        self.paid: list[str] = []
+        self.ended: list[int] = []
+        self.reasons: list[str] = []
+        self.gate = asyncio.Event()
+        self.at_once = self.most = 0
+
+    async def look_up(self, one: Delivery, failed: str) -> str:
+        """Answer one webhook."""
+        self.at_once += 1
+        self.most = max(self.most, self.at_once)
+        if not failed and one.contact.key not in self.known:
+            self.paid.append(one.contact.key)
+            await self.gate.wait()
+            self.known.add(one.contact.key)
+        self.at_once -= 1
+        one.ended = True
+        self.ended.append(one.message.offset)
+        self.reasons.append(failed)
+        return failed
+
+
+async def test_two_hundred_deliveries_of_one_new_contact_are_one_look_up() -> None:
+    """A burst of one contact pays once, and every webhook ends, in order."""
+    memory = Memory()
+    fleet = flights(memory.look_up)
+    for offset in range(200):
+        fleet.submit(delivery(offset, phone=someone(1)))
+        await asyncio.sleep(0)
+    assert fleet.under_way == 200
+    memory.gate.set()
+    await fleet.drain(LIMIT)
+    assert len(memory.paid) == 1
+    assert memory.ended == list(range(200))
+    assert fleet.under_way == 0
+
+
+async def test_what_shares_any_alias_joins_the_flight() -> None:
+    """Phone only, then phone and e-mail, then e-mail only: one flight, one after the other."""
+    memory = Memory()
+    fleet = flights(memory.look_up)
+    fleet.submit(delivery(0, phone=someone(1)))
+    fleet.submit(delivery(1, phone=someone(1), email="ana@example.com.br"))
+    third = delivery(2, email="ana@example.com.br")
+    assert fleet.find(third) is not None
+    fleet.submit(third)
+    stranger = delivery(3, phone=someone(2))
+    assert fleet.find(stranger) is None
+    await asyncio.sleep(0)
+    memory.gate.set()
+    await fleet.drain(LIMIT)
+    assert (memory.ended, memory.most) == ([0, 1, 2], 1)
+    assert fleet.find(third) is None
+
+
+async def test_contacts_fly_beside_one_another_up_to_the_slots() -> None:
+    """Different contacts do not wait for one another, but no more are looked up at once than there are slots."""
+    memory = Memory()
+    fleet = flights(memory.look_up, slots=3)
+    for offset in range(10):
+        fleet.submit(delivery(offset, phone=someone(offset)))
+    async with asyncio.timeout(LIMIT):
+        while memory.most < 3:  # noqa: ASYNC110 - what is waited for sets no event
+            await asyncio.sleep(0)
+    memory.gate.set()
+    await fleet.drain(LIMIT)
+    assert memory.most == 3
+    assert sorted(memory.ended) == list(range(10))
+
+
+async def test_a_flight_that_gets_no_slot_is_told_so_and_gives_none_back() -> None:
+    """What waits longer than its limit ends as "queue" with all of its webhooks; the slots stay as many."""
+    memory = Memory()
+    fleet = flights(memory.look_up, slots=1, queue_limit=0.02)
+    fleet.submit(delivery(0, phone=someone(0)))
+    await asyncio.sleep(0)
+    for offset in (1, 2):
+        fleet.submit(delivery(offset, phone=someone(1)))
+    async with asyncio.timeout(LIMIT):
+        while len(memory.ended) < 2:  # noqa: ASYNC110 - what is waited for sets no event
+            await asyncio.sleep(0.005)
+    assert (memory.ended, memory.reasons) == ([1, 2], ["queue", "queue"])
+    memory.gate.set()
+    await fleet.drain(LIMIT)
+    memory.gate.clear()
+    memory.most = 0
+    for offset in (3, 4):
+        fleet.submit(delivery(offset, phone=someone(offset)))
+    await asyncio.sleep(0)
+    memory.gate.set()
+    await fleet.drain(LIMIT)
+    assert memory.most == 1
+
+
+async def test_a_failure_is_handed_to_the_webhooks_behind_it() -> None:
+    """One failed call is enough: what waits for the same contact does not ask again."""
+    asked: list[str] = []
+
+    async def fails(one: Delivery, failed: str) -> str:
+        one.ended = True
+        asked.append(failed)
+        await asyncio.sleep(0)
+        return failed or "diretrix: status 500"
+
+    fleet = flights(fails)
+    for offset in range(3):
+        fleet.submit(delivery(offset, phone=someone(1)))
+    await fleet.drain(LIMIT)
+    assert asked == ["", "diretrix: status 500", "diretrix: status 500"]
+
+
+async def test_an_exception_nobody_foresaw_ends_the_webhook_as_internal() -> None:
+    """A bug costs its webhook a detour, never the webhooks behind it."""
+    reasons: list[str] = []
+
+    async def breaks(one: Delivery, failed: str) -> str:
+        if not failed:
+            raise ValueError("a bug")
+        one.ended = True
+        reasons.append(failed)
+        return ""
+
+    fleet = flights(breaks)
+    for offset in range(2):
+        fleet.submit(delivery(offset, phone=someone(1)))
+    await fleet.drain(LIMIT)
+    assert reasons == ["internal", "internal"]
+    assert fleet.under_way == 0
+
+
+async def test_the_reader_waits_while_the_queue_is_full() -> None:
+    """``room`` opens again when a webhook has landed."""
+    memory = Memory()
+    fleet = flights(memory.look_up, queue=2)
+    for offset in range(2):
+        fleet.submit(delivery(offset, phone=someone(offset)))
+    waiting = asyncio.create_task(fleet.room())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    memory.gate.set()
+    async with asyncio.timeout(LIMIT):
+        await waiting
+    await fleet.drain(LIMIT)
+
+
+async def test_closing_returns_what_has_not_ended() -> None:
+    """A worker that leaves learns which webhooks are unfinished, each once."""
+    memory = Memory()
+    fleet = flights(memory.look_up)
+    sent = [delivery(offset, phone=someone(offset % 2), email="a@example.com.br") for offset in range(4)]
+    for one in sent:
+        fleet.submit(one)
+    await asyncio.sleep(0)
+    left = await fleet.close()
+    assert sorted(one.message.offset for one in left) == [0, 1, 2, 3]
+
+
+async def test_an_alias_of_another_partition_is_another_contact() -> None:
+    """Order holds within a partition; a webhook of another one is not held up."""
+    memory = Memory()
+    fleet = flights(memory.look_up)
+    fleet.submit(delivery(0, phone=someone(1)))
+    assert fleet.find(delivery(1, phone=someone(1), partition=1)) is None
+    memory.gate.set()
+    await fleet.drain(LIMIT)
