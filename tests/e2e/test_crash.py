@@ -18,6 +18,7 @@ WEBHOOKS = 2_000
 KILLS = 10
 PEOPLE = 400
 SLOTS = 32
+PATIENCE = 150.0  # seconds; on a busy machine ten restarts take their time
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ def teach(stack: Stack, people: list) -> None:
     call(f"{stack.simulators_url}/_control/people", json.loads(population_body(people)), "PUT")
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(400)
 def test_ten_kills_in_the_middle_of_2000_webhooks_lose_none(stack: Stack) -> None:
     """Every webhook has its event, and nobody is paid for twice but those under way at a kill."""
     chance = random.Random(11)
@@ -57,9 +58,9 @@ def test_ten_kills_in_the_middle_of_2000_webhooks_lose_none(stack: Stack) -> Non
         worker.kill()
         print(f"kill {kill + 1}")
         worker.start()
-    worker.wait_for(f"{stack.worker_url}/readyz")
+    worker.wait_for(f"{stack.worker_url}/readyz", limit=PATIENCE)
     wanted = {f"lead-{n}" for n in range(WEBHOOKS)}
-    events = events_until(stack, lambda events: ids(events) >= wanted, limit=90)
+    events = events_until(stack, lambda events: ids(events) >= wanted, limit=PATIENCE)
 
     assert ids(events) == wanted
     asked = Counter({key: times for key, times in counts(stack)["asked"].items() if key.startswith("diretrix/")})
