@@ -1,0 +1,82 @@
+"""The ladder's world of real parts: PostgreSQL, and the partners' simulators over real HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import aiohttp
+import asyncpg
+
+from stream.enrichment import Ladder
+from stream.local.people import Someone
+from stream.local.simulators import Fault, Simulators, serving
+from stream.settings import Settings, load
+from stream.store.contacts import ContactStore
+from stream.store.ledger import Ledger
+from stream.tiers.diretrix import Diretrix
+from stream.tiers.guard import Guard
+from stream.tiers.postgres import PostgresTier
+from stream.tiers.work import WorkApi
+from tests.ladder_scenarios import TERMS, Clock
+
+
+class RealRig:
+    """A world of real parts."""
+
+    def __init__(
+        self, pool: asyncpg.Pool, session: aiohttp.ClientSession, simulators: Simulators, settings: Settings
+    ) -> None:
+        self.clock = Clock()
+        self.people, self.shelf = PostgresTier(pool), ContactStore(pool)
+        self.pool = pool
+        self._session = session
+        self.simulators = simulators
+        self._settings = settings
+
+    def know(self, someone: Someone) -> None:
+        """Both partners know them."""
+        self.simulators.know(someone)
+
+    def fail_once(self, partner: str) -> None:
+        """Answer the next call with a 500."""
+        self.simulators.faults[partner] = Fault(status=500, times=1)
+
+    def calls(self, partner: str) -> int:
+        """Calls of a partner."""
+        return self.simulators.counts[partner]
+
+    def worker(self) -> Ladder:
+        """A ladder of a worker of its own."""
+        settings, session = self._settings, self._session
+        diretrix = Diretrix(session, settings, Guard.for_diretrix(settings))
+        work = WorkApi(session, settings, Guard.for_work(settings))
+        people, books = PostgresTier(self.pool), Ledger(self.pool, self.clock)
+        return Ladder(people, diretrix, work, books, ContactStore(self.pool), TERMS, self.clock)
+
+    async def statuses(self, provider: str) -> list[str]:
+        """The ledger's statuses, sorted."""
+        rows = await self.pool.fetch("SELECT status FROM stream.paid_calls WHERE provider = $1", provider)
+        return sorted(row["status"] for row in rows)
+
+    async def parties(self, cpf: str) -> int:
+        """How many parties have the CPF."""
+        count: int = await self.pool.fetchval("SELECT count(*) FROM core.parties WHERE cpf_cnpj = $1", cpf)
+        return count
+
+
+@asynccontextmanager
+async def real_rig(pool: asyncpg.Pool) -> AsyncIterator[RealRig]:
+    """A rig whose partners are up."""
+    simulators = Simulators(scale=0.01)
+    async with serving(simulators) as base, aiohttp.ClientSession() as session:
+        settings = load(
+            {
+                "DIRETRIX_BASE_URL": base,
+                "DIRETRIX_USER": "user",
+                "DIRETRIX_PASSWORD": "password",
+                "WORK_API_BASE_URL": base,
+                "WORK_API_TOKEN": "token",
+            }
+        )
+        yield RealRig(pool, session, simulators, settings)
