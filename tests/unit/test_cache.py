@@ -131,9 +131,9 @@ def test_known_replaces_unknown(table: Table) -> None:
     assert table.cache.recall(0, CONTACT, T + 1).answers[PHONE.alias] == (CANDIDATE,)
 
 
-def test_listed_never_replaces_asked(table: Table) -> None:
-    """An alias that was answered for stays its own answer when it is listed beside somebody else later."""
-    theirs = (Candidate(OTHER.name.upper(), OTHER.cpf),)
+@pytest.mark.parametrize("theirs", [(Candidate(OTHER.name.upper(), OTHER.cpf),), ()])
+def test_listed_never_replaces_asked(table: Table, theirs: tuple[Candidate, ...]) -> None:
+    """What was answered for an alias, "nobody" too, stays when it is listed beside somebody else later."""
     table.remember(Knowledge(answers={EMAIL.alias: theirs}))
     table.remember(answered((CANDIDATE,), PERSON), PERSON, at=T + 1)
     known = table.cache.recall(0, CONTACT, T + 1)
