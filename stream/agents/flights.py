@@ -97,28 +97,28 @@ class Flights:
         return left
 
     async def _fly(self, flight: Flight) -> None:
+        has_slot = False
         try:
-            reason = await self._take_slot()
-            try:
-                # A webhook stays in the queue while it is looked up: what comes next must still find the flight.
-                while flight.waiting:
-                    reason = await self._look_up_safely(flight.waiting[0], reason)
-                    flight.waiting.popleft()
-                    self._landed()
-            finally:
-                if reason != "queue":
-                    self._slots.release()
+            has_slot = await self._take_slot()
+            reason = "" if has_slot else "queue"
+            # A webhook stays in the queue while it is looked up: what comes next must still find the flight.
+            while flight.waiting:
+                reason = await self._look_up_safely(flight.waiting[0], reason)
+                flight.waiting.popleft()
+                self._landed()
         finally:
+            if has_slot:
+                self._slots.release()
             for key in flight.keys:
                 self._by_key.pop(key, None)
 
-    async def _take_slot(self) -> str:
+    async def _take_slot(self) -> bool:
+        """Wait for a slot; False when that took too long."""
         try:
             async with asyncio.timeout(self._queue_limit):
-                await self._slots.acquire()
+                return await self._slots.acquire()
         except TimeoutError:
-            return "queue"
-        return ""
+            return False
 
     async def _look_up_safely(self, delivery: Delivery, reason: str) -> str:
         """No exception may leave: Faust knows nothing of this webhook any more."""
