@@ -29,16 +29,17 @@ PROCESSES = ("producers", "worker", "crm-sync", "journal")
 )
 @click.option("--seed", type=int, default=1, show_default=True, help="Seed of the people and of the day.")
 @click.option("--trace", "as_trace", is_flag=True, help="Play the measured trace: 73 webhooks of 31 new people.")
+@click.option("--plain", is_flag=True, help="With --trace: phones in one spelling.")
 @click.option("--spacing", type=click.FloatRange(0), default=0.02, show_default=True, help="Seconds between webhooks.")
 @click.option("--keep", is_flag=True, help="Leave everything up and print the addresses.")
 @click.option("--json", "as_json", is_flag=True, help="The report as one JSON object.")
-def command(*, scale: float, seed: int, as_trace: bool, spacing: float, keep: bool, as_json: bool) -> None:  # noqa: PLR0913
+def command(*, scale: float, seed: int, as_trace: bool, plain: bool, spacing: float, keep: bool, as_json: bool) -> None:  # noqa: PLR0913
     """Play a day of leads against the whole system on this machine, and prove the outcome.
 
     Example: python -m stream demo --scale 0.1
     """
     signal.signal(signal.SIGTERM, _interrupt)
-    day = trace(seed) if as_trace else story(seed)
+    day = trace(seed, plain=plain) if as_trace else story(seed)
     stack = Stack(lambda text: click.echo(text, err=True), scale=scale, seed=seed)
     try:
         with stack:

@@ -47,10 +47,16 @@ class Day:
 class Writer:
     """Writes webhooks as C2S and Google send them."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, *, plain: bool = False) -> None:
+        """``plain``: phones in one spelling, as digits."""
         self.chance = random.Random(seed)
+        self._plain = plain
         self._number = 0
         self._time = datetime(2026, 1, 5, 9, tzinfo=UTC) + timedelta(days=seed)
+
+    def phone(self, national: str) -> str:
+        """A phone as somebody types it; "" stays."""
+        return national if self._plain or not national else typed(national, self.chance)
 
     def c2s(self, name: str, phone: str, email: str) -> dict[str, Any]:
         """A lead of C2S, a lead id of its own."""
@@ -130,10 +136,10 @@ def story(seed: int) -> Day:
     return day
 
 
-def trace(seed: int) -> Day:
+def trace(seed: int, *, plain: bool = False) -> Day:
     """The measured trace: 73 webhooks of 31 new people, phone and e-mail in each, in the order of the day."""
     people = population(31, seed)
-    write = Writer(seed)
+    write = Writer(seed, plain=plain)
     order = people + [write.chance.choice(people) for _ in range(42)]
     write.chance.shuffle(order)
     seen: set[str] = set()
@@ -161,7 +167,7 @@ def _c2s(  # noqa: PLR0913 - a row of the table
     phone: str | None = None,
     email: str | None = None,
 ) -> Webhook:
-    number = typed(one.phone if phone is None else phone, write.chance) if phone != "" else ""
+    number = write.phone(one.phone if phone is None else phone)
     body = write.c2s(one.name, number, one.email if email is None else email)
     return Webhook("/api/v1/webhooks/c2s", body, why, outcome, tier, first=first, calls=calls, told=told)
 

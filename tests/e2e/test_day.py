@@ -66,10 +66,12 @@ def test_a_day_of_leads_comes_out_as_the_table_says_and_a_replay_changes_nothing
     assert crm(stack) == told
 
 
-@pytest.mark.parametrize("spacing", [0, 0.05], ids=["burst", "spaced"])
-def test_the_measured_trace_pays_for_31_of_73(stack: Stack, spacing: float) -> None:
+@pytest.mark.parametrize(
+    ("spacing", "plain"), [(0, False), (0.05, True)], ids=["burst of mixed spellings", "spaced, one spelling"]
+)
+def test_the_measured_trace_pays_for_31_of_73(stack: Stack, spacing: float, *, plain: bool) -> None:
     """73 webhooks of 31 new people: 73 events, 31 paying webhooks, 31 Diretrix calls, 73 messages with data."""
-    result = run(stack, trace(seed=3), spacing=spacing)
+    result = run(stack, trace(seed=3, plain=plain), spacing=spacing)
     assert result.faults == []
     figures = result.figures
     assert (figures["webhooks"], figures["paying_webhooks"], figures["diretrix_calls"]) == (73, 31, 31)
