@@ -158,7 +158,7 @@ class Enricher:
             reason = "deadline" if isinstance(error, TimeoutError) else error.reason
             # What was paid for is kept, whatever came after it.
             self._remember(delivery, known, None, theirs=False)
-            self._fall_back(delivery, known, reason)
+            self._fall_back(delivery, known, reason, (question.diretrix_calls, question.work_calls))
             return reason
         answer = _answer(step, question.tier, question.diretrix_calls, question.work_calls)
         person = step.person if isinstance(step, Found) else None
@@ -170,22 +170,22 @@ class Enricher:
         now = self.timestamp()
         self._cache.remember(delivery.message.partition, delivery.contact, known, person, now, theirs=theirs)
 
-    def _fall_back(self, delivery: Delivery, known: Knowledge, reason: str) -> None:
+    def _fall_back(self, delivery: Delivery, known: Knowledge, reason: str, calls: tuple[int, int] = (0, 0)) -> None:
         """Asking has failed: a person past its time is better than none; else the webhook is parked."""
         old = self._cache.recall(delivery.message.partition, delivery.contact, self.timestamp(), stale=True)
         old.answers.update(known.answers)
         old.persons.update(known.persons)
         step = next_step(delivery.contact, delivery.webhook.lead.name, old, allow_stale=True)
         if isinstance(step, Found):
-            self._exits.answered(delivery, _answer(step, Tier.CACHE))
-        elif not self._exits.parked(delivery, reason):
-            self._give_up(delivery, step, reason)
+            self._exits.answered(delivery, _answer(step, Tier.CACHE, *calls))
+        elif not self._exits.parked(delivery, reason, calls):
+            self._give_up(delivery, step, reason, calls)
 
-    def _give_up(self, delivery: Delivery, step: object, reason: str) -> None:
+    def _give_up(self, delivery: Delivery, step: object, reason: str, calls: tuple[int, int]) -> None:
         """Tried for too long: what is known goes out, else it is a dead letter."""
         if isinstance(step, Complete) and step.candidate.name:
             person = known_person(person_from_candidate(step.candidate, self._now()))
-            self._exits.answered(delivery, _answer(Found(person, step.match), Tier.CACHE))
+            self._exits.answered(delivery, _answer(Found(person, step.match), Tier.CACHE, *calls))
             return
         delivery.ended = True
         self._exits.dead(delivery.message, PoisonError(f"given up: {reason}"))

@@ -52,8 +52,11 @@ class Exits:
         metrics.ANSWERED.labels(answer.outcome, tier or "none").inc()
         self._event(delivery, answer, delivery.message.finished)
 
-    def parked(self, delivery: Delivery, reason: str) -> bool:
-        """To the retry topic, with an event that says so; False when it was tried for too long already."""
+    def parked(self, delivery: Delivery, reason: str, calls: tuple[int, int] = (0, 0)) -> bool:
+        """To the retry topic, with an event that says so; False when it was tried for too long already.
+
+        ``calls``: of Diretrix and of the Work API, paid before it failed.
+        """
         if delivery.ended:
             return True
         message = delivery.message
@@ -72,7 +75,9 @@ class Exits:
         ]
         both = _after(2, message.finished)
         self._emitter.emit(topics.RETRY.name, delivery.contact.key.encode(), message.value, headers, both)
-        self._event(delivery, Answer(Outcome.PENDING, parked=True), both)
+        diretrix, work = calls
+        answer = Answer(Outcome.PENDING, parked=True, diretrix_calls=diretrix, work_calls=work)
+        self._event(delivery, answer, both)
         return True
 
     def dead(self, message: Message, error: PoisonError) -> None:

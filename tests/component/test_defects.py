@@ -156,6 +156,17 @@ async def test_4_a_miss_is_replaced_by_the_result_of_its_call(rig: RealRig, work
     assert rig.calls("diretrix") == 2  # the one that failed, the one that was paid for
 
 
+async def test_4_what_was_paid_before_a_failure_is_counted_in_the_parked_event(rig: RealRig, worker: Worker) -> None:
+    """Diretrix was paid and the Work API failed: the parked event says so, and the one after it pays no Diretrix."""
+    rig.know(SOMEONE)
+    rig.fail_once("work")
+    webhook = c2s_webhook(name=SOMEONE.name, phone=LOCAL)
+    await worker.receive(webhook)
+    pending, enriched = await worker.receive(webhook)
+    assert (pending.outcome, pending.calls.diretrix, pending.calls.work) == (Outcome.PENDING, 1, 1)  # work is unsure
+    assert (enriched.outcome, enriched.calls.diretrix, enriched.calls.work) == (Outcome.ENRICHED, 0, 1)
+
+
 async def test_5_an_enrichment_in_the_raw_payload_is_read(rig: RealRig, worker: Worker, party: Party) -> None:
     """What stands in raw_payload, with {} in normalized_data, comes out with its data."""
     await party(SOMEONE.cpf, SOMEONE.name, (("phone", SOMEONE.phone),), raw=SOMEONE.work(), normalised={})
