@@ -142,7 +142,9 @@ class TableCache:
         details = Person.decode(person.person)
         for alias in [*own, *(one.alias for one in details.aliases())][:MAX_LISTED]:
             there = self._usable(partition, alias, now, stale=False)
-            if there is None or not there.asked:
+            # That nobody knew an alias gives way: who brings it again is known by name, and PostgreSQL remembers
+            # that it was asked.
+            if there is None or not there.asked or not there.known:
                 entry = self._of(person, (Candidate(person.name, person.cpf),), now, asked=False)
                 self._put(partition, alias, entry)
 

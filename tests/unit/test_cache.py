@@ -131,14 +131,23 @@ def test_known_replaces_unknown(table: Table) -> None:
     assert table.cache.recall(0, CONTACT, T + 1).answers[PHONE.alias] == (CANDIDATE,)
 
 
-@pytest.mark.parametrize("theirs", [(Candidate(OTHER.name.upper(), OTHER.cpf),), ()])
-def test_listed_never_replaces_asked(table: Table, theirs: tuple[Candidate, ...]) -> None:
-    """What was answered for an alias, "nobody" too, stays when it is listed beside somebody else later."""
+def test_listed_never_replaces_somebody_who_was_answered_for(table: Table) -> None:
+    """Whom Diretrix named for an alias stays when the alias is listed beside somebody else later."""
+    theirs = (Candidate(OTHER.name.upper(), OTHER.cpf),)
     table.remember(Knowledge(answers={EMAIL.alias: theirs}))
     table.remember(answered((CANDIDATE,), PERSON), PERSON, at=T + 1)
     known = table.cache.recall(0, CONTACT, T + 1)
     assert known.answers[EMAIL.alias] == theirs
     assert EMAIL.alias not in known.listed
+
+
+def test_an_alias_that_nobody_knew_is_known_once_its_person_is(table: Table) -> None:
+    """An e-mail that was asked in vain answers by name when its person has become known by phone."""
+    table.remember(Knowledge(answers={EMAIL.alias: ()}))
+    table.remember(answered((CANDIDATE,), PERSON), PERSON, at=T + 1)
+    known = table.cache.recall(0, CONTACT, T + 1)
+    assert EMAIL.alias not in known.answers
+    assert [candidate.cpf for candidate in known.listed[EMAIL.alias]] == [PERSON.cpf]
 
 
 def test_a_corrupt_entry_is_skipped_and_swept(table: Table) -> None:
