@@ -27,6 +27,7 @@ from stream.local.kafka import LocalKafka
 from stream.ops.topics import create_missing
 from stream.settings import Settings, load
 from stream.topics import DEAD, WEBHOOKS
+from tests.conftest import remove_topics
 
 ROOT = Path(__file__).parents[2]
 TOKEN = "integration-token"
@@ -42,6 +43,7 @@ def settings_for(servers: str) -> Settings:
 @pytest.fixture
 async def servers(kafka: str) -> str:
     async with open_admin(settings_for(kafka)) as admin:
+        await remove_topics(admin)  # those of other tests have other partitions
         await create_missing(admin, settings_for(kafka))
     return kafka
 
