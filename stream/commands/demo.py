@@ -9,8 +9,10 @@ import threading
 from types import FrameType
 from typing import NoReturn
 
+import aiohttp
 import click
 import orjson
+from aiokafka.errors import KafkaError
 from rich.console import Console
 from rich.table import Table
 
@@ -50,8 +52,8 @@ def command(*, scale: float, seed: int, as_trace: bool, plain: bool, spacing: fl
     except KeyboardInterrupt:
         click.echo("interrupted; everything is stopped", err=True)
         sys.exit(130)
-    except StreamError as error:
-        click.echo(f"demo: {error}", err=True)
+    except (StreamError, KafkaError, aiohttp.ClientError, OSError) as error:
+        click.echo(f"demo: {error or type(error).__name__}", err=True)
         sys.exit(1)
     sys.exit(1 if result.faults else 0)
 
@@ -65,7 +67,7 @@ def _run(stack: Stack, day: Day, spacing: float) -> Result:
     """Play and judge; the logs stay when something was wrong."""
     try:
         result = _played(stack, day, spacing)
-    except StreamError:
+    except (StreamError, KafkaError, aiohttp.ClientError, OSError):
         stack.keep_folder = True
         raise
     stack.keep_folder = bool(result.faults)
