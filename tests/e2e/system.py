@@ -11,13 +11,17 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
+import orjson
+from jsonschema import Draft202012Validator
+
 from stream import topics
-from stream.domain.events import EnrichedEvent, decode_event
+from stream.domain.events import EnrichedEvent, decode_event, schema
 from stream.kafka import open_consumer
 from stream.local.people import Someone
 from stream.local.stack import C2S_TOKEN, Stack
 
 LIMIT = 60.0  # seconds
+SCHEMA = Draft202012Validator(schema("contacts.enriched"))  # every event that a test reads satisfies it
 
 
 def lead(identity: str, someone: Someone, *, phone: str | None = None, email: str | None = None) -> dict[str, Any]:
@@ -79,7 +83,9 @@ async def _events_until(
                 f"only {len(events)} events after {limit} s\n{stack.children['worker'].tail()}"
             )
             for batch in (await consumer.getmany(timeout_ms=100)).values():
-                events += [decode_event(record.value) for record in batch]
+                for record in batch:
+                    SCHEMA.validate(orjson.loads(record.value))
+                    events.append(decode_event(record.value))
     return events
 
 
