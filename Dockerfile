@@ -8,7 +8,7 @@ WORKDIR /app
 # The dependencies change less often than the code: a layer of their own, made from an empty package.
 COPY pyproject.toml ./
 RUN touch README.md && mkdir stream producers && touch stream/__init__.py producers/__init__.py \
-    && pip install --no-cache-dir .
+    && pip install --no-cache-dir . && rm -rf build *.egg-info
 COPY README.md ./
 COPY stream ./stream
 COPY producers ./producers
