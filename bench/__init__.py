@@ -1,0 +1,1 @@
+"""Programs that make the figures of the README, each with its goal: ``python -m bench``."""

@@ -1,0 +1,55 @@
+"""``python -m bench NAME...``: run benchmarks, print one table; ``--json`` prints one object."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+import orjson
+import uvloop
+from rich.console import Console
+from rich.table import Table
+
+from bench.result import Options, Row
+
+NAMES = sorted(
+    path.stem for path in Path(__file__).parent.glob("*.py") if "\nasync def run(options" in path.read_text("utf-8")
+)
+
+
+@click.command()
+@click.argument("names", nargs=-1, type=click.Choice(NAMES))
+@click.option("--rounds", type=click.IntRange(1), default=5, show_default=True, help="Rounds of what is repeated.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Seed of every input.")
+@click.option("--scale", type=click.FloatRange(0.0001), default=1.0, show_default=True, help="Factor on the input.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def main(names: tuple[str, ...], *, rounds: int, seed: int, scale: float, as_json: bool) -> None:
+    """Run the benchmarks named, or all of them.
+
+    Example: python -m bench cost tier2
+    """
+    options = Options(rounds=rounds, seed=seed, scale=scale)
+    rows: list[Row] = []
+    for name in names or NAMES:
+        click.echo(f"{name} ...", err=True)
+        rows += uvloop.run(importlib.import_module(f"bench.{name}").run(options))
+    if as_json:
+        click.echo(orjson.dumps({"options": asdict(options), "rows": [asdict(row) for row in rows]}))
+    else:
+        Console(width=max(Console().width, 160)).print(_table(rows))
+    sys.exit(1 if any(row.met is False for row in rows) else 0)
+
+
+def _table(rows: list[Row]) -> Table:
+    table = Table("what", "value", "unit", "goal", "met", "note", "command")
+    for row in rows:
+        met = {True: "yes", False: "NO", None: ""}[row.met]
+        table.add_row(row.name, f"{row.value:,.4g}", row.unit, row.goal, met, row.note, row.command)
+    return table
+
+
+if __name__ == "__main__":
+    main()
