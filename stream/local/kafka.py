@@ -158,7 +158,7 @@ class LocalKafka:
         """``folder`` holds its data, configuration and log."""
         self._folder = folder
         self._say = say
-        self.port = self._controller = 0  # chosen at the first start: a download may come before it
+        self.port = self.controller_port = 0  # chosen at the first start: a download may come before it
         self._process: subprocess.Popen[bytes] | None = None
         self._formatted = False
 
@@ -194,17 +194,25 @@ class LocalKafka:
             self.kill()
             raise
 
+    def configuration(self) -> str:
+        """The broker's properties; who needs another broker adds to them."""
+        data = self._folder / "data"
+        return _CONFIGURATION.format(port=self.port, controller=self.controller_port, data=data)
+
+    def format_options(self) -> list[str]:
+        """More options of ``kafka-storage format``."""
+        return []
+
     @property
     def _properties(self) -> Path:
         return self._folder / "server.properties"
 
     def _format(self, class_path: str) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
-        self.port, self._controller = free_port(), free_port()
-        data = self._folder / "data"
-        self._properties.write_text(_CONFIGURATION.format(port=self.port, controller=self._controller, data=data))
+        self.port, self.controller_port = free_port(), free_port()
+        self._properties.write_text(self.configuration())
         cluster = str(uuid.uuid4())
-        arguments = ("format", "-t", cluster, "-c", str(self._properties))
+        arguments = ("format", "-t", cluster, "-c", str(self._properties), *self.format_options())
         result = subprocess.run(
             self._command(class_path, "kafka.tools.StorageTool", *arguments),
             capture_output=True,
