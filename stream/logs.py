@@ -10,8 +10,10 @@ from __future__ import annotations
 import logging
 import re
 import sys
+import threading
 from collections.abc import Iterable, MutableMapping
 from functools import lru_cache
+from types import TracebackType
 from typing import Any
 from urllib.parse import quote
 
@@ -79,6 +81,7 @@ def configure(settings: Settings, process: str) -> None:
         cache_logger_on_first_use=True,
     )
     _route_the_others(chain, renderer, level)
+    _catch_the_uncaught()
 
 
 def get_logger(name: str) -> FilteringBoundLogger:
@@ -120,6 +123,31 @@ def _route_the_others(chain: list[Processor], renderer: Processor, level: int) -
     # Their chatter costs time on the hot path and says little; their warnings matter.
     for name in ("aiokafka", "faust", "mode", "asyncio", "aiohttp.access"):
         logging.getLogger(name).setLevel(max(level, logging.WARNING) if level > logging.DEBUG else level)
+
+
+def _catch_the_uncaught() -> None:
+    """What ends a process, a thread or a finaliser would print its trace past the log, in clear."""
+    log = get_logger(__name__)
+
+    def uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if issubclass(kind, KeyboardInterrupt):
+            sys.__excepthook__(kind, error, trace)
+        else:
+            log.critical("uncaught", exc_info=(kind, error, trace))
+
+    def uncaught_in_thread(args: threading.ExceptHookArgs) -> None:
+        log.critical("uncaught in a thread", exc_info=(args.exc_type, args.exc_value, args.exc_traceback))
+
+    def unraisable(args: sys.UnraisableHookArgs) -> None:
+        log.error("uncaught in a finaliser", exc_info=(args.exc_type, args.exc_value, args.exc_traceback))
+
+    # Hooks of somebody else, such as a test's runner, stay.
+    if sys.excepthook is sys.__excepthook__:
+        sys.excepthook = uncaught
+    if threading.excepthook is threading.__excepthook__:
+        threading.excepthook = uncaught_in_thread
+    if sys.unraisablehook is sys.__unraisablehook__:
+        sys.unraisablehook = unraisable
 
 
 @lru_cache(maxsize=REMEMBERED)

@@ -7,14 +7,17 @@ that holds it.
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 from collections.abc import Mapping
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, FilePath, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 
@@ -47,9 +50,27 @@ def _comma_separated(value: object) -> object:
     return value
 
 
+def _database_address(value: SecretStr) -> SecretStr:
+    """Refuse what the driver would stumble over: its error would hold a part of the password."""
+    try:
+        address = urlsplit(value.get_secret_value())
+    except ValueError:
+        raise ValueError(_NO_ADDRESS) from None
+    if address.scheme not in {"postgresql", "postgres"}:
+        msg = "must begin with postgresql://"
+        raise ValueError(msg)
+    hosts = address.netloc.rpartition("@")[2].split(",")
+    if "@" in address.path + address.query + address.fragment or not all(map(_HOST.fullmatch, hosts)):
+        raise ValueError(_NO_ADDRESS)
+    return value
+
+
 Duration = Annotated[timedelta, BeforeValidator(_seconds), AfterValidator(_positive)]
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_comma_separated)]
 Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_comma_separated)]
+DatabaseAddress = Annotated[SecretStr, AfterValidator(_database_address)]
+_NO_ADDRESS = "is no address: percent-encode what is special in its password, such as / ? # : [ ] @"
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\[\]:]*)(:[0-9]{1,5})?")
 SECRET_NAMES = (
     "KAFKA_SASL_PASSWORD",
     "DATABASE_URL",
@@ -64,7 +85,7 @@ SECRET_NAMES = (
 class Settings(BaseSettings):
     """The whole configuration, read once from the environment."""
 
-    model_config = SettingsConfigDict(extra="ignore", frozen=True, env_ignore_empty=True)
+    model_config = SettingsConfigDict(extra="ignore", frozen=True, env_ignore_empty=True, hide_input_in_errors=True)
 
     # Kafka
     kafka_bootstrap_servers: str = Field("localhost:9092", description="brokers, host:port, comma-separated")
@@ -74,16 +95,16 @@ class Settings(BaseSettings):
     kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
         "SCRAM-SHA-512", description="used when the protocol is SASL_*"
     )
-    kafka_sasl_username: str = Field("", description="user at the broker")
-    kafka_sasl_password: SecretStr = Field(SecretStr(""), description="password at the broker")
-    kafka_ssl_cafile: Path | None = Field(None, description="CA file of the broker's certificate")
+    kafka_sasl_username: str = Field("", description="user at the broker", validate_default=True)
+    kafka_sasl_password: SecretStr = Field(SecretStr(""), description="password at the broker", validate_default=True)
+    kafka_ssl_cafile: FilePath | None = Field(None, description="CA file of the broker's certificate")
     topic_partitions: int = Field(
         8, ge=1, description="partitions of webhooks, its retry and changelog, and the events"
     )
     topic_replication: int = Field(1, ge=1, description="copies of each partition; 3 in production")
 
     # PostgreSQL
-    database_url: SecretStr = Field(SecretStr("postgresql://localhost/leads"), description="PostgreSQL address")
+    database_url: DatabaseAddress = Field(SecretStr("postgresql://localhost/leads"), description="PostgreSQL address")
     database_pool_size: int = Field(8, ge=2, description="connections a process")
     database_timeout: Duration = Field(timedelta(seconds=5), description="limit of one statement")
 
@@ -164,6 +185,14 @@ class Settings(BaseSettings):
     log_json: bool = Field(default=False, description="one JSON object a line")
     journal: bool = Field(default=False, description="keep public.webhook_events; off while the replaced service runs")
 
+    @field_validator("kafka_sasl_username", "kafka_sasl_password")
+    @classmethod
+    def _needed_by_sasl(cls, value: str | SecretStr, info: ValidationInfo) -> str | SecretStr:
+        if info.data.get("kafka_security_protocol", "").startswith("SASL") and not len(value):
+            msg = "is needed: KAFKA_SECURITY_PROTOCOL asks for SASL"
+            raise ValueError(msg)
+        return value
+
     def __repr__(self) -> str:
         """Say nothing: a configuration never reaches a log as a whole."""
         return "Settings(...)"
@@ -174,14 +203,21 @@ class Settings(BaseSettings):
 def load(environ: Mapping[str, str] | None = None) -> Settings:
     """Read the settings from ``environ`` (the process environment unless given).
 
-    Raises ``pydantic.ValidationError`` with every fault, ``OSError`` when a ``NAME_FILE`` can't be read.
+    Raises ``pydantic.ValidationError`` with every fault, ``OSError`` when a ``NAME_FILE`` can't be read or is no text.
     """
     variables = dict(os.environ if environ is None else environ)
     values: dict[str, Any] = {}
     for name in Settings.model_fields:
         variable = name.upper()
         if variable in SECRET_NAMES and variables.get(f"{variable}_FILE"):
-            values[name] = Path(variables[f"{variable}_FILE"]).read_text(encoding="utf-8").strip()
+            values[name] = _text_of(Path(variables[f"{variable}_FILE"]))
         elif variables.get(variable):
             values[name] = variables[variable]
     return Settings.model_validate(values)
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except UnicodeDecodeError:
+        raise OSError(errno.EILSEQ, "it is no UTF-8 text", str(path)) from None

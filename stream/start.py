@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from stream import logs
 from stream.domain.errors import StreamError
-from stream.settings import Settings, load
+from stream.settings import SECRET_NAMES, Settings, load
 
 EXIT_CONFIGURATION = 2
 
@@ -33,6 +33,17 @@ def settings_or_exit(process: str) -> Settings:
         sys.exit(EXIT_CONFIGURATION)
     logs.configure(settings, process)
     return settings
+
+
+def require(settings: Settings, *names: str) -> None:
+    """Exit with 2 and every name that is missing: who starts without a secret finds out at the first lead otherwise."""
+    missing = [name for name in names if not len(getattr(settings, name.lower()))]
+    if not missing:
+        return
+    click.echo(f"not configured: {', '.join(missing)}.", err=True)
+    files = [f"{name}_FILE" for name in missing if name in SECRET_NAMES]
+    click.echo(f"Set them, or the paths of files that hold them: {', '.join(files)}.", err=True)
+    sys.exit(EXIT_CONFIGURATION)
 
 
 async def until_stopped(work: Callable[[asyncio.Event], Awaitable[None]]) -> int:

@@ -18,7 +18,7 @@ from stream.agents.crm_sync import CrmSync
 from stream.domain.errors import StreamError
 from stream.kafka import open_consumer, open_producer
 from stream.settings import Settings
-from stream.start import settings_or_exit, until_stopped
+from stream.start import require, settings_or_exit, until_stopped
 from stream.store.deliveries import Deliveries, Unconfirmed
 from stream.store.pool import open_pool
 from stream.tiers.c2s import C2S
@@ -45,6 +45,7 @@ def command(*, unconfirmed: bool, as_json: bool) -> None:
             sys.exit(1)
         _show(rows, as_json=as_json)
         return
+    require(settings, "C2S_TOKEN")
     sys.exit(uvloop.run(until_stopped(lambda stop: _sync(settings, stop))))
 
 

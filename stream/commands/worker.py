@@ -6,12 +6,13 @@ import sys
 
 import click
 import uvloop
+from aiokafka.errors import KafkaError
 
 from stream.bootstrap import worker
-from stream.domain.errors import StopError, StreamError
+from stream.domain.errors import StreamError
 from stream.logs import get_logger
 from stream.settings import Settings
-from stream.start import settings_or_exit
+from stream.start import require, settings_or_exit
 
 log = get_logger(__name__)
 
@@ -25,6 +26,7 @@ def command() -> None:
       KAFKA_BOOTSTRAP_SERVERS=localhost:9092 DATABASE_URL=postgresql://... python -m stream worker
     """
     settings = settings_or_exit("worker")
+    require(settings, "DIRETRIX_USER", "DIRETRIX_PASSWORD", "WORK_API_TOKEN")
     sys.exit(uvloop.run(_run(settings)))
 
 
@@ -32,6 +34,6 @@ async def _run(settings: Settings) -> int:
     try:
         async with worker(settings) as made:
             return await made.run()
-    except (StopError, StreamError, OSError) as error:
+    except (StreamError, KafkaError, OSError) as error:
         log.error("the worker can't start", reason=str(error) or type(error).__name__)  # noqa: TRY400 - the reason is what helps
         return 1

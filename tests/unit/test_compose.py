@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 import yaml
+from click.testing import CliRunner
 
-from stream.cli import COMMANDS
+from producers.__main__ import main as producers
+from stream.cli import COMMANDS, main
 from stream.local.kafka import VERSION
 from stream.settings import SECRET_NAMES, Settings, load
 from stream.topics import GROUPS
@@ -124,6 +126,37 @@ def test_variables_of_ours_are_valid(name: str) -> None:
         assert url == "http://simulators:9100", "nothing is billed unless .env says so"
 
 
+def test_broker_and_database_need_no_secret_of_ours() -> None:
+    """Compose substitutes the whole file, whatever the profile: no variable may be demanded there."""
+    text = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
+    assert not re.findall(r"\$\{[A-Z0-9_]+:?\?", text)
+    assert all("${" not in str(service) for service in SERVERS.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "needed"),
+    [
+        ("producers", {"C2S_WEBHOOK_TOKEN", "GOOGLE_ADS_KEY"}),
+        ("worker", {"DIRETRIX_USER", "DIRETRIX_PASSWORD", "WORK_API_TOKEN"}),
+        ("crm-sync", {"C2S_TOKEN"}),
+    ],
+)
+def test_a_process_without_its_secrets_does_not_start(name: str, needed: set[str]) -> None:
+    """The file has no secret to fall back to, and the process itself refuses, naming what is missing."""
+    assert needed <= set(SERVICES[name]["environment"])
+    command = producers if name == "producers" else main
+    result = CliRunner().invoke(command, SERVICES[name]["command"][3:], env=environment(name))
+    assert result.exit_code == 2
+    assert all(secret in result.stderr for secret in needed)
+
+
+def test_no_secret_stands_in_the_file() -> None:
+    """But for the database of this machine, which listens on it only."""
+    for name in OURS:
+        given = {key: value for key, value in environment(name).items() if key in SECRET_NAMES and value}
+        assert set(given) == {"DATABASE_URL"}
+
+
 def test_what_compose_substitutes_is_a_setting() -> None:
     """What `.env` may change here is explained in `.env.example`."""
     text = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
@@ -178,9 +211,9 @@ PAGES = {
 
 def test_pages_are_served_where_they_are_asked_for() -> None:
     """Ports and addresses inside: each server listens on all of them, on the port that is published."""
-    producers, worker = load(environment("producers")), load(environment("worker"))
-    assert (producers.producer_host, worker.stream_web_host) == ("0.0.0.0", "0.0.0.0")
-    assert SERVICES["producers"]["ports"] == [f"127.0.0.1:{producers.producer_port}:{producers.producer_port}"]
+    front, worker = load(environment("producers")), load(environment("worker"))
+    assert (front.producer_host, worker.stream_web_host) == ("0.0.0.0", "0.0.0.0")
+    assert SERVICES["producers"]["ports"] == [f"127.0.0.1:{front.producer_port}:{front.producer_port}"]
     assert SERVICES["worker"]["ports"] == [f"127.0.0.1:{worker.stream_web_port}:{worker.stream_web_port}"]
     command = SERVICES["simulators"]["command"]
     assert command[command.index("--port") + 1] in PAGES["simulators"]
@@ -188,7 +221,7 @@ def test_pages_are_served_where_they_are_asked_for() -> None:
 
 @pytest.mark.parametrize("name", SERVICES)
 def test_ports_are_open_on_this_machine_only(name: str) -> None:
-    """Whoever is on the network does not reach a service that has the demo's secrets."""
+    """Whoever is on the network does not reach a service of this machine."""
     assert all(port.startswith("127.0.0.1:") for port in SERVICES[name].get("ports", []))
 
 

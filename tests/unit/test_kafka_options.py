@@ -33,6 +33,6 @@ def test_sasl_passes_the_credentials(protocol: str) -> None:
 @pytest.mark.parametrize("protocol", ["SSL", "SASL_SSL"])
 def test_tls_checks_the_brokers_certificate(protocol: str) -> None:
     """A certificate is required and must name the host."""
-    context = client_options(load({"KAFKA_SECURITY_PROTOCOL": protocol}))["ssl_context"]
+    context = client_options(load({"KAFKA_SECURITY_PROTOCOL": protocol, **SASL}))["ssl_context"]
     assert context.verify_mode is ssl.CERT_REQUIRED
     assert context.check_hostname

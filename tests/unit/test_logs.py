@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import sys
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -29,7 +31,9 @@ CLEAR = ["98765", "529.982", "529982", "ana.souza", "example.com", "secret", "si
 def _restored() -> Iterator[None]:
     root, secrets = logging.getLogger(), set(logs._secrets)  # noqa: SLF001 - what configure changes is put back
     handlers, level = list(root.handlers), root.level
+    hooks = sys.excepthook, threading.excepthook, sys.unraisablehook
     yield
+    sys.excepthook, threading.excepthook, sys.unraisablehook = hooks
     root.handlers, logs._secrets = handlers, secrets  # noqa: SLF001
     root.setLevel(level)
     logging.captureWarnings(capture=False)

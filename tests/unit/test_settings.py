@@ -74,10 +74,11 @@ def test_all_faults_are_named_together() -> None:
 @pytest.mark.parametrize("name", SECRET_NAMES)
 def test_a_secret_may_be_in_a_file(name: str, tmp_path: Path) -> None:
     """NAME_FILE names the file that holds NAME; a final newline is not part of it."""
-    (tmp_path / "secret").write_text("from-the-file\n")
+    secret = "postgresql://from-the-file" if name == "DATABASE_URL" else "from-the-file"
+    (tmp_path / "secret").write_text(secret + "\n")
     value = getattr(load({f"{name}_FILE": str(tmp_path / "secret")}), name.lower())
     first = value[0] if isinstance(value, tuple) else value
-    assert first.get_secret_value() == "from-the-file"
+    assert first.get_secret_value() == secret
 
 
 def test_two_webhook_secrets_are_valid_during_a_rotation() -> None:
