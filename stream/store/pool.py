@@ -48,6 +48,7 @@ async def open_pool(settings: Settings) -> AsyncIterator[asyncpg.Pool]:
             command_timeout=settings.database_timeout.total_seconds(),
             timeout=settings.database_timeout.total_seconds(),
             init=_prepare,
+            reset=_leave_as_it_is,
             server_settings={"application_name": "lead-stream"},
         )
     try:
@@ -76,10 +77,21 @@ def database_errors() -> Iterator[None]:
 
 
 async def _prepare(connection: asyncpg.Connection) -> None:
+    # A look-up took longer to plan than to run, and it is planned anew for each list of values unless told otherwise.
+    # ANALYZE makes the plan be made again, so that what was planned on a small table does not stay.
+    await connection.execute("SET plan_cache_mode = force_generic_plan")
     for kind in ("json", "jsonb"):
         await connection.set_type_codec(
             kind, schema="pg_catalog", encoder=lambda value: orjson.dumps(value).decode(), decoder=_decode
         )
+
+
+async def _leave_as_it_is(connection: asyncpg.Connection) -> None:
+    """Nothing of ours outlives its transaction; asyncpg's own way is a round trip a statement.
+
+    A transaction that was left open has been rolled back before this is asked.
+    """
+    del connection
 
 
 def _decode(text: str) -> Any:

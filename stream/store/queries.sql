@@ -5,7 +5,7 @@
 -- otherwise only its CPF counts. The type must match: an e-mail is no phone. At most $3 parties a spelling: a value
 -- that thousands share is nobody's, and their payloads must not be read.
 WITH ranked AS (
-    SELECT c.value, c.contact_type = 'email' AS is_email, c.source, c.party_id,
+    SELECT c.value, c.contact_type = 'email' AS is_email, c.source, p.id, p.cpf_cnpj, p.full_name, p.enriched, p.created_at,
            row_number() OVER (PARTITION BY c.value ORDER BY p.enriched DESC NULLS LAST, p.updated_at DESC NULLS LAST) AS place
     FROM core.party_contacts c
     JOIN core.parties p ON p.id = c.party_id
@@ -16,17 +16,16 @@ SELECT
     r.value,
     r.is_email,
     r.source,
-    p.cpf_cnpj,
-    p.full_name,
-    CASE WHEN p.enriched THEN
+    r.cpf_cnpj,
+    r.full_name,
+    CASE WHEN r.enriched THEN
         CASE WHEN e.normalized_data ? 'DadosBasicos' THEN e.normalized_data ELSE e.raw_payload END
     END AS payload,
-    CASE WHEN p.enriched THEN e.enriched_at END AS enriched_at
+    CASE WHEN r.enriched THEN e.enriched_at END AS enriched_at
 FROM ranked r
-JOIN core.parties p ON p.id = r.party_id
-LEFT JOIN core.party_enrichments e ON e.party_id = p.id
+LEFT JOIN core.party_enrichments e ON e.party_id = r.id AND r.enriched
 WHERE r.place <= $3
-ORDER BY e.enriched_at DESC NULLS LAST, p.created_at
+ORDER BY e.enriched_at DESC NULLS LAST, r.created_at
 
 -- name: find_by_cpf
 SELECT

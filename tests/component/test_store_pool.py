@@ -177,6 +177,40 @@ async def test_a_statement_under_way_ends_before_the_pool_closes(database_settin
         assert await pool.fetchval("SELECT count(*) FROM t") == 1
 
 
+async def test_a_plan_is_made_once_and_stays_when_a_connection_is_given_back(pool: asyncpg.Pool) -> None:
+    """Every statement of a connection runs on a plan that does not depend on its values."""
+    for _ in range(2):
+        async with pool.acquire() as connection:
+            assert await connection.fetchval("SHOW plan_cache_mode") == "force_generic_plan"
+
+
+async def test_a_transaction_left_open_is_rolled_back(database_settings: Settings) -> None:
+    """What a caller left undone is undone before the connection is anybody else's."""
+    async with open_pool(database_settings.model_copy(update={"database_pool_size": 1})) as pool:
+        async with pool.acquire() as connection:
+            await connection.execute("BEGIN")
+            await connection.execute("INSERT INTO stream.leases (cpf, until) VALUES ('1', now())")
+        assert await pool.fetchval("SELECT count(*) FROM stream.leases") == 0
+
+
+async def test_a_plan_made_on_an_empty_table_does_not_stay(pool: asyncpg.Pool) -> None:
+    """A statement prepared before the tables were filled reads them by index once they have been analysed."""
+    async with pool.acquire() as connection:
+        await connection.execute(f"PREPARE find (text[], text[], int) AS {sql('find_people')}")
+        await connection.execute("EXECUTE find ('{1}', '{}', 20)")
+        await connection.execute(
+            """
+            INSERT INTO core.parties (id, enriched) SELECT md5(n::text)::uuid, true FROM generate_series(1, 20000) n;
+            INSERT INTO core.party_contacts (party_id, contact_type, value)
+            SELECT md5(n::text)::uuid, 'phone', n FROM generate_series(1, 20000) n;
+            INSERT INTO core.party_enrichments (party_id) SELECT md5(n::text)::uuid FROM generate_series(1, 20000) n;
+            ANALYZE
+            """
+        )
+        plan = await connection.fetch("EXPLAIN EXECUTE find ('{1}', '{}', 20)")
+    assert not [line[0] for line in plan if "Seq Scan" in line[0]]
+
+
 def test_every_statement_has_its_name() -> None:
     """A name that is not there is a KeyError; every statement has text."""
     assert sql("find_people").startswith("--")
