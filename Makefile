@@ -15,6 +15,9 @@ demo: $(READY) ## play a day of leads on this machine (ARGS="--scale 0.1", ARGS=
 test: $(READY) ## run every test (ARGS="tests/unit -k phone")
 	@$(BIN)/python -m pytest $(ARGS)
 
+chaos: $(READY) ## break the running system on purpose and count every record (ARGS="--seed 7 --only 1,2 --size small")
+	@$(BIN)/python -m tests.chaos $(ARGS)
+
 lint: $(READY) ## linters, types, and which way imports go
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

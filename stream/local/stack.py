@@ -64,6 +64,10 @@ class Stack:
         """The worker's pages."""
         return f"http://127.0.0.1:{self._ports['worker']}"
 
+    def page(self, name: str) -> str:
+        """The pages of ``worker``, ``worker-2``, ..., or the producers."""
+        return f"http://127.0.0.1:{self._ports[name]}"
+
     def environment(self) -> dict[str, str]:
         """The variables of every process."""
         partners = self.simulators_url or "http://127.0.0.1:9"
@@ -138,6 +142,17 @@ class Stack:
         if name not in self.children:
             self.children[name] = Child(name, arguments, self.environment(), self.folder)
         self.say(f"starting {name}")
+        return self.children[name]
+
+    def start_another_worker(self, number: int) -> Child:
+        """Start ``worker-<number>``, with a name and pages of its own, or start it again; does not wait."""
+        name = f"worker-{number}"
+        if name not in self.children:
+            self._ports[name] = free_port()
+            own = {"WORKER_INSTANCE_ID": f"local-{number}", "STREAM_WEB_PORT": str(self._ports[name])}
+            self.children[name] = Child(name, ["stream", "worker"], {**self.environment(), **own}, self.folder)
+        self.say(f"starting {name}")
+        self.children[name].start()
         return self.children[name]
 
     def start(self, name: str, arguments: list[str], url: str) -> None:

@@ -1,0 +1,186 @@
+"""What a scenario is handed: the running system, and the verbs to break it."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from stream import topics
+from stream.local.people import Someone, population
+from stream.local.processes import Child, answers
+from stream.local.simulators import population_body
+from stream.local.stack import Stack
+from tests.chaos import verifier
+from tests.chaos.evidence import Evidence
+from tests.chaos.load import TICK, Load, posts
+from tests.chaos.reader import Reader
+from tests.chaos.report import Report
+from tests.e2e.system import call
+
+SETTLE_LIMIT = 180.0  # seconds after the last webhook until every one must have its end
+READY_LIMIT = 90.0  # seconds
+READERS = {
+    "worker": (topics.WORKER_GROUP, topics.WEBHOOKS),
+    "crm-sync": (topics.CRM_GROUP, topics.ENRICHED),
+    "journal": (topics.JOURNAL_GROUP, topics.ENRICHED),
+}
+
+
+class Rig:
+    """Breaks the system on command and keeps what the verifier needs to know."""
+
+    def __init__(self, stack: Stack, report: Report, say: Callable[[str], None]) -> None:
+        self.stack = stack
+        self.report = report
+        self.say = say
+        self.chance = random.Random(report.seed)
+        self.evidence = Evidence()
+        self.reader = Reader(stack, self.evidence)
+        self.past_unfinished: set[tuple[int, int]] = set()
+        self.left: dict[str, int] = {}  # processes that ended by themselves
+        self._down: set[str] = set()  # processes that must not run now
+        self._loads: list[Load] = []
+        self._sent = 0
+        self._people: list[Someone] = []
+
+    # The load.
+
+    def people(self, count: int) -> list[Someone]:
+        """Invent people, and tell the partners of them."""
+        self._people = population(count, self.report.seed)
+        url = f"{self.stack.simulators_url}/_control/people"
+        call(url, json.loads(population_body(self._people)), "PUT")
+        return self._people
+
+    def load(self, webhooks: int, *, per_second: float, people: int = 0) -> Load:
+        """Start posting, about this many a second. ``people``: so many new ones; 0: those there are."""
+        if people or not self._people:
+            self.people(people or max(1, webhooks // 2))
+        size = max(1, round(per_second * TICK))
+        seed = self.report.seed * 1_000 + len(self._loads)
+        load = Load(self.stack.producers_url, posts(self._people, webhooks, size, seed, self._sent), size / per_second)
+        self._sent += webhooks
+        self._loads.append(load)
+        return load
+
+    # The verbs.
+
+    def kill(self, name: str) -> None:
+        """SIGKILL a process."""
+        self._down.add(name)
+        self.stack.children[name].kill()
+        self._was_killed(name)
+
+    def restart(self, name: str, *, ready: bool = False) -> None:
+        """Start a process again; with ``ready``, wait until it is. Of a worker the recovery time is measured."""
+        if name.startswith("worker"):
+            self.mended()
+        self._down.discard(name)
+        self.stack.children[name].start()
+        if ready:
+            self.until_ready(name)
+
+    def stop(self, name: str) -> int:
+        """SIGTERM a process and wait for it; returns its exit code."""
+        self._down.add(name)
+        return self.stack.children[name].stop()
+
+    def suspend(self, name: str, seconds: float) -> None:
+        """SIGSTOP, and SIGCONT after a while."""
+        child = self.stack.children[name]
+        child.signal(signal.SIGSTOP)
+        self._was_killed(name)  # to whoever gets its partitions it looks the same
+        self.sleep(seconds)
+        child.signal(signal.SIGCONT)
+
+    def add_worker(self, number: int) -> Child:
+        """Start worker ``number`` (from 2) beside the others; does not wait."""
+        name = f"worker-{number}"
+        self._down.discard(name)
+        return self.stack.start_another_worker(number)
+
+    def until_ready(self, name: str) -> None:
+        """Wait until a worker has its partitions and its table."""
+        url = f"{self.stack.page(name)}/readyz"
+        until = time.monotonic() + READY_LIMIT
+        while not answers(url):
+            assert time.monotonic() < until, f"{name} is not ready after {READY_LIMIT:.0f} s"
+            self.sleep(0.1)
+
+    def mended(self) -> None:
+        """Note that now all is well again: the recovery time counts from here."""
+        self.evidence.mended.append(time.time())
+
+    @contextmanager
+    def breaking(self, what: str) -> Iterator[None]:
+        """Something is broken inside and mended at the end."""
+        self.say(what)
+        yield
+        self.mended()
+
+    def sleep(self, seconds: float) -> None:
+        """Let time go by; what ends by itself is started again, as its supervisor would."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            self.supervise()
+            time.sleep(min(left, 0.2))
+
+    def supervise(self) -> None:
+        """Start again what has ended by itself."""
+        for name, child in self.stack.children.items():
+            if not child.is_running and name not in self._down:
+                self.left[name] = self.left.get(name, 0) + 1
+                self.say(f"{name} has left by itself: {child.tail(300).strip().splitlines()[-1:]}")
+                child.start()
+
+    def _was_killed(self, name: str) -> None:
+        if name.startswith("worker"):
+            self.evidence.kills.append(time.time())
+
+    # What is held.
+
+    def look(self) -> None:
+        """Hold the commits of this moment against the events of a moment later."""
+        committed = self.reader.committed(topics.WORKER_GROUP, topics.WEBHOOKS)
+        self.reader.catch_up()
+        self.past_unfinished |= {one.place for one in verifier.beyond(committed, self.evidence)}
+
+    def promise(self, kept: object, broken: str) -> None:
+        """Say what is broken, if it is."""
+        if not kept:
+            self.say(f"BROKEN: {broken}")
+            self.report.broken.append(broken)
+
+    def note(self, name: str, value: object) -> None:
+        """A figure of this scenario's own."""
+        self.report.notes[name] = str(value)
+        self.say(f"{name}: {value}")
+
+    def settle(self, limit: float = SETTLE_LIMIT) -> None:
+        """Wait until every webhook has its end and every reader has read all; what is missing then is missing."""
+        for load in self._loads:
+            while load.is_running:
+                self.sleep(0.5)
+            load.wait()
+            self.evidence.answered |= load.answered
+        until = time.monotonic() + limit
+        while left := self.unsettled():
+            if time.monotonic() > until:
+                self.promise(kept=False, broken=f"not settled after {limit:.0f} s: {left}")
+                return
+            self.sleep(0.5)
+
+    def unsettled(self) -> str:
+        """What is still to come; "" when nothing is."""
+        self.look()
+        missing = verifier.missing(self.evidence)
+        if missing:
+            return f"{len(missing)} webhooks"
+        for name, (group, topic) in READERS.items():
+            if name in self.stack.children and name not in self._down and (lag := self.reader.lag(group, topic)):
+                return f"{name} has {lag} to commit"
+        return ""

@@ -1,0 +1,1 @@
+"""One file a scenario: ``sNN_name.py`` with a class ``Scenario``."""

@@ -1,0 +1,140 @@
+"""Counts what was promised. Pure: the same evidence gives the same counts.
+
+A webhook's *end* is an event that is not ``pending``, or a dead letter. A record below the committed offset must
+have an end, be parked or have been moved: the worker may be killed at any moment, and nobody reads it again.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+
+from tests.chaos.evidence import Arrival, Call, Emission, Evidence, Letter
+
+PENDING = "pending"
+SETTLING = 1.0  # seconds between a call that was settled and its answer being stored
+NOT_BILLED = frozenset({"free"})
+UNKNOWN_END = frozenset({"reserved", "unsure"})
+
+
+def ended(emissions: Iterable[Emission], letters: Iterable[Letter]) -> set[str]:
+    """Ids of the webhooks that have an end."""
+    ids = {event.event_id for event in emissions if event.outcome != PENDING}
+    return ids | {letter.event_id for letter in letters if letter.event_id}
+
+
+def missing(evidence: Evidence) -> set[str]:
+    """Ids that arrived, or were answered 200, and have no end; unreadable ones by ``partition/offset``."""
+    there = ended(evidence.emissions, evidence.letters)
+    wanted = evidence.answered | {arrival.event_id for arrival in evidence.arrivals if arrival.event_id}
+    buried = {letter.origin for letter in evidence.letters}
+    unread = {
+        "/".join(map(str, arrival.place))
+        for arrival in evidence.arrivals
+        if not arrival.event_id and arrival.place not in buried
+    }
+    return (wanted - there) | unread
+
+
+def repeated(emissions: Iterable[Emission]) -> int:
+    """Events whose (event_id, revision) came before: what consumers drop."""
+    seen = Counter((event.event_id, event.revision) for event in emissions)
+    return sum(times - 1 for times in seen.values())
+
+
+def out_of_order(arrivals: Iterable[Arrival], emissions: Iterable[Emission]) -> int:
+    """Webhooks of one contact whose first event overtook an earlier one's; what was parked or moved is exempt.
+
+    Only firsts count: a delivery that is read again after a crash emits again.
+    """
+    emissions, arrivals = list(emissions), list(arrivals)
+    exempt = {event.event_id for event in emissions if event.outcome == PENDING}
+    exempt |= {arrival.event_id for arrival in arrivals if arrival.moved}
+    turns: dict[str, tuple[str, int]] = {}
+    counts: Counter[str] = Counter()
+    for arrival in arrivals:
+        if arrival.event_id and arrival.event_id not in turns:
+            turns[arrival.event_id] = (arrival.key, counts[arrival.key])
+            counts[arrival.key] += 1
+    newest: dict[str, int] = defaultdict(lambda: -1)
+    seen: set[str] = set()
+    overtaken = 0
+    for event in emissions:
+        if event.event_id in seen or event.event_id in exempt or event.event_id not in turns:
+            continue
+        seen.add(event.event_id)
+        key, turn = turns[event.event_id]
+        overtaken += turn < newest[key]
+        newest[key] = max(newest[key], turn)
+    return overtaken
+
+
+def beyond(committed: Mapping[int, int], evidence: Evidence) -> list[Arrival]:
+    """Records below the committed offset of their partition that have no end, are not parked and were not moved on.
+
+    ``committed`` must have been read before the events were.
+    """
+    safe = ended(evidence.emissions, evidence.letters) | evidence.parked
+    buried = {letter.origin for letter in evidence.letters}
+    last = {arrival.event_id: arrival.place for arrival in evidence.arrivals if arrival.moved and arrival.event_id}
+    return [
+        arrival
+        for arrival in evidence.arrivals
+        if arrival.place[1] < committed.get(arrival.place[0], 0)
+        and arrival.place not in buried
+        and arrival.event_id not in safe
+        and last.get(arrival.event_id, arrival.place) == arrival.place
+    ]
+
+
+def paid_again(calls: Iterable[Call], kills: Iterable[float]) -> tuple[list[Call], list[Call]]:
+    """Calls after which the same was asked again: those excused, and those that are a broken promise.
+
+    Excused is what may never have been answered: under way when a worker was killed, or ``unsure``.
+    """
+    instants = sorted(kills)
+    excused, wrong = [], []
+    by_alias: dict[tuple[str, str], list[Call]] = defaultdict(list)
+    for call in calls:
+        if call.status not in NOT_BILLED:
+            by_alias[call.provider, call.alias].append(call)
+    for there in by_alias.values():
+        there.sort(key=lambda call: call.reserved_at)
+        for call in there[:-1]:
+            is_excused = call.status in UNKNOWN_END or _was_under_way(call, instants)
+            (excused if is_excused else wrong).append(call)
+    return excused, wrong
+
+
+def _was_under_way(call: Call, kills: list[float]) -> bool:
+    until = call.settled_at if call.settled_at is not None else float("inf")
+    return bisect_right(kills, until + SETTLING) > bisect_right(kills, call.reserved_at)
+
+
+def written_twice(evidence: Evidence) -> int:
+    """Messages that the CRM holds twice for one lead, and leads that it holds beside the one we know of.
+
+    A lead whose creation is unconfirmed may be there and is not known.
+    """
+    messages = Counter((message["lead"], message["body"]) for message in evidence.messages)
+    unknown = sum(lead["id"] not in evidence.booked_leads for lead in evidence.leads)
+    return sum(times - 1 for times in messages.values()) + max(0, unknown - evidence.unconfirmed_leads)
+
+
+def recovery(emissions: Iterable[Emission], mended: Iterable[float]) -> float | None:
+    """The longest time from a repair to the first event after it, in seconds; None when there is none to measure.
+
+    A repair that was undone by the next break before an event came is counted with the next one.
+    """
+    times = sorted(event.at for event in emissions)
+    repairs = sorted(mended)
+    longest = None
+    for number, repair in enumerate(repairs):
+        index = bisect_right(times, repair)
+        if index == len(times):
+            continue
+        following = repairs[number + 1] if number + 1 < len(repairs) else float("inf")
+        if times[index] < following:
+            longest = max(longest or 0.0, times[index] - repair)
+    return longest
