@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from dataclasses import replace
 
 import aiohttp
 import click
@@ -17,6 +18,7 @@ from stream.agents.consume import Consuming
 from stream.agents.crm_sync import CrmSync
 from stream.domain.errors import StreamError
 from stream.kafka import open_consumer, open_producer
+from stream.logs import mask
 from stream.settings import Settings
 from stream.start import require, settings_or_exit, until_stopped
 from stream.store.deliveries import Deliveries, Unconfirmed
@@ -27,7 +29,8 @@ from stream.tiers.c2s import C2S
 @click.command()
 @click.option("--unconfirmed", is_flag=True, help="List the writes that may have been carried out, and end.")
 @click.option("--json", "as_json", is_flag=True, help="With --unconfirmed: one JSON object.")
-def command(*, unconfirmed: bool, as_json: bool) -> None:
+@click.option("--reveal", is_flag=True, help="With --unconfirmed: also lead ids that look like a phone or a CPF.")
+def command(*, unconfirmed: bool, as_json: bool, reveal: bool) -> None:
     """Write enriched contacts to the CRM, each lead's facts once.
 
     \b
@@ -43,7 +46,7 @@ def command(*, unconfirmed: bool, as_json: bool) -> None:
         except StreamError as error:
             click.echo(f"crm-sync: {error}", err=True)
             sys.exit(1)
-        _show(rows, as_json=as_json)
+        _show(rows if reveal else [replace(row, lead=mask(row.lead)) for row in rows], as_json=as_json)
         return
     require(settings, "C2S_TOKEN")
     sys.exit(uvloop.run(until_stopped(lambda stop: _sync(settings, stop))))
