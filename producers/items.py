@@ -64,7 +64,7 @@ def dead_letter(source: Source, part: Part, received_at: datetime, error: Poison
         stage="receive",
         error=type(error).__name__,
         reason=str(error),
-        attempts=0,
+        attempts=1,
         failed_at=received_at,
     )
     return Record(topics.DEAD.name, None, part.raw, headers, identity)

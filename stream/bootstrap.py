@@ -18,6 +18,7 @@ from stream.agents.retry import RetryReader
 from stream.app import SESSION_TIMEOUT, add_agent, make_app, make_table
 from stream.domain.errors import StopError
 from stream.domain.identity import denylist
+from stream.domain.parking import Patience
 from stream.engine.emitter import Emitter
 from stream.engine.watchdog import Pulse, Watchdog
 from stream.enrichment import Ladder, Terms
@@ -62,8 +63,9 @@ async def worker(settings: Settings) -> AsyncIterator[Worker]:
         producer = await stack.enter_async_context(open_producer(settings))
         emitter = Emitter(producer, before_send=pulse.check)
         stack.push_async_callback(emitter.close)
-        await emitter.learn(topics.WEBHOOKS.name, topics.RETRY.name, topics.ENRICHED.name)
-        retry_consumer = await stack.enter_async_context(open_consumer(settings, topics.RETRY.name, topics.RETRY_GROUP))
+        retries = [topic.name for topic in topics.RETRIES]
+        await emitter.learn(topics.WEBHOOKS.name, topics.ENRICHED.name, *retries)
+        retry_consumer = await stack.enter_async_context(open_consumer(settings, None, topics.RETRY_GROUP))
         app = make_app(settings)
         cache = _cache(make_table(app, settings), emitter, settings)
         enricher = _enricher(cache, _ladder(pool, session, settings), emitter, settings)
@@ -74,7 +76,7 @@ async def worker(settings: Settings) -> AsyncIterator[Worker]:
             enricher=enricher,
             cache=cache,
             emitter=emitter,
-            retry=RetryReader(retry_consumer, emitter, now),
+            retry=RetryReader(retry_consumer, emitter, now, longest=settings.retry_delays[-1]),
             watchdog=Watchdog(facts.gather, settings.lookup_deadline.total_seconds()),
             pulse=pulse,
             grace=settings.shutdown_grace.total_seconds(),
@@ -128,7 +130,7 @@ def _ladder(pool: asyncpg.Pool, session: aiohttp.ClientSession, settings: Settin
 
 
 def _enricher(cache: TableCache, ladder: Ladder, emitter: Emitter, settings: Settings) -> Enricher:
-    exits = Exits(emitter, now, retry_delay=settings.retry_delay, retry_max_age=settings.retry_max_age)
+    exits = Exits(emitter, now, Patience(settings.retry_delays, settings.retry_max_age))
     limits = Limits(
         deadline=settings.lookup_deadline.total_seconds(),
         slots=settings.lookup_slots,

@@ -20,6 +20,8 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, FilePath, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+MOST_DELAYS = 3  # a topic each
+
 
 def _seconds(value: object) -> object:
     """Read ``24h``, ``90s``, ``15m``, ``180d`` or plain seconds as a timedelta."""
@@ -40,6 +42,13 @@ def _seconds(value: object) -> object:
 def _positive(value: timedelta) -> timedelta:
     if value <= timedelta(0):
         msg = "a duration must be above zero"
+        raise ValueError(msg)
+    return value
+
+
+def _growing(value: tuple[timedelta, ...]) -> tuple[timedelta, ...]:
+    if not 1 <= len(value) <= MOST_DELAYS or list(value) != sorted(set(value)):
+        msg = f"one to {MOST_DELAYS} delays, each longer than the one before it: 1m,10m,1h"
         raise ValueError(msg)
     return value
 
@@ -66,6 +75,7 @@ def _database_address(value: SecretStr) -> SecretStr:
 
 
 Duration = Annotated[timedelta, BeforeValidator(_seconds), AfterValidator(_positive)]
+Delays = Annotated[tuple[Duration, ...], NoDecode, BeforeValidator(_comma_separated), AfterValidator(_growing)]
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_comma_separated)]
 Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_comma_separated)]
 DatabaseAddress = Annotated[SecretStr, AfterValidator(_database_address)]
@@ -178,8 +188,13 @@ class Settings(BaseSettings):
     max_unfinished_span: int = Field(
         20_000, ge=100, description="offsets a partition between oldest unfinished and newest"
     )
-    retry_delay: Duration = Field(timedelta(seconds=60), description="wait before a parked webhook is tried again")
-    retry_max_age: Duration = Field(timedelta(hours=24), description="age at which a parked webhook is given up")
+    retry_delays: Delays = Field(
+        (timedelta(minutes=1), timedelta(minutes=10), timedelta(hours=1)),
+        description="wait before a parked webhook is tried again: after the first failure, the second, all later ones",
+    )
+    retry_max_age: Duration = Field(
+        timedelta(hours=24), le=timedelta(days=6), description="age at which a parked webhook is given up; at most 6d"
+    )
     shutdown_grace: Duration = Field(timedelta(seconds=25), description="time for what is under way at SIGTERM")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="least level logged")
     log_json: bool = Field(default=False, description="one JSON object a line")

@@ -40,8 +40,11 @@ WEBHOOKS = Topic(
 )
 # What was accepted into `webhooks` must fit where it may go next, with the headers it gains on the way.
 ROOM_FOR_HEADERS = {"max.message.bytes": "2097152"}
-RETRY = Topic(
-    "webhooks.retry", key="contact key", value="as webhooks", retention=timedelta(days=7), config=ROOM_FOR_HEADERS
+# One topic a delay, the shortest first: what stands first in a partition is due first. Kept far longer than the longest
+# delay, which is how long a record waits here while a worker runs.
+RETRIES = tuple(
+    Topic(name, key="contact key", value="as webhooks", retention=timedelta(days=7), config=ROOM_FOR_HEADERS)
+    for name in ("webhooks.retry", "webhooks.retry.2", "webhooks.retry.3")
 )
 DEAD = Topic(
     "webhooks.dead",
@@ -59,10 +62,11 @@ CHANGELOG = Topic(
     # Compact only: with `delete` or a retention Faust's recovery hangs. Small segments keep recovery short.
     config={"cleanup.policy": "compact", "segment.ms": "3600000", "min.cleanable.dirty.ratio": "0.1"},
 )
-ALL = (WEBHOOKS, RETRY, DEAD, ENRICHED, CHANGELOG)
+ALL = (WEBHOOKS, *RETRIES, DEAD, ENRICHED, CHANGELOG)
 
 WORKER_GROUP = APP_ID
 RETRY_GROUP = f"{APP_ID}.retry"
 CRM_GROUP = f"{APP_ID}.crm-sync"
 JOURNAL_GROUP = f"{APP_ID}.journal"
-GROUPS = {WORKER_GROUP: WEBHOOKS, RETRY_GROUP: RETRY, CRM_GROUP: ENRICHED, JOURNAL_GROUP: ENRICHED}
+# What can be replayed. Not the retry group: what it moved lies in `webhooks`, where it was parked from and moved to.
+GROUPS = {WORKER_GROUP: WEBHOOKS, CRM_GROUP: ENRICHED, JOURNAL_GROUP: ENRICHED}

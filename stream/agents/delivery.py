@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from stream.domain.events import event_id
 from stream.domain.identity import Contact
 from stream.domain.leads import Webhook
+from stream.domain.parking import count_of, instant_of
 
 Headers = Sequence[tuple[str, bytes]]
 
@@ -32,6 +33,16 @@ class Message:
                 return value.decode("utf-8", "replace")
         return ""
 
+    @property
+    def attempts(self) -> int:
+        """Tries that failed before this one."""
+        return count_of(self.header("attempt"))
+
+    @property
+    def first_failed(self) -> datetime | None:
+        """When the first try failed, None when none did."""
+        return instant_of(self.header("first-failed"))
+
 
 @dataclass(slots=True)
 class Delivery:
@@ -50,30 +61,3 @@ class Delivery:
 
     def __post_init__(self) -> None:
         self.event_id = event_id(self.webhook.lead)
-
-
-@dataclass(frozen=True, slots=True)
-class Parking:
-    """When a parked webhook is tried again, and how often it was."""
-
-    attempt: int
-    first_failed: datetime
-    not_before: datetime
-
-
-def parking(message: Message, now: datetime, delay: timedelta, max_age: timedelta) -> Parking | None:
-    """Decide when to try again; None when the webhook has been tried for ``max_age``."""
-    first_failed = _instant(message.header("first-failed")) or now
-    if now - first_failed >= max_age:
-        return None
-    attempts = message.header("attempt")
-    attempt = int(attempts) + 1 if attempts.isdecimal() else 1
-    return Parking(attempt, first_failed, now + delay)
-
-
-def _instant(text: str) -> datetime | None:
-    try:
-        instant = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return instant if instant.tzinfo is not None else None

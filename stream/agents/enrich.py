@@ -19,7 +19,7 @@ from stream.agents.delivery import Delivery, Message
 from stream.agents.exits import Exits
 from stream.agents.flights import Flights
 from stream.domain.choice import Complete, Found, Knowledge, KnownPerson, NobodyKnows, next_step
-from stream.domain.errors import PoisonError, RefusedError, TransientError
+from stream.domain.errors import GivenUpError, PoisonError, RefusedError, TransientError
 from stream.domain.events import Answer, Match, Outcome, Tier
 from stream.domain.identity import contact_of
 from stream.domain.leads import decode_webhook
@@ -188,7 +188,7 @@ class Enricher:
             self._exits.answered(delivery, _answer(Found(person, step.match), Tier.CACHE, *calls))
             return
         delivery.ended = True
-        self._exits.dead(delivery.message, PoisonError(f"given up: {reason}"))
+        self._exits.dead(delivery.message, GivenUpError(f"given up: {reason}"))
 
     async def _stay_within(self, tracker: Tracker) -> None:
         """Keep the span between the oldest unfinished offset and the newest within its bound."""

@@ -6,19 +6,19 @@ Each end emits its records and finishes the webhook only when the broker has ack
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from stream import metrics, topics
-from stream.agents.delivery import Delivery, Message, parking
+from stream.agents.delivery import Delivery, Message
 from stream.domain.deadletters import dead_letter_headers
 from stream.domain.errors import PoisonError
 from stream.domain.events import Answer, Outcome, Tier, encode_event, event_headers
+from stream.domain.parking import HEADERS, Patience
 from stream.engine.emitter import Emitter
 from stream.logs import get_logger
 
 log = get_logger(__name__)
 
-OURS = frozenset({"attempt", "first-failed", "not-before", "reason"})
 # An operator greps for these.
 LINES = {
     Tier.CACHE: "Found existing enrichment",
@@ -31,13 +31,10 @@ LINES = {
 class Exits:
     """Where webhooks leave the worker."""
 
-    def __init__(
-        self, emitter: Emitter, now: Callable[[], datetime], *, retry_delay: timedelta, retry_max_age: timedelta
-    ) -> None:
+    def __init__(self, emitter: Emitter, now: Callable[[], datetime], patience: Patience) -> None:
         self._emitter = emitter
         self._now = now
-        self._retry_delay = retry_delay
-        self._retry_max_age = retry_max_age
+        self._patience = patience
 
     def answered(self, delivery: Delivery, answer: Answer) -> None:
         """One event; the webhook is finished when it is delivered."""
@@ -60,21 +57,15 @@ class Exits:
         if delivery.ended:
             return True
         message = delivery.message
-        plan = parking(message, self._now(), self._retry_delay, self._retry_max_age)
+        plan = self._patience.park(message.attempts, message.first_failed, self._now(), reason)
         if plan is None:
             return False
         delivery.ended = True
         log.warning("parked", reason=reason, attempt=plan.attempt, contact=delivery.contact.masked)
         metrics.PARKED.labels(reason).inc()
-        headers = [(name, value) for name, value in message.headers if name not in OURS]
-        headers += [
-            ("attempt", str(plan.attempt).encode()),
-            ("first-failed", plan.first_failed.isoformat().encode()),
-            ("not-before", plan.not_before.isoformat().encode()),
-            ("reason", reason.encode()),
-        ]
+        headers = [(name, value) for name, value in message.headers if name not in HEADERS] + plan.headers(reason)
         both = _after(2, message.finished)
-        self._emitter.emit(topics.RETRY.name, delivery.contact.key.encode(), message.value, headers, both)
+        self._emitter.emit(topics.RETRIES[plan.tier].name, delivery.contact.key.encode(), message.value, headers, both)
         diretrix, work = calls
         answer = Answer(Outcome.PENDING, parked=True, diretrix_calls=diretrix, work_calls=work)
         self._event(delivery, answer, both)
@@ -85,8 +76,7 @@ class Exits:
         log.error(
             "dead letter", reason=error.reason, path=error.path, partition=message.partition, offset=message.offset
         )
-        metrics.DEAD.labels("decode", type(error).__name__).inc()
-        attempts = message.header("attempt")
+        metrics.DEAD.labels("enrich", type(error).__name__).inc()
         headers = dead_letter_headers(
             headers=list(message.headers),
             topic=topics.WEBHOOKS.name,
@@ -96,8 +86,9 @@ class Exits:
             stage="enrich",
             error=type(error).__name__,
             reason=str(error),
-            attempts=int(attempts) if attempts.isdecimal() else 0,
+            attempts=message.attempts + 1,
             failed_at=self._now(),
+            first_failed=message.first_failed,
         )
         # A tombstone has no value, and a record needs a key or a value.
         key, value = message.key, message.value if message.value is not None or message.key is not None else b""

@@ -1,97 +1,141 @@
-"""Brings parked webhooks back: when a record of ``webhooks.retry`` is due, it goes to ``webhooks`` again.
+"""Brings parked webhooks back: when a record of a retry topic is due, it goes to ``webhooks`` again.
 
-A plain consumer of a group of its own. A partition whose first record is not due is paused until it is,
-and that record is read again then: nothing unfinished is held while it waits, so restarts keep it.
+A plain consumer of a group of its own. A partition whose first record is not due is paused until it is, and
+that record is read again then: nothing unfinished is held while it waits, so restarts keep it. Partitions do
+not wait for each other, be they of one topic or of two: each is moved by a task of its own.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
 from stream import topics
+from stream.domain.parking import instant_of
 from stream.engine.emitter import Emitter
 from stream.logs import get_logger
 
 log = get_logger(__name__)
 
 LONGEST_NAP = 1.0  # seconds between looks at what is paused
+# Records are parked milliseconds apart, and come due so: they are moved together, not with a fetch each.
+SHORTEST_WAIT = 0.25  # seconds
+MOST_AT_ONCE = 500  # records
+AT_ONCE = datetime.min.replace(tzinfo=UTC)
 
 
 class RetryReader:
-    """Moves due records from the retry topic back to ``webhooks``."""
+    """Moves due records from the retry topics back to ``webhooks``."""
 
-    def __init__(self, consumer: AIOKafkaConsumer, emitter: Emitter, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, consumer: AIOKafkaConsumer, emitter: Emitter, now: Callable[[], datetime], longest: timedelta
+    ) -> None:
+        """``consumer`` has no topic yet. ``longest``: no record waits longer, whatever its header says."""
         self._consumer = consumer
         self._emitter = emitter
         self._now = now
-        self._paused: dict[TopicPartition, datetime] = {}
+        self._longest = longest
+        self._waiting: dict[TopicPartition, datetime] = {}
+        self._moving: dict[TopicPartition, asyncio.Task[None]] = {}
+        consumer.subscribe([topic.name for topic in topics.RETRIES])
 
     async def run(self) -> None:
         """Read until cancelled; an unreachable broker only makes it wait."""
-        while True:
-            try:
-                await self._turn()
-            except (KafkaError, OSError) as error:
-                log.warning("retry reader can't reach the broker", error=type(error).__name__)
-                await asyncio.sleep(LONGEST_NAP)
+        try:
+            while True:
+                try:
+                    await self._turn()
+                except (KafkaError, OSError) as error:
+                    log.warning("retry reader can't reach the broker", error=type(error).__name__)
+                    await asyncio.sleep(LONGEST_NAP)
+        finally:
+            for task in self._moving.values():
+                task.cancel()
+            await asyncio.gather(*self._moving.values(), return_exceptions=True)
 
     async def _turn(self) -> None:
-        self._resume_due()
-        batches = await self._consumer.getmany(timeout_ms=int(LONGEST_NAP * 1000), max_records=100)
+        self._collect()
+        self._wake()
+        await self._emitter.ebb()
+        if self._moving:  # whatever was moved first lets its partition go on
+            await asyncio.wait(self._moving.values(), timeout=SHORTEST_WAIT / 5, return_when=asyncio.FIRST_COMPLETED)
+        nap = 0 if self._moving else self._nap()
+        batches = await self._consumer.getmany(timeout_ms=nap, max_records=MOST_AT_ONCE)
         for partition, records in batches.items():
-            await self._bring_back(partition, records)
+            try:
+                self._begin(partition, records)
+            except IllegalStateError:
+                log.info("a retry partition was taken away while it was read", partition=str(partition))
 
-    def _resume_due(self) -> None:
-        assigned = self._consumer.assignment()
-        now = self._now()
-        for partition, due in list(self._paused.items()):
+    def _begin(self, partition: TopicPartition, records: list[ConsumerRecord]) -> None:
+        if partition in self._moving:  # taken away and given back while its records are still on their way
+            self._wait(partition, records[0].offset, self._now())
+            return
+        self._consumer.pause(partition)
+        self._moving[partition] = asyncio.create_task(self._bring_back(partition, records))
+
+    def _nap(self) -> int:
+        """Milliseconds until something is due, or partitions may have come or gone."""
+        left = (min(self._waiting.values()) - self._now()).total_seconds() if self._waiting else LONGEST_NAP
+        return int(min(max(left, 0.0), LONGEST_NAP) * 1000) + 1
+
+    def _collect(self) -> None:
+        """Let partitions go on whose records were moved. Raises what nobody foresaw."""
+        for partition, task in list(self._moving.items()):
+            if task.done():
+                del self._moving[partition]
+                task.result()
+                self._waiting.setdefault(partition, self._now())
+
+    def _wake(self) -> None:
+        assigned, now = self._consumer.assignment(), self._now()
+        for partition, due in list(self._waiting.items()):
             if partition not in assigned:
-                del self._paused[partition]
+                del self._waiting[partition]
             elif due <= now:
-                del self._paused[partition]
+                del self._waiting[partition]
                 self._consumer.resume(partition)
 
     async def _bring_back(self, partition: TopicPartition, records: list[ConsumerRecord]) -> None:
         """Republish what is due, in order, and commit it once the broker has it all."""
-        moved: list[asyncio.Future[None]] = []
-        last = None
+        now = self._now()
+        late = next((record for record in records if self._due(record) > now), None)
+        due = records if late is None else records[: records.index(late)]
         try:
-            for record in records:
-                due = not_before(record)
-                if due > self._now():
-                    self._consumer.pause(partition)
-                    self._consumer.seek(partition, record.offset)
-                    self._paused[partition] = due
-                    break
-                moved.append(self._move(record))
-                last = record.offset
-            await asyncio.gather(*moved)
-            if last is not None:
-                await self._consumer.commit({partition: last + 1})
+            if late is not None:
+                self._wait(partition, late.offset, max(self._due(late), now + timedelta(seconds=SHORTEST_WAIT)))
+            await asyncio.gather(*(self._move(record) for record in due))
+            if due:
+                await self._consumer.commit({partition: due[-1].offset + 1})
         except (CommitFailedError, IllegalStateError):
-            log.info(
-                "retry partition was taken away; its records will be moved once more", partition=partition.partition
-            )
+            log.info("a retry partition was taken away; its records will be moved once more", partition=str(partition))
+        except (KafkaError, OSError) as error:
+            log.warning("retry reader can't commit; the next commit will", error=type(error).__name__)
+
+    def _wait(self, partition: TopicPartition, offset: int, until: datetime) -> None:
+        self._consumer.pause(partition)
+        self._consumer.seek(partition, offset)
+        self._waiting[partition] = until
+
+    def _due(self, record: ConsumerRecord) -> datetime:
+        """When a record is due: as its header says; at once when that can't be read."""
+        said = next((value for name, value in record.headers if name == "not-before"), b"")
+        due = instant_of(said.decode("utf-8", "replace"))
+        if due is None:
+            return AT_ONCE
+        return min(due, datetime.fromtimestamp(record.timestamp / 1000, UTC) + self._longest)
 
     def _move(self, record: ConsumerRecord) -> asyncio.Future[None]:
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         headers = [(name, value) for name, value in record.headers if name != "reroute"]
-        self._emitter.emit(topics.WEBHOOKS.name, record.key, record.value, headers, lambda: done.set_result(None))
+        self._emitter.emit(topics.WEBHOOKS.name, record.key, record.value, headers, lambda: _set(done))
         return done
 
 
-def not_before(record: ConsumerRecord) -> datetime:
-    """When a record is due; one without a readable time is due at once."""
-    for name, value in record.headers:
-        if name == "not-before":
-            try:
-                due = datetime.fromisoformat(value.decode())
-            except ValueError:
-                break
-            return due if due.tzinfo is not None else due.replace(tzinfo=UTC)
-    return datetime.min.replace(tzinfo=UTC)
+def _set(done: asyncio.Future[None]) -> None:
+    if not done.done():
+        done.set_result(None)

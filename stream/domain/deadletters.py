@@ -23,8 +23,12 @@ def dead_letter_headers(  # noqa: PLR0913 - a dead letter has this many facts
     reason: str,
     attempts: int,
     failed_at: datetime,
+    first_failed: datetime | None = None,
 ) -> list[tuple[str, bytes]]:
-    """The original headers and ours. ``timestamp`` in epoch seconds; ``reason`` must be masked already."""
+    """The original headers and ours. ``timestamp`` in epoch seconds; ``reason`` must be masked already.
+
+    ``attempts``: tries, the last one included. ``first_failed``: when the first of them did, None for the last.
+    """
     facts = {
         "topic": topic,
         "partition": str(partition),
@@ -34,6 +38,7 @@ def dead_letter_headers(  # noqa: PLR0913 - a dead letter has this many facts
         "error": error,
         "reason": reason[:LONGEST_REASON],
         "attempts": str(attempts),
+        "first-failed": (first_failed or failed_at).isoformat(),
         "failed-at": failed_at.isoformat(),
         "version": version(),
     }

@@ -50,6 +50,10 @@ class PoisonError(StreamError):
         self.path = path
 
 
+class GivenUpError(PoisonError):
+    """A webhook that was tried for as long as any may be, and of whose contact nothing is known."""
+
+
 class RefusedError(StreamError):
     """``partner`` refuses us (credentials, quota): asking again only makes it worse. It bills nothing."""
 

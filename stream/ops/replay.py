@@ -21,7 +21,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from stream.domain.errors import StopError
 from stream.kafka import client_options
 from stream.settings import Settings
-from stream.topics import GROUPS, RETRY_GROUP, WORKER_GROUP
+from stream.topics import GROUPS, WORKER_GROUP
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +126,7 @@ def costs_at_most(group: str, moves: Sequence[Move], settings: Settings) -> Deci
 
     A lead may need two Diretrix calls, its phone's and its e-mail's, and one of the Work API. Only the worker pays.
     """
-    if group not in {WORKER_GROUP, RETRY_GROUP}:
+    if group != WORKER_GROUP:
         return Decimal(0)
     return sum(move.records for move in moves) * (2 * settings.diretrix_price + settings.work_api_price)
 

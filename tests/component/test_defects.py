@@ -6,8 +6,6 @@ import asyncio
 import hmac
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from datetime import timedelta
-from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
@@ -20,62 +18,21 @@ import structlog
 from producers.app import App
 from producers.memory import MemoryPublisher
 from producers.server import listen
-from stream import logs, topics
-from stream.agents.enrich import Enricher, Limits
-from stream.agents.exits import Exits
-from stream.domain.events import EnrichedEvent, Outcome, Tier, decode_event
-from stream.engine.tracker import Trackers
+from stream import logs
+from stream.domain.events import Outcome, Tier
 from stream.local.people import population
 from stream.logs import configure
 from stream.settings import load
-from stream.tiers.cache import Lifetimes, TableCache
-from tests.fakes import NOW, RecordingEmitter, c2s_webhook
+from tests.fakes import NOW, c2s_webhook
+from tests.inside import PARTITION, Worker
 from tests.real_rig import RealRig, real_rig
 
-LIMIT = 10.0  # seconds
 C2S = "/api/v1/webhooks/c2s"
 GOOGLE = "/api/v1/webhooks/google-ads"
 SOMEONE, OTHER = population(2, seed=23)
 LOCAL = f"({SOMEONE.phone[:2]}) {SOMEONE.phone[2:7]}-{SOMEONE.phone[7:]}"
 INTERNATIONAL = f"+55{SOMEONE.phone}"
-PARTITION = (topics.WEBHOOKS.name, 0)
 Party = Callable[..., Awaitable[UUID]]
-
-
-class Worker:
-    """A worker's inside on the real database and partners; Kafka is a list of values and a recording emitter."""
-
-    def __init__(self, rig: RealRig) -> None:
-        self.emitter: Any = RecordingEmitter()
-        self.trackers = Trackers()
-        cache = TableCache({}, lambda *_: None, Lifetimes(86_400.0, 3_600.0, 1_000), lambda: 0.0)
-        delay = timedelta(seconds=30)
-        exits = Exits(self.emitter, rig.clock, retry_delay=delay, retry_max_age=timedelta(days=1))
-        limits = Limits(deadline=LIMIT, slots=8, queue=1_000, queue_limit=LIMIT, span=1_000)
-        self.enricher = Enricher(cache, rig.worker(), exits, self.emitter, limits, rig.clock, frozenset())
-        self._offset = 0
-
-    async def receive(self, *values: bytes) -> list[EnrichedEvent]:
-        """Read webhooks in order and wait for their ends; the events so far."""
-        async with asyncio.timeout(LIMIT):
-            await self.enricher.run(self._events(values), lambda: self.trackers)
-            await self.enricher.flights.drain(LIMIT)
-        return [decode_event(record.value) for record in self.emitter.of(topics.ENRICHED.name)]
-
-    async def _events(self, values: tuple[bytes, ...]) -> AsyncIterator[Any]:
-        for value in values:
-            yield SimpleNamespace(
-                message=SimpleNamespace(
-                    topic=PARTITION[0],
-                    partition=PARTITION[1],
-                    offset=self._offset,
-                    key=None,
-                    value=value,
-                    headers=[("reroute", b"1")],
-                    timestamp=NOW.timestamp(),
-                )
-            )
-            self._offset += 1
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ PATIENCE = 150.0  # seconds; on a busy machine ten restarts take their time
 @pytest.fixture
 def stack() -> Iterator[Stack]:
     """Partners, producers and a worker that parks early and tries again soon."""
-    extra = {"LOOKUP_SLOTS": str(SLOTS), "RETRY_DELAY": "1s", "LOG_LEVEL": "INFO", "LOOKUP_DEADLINE": "5s"}
+    extra = {"LOOKUP_SLOTS": str(SLOTS), "RETRY_DELAYS": "1s", "LOG_LEVEL": "INFO", "LOOKUP_DEADLINE": "5s"}
     with Stack(print, scale=0.05, extra=extra) as started:
         started.start_servers()
         started.start_simulators()

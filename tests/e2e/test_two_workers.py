@@ -22,7 +22,7 @@ WEBHOOKS = 600
 @pytest.fixture
 def stack() -> Iterator[Stack]:
     """Partners, producers and one worker."""
-    with Stack(print, scale=0.1, extra={"RETRY_DELAY": "1s"}) as started:
+    with Stack(print, scale=0.1, extra={"RETRY_DELAYS": "1s"}) as started:
         started.start_servers()
         started.start_simulators()
         started.start_ours("producers", "worker")

@@ -12,7 +12,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from stream.kafka import open_admin
 from stream.ops.topics import Difference, create_missing, differences, must_stop
 from stream.settings import Settings, load
-from stream.topics import ALL, CHANGELOG, DEAD, ENRICHED, RETRY, WEBHOOKS
+from stream.topics import ALL, CHANGELOG, DEAD, ENRICHED, RETRIES, WEBHOOKS
 from tests.integration.enriched import command, until
 
 
@@ -44,14 +44,14 @@ async def test_all_topics_are_as_the_map_says(broker: Settings, admin: AIOKafkaA
 
 async def test_what_is_missing_is_said_and_created(broker: Settings, admin: AIOKafkaAdminClient) -> None:
     """Only the missing topics are made, with the map's counts."""
-    await remove(admin, DEAD.name, RETRY.name)
+    await remove(admin, DEAD.name, RETRIES[0].name)
     assert set(map(str, await differences(admin, broker))) == {
         "webhooks.dead: the topic is missing, wanted there",
         "webhooks.retry: the topic is missing, wanted there",
     }
-    assert set(await create_missing(admin, broker)) == {DEAD.name, RETRY.name}
-    found = {one["topic"]: len(one["partitions"]) for one in await admin.describe_topics([DEAD.name, RETRY.name])}
-    assert found == {DEAD.name: 1, RETRY.name: broker.topic_partitions}
+    assert set(await create_missing(admin, broker)) == {DEAD.name, RETRIES[0].name}
+    found = {one["topic"]: len(one["partitions"]) for one in await admin.describe_topics([DEAD.name, RETRIES[0].name])}
+    assert found == {DEAD.name: 1, RETRIES[0].name: broker.topic_partitions}
 
 
 async def test_what_would_do_harm_stops_a_worker(broker: Settings, admin: AIOKafkaAdminClient) -> None:

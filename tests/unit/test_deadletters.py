@@ -40,9 +40,10 @@ def test_a_letter_keeps_its_headers_and_says_where_and_why() -> None:
         "dl-error": b"PoisonError",
         "dl-reason": b"id: required",
         "dl-attempts": b"2",
+        "dl-first-failed": b"2026-01-31T12:00:00+00:00",
         "dl-failed-at": b"2026-01-31T12:00:00+00:00",
     }
-    assert len(headers()) == 2 + 10
+    assert len(headers()) == 2 + 11
 
 
 @pytest.mark.parametrize("timestamp", [-1e18, 1e18, float("nan"), float("inf")])

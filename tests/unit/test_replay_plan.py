@@ -24,7 +24,7 @@ from stream.ops.replay import (
     to_csv,
 )
 from stream.settings import load
-from stream.topics import CRM_GROUP, GROUPS, JOURNAL_GROUP, RETRY_GROUP, WORKER_GROUP
+from stream.topics import CRM_GROUP, GROUPS, JOURNAL_GROUP, WORKER_GROUP
 
 # Retention has removed 100 records of partition 0; the group has never committed in partition 1.
 BOUNDS = [Bounds(0, 100, 500, 400), Bounds(1, 0, 50, None)]
@@ -110,7 +110,6 @@ def test_only_the_worker_pays() -> None:
     costs = {group: costs_at_most(group, [Move(0, 10, 0, 10, 0)], settings) for group in GROUPS}
     assert costs == {
         WORKER_GROUP: Decimal("0.70"),
-        RETRY_GROUP: Decimal("0.70"),
         CRM_GROUP: Decimal(0),
         JOURNAL_GROUP: Decimal(0),
     }

@@ -26,6 +26,8 @@ def written(value: object) -> str:
             seconds = int(value.total_seconds())
             unit = next(unit for unit, length in UNITS.items() if seconds % length == 0)
             return f"{seconds // UNITS[unit]}{unit}"
+        case tuple():
+            return ",".join(map(written, value))
     return str(value)
 
 
@@ -61,6 +63,18 @@ def test_every_secret_is_a_setting() -> None:
 def test_durations_are_read_as_people_write_them(text: str, seconds: float) -> None:
     """A duration has a unit, or is in seconds."""
     assert load({"CACHE_TTL_KNOWN": text}).cache_ttl_known == timedelta(seconds=seconds)
+
+
+def test_delays_are_a_list_that_grows() -> None:
+    """One delay a retry topic; fewer leave the last topics empty."""
+    assert load({"RETRY_DELAYS": "1s, 2m"}).retry_delays == (timedelta(seconds=1), timedelta(minutes=2))
+
+
+@pytest.mark.parametrize("text", ["10m,1m", "1m,1m", "1m,2m,3m,4m", ",", "soon", "0s,1m"])
+def test_delays_that_no_topic_can_keep_are_refused(text: str) -> None:
+    """A later try never comes sooner, and there are three topics."""
+    with pytest.raises(ValidationError):
+        load({"RETRY_DELAYS": text})
 
 
 def test_all_faults_are_named_together() -> None:

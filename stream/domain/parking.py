@@ -1,0 +1,70 @@
+"""When a webhook that could not be answered is tried again: the tiers of the retry topic.
+
+Each tier is a topic with one delay, so that what stands first in a partition is due first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+# The headers of a parked webhook. They come back with it, and are left out when it is redriven.
+HEADERS = frozenset({"attempt", "first-failed", "not-before", "reason"})
+# Why we cut a try short ourselves: nobody failed, so the webhook is not made to wait longer the next time.
+CUT_SHORT = frozenset({"shutdown", "span", "queue"})
+LONGEST_COUNT = 6  # digits; a longer number is nobody's count of tries
+
+
+@dataclass(frozen=True, slots=True)
+class Parking:
+    """Where a parked webhook waits. ``attempt``: tries that failed; ``tier``: place of its delay, from 0."""
+
+    attempt: int
+    first_failed: datetime
+    not_before: datetime
+    tier: int
+
+    def headers(self, reason: str) -> list[tuple[str, bytes]]:
+        """What the record says of itself; ``reason`` holds no identifier."""
+        return [
+            ("attempt", str(self.attempt).encode()),
+            ("first-failed", self.first_failed.isoformat().encode()),
+            ("not-before", self.not_before.isoformat().encode()),
+            ("reason", reason.encode()),
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """``delays``: one a tier, growing; ``max_age``: how long a webhook is tried in all."""
+
+    delays: Sequence[timedelta]
+    max_age: timedelta
+
+    def park(self, attempts: int, first_failed: datetime | None, now: datetime, reason: str) -> Parking | None:
+        """Decide when to try again; None when it has been tried for ``max_age``.
+
+        ``attempts``: tries that failed before this one; ``first_failed``: when the first did, None for this one.
+        """
+        first = min(first_failed or now, now)
+        if now - first >= self.max_age:
+            return None
+        cut_short = reason in CUT_SHORT
+        attempt = max(1, attempts) if cut_short else attempts + 1
+        tier = 0 if cut_short else min(attempt, len(self.delays)) - 1
+        return Parking(attempt, first, now + self.delays[tier], tier)
+
+
+def count_of(text: str) -> int:
+    """Read the header ``attempt``; 0 for whatever is no count."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= LONGEST_COUNT else 0
+
+
+def instant_of(text: str) -> datetime | None:
+    """Read an instant from a header; None for whatever is none, or has no zone."""
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return instant if instant.tzinfo is not None else None

@@ -1,0 +1,49 @@
+"""The ladder's world of fakes."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from stream.domain.errors import PartnerUnavailableError
+from stream.enrichment import Ladder
+from stream.local.people import Someone
+from tests.fakes import FakeBooks, FakeCompleter, FakeDatabase, FakeDirectory, FakePartner
+from tests.ladder_scenarios import TERMS, Clock
+
+
+class FakeRig:
+    """A world of fakes."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.people = self.shelf = self._database = FakeDatabase()
+        self._partner = FakePartner()
+        self._leases: dict[str, UUID] = {}
+        self._books: list[FakeBooks] = []
+
+    def know(self, someone: Someone) -> None:
+        """Both partners know them."""
+        self._partner.know(someone)
+
+    def fail_once(self, partner: str) -> None:
+        """Answer the next call with a 500."""
+        self._partner.failing[partner].append(PartnerUnavailableError(f"{partner}: status 500"))
+
+    def calls(self, partner: str) -> int:
+        """Calls of a partner."""
+        return self._partner.calls[partner]
+
+    def worker(self) -> Ladder:
+        """A ladder of a worker of its own."""
+        books = FakeBooks(self._leases)
+        self._books.append(books)
+        directory, completer = FakeDirectory(self._partner), FakeCompleter(self._partner)
+        return Ladder(self._database, directory, completer, books, self._database, TERMS, self.clock)
+
+    async def statuses(self, provider: str) -> list[str]:
+        """The ledger's statuses, sorted."""
+        return sorted(status for books in self._books for one, status in books.calls.values() if one == provider)
+
+    async def parties(self, cpf: str) -> int:
+        """How many parties have the CPF."""
+        return int(cpf in self._database.parties)

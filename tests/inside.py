@@ -1,0 +1,82 @@
+"""A worker's inside: its agent on a ladder of fakes or of real parts, with Kafka as values and a recording emitter."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from datetime import datetime, timedelta
+from types import SimpleNamespace
+from typing import Any, Protocol
+
+from stream import topics
+from stream.agents.enrich import Enricher, Limits
+from stream.agents.exits import Exits
+from stream.domain.events import EnrichedEvent, decode_event
+from stream.domain.parking import Patience
+from stream.engine.tracker import Trackers
+from stream.enrichment import Ladder
+from stream.tiers.cache import Lifetimes, TableCache
+from tests.fakes import NOW, RecordingEmitter
+
+LIMIT = 10.0  # seconds
+PARTITION = (topics.WEBHOOKS.name, 0)
+PATIENCE = Patience((timedelta(minutes=1), timedelta(minutes=10), timedelta(hours=1)), timedelta(days=1))
+HOME = (("reroute", b"1"),)  # was moved before: whatever its contact, it stays on this partition
+
+
+class World(Protocol):
+    """What the ladder climbs in."""
+
+    @property
+    def clock(self) -> Callable[[], datetime]: ...  # noqa: D102
+    def worker(self) -> Ladder: ...  # noqa: D102
+
+
+class Worker:
+    """A worker's inside; ``received`` webhooks lie on one partition."""
+
+    def __init__(self, world: World, *, slots: int = 8, span: int = 1_000, queue_limit: float = LIMIT) -> None:
+        self.emitter: Any = RecordingEmitter()
+        self.trackers = Trackers()
+        self.table: dict[bytes, bytes] = {}
+        cache = TableCache(self.table, lambda *_: None, Lifetimes(86_400.0, 3_600.0, 1_000), lambda: 0.0)
+        exits = Exits(self.emitter, world.clock, PATIENCE)
+        limits = Limits(deadline=LIMIT, slots=slots, queue=1_000, queue_limit=queue_limit, span=span)
+        self.enricher = Enricher(cache, world.worker(), exits, self.emitter, limits, world.clock, frozenset())
+        self._offset = 0
+
+    async def receive(
+        self, *values: bytes | None, headers: Sequence[tuple[str, bytes]] = HOME, key: bytes | None = None
+    ) -> list[EnrichedEvent]:
+        """Read webhooks in order and wait for their ends; the events so far."""
+        async with asyncio.timeout(LIMIT):
+            await self.read(*values, headers=headers, key=key)
+            await self.enricher.flights.drain(LIMIT)
+        return self.events()
+
+    async def read(
+        self, *values: bytes | None, headers: Sequence[tuple[str, bytes]] = HOME, key: bytes | None = None
+    ) -> None:
+        """Read webhooks in order; what is not known is under way then."""
+        await self.enricher.run(self._events(values, headers, key), lambda: self.trackers)
+
+    def events(self) -> list[EnrichedEvent]:
+        """What was emitted to ``contacts.enriched``."""
+        return [decode_event(record.value) for record in self.emitter.of(topics.ENRICHED.name)]
+
+    async def _events(
+        self, values: Sequence[bytes | None], headers: Sequence[tuple[str, bytes]], key: bytes | None
+    ) -> AsyncIterator[Any]:
+        for value in values:
+            yield SimpleNamespace(
+                message=SimpleNamespace(
+                    topic=PARTITION[0],
+                    partition=PARTITION[1],
+                    offset=self._offset,
+                    key=key,
+                    value=value,
+                    headers=list(headers),
+                    timestamp=NOW.timestamp(),
+                )
+            )
+            self._offset += 1

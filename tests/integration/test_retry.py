@@ -1,0 +1,275 @@
+"""The retry reader on a real broker: parked webhooks come back when they are due, and hold nothing up."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaConsumer, ConsumerRecord
+
+from stream import topics
+from stream.agents.retry import RetryReader
+from stream.domain.parking import Parking
+from stream.engine.emitter import Emitter
+from stream.kafka import open_admin, open_consumer, open_producer
+from stream.ops.topics import create_missing, differences, must_stop
+from stream.settings import Settings
+from tests.integration.enriched import command, committed, everything, until
+from tests.integration.test_topics import remove
+
+FIRST, SECOND, THIRD = topics.RETRIES
+LONGEST = timedelta(hours=1)
+
+
+class Clock:
+    """A clock that a test turns; it begins at the true time, which is the broker's too."""
+
+    def __init__(self) -> None:
+        self.at = datetime.now(UTC)
+
+    def __call__(self) -> datetime:
+        """Now."""
+        return self.at
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+async def park(
+    settings: Settings, clock: Clock, names: Sequence[str], due: timedelta, topic: topics.Topic = FIRST
+) -> None:
+    """Park webhooks, each named by its key, ``due`` from now."""
+    async with open_producer(settings) as producer:
+        for name in names:
+            headers = Parking(1, clock(), clock() + due, 0).headers("test")
+            await producer.send_and_wait(
+                topic.name, name.encode(), key=name.encode(), headers=[("ce_id", b"x"), *headers]
+            )
+
+
+class Stuck(Emitter):
+    """Never delivers the record whose value is ``stuck``."""
+
+    def emit(self, topic: str, key: bytes | None, value: bytes | None, *rest: Any) -> None:  # type: ignore[override]
+        """Emit all others."""
+        if value != b"stuck":
+            super().emit(topic, key, value, *rest)
+
+
+@asynccontextmanager
+async def reader(
+    settings: Settings, clock: Callable[[], datetime], kind: type[Emitter] = Emitter
+) -> AsyncIterator[AIOKafkaConsumer]:
+    """A reader at work; gives its consumer."""
+    async with open_producer(settings) as producer, open_consumer(settings, None, topics.RETRY_GROUP) as consumer:
+        emitter = kind(producer)
+        await emitter.learn(topics.WEBHOOKS.name)
+        running = asyncio.create_task(RetryReader(consumer, emitter, clock, LONGEST).run())
+        try:
+            yield consumer
+            assert not running.done(), running.exception()
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+            await emitter.close()
+
+
+async def back(settings: Settings) -> list[ConsumerRecord]:
+    """What is in `webhooks`."""
+    return await everything(settings, topics.WEBHOOKS.name)
+
+
+async def until_back(settings: Settings, count: int) -> list[str]:
+    """Wait until ``count`` webhooks are back; their names, sorted."""
+
+    async def there() -> bool:
+        return len(await back(settings)) >= count
+
+    await until(there)
+    return sorted(record.value.decode() for record in await back(settings))
+
+
+async def waits(consumer: AIOKafkaConsumer, partitions: int) -> None:
+    """Wait until so many partitions wait for their time."""
+
+    async def paused() -> bool:
+        return len(consumer.paused()) == partitions
+
+    await until(paused)
+
+
+async def stands(settings: Settings, topic: topics.Topic = FIRST) -> int:
+    """How many records of a retry topic are done with."""
+    return sum((await committed(settings, topics.RETRY_GROUP, topic.name)).values())
+
+
+async def test_what_is_due_comes_back_as_it_was(broker: Settings, clock: Clock) -> None:
+    """The same key, bytes and headers, on the key's partition, and committed once the broker has it."""
+    names = [f"w{number}" for number in range(20)]
+    await park(broker, clock, names, -timedelta(seconds=1))
+    async with reader(broker, clock):
+        assert await until_back(broker, 20) == sorted(names)
+        await until(lambda: _equals(stands(broker), 20))
+    for record in await back(broker):
+        said = dict(record.headers)
+        assert record.key == record.value
+        assert (said["ce_id"], said["attempt"], said["reason"]) == (b"x", b"1", b"test")
+
+
+async def _equals(value: object, wanted: int) -> bool:
+    return await value == wanted  # type: ignore[misc,no-any-return]
+
+
+async def test_what_is_not_due_waits_and_is_not_committed(broker: Settings, clock: Clock) -> None:
+    """It comes at its time and not before, and until then a restart finds it again."""
+    await park(broker, clock, ["soon"], timedelta(seconds=30))
+    async with reader(broker, clock) as consumer:
+        await waits(consumer, 1)
+        clock.at += timedelta(seconds=29)
+        assert await back(broker) == []
+        assert await stands(broker) == 0
+    async with reader(broker, clock) as consumer:
+        await waits(consumer, 1)
+        clock.at += timedelta(seconds=2)
+        assert await until_back(broker, 1) == ["soon"]
+        await until(lambda: _equals(stands(broker), 1))
+
+
+async def test_a_tier_that_waits_holds_up_no_other(broker: Settings, clock: Clock) -> None:
+    """The long tier's records are not due; the short one's of the same keys, parked after them, come back."""
+    names = [f"w{number}" for number in range(12)]
+    await park(broker, clock, names, timedelta(minutes=50), THIRD)
+    await park(broker, clock, names, timedelta(minutes=10), SECOND)
+    async with reader(broker, clock) as consumer:
+        await until(lambda: _held(consumer, {SECOND.name, THIRD.name}))
+        await park(broker, clock, names, timedelta(0), FIRST)
+        assert await until_back(broker, 12) == sorted(names)
+        clock.at += timedelta(minutes=11)
+        await until_back(broker, 24)
+        assert (await stands(broker, THIRD), len(await back(broker))) == (0, 24)
+
+
+async def _held(consumer: AIOKafkaConsumer, names: set[str]) -> bool:
+    return {partition.topic for partition in consumer.paused()} >= names
+
+
+async def test_a_partition_that_waits_holds_up_no_other(broker: Settings, clock: Clock) -> None:
+    """One partition's first record is not due; those of the others come back."""
+    await park(broker, clock, ["late"], timedelta(minutes=1))
+    names = [f"w{number}" for number in range(30)]
+    await park(broker, clock, names, timedelta(0))
+    partitions = {record.value: record.partition for record in await everything(broker, FIRST.name)}
+    free = sorted(name for name in names if partitions[name.encode()] != partitions[b"late"])
+    async with reader(broker, clock):
+        assert await until_back(broker, len(free)) == free
+        clock.at += timedelta(minutes=1)
+        assert len(await until_back(broker, 31)) == 31
+
+
+async def test_a_partition_that_can_not_be_moved_holds_up_no_other(broker: Settings, clock: Clock) -> None:
+    """One record is never acknowledged: its partition stands, uncommitted, and the others go on."""
+    names = ["stuck", *(f"w{number}" for number in range(30))]
+    await park(broker, clock, names, timedelta(0))
+    parked = await everything(broker, FIRST.name)
+    where = next(record.partition for record in parked if record.value == b"stuck")
+    others = sum(record.partition != where for record in parked)
+    async with reader(broker, clock, Stuck):
+        await until(lambda: _equals(stands(broker), others))
+        more = [f"x{number}" for number in range(30)]
+        await park(broker, clock, more, timedelta(0))
+        parked = await everything(broker, FIRST.name)
+        await until(lambda: _equals(stands(broker), sum(record.partition != where for record in parked)))
+    assert where not in await committed(broker, topics.RETRY_GROUP, FIRST.name)
+
+
+async def test_what_is_due_before_something_that_is_not_comes_back_alone(broker: Settings, clock: Clock) -> None:
+    """Within a partition the due ones are moved and committed, in order; the first that is not stays."""
+    for name, due in (("a", 0), ("b", 0), ("c", 60), ("d", 61)):
+        await _park_keyed(broker, clock, name, timedelta(seconds=due))
+    async with reader(broker, clock):
+        assert await until_back(broker, 2) == ["a", "b"]
+        await until(lambda: _equals(stands(broker), 2))
+        clock.at += timedelta(seconds=90)
+        await until_back(broker, 4)
+        assert [record.value for record in await back(broker)] == [b"a", b"b", b"c", b"d"]
+
+
+async def _park_keyed(settings: Settings, clock: Clock, name: str, due: timedelta) -> None:
+    async with open_producer(settings) as producer:
+        headers = Parking(1, clock(), clock() + due, 0).headers("test")
+        await producer.send_and_wait(FIRST.name, name.encode(), key=b"one", headers=headers)
+
+
+async def test_a_record_without_a_readable_time_is_due_at_once(broker: Settings, clock: Clock) -> None:
+    """Nobody's header can keep a partition waiting for ever: not an unreadable time, nor one far away."""
+    async with open_producer(broker) as producer:
+        for value, said in ((b"none", None), (b"odd", b"\xffsoon"), (b"naive", b"2999-01-01T00:00:00")):
+            headers = [("not-before", said)] if said is not None else []
+            await producer.send_and_wait(FIRST.name, value, key=b"one", headers=headers)
+        far = b"9999-12-31T23:59:59+00:00"
+        await producer.send_and_wait(FIRST.name, b"far", key=b"one", headers=[("not-before", far)])
+    async with reader(broker, clock):
+        assert await until_back(broker, 3) == ["naive", "none", "odd"]
+        clock.at += LONGEST + timedelta(minutes=1)
+        assert await until_back(broker, 4) == ["far", "naive", "none", "odd"]
+
+
+async def test_many_records_milliseconds_apart_come_back(broker: Settings, clock: Clock) -> None:
+    """A burst that was parked one by one comes back whole, in order within a partition, none twice."""
+    async with open_producer(broker) as producer:
+        sent = []
+        for number in range(3_000):
+            headers = Parking(1, clock(), clock() + timedelta(milliseconds=number), 0).headers("test")
+            key = f"k{number % 7}".encode()
+            sent.append(await producer.send(FIRST.name, str(number).encode(), key=key, headers=headers))
+        await asyncio.gather(*sent)
+    async with reader(broker, lambda: datetime.now(UTC)):
+        await until_back(broker, 3_000)
+        await until(lambda: _equals(stands(broker), 3_000))
+    by_partition: dict[int, list[int]] = {}
+    for record in await back(broker):
+        by_partition.setdefault(record.partition, []).append(int(record.value))
+    assert all(numbers == sorted(numbers) for numbers in by_partition.values())
+    assert sorted(number for numbers in by_partition.values() for number in numbers) == list(range(3_000))
+
+
+async def test_a_second_reader_takes_its_share(broker: Settings, clock: Clock) -> None:
+    """What waits goes to whoever has its partition when it is due, and none is lost."""
+    names = [f"w{number}" for number in range(40)]
+    await park(broker, clock, names, timedelta(seconds=30))
+    async with reader(broker, clock) as first:
+        await waits(first, 4)
+        async with reader(broker, clock) as second:
+            await until(lambda: _shared(first, second))
+            clock.at += timedelta(seconds=31)
+            await until_back(broker, 40)
+            await until(lambda: _equals(stands(broker), 40))
+    assert {record.value.decode() for record in await back(broker)} == set(names)
+
+
+async def _shared(first: AIOKafkaConsumer, second: AIOKafkaConsumer) -> bool:
+    mine, theirs = first.assignment(), second.assignment()
+    return bool(mine) and bool(theirs) and len(mine | theirs) == 3 * len(await _partitions(first))
+
+
+async def _partitions(consumer: AIOKafkaConsumer) -> set[int]:
+    partitions: set[int] = consumer.partitions_for_topic(FIRST.name) or set()
+    return partitions
+
+
+async def test_an_older_deployment_gets_the_tiers_that_it_lacks(broker: Settings) -> None:
+    """A broker with the first retry topic only stops a worker, which says what to run, and that mends it."""
+    async with open_admin(broker) as admin:
+        await remove(admin, SECOND.name, THIRD.name)
+        assert {one.topic for one in must_stop(await differences(admin, broker))} == {SECOND.name, THIRD.name}
+        code, _, said = await command(broker, "worker")
+        assert code == 1
+        assert "Run: python -m stream topics" in said
+        assert set(await create_missing(admin, broker)) == {SECOND.name, THIRD.name}
+        assert await differences(admin, broker) == []

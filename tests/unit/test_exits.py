@@ -1,0 +1,243 @@
+"""The ends of a webhook: where its records go, and when it is finished."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from stream import topics
+from stream.domain.errors import DatabaseUnavailableError, PartnerUnavailableError
+from stream.domain.events import Outcome
+from stream.domain.identity import contact_of
+from stream.domain.leads import decode_webhook
+from stream.engine.emitter import Record
+from stream.enrichment import Ladder
+from stream.local.people import Someone, population
+from tests.fake_rig import FakeRig
+from tests.fakes import NOW, c2s_webhook, partition_for
+from tests.inside import PARTITION, Worker
+
+LIMIT = 5.0  # seconds
+SOMEONE, OTHER = population(2, seed=31)
+RETRY, MEDIUM, LONG = (topic.name for topic in topics.RETRIES)
+
+
+class Gate:
+    """A database that answers when it is let: whoever asks is under way until then."""
+
+    def __init__(self, database: Any) -> None:
+        self._database = database
+        self.open = asyncio.Event()
+        self.failing: Exception | None = None
+
+    async def find(self, contact: Any) -> Any:
+        """Wait, then answer, or fail."""
+        await self.open.wait()
+        if self.failing is not None:
+            raise self.failing
+        return await self._database.find(contact)
+
+    async def find_by_cpf(self, cpf: Any) -> Any:
+        """Answer."""
+        return await self._database.find_by_cpf(cpf)
+
+
+class Rig(FakeRig):
+    """A world of fakes whose database can be held up."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = Gate(self.people)
+        self.gate.open.set()
+
+    def worker(self) -> Ladder:
+        """A ladder whose tier 2 is behind the gate."""
+        ladder = super().worker()
+        ladder._people = self.gate  # noqa: SLF001 - the port that this world exchanges
+        return ladder
+
+
+@pytest.fixture
+def rig() -> Rig:
+    return Rig()
+
+
+@pytest.fixture
+def worker(rig: Rig) -> Worker:
+    return Worker(rig)
+
+
+def webhook(lead: str = "lead-1", someone: Someone = SOMEONE) -> bytes:
+    return c2s_webhook(lead, name=someone.name, phone=someone.phone, email=someone.email)
+
+
+def headers_of(record: Record) -> dict[str, str]:
+    return {name: value.decode() for name, value in record.headers}
+
+
+def parked(worker: Worker, topic: str = RETRY) -> list[Record]:
+    records: list[Record] = worker.emitter.of(topic)
+    return records
+
+
+async def test_a_webhook_that_can_not_be_answered_is_parked_and_said_to_be(rig: Rig, worker: Worker) -> None:
+    """The retry topic has its bytes and headers and says why, a pending event goes out with what was paid."""
+    rig.know(SOMEONE)
+    rig.fail_once("diretrix")
+    value = webhook()
+    (event,) = await worker.receive(value, headers=[("ce_id", b"x"), ("reroute", b"1")], key=b"as it came")
+    assert (event.outcome, event.parked, event.calls.diretrix) == (Outcome.PENDING, True, 1)  # it is unsure
+    (record,) = parked(worker)
+    assert (record.key, record.value) == (event.contact.key.encode(), value)
+    assert headers_of(record) == {
+        "ce_id": "x",
+        "reroute": "1",
+        "attempt": "1",
+        "first-failed": NOW.isoformat(),
+        "not-before": (NOW + timedelta(minutes=1)).isoformat(),
+        "reason": "diretrix: status 500",
+    }
+
+
+async def test_a_parked_webhook_is_finished_once_both_records_are_delivered(rig: Rig, worker: Worker) -> None:
+    """One acknowledgement of two is not enough, whichever it is."""
+    for first in (0, 1):
+        rig.fail_once("diretrix")
+        await worker.receive(webhook(f"lead-{first}"))
+        deliveries = worker.emitter._undelivered  # noqa: SLF001 - acknowledged one by one
+        assert len(deliveries) == 2
+        deliveries.pop(first)()
+        assert worker.trackers.unfinished == 1
+        deliveries.pop()()
+        assert worker.trackers.unfinished == 0
+
+
+async def test_the_next_failures_wait_longer(rig: Rig, worker: Worker) -> None:
+    """A webhook that comes back and fails again goes to the next tier, and remembers when it failed first."""
+    headers: list[tuple[str, bytes]] = [("reroute", b"1")]
+    for attempt, topic in enumerate((RETRY, MEDIUM, LONG, LONG), start=1):
+        rig.fail_once("diretrix")
+        await worker.receive(webhook(), headers=headers)
+        headers = parked(worker, topic)[-1].headers
+        assert (dict(headers)["attempt"], dict(headers)["first-failed"]) == (
+            str(attempt).encode(),
+            NOW.isoformat().encode(),
+        )
+        rig.clock.at += timedelta(hours=1)
+
+
+async def test_foreign_headers_of_any_kind_do_not_stop_a_webhook(rig: Rig, worker: Worker) -> None:
+    """Headers of the same names that nobody of ours wrote count as not given."""
+    rig.fail_once("diretrix")
+    hostile = [("attempt", b"9" * 5_000), ("first-failed", b"\xff"), ("not-before", b"-1"), ("reason", b"\x00")]
+    await worker.receive(webhook(), headers=[("reroute", b"1"), *hostile])
+    assert headers_of(parked(worker)[0])["attempt"] == "1"
+
+
+async def test_whoever_leaves_parks_what_flies(rig: Rig, worker: Worker) -> None:
+    """Each webhook under way or waiting is parked once, in order, and what lands after that emits nothing more."""
+    rig.know(SOMEONE)
+    rig.gate.open.clear()
+    await worker.read(*(webhook(f"lead-{n}", (SOMEONE, OTHER)[n % 2]) for n in range(6)))
+    worker.enricher.park_all("shutdown")
+    worker.enricher.park_all("shutdown")
+    assert [event.lead.id for event in worker.events()] == [f"lead-{n}" for n in range(6)]
+    assert {event.outcome for event in worker.events()} == {Outcome.PENDING}
+    assert len(parked(worker)) == 6
+    assert {headers_of(record)["reason"] for record in parked(worker)} == {"shutdown"}
+    rig.gate.open.set()
+    await worker.enricher.flights.drain(LIMIT)
+    assert len(worker.events()) == 6
+    worker.emitter.deliver()
+    assert worker.trackers.committable() == {PARTITION: 6}
+
+
+async def test_a_webhook_tried_for_too_long_goes_out_with_what_is_known(rig: Rig, worker: Worker) -> None:
+    """Diretrix knew the person and the Work API never came back: name and CPF go out, marked as not complete."""
+    rig.know(SOMEONE)
+    rig.fail_once("work")
+    long_ago = [("first-failed", (NOW - timedelta(hours=24)).isoformat().encode()), ("attempt", b"26")]
+    (event,) = await worker.receive(webhook(), headers=[("reroute", b"1"), *long_ago])
+    assert event.outcome is Outcome.ENRICHED
+    assert event.person is not None
+    assert (event.person.cpf, event.person.complete) == (SOMEONE.cpf, False)
+    assert not parked(worker)
+
+
+async def test_a_webhook_tried_for_too_long_of_whom_nothing_is_known_is_a_dead_letter(rig: Rig, worker: Worker) -> None:
+    """It keeps its bytes, and says how often and since when it was tried."""
+    rig.fail_once("diretrix")
+    since = NOW - timedelta(hours=30)
+    headers = [("first-failed", since.isoformat().encode()), ("attempt", b"26"), ("reroute", b"1")]
+    assert await worker.receive(webhook(), headers=headers, key=b"k") == []
+    (letter,) = worker.emitter.of(topics.DEAD.name)
+    said = headers_of(letter)
+    assert (letter.key, letter.value) == (b"k", webhook())
+    assert (said["dl-stage"], said["dl-error"]) == ("enrich", "GivenUpError")
+    assert said["dl-reason"] == "given up: diretrix: status 500"
+    assert (said["dl-attempts"], said["dl-first-failed"]) == ("27", since.isoformat())
+    worker.emitter.deliver()
+    assert worker.trackers.unfinished == 0
+
+
+async def test_a_known_contact_whose_refresh_fails_is_served_stale(rig: Rig, worker: Worker) -> None:
+    """Past its time and with the database or a partner down, what was known goes out, and says so."""
+    rig.know(SOMEONE)
+    await worker.receive(webhook("a"))
+    rig.clock.at += timedelta(days=1, minutes=1)
+    rig.gate.failing = DatabaseUnavailableError("database: ConnectionError")
+    _, stale = await worker.receive(webhook("b"))
+    assert (stale.outcome, stale.stale, stale.person and stale.person.cpf) == (Outcome.ENRICHED, True, SOMEONE.cpf)
+    rig.gate.failing = PartnerUnavailableError("work: the breaker is open", billed="no")
+    assert (await worker.receive(webhook("c")))[-1].stale
+    assert not parked(worker)
+
+
+async def test_hits_leave_while_misses_are_parked(rig: Rig, worker: Worker) -> None:
+    """An outage does not touch what the table knows."""
+    rig.know(SOMEONE)
+    await worker.receive(webhook("a"))
+    rig.gate.failing = DatabaseUnavailableError("database: ConnectionError")
+    events = await worker.receive(webhook("b"), webhook("c", OTHER), webhook("d"))
+    assert {event.lead.id: event.outcome for event in events} == {
+        "a": Outcome.ENRICHED,
+        "b": Outcome.ENRICHED,
+        "c": Outcome.PENDING,
+        "d": Outcome.ENRICHED,
+    }
+
+
+async def test_a_message_on_a_foreign_partition_is_moved_once(worker: Worker) -> None:
+    """It goes to `webhooks` again under its contact's key, finished when delivered; moved, it is answered."""
+    away = next(
+        one
+        for one in population(20, seed=5)
+        if partition_for(contact_of(decode_webhook(webhook(someone=one)).lead, frozenset()).key) != 0
+    )
+    await worker.receive(webhook(someone=away), headers=[("ce_id", b"x")], key=b"whatever")
+    (moved,) = worker.emitter.of(topics.WEBHOOKS.name)
+    assert (moved.value, dict(moved.headers)) == (webhook(someone=away), {"ce_id": b"x", "reroute": b"1"})
+    assert worker.events() == []
+    assert worker.trackers.unfinished == 1
+    worker.emitter.deliver()
+    assert worker.trackers.unfinished == 0
+    await worker.receive(webhook(someone=away), headers=moved.headers, key=moved.key)
+    assert len(worker.emitter.of(topics.WEBHOOKS.name)) == 1
+    assert [event.contact.key.encode() for event in worker.events()] == [moved.key]
+
+
+async def test_what_waits_too_long_for_a_slot_is_parked(rig: Rig) -> None:
+    """Nothing was asked for it, and it waits no longer for that the next time."""
+    worker = Worker(rig, slots=1, queue_limit=0.01)
+    rig.gate.open.clear()
+    await worker.read(webhook("a"), webhook("b", OTHER))
+    async with asyncio.timeout(LIMIT):
+        while not parked(worker):  # noqa: ASYNC110 - the flight sets no event
+            await asyncio.sleep(0.001)
+    assert headers_of(parked(worker)[0])["reason"] == "queue"
+    rig.gate.open.set()
+    await worker.enricher.flights.drain(LIMIT)
+    assert [event.lead.id for event in worker.events()] == ["b", "a"]
