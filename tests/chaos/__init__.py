@@ -18,7 +18,7 @@ To add a scenario: a new file ``scenarios/sNN_name.py`` after the model of ``s01
         number, name = 4, "database away"
         full = {"webhooks": 5_000, "away": 60}
         small = {"webhooks": 300, "away": 5}       # {} when it does not run in make test
-        environment = {"RETRY_DELAY": "1s"}         # settings of our processes
+        environment = {"RETRY_DELAYS": "1s"}         # settings of our processes
 
         def play(self, rig: Rig, webhooks: int, away: int) -> None:
             load = rig.load(webhooks, per_second=50)

@@ -39,7 +39,7 @@ LIMIT = 30.0  # seconds
 @pytest.fixture
 def stack() -> Iterator[Stack]:
     """Every process of ours at DEBUG; partners that fail are soon given up, and parked webhooks soon tried again."""
-    extra = {"LOG_LEVEL": "DEBUG", "RETRY_DELAY": "2s", "LOOKUP_DEADLINE": "4s", "DIRETRIX_TIMEOUT": "500ms"}
+    extra = {"LOG_LEVEL": "DEBUG", "RETRY_DELAYS": "2s", "LOOKUP_DEADLINE": "4s", "DIRETRIX_TIMEOUT": "500ms"}
     with Stack(print, scale=0.05, extra={**extra, "WORK_API_TIMEOUT": "1s", "C2S_TIMEOUT": "1s"}) as started:
         started.start_servers()
         started.start_simulators()
@@ -241,7 +241,7 @@ async def reasons(stack: Stack) -> dict[str, str]:
     """What dead letters and parked webhooks say of themselves; the original's own headers and bytes are data."""
     found: dict[str, str] = {}
     async with open_consumer(stack.settings(), None, "test-reasons") as consumer:
-        consumer.subscribe([topics.DEAD.name, topics.RETRY.name])
+        consumer.subscribe([topics.DEAD.name, *(topic.name for topic in topics.RETRIES)])
         quiet = 0
         while quiet < 4:
             batches: dict[Any, list[ConsumerRecord]] = await consumer.getmany(timeout_ms=500)
@@ -249,7 +249,7 @@ async def reasons(stack: Stack) -> dict[str, str]:
             for record in [record for records in batches.values() for record in records]:
                 ours = [(name, value) for name, value in record.headers if is_ours(name, record.topic)]
                 found[f"{record.topic} {record.partition} {record.offset}"] = str(ours)
-    assert any(topics.RETRY.name in where for where in found), "nothing was parked"
+    assert any(topics.RETRIES[0].name in where for where in found), "nothing was parked"
     assert sum(topics.DEAD.name in where for where in found) >= 5, "hardly anything is dead"
     return found
 
