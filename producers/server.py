@@ -26,6 +26,7 @@ IDLE = 75.0  # seconds of silence
 HEAD_LIMIT = 15.0  # seconds for a head, from its first byte
 BODY_LIMIT = 15.0  # seconds for a body, from its head
 LINGER = 2.0  # seconds for what a refused client is still sending
+SERVER = "lead-stream"  # all that we say of ourselves
 BACKLOG = 1_024  # connections that the kernel keeps for us
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
@@ -36,6 +37,12 @@ def answer(status: int, body: object, headers: dict[str, str] | None = None) -> 
     """A JSON answer; bytes are JSON already."""
     content = body if isinstance(body, bytes) else orjson.dumps(body)
     return web.Response(body=content, status=status, content_type="application/json", headers=headers)
+
+
+def _anonymous(response: web.StreamResponse) -> web.StreamResponse:
+    """Keep aiohttp from naming itself and its version to everybody."""
+    response.headers["Server"] = SERVER
+    return response
 
 
 async def read_body(request: web.BaseRequest) -> bytes:
@@ -106,7 +113,7 @@ class _Connection(web.RequestHandler):
         self._stop_timer()
         self._answering = True
         try:
-            return await handler(request)
+            return _anonymous(await handler(request))
         finally:
             self._answering = False
 
@@ -134,7 +141,7 @@ class _Connection(web.RequestHandler):
             raise ConnectionError("half an answer is sent already")
         response = answer(status, {"message": "this is not HTTP" if status == 400 else "an error of ours"})  # noqa: PLR2004
         response.force_close()
-        return response
+        return _anonymous(response)
 
 
 class _TurnedAway(asyncio.Protocol):

@@ -15,6 +15,7 @@ Checks = Callable[[], Awaitable[dict[str, str]]]
 def pages(healthy: Checks, ready: Checks) -> web.Application:
     """Build the application of the three pages."""
     app = web.Application()
+    app.on_response_prepare.append(_anonymous)
     app.router.add_get("/healthz", _page(healthy))
     app.router.add_get("/readyz", _page(ready))
     app.router.add_get("/metrics", _metrics)
@@ -33,6 +34,12 @@ def _page(checks: Checks) -> Callable[[web.Request], Awaitable[web.Response]]:
         return web.Response(body=orjson.dumps(body), content_type="application/json", status=503 if bad else 200)
 
     return page
+
+
+async def _anonymous(request: web.Request, response: web.StreamResponse) -> None:
+    """Keep aiohttp from naming itself and its version."""
+    del request
+    response.headers["Server"] = "lead-stream"
 
 
 async def _metrics(request: web.Request) -> web.Response:

@@ -5,17 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
-import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 import aiohttp
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from producers import server
 from producers.app import App
@@ -262,85 +258,3 @@ async def test_a_port_that_is_taken_is_said_clearly(front: Front) -> None:
             App(load(SECRETS), front.broker, lambda: datetime.now(UTC)).handle, "127.0.0.1", front.port, 1, 1
         ):
             pass
-
-
-SURROGATE, NUL, ARABIC = chr(0xD800), chr(0), chr(0x661) * 11
-TEXTS = [
-    SURROGATE,
-    NUL,
-    ARABIC,
-    "1" * 400,
-    "+55" * 20,
-    "ramal 1",
-    "ª²³",
-    "@",
-    "a@b",
-    "e@[1.2.3.4]",
-    "'\"@é.br",
-    "x" * 300,
-]
-INSTANTS = ["2026-01-31T12:00:00Z", "9999-12-31T23:59:59-23:59", "0001-01-01 00:00:00 +1400"]
-ODD_TEXT = st.text() | st.sampled_from(TEXTS + INSTANTS)
-ODD = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | ODD_TEXT | st.just(10**400),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(ODD_TEXT, inner, max_size=4),
-    max_leaves=8,
-)
-CUSTOMER = st.dictionaries(st.sampled_from(["name", "email", "phone"]), ODD)
-EVENT = st.fixed_dictionaries(
-    {},
-    optional={
-        "id": ODD,
-        "hook_action": ODD,
-        "attributes": ODD
-        | st.fixed_dictionaries(
-            {"updated_at": ODD_TEXT | ODD}, optional={"customer": CUSTOMER | ODD, "product": ODD, "log": ODD}
-        ),
-    },
-)
-COLUMN = st.fixed_dictionaries(
-    {"column_id": st.sampled_from(["CPF", "EMAIL", "PHONE_NUMBER", "FULL_NAME"]) | ODD, "string_value": ODD}
-)
-FORM = st.fixed_dictionaries(
-    {"google_key": st.just("key") | ODD},
-    optional={
-        "lead_id": ODD,
-        "is_test": ODD,
-        "lead_submit_time": ODD,
-        "user_column_data": st.lists(COLUMN, max_size=4) | ODD,
-    },
-)
-
-
-def bodies(value: Any) -> bytes:
-    return json.dumps(value).encode()
-
-
-BODY = (
-    st.binary(max_size=200)
-    | ODD.map(bodies)
-    | EVENT.map(bodies)
-    | st.lists(EVENT, max_size=5).map(bodies)
-    | st.integers(1, 50_000).map(lambda depth: b"[" * depth + b"]" * depth)
-    | st.integers(1, 5_000).map(lambda depth: b'{"id":' * depth + b"1" + b"}" * depth)
-)
-
-
-def test_no_body_ever_gives_a_5xx() -> None:
-    """Whatever is posted, with the right secret, is taken or refused; and what is taken can be read by the stream."""
-
-    async def post_all(posts: list[tuple[str, bytes]]) -> list[int]:
-        async with opened() as front:
-            answers = [await front.post(body, path) for path, body in posts]
-            return [status for status, _ in answers]
-
-    c2s = BODY.map(lambda body: ("/api/v1/webhooks/c2s", body))
-    google = (FORM.map(bodies) | BODY).map(lambda body: ("/api/v1/webhooks/google-ads", body))
-
-    @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
-    @given(st.lists(c2s | google, min_size=5, max_size=15))
-    def check(posts: list[tuple[str, bytes]]) -> None:
-        statuses = asyncio.run(post_all(posts))
-        assert set(statuses) <= {200, 400, 401, 422}
-
-    check()

@@ -190,17 +190,19 @@ def pages(stack: Stack) -> dict[str, str]:
     """All pages of both servers."""
     paths = ["/healthz", "/readyz", "/metrics"]
     urls = [f"{base}{path}" for base in (stack.producers_url, stack.worker_url) for path in paths]
-    return {url: read(url) for url in urls}
+    there = {url: read(url) for url in urls}
+    assert not [url for url, page in there.items() if "aiohttp" in page], "a page says how we are built"
+    return there
 
 
 def read(url: str) -> str:
-    """A page, whatever its status."""
+    """A page's head and body, whatever its status."""
     try:
         with urllib.request.urlopen(url, timeout=LIMIT) as response:
-            return str(response.read().decode())
+            return f"{response.headers}{response.read().decode()}"
     except urllib.error.HTTPError as error:
         with error:
-            return error.read().decode()
+            return f"{error.headers}{error.read().decode()}"
 
 
 def commands() -> list[list[str]]:

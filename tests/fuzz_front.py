@@ -1,0 +1,55 @@
+"""``python -m tests.fuzz_front``: the producers' server in front of a broker that takes everything and keeps nothing.
+
+A process of its own, so that its memory can be looked at. Prints its port.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import orjson
+import uvloop
+
+from producers.app import App
+from producers.items import Record
+from producers.server import listen
+from stream import topics
+from stream.domain.leads import decode_webhook
+from stream.logs import configure
+from stream.settings import load
+
+SECRETS = {"C2S_WEBHOOK_TOKEN": "secret", "GOOGLE_ADS_KEY": "key", "LOG_LEVEL": "ERROR"}
+WINDOW = 500  # deliveries remembered: soon full, so that a memory that grows is one that leaks
+
+
+class ForgetfulPublisher:
+    """Holds a record against what the stream reads; an error of that is a 500."""
+
+    async def publish(self, records: Sequence[Record]) -> None:
+        """Read what the stream will read, and what else is promised of a record."""
+        for record in records:
+            if record.topic == topics.WEBHOOKS.name:
+                assert record.key
+                decode_webhook(record.value)
+                orjson.loads(record.value)
+            assert all(isinstance(value, bytes) for _, value in record.headers)
+
+    async def trouble(self) -> str:
+        """All is well."""
+        return ""
+
+
+async def main() -> None:
+    """Serve until killed."""
+    settings = load({**SECRETS, "PRODUCER_DUPLICATE_WINDOW": str(WINDOW)})
+    configure(settings, "producers")
+    app = App(settings, ForgetfulPublisher(), lambda: datetime.now(UTC))
+    async with listen(app.handle, "127.0.0.1", 0, 1_000, 1.0) as port:
+        print(port, flush=True)  # noqa: T201 - what the test waits for
+        await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    uvloop.run(main())
