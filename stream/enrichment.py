@@ -8,11 +8,12 @@ stored before anything else is asked, so that no failure can make us pay for it 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -114,6 +115,7 @@ class Ladder:
         self._shelf = shelf
         self._terms = terms
         self._now = now
+        self._closing: dict[asyncio.Task[None], str] = {}  # what is being stored and booked, with its alias
 
     async def climb(self, question: Question, known: Knowledge) -> Found | NobodyKnows:
         """Answer ``question``; ``known`` grows on the way and is worth keeping even when this raises.
@@ -165,8 +167,8 @@ class Ladder:
             else:
                 candidates = await self._diretrix.by_email(alias)
             booked.status = "paid" if candidates else "free"
-        known.answers[alias.alias] = candidates
-        await self._shelf.save_answer(alias, candidates, self._now())
+            known.answers[alias.alias] = candidates
+            booked.store = partial(self._shelf.save_answer, alias, candidates, self._now())
 
     async def _complete(self, question: Question, candidate: Candidate, known: Knowledge) -> None:
         """A CPF becomes a person: from PostgreSQL, else from the Work API, one call a CPF in the fleet."""
@@ -191,19 +193,19 @@ class Ladder:
         async with self._booked("work", "cpf", cpf.alias, question) as booked:
             raw = await self._work.by_cpf(cpf)
             booked.status = "paid" if raw is not None else "free"
-        now = self._now()
-        if raw is not None:
-            person = person_from_work(raw, cpf.digits, now)
-            known.persons[cpf.digits] = known_person(person)
-            await self._shelf.save_person(question.contact, person, raw, question.lead_id, now)
-        elif candidate.name:
-            known.persons[cpf.digits] = known_person(person_from_candidate(candidate, now))
-        else:
-            known.dead_ends.add(cpf.digits)
+            now = self._now()
+            if raw is not None:
+                person = person_from_work(raw, cpf.digits, now)
+                known.persons[cpf.digits] = known_person(person)
+                booked.store = partial(self._shelf.save_person, question.contact, person, raw, question.lead_id, now)
+            elif candidate.name:
+                known.persons[cpf.digits] = known_person(person_from_candidate(candidate, now))
+            else:
+                known.dead_ends.add(cpf.digits)
 
     @asynccontextmanager
     async def _booked(self, provider: str, kind: str, alias: str, question: Question) -> AsyncIterator[_Booked]:
-        """Write the intent before a call and how it ended after it, whatever happens in between."""
+        """Write the intent before a call; store what it brought and write how it ended, whatever happens in between."""
         terms, is_diretrix = self._terms, provider == "diretrix"
         price = terms.diretrix_price if is_diretrix else terms.work_price
         budget = terms.diretrix_budget if is_diretrix else terms.work_budget
@@ -218,8 +220,29 @@ class Ladder:
             billed = int(booked.status != "free")
             question.diretrix_calls += billed if is_diretrix else 0
             question.work_calls += 0 if is_diretrix else billed
-            # Cancelled by the deadline or not, the books are closed.
-            await asyncio.shield(self._books.settle(call, booked.status))
+            await self._to_its_end(self._close(call, booked), alias)
+
+    async def _close(self, call: UUID, booked: _Booked) -> None:
+        try:
+            if booked.store is not None:
+                await booked.store()
+        finally:
+            await self._books.settle(call, booked.status)
+
+    async def _to_its_end(self, work: Coroutine[Any, Any, None], alias: str) -> None:
+        """Carry ``work`` out although the look-up is cancelled by its deadline: what was paid for is stored."""
+        await asyncio.shield(self._begin(work, alias))
+
+    def _begin(self, work: Coroutine[Any, Any, None], alias: str) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._closing[task] = alias
+        task.add_done_callback(self._closed)
+        return task
+
+    def _closed(self, task: asyncio.Task[None]) -> None:
+        del self._closing[task]
+        if not task.cancelled():
+            task.exception()  # told to the look-up, if that still waits; nobody is left to hear it otherwise
 
     @asynccontextmanager
     async def _lease(self, cpf: Cpf) -> AsyncIterator[None]:
@@ -229,12 +252,22 @@ class Ladder:
         try:
             yield
         finally:
-            await asyncio.shield(self._books.drop_lease(cpf.digits))
+            storing = [task for task, alias in self._closing.items() if alias == cpf.alias]
+            dropping = self._begin(self._drop_lease(cpf, storing), "")
+            if not storing:  # else the look-up was cancelled and is over its time already
+                await asyncio.shield(dropping)
+
+    async def _drop_lease(self, cpf: Cpf, storing: list[asyncio.Task[None]]) -> None:
+        """Give the CPF back when what was learned of it is stored: who takes it next must find that."""
+        if storing:
+            await asyncio.wait(storing)
+        await self._books.drop_lease(cpf.digits)
 
 
 @dataclass(slots=True)
 class _Booked:
     status: str = "unsure"
+    store: Callable[[], Awaitable[None]] | None = None
 
 
 def known_person(person: Person, *, stale: bool = False) -> KnownPerson:

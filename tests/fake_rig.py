@@ -5,7 +5,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from stream.domain.errors import PartnerUnavailableError
-from stream.enrichment import Ladder
+from stream.enrichment import Ladder, Shelf
 from stream.local.people import Someone
 from tests.fakes import FakeBooks, FakeCompleter, FakeDatabase, FakeDirectory, FakePartner
 from tests.ladder_scenarios import TERMS, Clock
@@ -33,12 +33,12 @@ class FakeRig:
         """Calls of a partner."""
         return self._partner.calls[partner]
 
-    def worker(self) -> Ladder:
+    def worker(self, shelf: Shelf | None = None) -> Ladder:
         """A ladder of a worker of its own."""
         books = FakeBooks(self._leases)
         self._books.append(books)
         directory, completer = FakeDirectory(self._partner), FakeCompleter(self._partner)
-        return Ladder(self._database, directory, completer, books, self._database, TERMS, self.clock)
+        return Ladder(self._database, directory, completer, books, shelf or self._database, TERMS, self.clock)
 
     async def statuses(self, provider: str) -> list[str]:
         """The ledger's statuses, sorted."""

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Any
 
 import pytest
 
+from stream.domain.choice import Knowledge
+from stream.domain.identity import Contact, Email, Phone
+from stream.domain.person import Candidate, Person
 from tests.fake_rig import FakeRig
-from tests.ladder_scenarios import SCENARIOS, Rig
+from tests.fakes import FakeDatabase
+from tests.ladder_scenarios import SCENARIOS, SOMEONE, Rig, contact, question
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
@@ -16,3 +22,53 @@ async def test_ladder_on_fakes(scenario: Callable[[Rig], Awaitable[None]]) -> No
     """What each scenario says holds on the fakes."""
     async with asyncio.timeout(5):
         await scenario(FakeRig())
+
+
+class SlowShelf:
+    """A database that is told when to finish; ``asked`` is set once something is to be stored."""
+
+    def __init__(self, database: FakeDatabase) -> None:
+        self._database = database
+        self.asked = asyncio.Event()
+        self.finish = asyncio.Event()
+
+    async def save_answer(self, alias: Phone | Email, candidates: tuple[Candidate, ...], asked_at: datetime) -> None:
+        """Store an answer when told to."""
+        self.asked.set()
+        await self.finish.wait()
+        await self._database.save_answer(alias, candidates, asked_at)
+
+    async def save_person(
+        self, contact: Contact, person: Person, raw: dict[str, Any], lead_id: str, at: datetime
+    ) -> None:
+        """Store a person when told to."""
+        self.asked.set()
+        await self.finish.wait()
+        await self._database.save_person(contact, person, raw, lead_id, at)
+
+
+@pytest.mark.parametrize("known_before", [True, False], ids=["the Work API's answer", "Diretrix's answer"])
+async def test_a_deadline_does_not_throw_away_what_was_paid_for(*, known_before: bool) -> None:
+    """A look-up that is cancelled while its answer is being stored: it is stored, booked, and known to the caller."""
+    rig = FakeRig()
+    rig.know(SOMEONE)
+    who = contact(SOMEONE, by="phone")
+    if known_before:
+        await rig.shelf.save_answer(
+            Phone.parse(SOMEONE.phone), (Candidate(SOMEONE.name.upper(), SOMEONE.cpf),), rig.clock()
+        )
+    slow, known = SlowShelf(rig.shelf), Knowledge()
+    climbing = asyncio.create_task(rig.worker(shelf=slow).climb(question(who), known))
+    await slow.asked.wait()
+    climbing.cancel()
+    await asyncio.wait({climbing}, timeout=5)
+    assert climbing.cancelled()
+    assert known.persons if known_before else known.answers
+    slow.finish.set()
+    async with asyncio.timeout(5):
+        while "reserved" in await rig.statuses("diretrix") + await rig.statuses("work"):  # noqa: ASYNC110 - the fake has no event
+            await asyncio.sleep(0)
+    if known_before:
+        assert rig.shelf.parties[SOMEONE.cpf][1] is not None
+    else:
+        assert rig.shelf.answers
