@@ -24,6 +24,9 @@ lint: $(READY) ## linters, types, and which way imports go
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
+bench: $(VENV)/bench ## measure, beside peers (ARGS="hits --rounds 3 --json", ARGS=--help)
+	@$(BIN)/python -m bench $(ARGS)
+
 clean: ## remove the virtual environment
 	rm -rf $(VENV)
 
@@ -32,6 +35,10 @@ $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "Python 3.11 or newer is needed, this is $$($(PYTHON) --version): make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }
 	@if command -v flock >/dev/null; then exec flock .venv.lock $(MAKE) --no-print-directory install; else exec $(MAKE) --no-print-directory install; fi
+
+$(VENV)/bench: $(READY)
+	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar on -e '.[bench]'
+	@touch $@
 
 .PHONY: install
 install:

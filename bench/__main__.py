@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -14,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.result import Options, Row
+from stream.domain.errors import StopError
 
 NAMES = sorted(
     path.stem for path in Path(__file__).parent.glob("*.py") if "\nasync def run(options" in path.read_text("utf-8")
@@ -22,25 +24,34 @@ NAMES = sorted(
 
 @click.command()
 @click.argument("names", nargs=-1, type=click.Choice(NAMES))
+@click.option("--only", multiple=True, type=click.Choice(NAMES), help="The same as NAMES, one at a time.")
 @click.option("--rounds", type=click.IntRange(1), default=5, show_default=True, help="Rounds of what is repeated.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Seed of every input.")
 @click.option("--scale", type=click.FloatRange(0.0001), default=1.0, show_default=True, help="Factor on the input.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
-def main(names: tuple[str, ...], *, rounds: int, seed: int, scale: float, as_json: bool) -> None:
+def main(  # noqa: PLR0913 - one an option
+    names: tuple[str, ...], *, only: tuple[str, ...], rounds: int, seed: int, scale: float, as_json: bool
+) -> None:
     """Run the benchmarks named, or all of them.
 
     Example: python -m bench cost tier2
     """
+    logging.getLogger("aiokafka").setLevel(logging.ERROR)  # topics are made anew all the time
     options = Options(rounds=rounds, seed=seed, scale=scale)
     rows: list[Row] = []
-    for name in names or NAMES:
+    failed = False
+    for name in dict.fromkeys([*names, *only]) or NAMES:
         click.echo(f"{name} ...", err=True)
-        rows += uvloop.run(importlib.import_module(f"bench.{name}").run(options))
+        try:
+            rows += uvloop.run(importlib.import_module(f"bench.{name}").run(options))
+        except StopError as error:
+            click.echo(f"{name}: {error}", err=True)
+            failed = True
     if as_json:
         click.echo(orjson.dumps({"options": asdict(options), "rows": [asdict(row) for row in rows]}))
     else:
         Console(width=max(Console().width, 160)).print(_table(rows))
-    sys.exit(1 if any(row.met is False for row in rows) else 0)
+    sys.exit(1 if failed or any(row.met is False for row in rows) else 0)
 
 
 def _table(rows: list[Row]) -> Table:

@@ -1,0 +1,122 @@
+"""What benchmarks do with the broker: empty topics, fill them, wait for events, read when the broker got them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from itertools import groupby
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.structs import ConsumerRecord
+
+from stream import topics
+from stream.domain.errors import StopError
+from stream.kafka import client_options, open_admin, open_producer
+from stream.ops.topics import create_missing
+from stream.settings import Settings
+
+Headers = list[tuple[str, bytes]]
+Item = tuple[int, bytes | None, bytes, Headers]  # partition, key, value, headers
+
+LIMIT = 30.0  # seconds for the broker to do what it is told
+STALLED = 60.0  # seconds without one event after which a side has failed
+LOOK = 0.5  # seconds between looks at how far a side is
+IN_FLIGHT = 8  # batches of a partition on their way while topics are filled
+
+
+async def empty_topics(settings: Settings) -> None:
+    """All topics of the map, new; with them the broker forgets what groups have committed.
+
+    The broker stamps events itself: the figures are its own clock's.
+    """
+    ours = {topic.name for topic in topics.ALL}
+    async with open_admin(settings) as admin, asyncio.timeout(LIMIT):
+        while there := ours & set(await admin.list_topics()):
+            await admin.delete_topics(list(there))
+            await asyncio.sleep(0.1)
+        await create_missing(admin, settings)
+        await _stamp_by_broker(admin)
+
+
+async def _stamp_by_broker(admin: AIOKafkaAdminClient) -> None:
+    configs = {**topics.ENRICHED.settings(), "message.timestamp.type": "LogAppendTime"}
+    resource = ConfigResource(ConfigResourceType.TOPIC, topics.ENRICHED.name, configs=configs)
+    await admin.alter_configs([resource])
+
+
+async def fill(settings: Settings, topic: str, items: Iterable[Item]) -> None:
+    """Write items, in their order within a partition."""
+    by_partition = groupby(sorted(items, key=lambda item: item[0]), key=lambda item: item[0])
+    lanes = {partition: list(group) for partition, group in by_partition}
+    async with open_producer(settings) as producer:
+        await asyncio.gather(*(_fill(producer, topic, partition, lane) for partition, lane in lanes.items()))
+
+
+async def _fill(producer: AIOKafkaProducer, topic: str, partition: int, lane: list[Item]) -> None:
+    sent: list[asyncio.Future[object]] = []
+    begin = 0
+    while begin < len(lane):
+        batch = producer.create_batch()
+        end = begin
+        while end < len(lane):
+            _, key, value, headers = lane[end]
+            if batch.append(timestamp=None, key=key, value=value, headers=headers) is None:
+                break
+            end += 1
+        batch.close()
+        sent.append(await producer.send_batch(batch, topic, partition=partition))
+        begin = end
+        if len(sent) >= IN_FLIGHT:
+            await sent.pop(0)
+    await asyncio.gather(*sent)
+
+
+async def end_of(settings: Settings, topic: str) -> int:
+    """Records written to a topic so far."""
+    async with _reader(settings) as consumer:
+        return await _end(consumer, topic)
+
+
+async def until_events(
+    settings: Settings, count: int, say: Callable[[int], None], alive: Callable[[], bool]
+) -> list[ConsumerRecord]:
+    """Wait for ``count`` events; returns all there are. Raises StopError when none come for a minute."""
+    async with _reader(settings) as consumer:
+        there, moved = 0, time.monotonic()
+        while there < count:
+            now = await _end(consumer, topics.ENRICHED.name)
+            if now != there:
+                there, moved = now, time.monotonic()
+                say(there)
+            if time.monotonic() - moved > STALLED or not alive():
+                raise StopError(f"{there} of {count} events, and no more come")
+            await asyncio.sleep(LOOK)
+        return await _read_all(consumer, topics.ENRICHED.name)
+
+
+def _reader(settings: Settings) -> AIOKafkaConsumer:
+    return AIOKafkaConsumer(**client_options(settings), auto_offset_reset="earliest", check_crcs=False)
+
+
+async def _partitions(consumer: AIOKafkaConsumer, topic: str) -> list[TopicPartition]:
+    cluster = await consumer._client.fetch_all_metadata()  # noqa: SLF001 - a consumer without a subscription
+    return [TopicPartition(topic, number) for number in cluster.partitions_for_topic(topic) or ()]
+
+
+async def _end(consumer: AIOKafkaConsumer, topic: str) -> int:
+    return sum((await consumer.end_offsets(await _partitions(consumer, topic))).values())
+
+
+async def _read_all(consumer: AIOKafkaConsumer, topic: str) -> list[ConsumerRecord]:
+    partitions = await _partitions(consumer, topic)
+    consumer.assign(partitions)
+    left = sum((await consumer.end_offsets(partitions)).values())
+    found: list[ConsumerRecord] = []
+    async with asyncio.timeout(STALLED):
+        while len(found) < left:
+            for batch in (await consumer.getmany(timeout_ms=500)).values():
+                found += batch
+    return found

@@ -1,0 +1,161 @@
+"""Tier-1 hits: from the webhook in the topic to the delivered event, beside a loop, Quix Streams and stock Faust.
+
+All sides do the same on the same broker with the same input, in turns: one process on one core, the broker on
+another. The topic is full before a side starts. Our table is full too (its changelog is written beforehand); a
+peer's state fills with the first webhook of each contact. What is measured is the rest, by the broker's own clock:
+events a second between the first and the last one after that. Every side's events are held against each other.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+
+import psutil
+from aiokafka.structs import ConsumerRecord
+
+from bench.broker import Item, empty_topics, fill, until_events
+from bench.leads import crowd, entries, known, records, repeats
+from bench.result import Options, Row, at_least
+from bench.sides import OURS, PLAIN, QUIX, STOCK, Side, people_file, running, saying, stage, workplace
+from producers.items import Record
+from stream import topics
+from stream.domain.errors import StopError
+from stream.engine.emitter import partition_of
+from stream.local.stack import Stack
+
+GOALS = (">= 1.0x an aiokafka loop",)
+COMMAND = "python -m bench hits"
+PARTITIONS = 4
+WEBHOOKS = 100_000  # measured
+PEOPLE = 10_000  # with three aliases each they fill most of a table
+SIDES = (OURS, PLAIN, QUIX, STOCK)
+SAMPLE = 500  # events of each side that are held against ours
+
+
+async def run(options: Options) -> list[Row]:
+    """Measure all sides in turns."""
+    return await in_turns(SIDES, options, COMMAND, {OURS: 1.0})
+
+
+async def in_turns(sides: Sequence[Side], options: Options, command: str, goals: dict[Side, float]) -> list[Row]:
+    """A B C, A B C ...: each side as often as there are rounds. ``goals``: least ratio to the aiokafka loop."""
+    with workplace() as folder:
+        async with stage({"TOPIC_PARTITIONS": str(PARTITIONS)}) as stack:
+            play = Play(stack, folder, options)
+            for number in range(options.rounds):
+                for side in sides:
+                    await play.round(side, number + 1)
+    return play.rows(command, goals)
+
+
+class Play:
+    """The input, and what was measured with it."""
+
+    def __init__(self, stack: Stack, folder: Path, options: Options) -> None:
+        self._stack = stack
+        self._folder = folder
+        self._settings = stack.settings()
+        people = crowd(max(100, int(PEOPLE * options.scale)), options.seed)
+        self._first = len(people)
+        count = self._first + int(WEBHOOKS * options.scale)
+        self._records = records(repeats(people, count, options.seed))
+        everybody = known(people)
+        self._people = people_file(everybody, folder)
+        self._entries = [(partition, key, value, []) for partition, key, value in entries(everybody, PARTITIONS)]
+        self._sample: dict[bytes, object] = {}
+        self._rates: dict[Side, list[float]] = {}
+        self._costs: dict[Side, list[float]] = {}
+        size = sum(len(record.value) for record in self._records) / count
+        self._input = f"{count - self._first:,} webhooks ({size:.0f} bytes in the topic) of {len(people):,} people"
+
+    async def round(self, side: Side, number: int) -> None:
+        """Let one side do all of it once."""
+        await empty_topics(self._settings)
+        await fill(self._settings, topics.WEBHOOKS.name, _items(self._records, keyed=side.keyed))
+        if side.arguments == OURS.arguments:
+            await fill(self._settings, topics.CHANGELOG.name, self._entries)
+
+        with running(side, self._stack, self._people, self._folder) as child:
+            process = psutil.Process(child.pid)
+            looks: list[tuple[int, float]] = []  # events there, seconds of processor time used
+
+            def say(there: int) -> None:
+                print(f"  {side.name}: {there:,} of {len(self._records):,}", file=sys.stderr, end="\r")
+                used = process.cpu_times()
+                looks.append((there, used.user + used.system))
+
+            try:
+                events = await until_events(self._settings, len(self._records), say, lambda: child.is_running)
+            except StopError as error:
+                raise StopError(f"{side.name}: {error}\n{child.tail()}") from None
+        self._compare(side, events)
+        rate = _rate(events, self._first)
+        cost = _cost(looks, self._first)
+        self._rates.setdefault(side, []).append(rate)
+        self._costs.setdefault(side, []).append(cost)
+        print(f"round {number}: {side.name:<24} {rate:10,.0f}/s {cost:8.1f} us of the core each", file=sys.stderr)
+
+    def _compare(self, side: Side, events: list[ConsumerRecord]) -> None:
+        """Every side must have said the same."""
+        found = {dict(event.headers)["ce_id"]: event for event in events}
+        if len(found) != len(self._records) or len(events) != len(found):
+            raise StopError(f"{side.name}: {len(events)} events, {len(found)} different, {len(self._records)} webhooks")
+        sample = {
+            record.identity.encode(): found[record.identity.encode()]
+            for record in self._records[:: max(1, len(self._records) // SAMPLE)]
+        }
+        said = {identity: (event.partition, event.key, _person_dateless(event)) for identity, event in sample.items()}
+        self._sample = self._sample or said
+        for identity, one in said.items():
+            if one != self._sample[identity]:
+                raise StopError(f"{side.name} says something else:\n{one}\nthan {self._sample[identity]}")
+
+    def rows(self, command: str, goals: dict[Side, float]) -> list[Row]:
+        """The table."""
+        loop = self._rates[PLAIN]
+        rows = []
+        for side, rates in self._rates.items():
+            note = f"{_spread(rates)}; {self._input}; {side.promises}"
+            rows.append(Row(f"hits: {side.name}", median(rates), "events/s", "", None, command, note))
+            costs = self._costs[side]
+            rows.append(
+                Row(f"hits: {side.name}, its processor", median(costs), "us/event", "", None, command, _spread(costs))
+            )
+            # Of the same round: what else the machine does then concerns both.
+            ratios = [mine / theirs for mine, theirs in zip(rates, loop, strict=True)]
+            goal = at_least(goals[side], median(ratios)) if side in goals else ("", None)
+            if side is not PLAIN:
+                name = f"hits: {side.name} / aiokafka loop"
+                rows.append(Row(name, median(ratios), "x", *goal, command, _spread(ratios)))
+        return rows
+
+
+def _items(records: list[Record], *, keyed: bool) -> list[Item]:
+    if keyed:
+        return [(partition_of(one.key or b"", PARTITIONS), one.key, one.value, one.headers) for one in records]
+    return [(number % PARTITIONS, None, one.value, one.headers) for number, one in enumerate(records)]
+
+
+def _rate(events: list[ConsumerRecord], first: int) -> float:
+    """Events a second after the ``first`` ones, by the broker's clock."""
+    stamps = sorted(event.timestamp for event in events)[first:]
+    return (len(stamps) - 1) * 1_000 / (stamps[-1] - stamps[0])
+
+
+def _cost(looks: list[tuple[int, float]], first: int) -> float:
+    """Microseconds of processor time an event after the ``first`` ones: comparable on a machine that others use."""
+    begin = next((look for look in looks if look[0] >= first), looks[0])
+    there, used = looks[-1]
+    return (used - begin[1]) * 1e6 / (there - begin[0]) if there > begin[0] else float("nan")
+
+
+def _spread(values: list[float]) -> str:
+    shown = [f"{value:,.0f}" if value >= 100 else f"{value:.2f}" for value in (min(values), max(values))]
+    return f"{shown[0]}..{shown[1]} in {len(values)} rounds"
+
+
+def _person_dateless(event: ConsumerRecord) -> object:
+    return saying(event.value, tuple(event.headers))
