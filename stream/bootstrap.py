@@ -15,6 +15,7 @@ from stream import metrics, topics
 from stream.agents.enrich import Enricher, Limits
 from stream.agents.exits import Exits
 from stream.agents.retry import RetryReader
+from stream.agents.tripwire import Tripwire
 from stream.app import SESSION_TIMEOUT, add_agent, make_app, make_table
 from stream.domain.errors import StopError
 from stream.domain.identity import denylist
@@ -68,7 +69,8 @@ async def worker(settings: Settings) -> AsyncIterator[Worker]:
         retry_consumer = await stack.enter_async_context(open_consumer(settings, None, topics.RETRY_GROUP))
         app = make_app(settings)
         cache = _cache(make_table(app, settings), emitter, settings)
-        enricher = _enricher(cache, _ladder(pool, session, settings), emitter, settings)
+        tripwire = Tripwire(settings.fuse)
+        enricher = _enricher(cache, _ladder(pool, session, settings), emitter, settings, tripwire)
         add_agent(app, lambda events: enricher.run(events, lambda: app.consumer.trackers))
         facts = WorkerFacts(app, enricher)
         made = Worker(
@@ -79,6 +81,7 @@ async def worker(settings: Settings) -> AsyncIterator[Worker]:
             retry=RetryReader(retry_consumer, emitter, now, longest=settings.retry_delays[-1]),
             watchdog=Watchdog(facts.gather, settings.lookup_deadline.total_seconds()),
             pulse=pulse,
+            tripwire=tripwire,
             grace=settings.shutdown_grace.total_seconds(),
         )
         site = pages(facts.healthy, _ready(facts.ready, pool))
@@ -129,8 +132,8 @@ def _ladder(pool: asyncpg.Pool, session: aiohttp.ClientSession, settings: Settin
     )
 
 
-def _enricher(cache: TableCache, ladder: Ladder, emitter: Emitter, settings: Settings) -> Enricher:
-    exits = Exits(emitter, now, Patience(settings.retry_delays, settings.retry_max_age))
+def _enricher(cache: TableCache, ladder: Ladder, emitter: Emitter, settings: Settings, tripwire: Tripwire) -> Enricher:
+    exits = Exits(emitter, now, Patience(settings.retry_delays, settings.retry_max_age), tripwire)
     limits = Limits(
         deadline=settings.lookup_deadline.total_seconds(),
         slots=settings.lookup_slots,

@@ -7,6 +7,7 @@ from prometheus_client import Counter, Gauge, Histogram
 ANSWERED = Counter("leads_answered_total", "Webhooks answered", ["outcome", "tier"])
 PARKED = Counter("leads_parked_total", "Webhooks parked, by reason", ["reason"])
 DEAD = Counter("leads_dead_total", "Dead letters, by stage and class", ["stage", "error"])
+FUSE_BLOWN = Gauge("leads_fuse_blown", "1 once there were too many dead letters: the process leaves")
 REROUTED = Counter("leads_rerouted_total", "Messages published once more to their contact's partition")
 PARTNER_CALLS = Counter("leads_partner_calls_total", "Calls to a partner, by how they ended", ["partner", "result"])
 PARTNER_SECONDS = Histogram(

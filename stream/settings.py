@@ -20,6 +20,8 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, FilePath, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from stream.domain.fuse import Rating
+
 MOST_DELAYS = 3  # a topic each
 
 
@@ -195,6 +197,11 @@ class Settings(BaseSettings):
     retry_max_age: Duration = Field(
         timedelta(hours=24), le=timedelta(days=6), description="age at which a parked webhook is given up; at most 6d"
     )
+    fuse_in_a_row: int = Field(100, ge=1, description="dead letters in a row that stop the worker or the CRM sync")
+    fuse_share: float = Field(
+        0.75, gt=0, le=1, description="share of what is read within a minute that stops it when more is dead; 1: never"
+    )
+    fuse_minimum: int = Field(100, ge=1, description="dead letters within a minute below which the share says nothing")
     shutdown_grace: Duration = Field(timedelta(seconds=25), description="time for what is under way at SIGTERM")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="least level logged")
     log_json: bool = Field(default=False, description="one JSON object a line")
@@ -207,6 +214,11 @@ class Settings(BaseSettings):
             msg = "is needed: KAFKA_SECURITY_PROTOCOL asks for SASL"
             raise ValueError(msg)
         return value
+
+    @property
+    def fuse(self) -> Rating:
+        """When dead letters stop the process."""
+        return Rating(self.fuse_in_a_row, self.fuse_share, self.fuse_minimum)
 
     def __repr__(self) -> str:
         """Say nothing: a configuration never reaches a log as a whole."""

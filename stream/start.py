@@ -12,7 +12,7 @@ from aiokafka.errors import KafkaError
 from pydantic import ValidationError
 
 from stream import logs
-from stream.domain.errors import StreamError
+from stream.domain.errors import StopError, StreamError
 from stream.settings import SECRET_NAMES, Settings, load
 
 EXIT_CONFIGURATION = 2
@@ -56,6 +56,6 @@ async def until_stopped(work: Callable[[asyncio.Event], Awaitable[None]]) -> int
         await work(stop)
     except (StreamError, KafkaError, OSError) as error:
         log.error("leaving", reason=f"{type(error).__name__}: {error}")  # noqa: TRY400 - the reason is what helps
-        return 1
+        return error.exit_code if isinstance(error, StopError) else 1
     log.info("stopped")
     return 0

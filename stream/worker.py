@@ -16,6 +16,7 @@ import faust
 
 from stream.agents.enrich import Enricher
 from stream.agents.retry import RetryReader
+from stream.agents.tripwire import Tripwire
 from stream.domain.errors import StopError
 from stream.engine.consumer import TrackingConsumer
 from stream.engine.emitter import Emitter
@@ -40,6 +41,7 @@ class Worker:
     retry: RetryReader
     watchdog: Watchdog
     pulse: Pulse
+    tripwire: Tripwire
     grace: float
 
     def consumer(self) -> TrackingConsumer:
@@ -79,7 +81,8 @@ class Worker:
         # The pulse beats from the start: joining the group may take longer than a session.
         guards = [asyncio.create_task(self.pulse.beat())]
         await self.app.start()
-        guards += [asyncio.create_task(work) for work in (self.watchdog.run(), self.retry.run(), self._sweep())]
+        works = (self.watchdog.run(), self.retry.run(), self.tripwire.watch(), self._sweep())
+        guards += [asyncio.create_task(work) for work in works]
         try:
             return await self._until_stopped(stop, guards)
         finally:
@@ -100,7 +103,7 @@ class Worker:
         log.error(
             "leaving", reason=str(failure) if isinstance(failure, StopError) else repr(failure or self.app.crash_reason)
         )
-        return 1
+        return failure.exit_code if isinstance(failure, StopError) else 1
 
     async def _sweep(self) -> None:
         while True:

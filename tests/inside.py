@@ -11,7 +11,9 @@ from typing import Any, Protocol
 from stream import topics
 from stream.agents.enrich import Enricher, Limits
 from stream.agents.exits import Exits
+from stream.agents.tripwire import Tripwire
 from stream.domain.events import EnrichedEvent, decode_event
+from stream.domain.fuse import Rating
 from stream.domain.parking import Patience
 from stream.engine.tracker import Trackers
 from stream.enrichment import Ladder
@@ -35,12 +37,21 @@ class World(Protocol):
 class Worker:
     """A worker's inside; ``received`` webhooks lie on one partition."""
 
-    def __init__(self, world: World, *, slots: int = 8, span: int = 1_000, queue_limit: float = LIMIT) -> None:
+    def __init__(
+        self,
+        world: World,
+        *,
+        slots: int = 8,
+        span: int = 1_000,
+        queue_limit: float = LIMIT,
+        rating: Rating = Rating(100, 0.75, 100),  # noqa: B008 - a value, frozen
+    ) -> None:
         self.emitter: Any = RecordingEmitter()
         self.trackers = Trackers()
         self.table: dict[bytes, bytes] = {}
         cache = TableCache(self.table, lambda *_: None, Lifetimes(86_400.0, 3_600.0, 1_000), lambda: 0.0)
-        exits = Exits(self.emitter, world.clock, PATIENCE)
+        self.tripwire = Tripwire(rating)
+        exits = Exits(self.emitter, world.clock, PATIENCE, self.tripwire)
         limits = Limits(deadline=LIMIT, slots=slots, queue=1_000, queue_limit=queue_limit, span=span)
         self.enricher = Enricher(cache, world.worker(), exits, self.emitter, limits, world.clock, frozenset())
         self._offset = 0

@@ -79,6 +79,8 @@ class Consuming(ConsumerRebalanceListener):  # type: ignore[misc]
         for task in [task for task in self._tasks if task.done()]:
             self._tasks.discard(task)
             error = None if task.cancelled() else task.exception()
+            if isinstance(error, StopError):
+                raise error
             if error is not None:
                 # Nobody foresaw it. Its text may hold what it stumbled over; the log masks that.
                 log.error("a record can't be ended", exc_info=error)

@@ -19,6 +19,7 @@ from aiokafka import AIOKafkaProducer, ConsumerRecord
 from aiokafka.errors import KafkaError
 
 from stream import metrics, topics
+from stream.agents.tripwire import Tripwire
 from stream.domain.crm import Create, Skip, Tell, decide
 from stream.domain.deadletters import dead_letter_headers
 from stream.domain.errors import DatabaseUnavailableError, PartnerUnavailableError, PoisonError, TransientError
@@ -43,6 +44,7 @@ class CrmSync:
         self._deliveries = deliveries
         self._producer = producer
         self._settings = settings
+        self._tripwire = Tripwire(settings.fuse)
         # A claim that is older has no call under way any more: the call had its time, and so had writing down its end.
         self._unsure_for = 2 * settings.c2s_timeout if settings.crm_resend_unconfirmed else None
 
@@ -51,6 +53,7 @@ class CrmSync:
         try:
             event = decode_event(record.value or b"")
             await self._write(event)
+            self._tripwire.good()
         except PoisonError as error:
             await self._bury(record, error)
         except (ValueError, asyncpg.DataError):
@@ -195,6 +198,8 @@ class CrmSync:
         return {name: value for name, value in attributes.items() if value}
 
     async def _bury(self, record: ConsumerRecord, error: PoisonError) -> None:
+        """Write a dead letter. Raises FuseBlownError instead when there are too many: the record comes again."""
+        self._tripwire.check(error)
         log.error("dead letter", reason=error.reason, partition=record.partition, offset=record.offset)
         metrics.DEAD.labels("crm", type(error).__name__).inc()
         headers = dead_letter_headers(

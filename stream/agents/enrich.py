@@ -101,6 +101,7 @@ class Enricher:
         except PoisonError as error:
             self._exits.dead(message, error)
             return
+        self._exits.tripwire.good()
         self._enter(delivery, tracker)
         await self.emitter.ebb()
         await self.flights.room()

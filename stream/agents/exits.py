@@ -10,8 +10,9 @@ from datetime import datetime
 
 from stream import metrics, topics
 from stream.agents.delivery import Delivery, Message
+from stream.agents.tripwire import Tripwire
 from stream.domain.deadletters import dead_letter_headers
-from stream.domain.errors import PoisonError
+from stream.domain.errors import FuseBlownError, PoisonError
 from stream.domain.events import Answer, Outcome, Tier, encode_event, event_headers
 from stream.domain.parking import HEADERS, Patience
 from stream.engine.emitter import Emitter
@@ -31,10 +32,11 @@ LINES = {
 class Exits:
     """Where webhooks leave the worker."""
 
-    def __init__(self, emitter: Emitter, now: Callable[[], datetime], patience: Patience) -> None:
+    def __init__(self, emitter: Emitter, now: Callable[[], datetime], patience: Patience, tripwire: Tripwire) -> None:
         self._emitter = emitter
         self._now = now
         self._patience = patience
+        self.tripwire = tripwire
 
     def answered(self, delivery: Delivery, answer: Answer) -> None:
         """One event; the webhook is finished when it is delivered."""
@@ -72,7 +74,11 @@ class Exits:
         return True
 
     def dead(self, message: Message, error: PoisonError) -> None:
-        """To the dead letters: the original bytes, and why."""
+        """To the dead letters: the original bytes, and why. Past the fuse it stays unfinished: the worker leaves."""
+        try:
+            self.tripwire.check(error)
+        except FuseBlownError:
+            return
         log.error(
             "dead letter", reason=error.reason, path=error.path, partition=message.partition, offset=message.offset
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import click
@@ -33,7 +34,16 @@ def command() -> None:
 async def _run(settings: Settings) -> int:
     try:
         async with worker(settings) as made:
-            return await made.run()
+            code = await made.run()
+            if code:
+                _leave_at_once(code)
+            return code
     except (StreamError, KafkaError, OSError) as error:
         log.error("the worker can't start", reason=str(error) or type(error).__name__)  # noqa: TRY400 - the reason is what helps
         return 1
+
+
+def _leave_at_once(code: int) -> None:
+    """End the process without its clean-up: Faust's consumer has a thread that only an orderly stop ends."""
+    sys.stderr.flush()
+    os._exit(code)

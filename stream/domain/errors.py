@@ -66,4 +66,12 @@ class RefusedError(StreamError):
 
 
 class StopError(StreamError):
-    """Going on would do harm: log the state, leave, let the supervisor restart."""
+    """Going on would do harm: log the state, leave with ``exit_code``, let the supervisor restart."""
+
+    exit_code = 1
+
+
+class FuseBlownError(StopError):
+    """Too much of what is read can never succeed: somebody must look before more of it becomes dead letters."""
+
+    exit_code = 3

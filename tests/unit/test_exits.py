@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from stream import topics
-from stream.domain.errors import DatabaseUnavailableError, PartnerUnavailableError
+from stream.domain.errors import DatabaseUnavailableError, FuseBlownError, PartnerUnavailableError
 from stream.domain.events import Outcome
+from stream.domain.fuse import Rating
 from stream.domain.identity import contact_of
 from stream.domain.leads import decode_webhook
 from stream.engine.emitter import Record
@@ -241,3 +242,25 @@ async def test_what_waits_too_long_for_a_slot_is_parked(rig: Rig) -> None:
     rig.gate.open.set()
     await worker.enricher.flights.drain(LIMIT)
     assert [event.lead.id for event in worker.events()] == ["b", "a"]
+
+
+async def test_the_letter_that_blows_the_fuse_is_held_back(rig: Rig) -> None:
+    """It is not written and stays unfinished, as does every one after it; whoever watches is told to leave."""
+    worker = Worker(rig, rating=Rating(in_a_row=3, share=1.0, minimum=1_000))
+    rig.know(SOMEONE)
+    await worker.receive(b"1", b"2", webhook(), b"3", b"4", b"5", b"6", webhook("b"))
+    assert [record.value for record in worker.emitter.of(topics.DEAD.name)] == [b"1", b"2", b"3", b"4"]
+    worker.emitter.deliver()
+    assert worker.trackers.committable() == {PARTITION: 5}
+    assert {event.lead.id for event in worker.events()} == {"lead-1", "b"}
+    with pytest.raises(FuseBlownError, match="3 dead letters in a row"):
+        await worker.tripwire.watch()
+
+
+async def test_what_was_tried_for_too_long_blows_no_fuse(rig: Rig) -> None:
+    """An outage of a day is no bad release: all its webhooks end as letters."""
+    worker = Worker(rig, rating=Rating(in_a_row=2, share=0.1, minimum=2))
+    headers = [("first-failed", (NOW - timedelta(hours=30)).isoformat().encode()), ("reroute", b"1")]
+    rig.gate.failing = DatabaseUnavailableError("database: ConnectionError")
+    await worker.receive(*(webhook(f"lead-{n}", (SOMEONE, OTHER)[n % 2]) for n in range(6)), headers=headers)
+    assert len(worker.emitter.of(topics.DEAD.name)) == 6

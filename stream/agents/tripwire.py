@@ -1,0 +1,46 @@
+"""Holds dead letters back, and the process with them, once the fuse is blown."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from stream import metrics
+from stream.domain.errors import FuseBlownError, GivenUpError, PoisonError
+from stream.domain.fuse import Fuse, Rating
+
+ADVICE = (
+    "look with `python -m stream dlq list`, mend it, or raise FUSE_IN_A_ROW or FUSE_SHARE where it is as it should be"
+)
+
+
+class Tripwire:
+    """The fuse of one process. The letter that blows it is not written: its record stays unfinished."""
+
+    def __init__(self, rating: Rating, clock: Callable[[], float] = time.monotonic) -> None:
+        self._fuse = Fuse(rating)
+        self._clock = clock
+        self._blown = asyncio.Event()
+
+    def good(self) -> None:
+        """A record was understood."""
+        self._fuse.good(self._clock())
+
+    def check(self, error: PoisonError) -> None:
+        """Raise FuseBlownError instead of letting a letter be written, once there are too many."""
+        if isinstance(error, GivenUpError):
+            return  # it was understood, and an outage of a day is no bad release
+        if self._fuse.dead(self._clock()):
+            metrics.FUSE_BLOWN.set(1)
+            self._blown.set()
+            raise self.error()
+
+    def error(self) -> FuseBlownError:
+        """Why the process leaves."""
+        return FuseBlownError(f"the dead-letter fuse is blown: {self._fuse.blown}; {ADVICE}")
+
+    async def watch(self) -> None:
+        """Wait until the fuse is blown; raises FuseBlownError then."""
+        await self._blown.wait()
+        raise self.error()

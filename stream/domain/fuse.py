@@ -1,0 +1,67 @@
+"""The fuse of the dead letters: after a bad release it is better to stop than to pour everything away.
+
+Two ways to blow it: so many dead letters in a row, or more than a share of what was read within a minute. A
+stream of rubbish between good webhooks blows neither: half of everything may be rubbish.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+WINDOW = 60  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Rating:
+    """When the fuse blows. ``share``: of all that was read within the window, once ``minimum`` of it is dead."""
+
+    in_a_row: int
+    share: float
+    minimum: int
+
+
+class Fuse:
+    """Counts what was understood and what was not. Times in seconds of a clock that only goes forward."""
+
+    __slots__ = ("_buckets", "_dead", "_rating", "_read", "_row", "blown")
+
+    def __init__(self, rating: Rating) -> None:
+        self._rating = rating
+        self._row = self._read = self._dead = 0
+        self._buckets: deque[list[int]] = deque()  # second, read, dead
+        self.blown = ""
+
+    def good(self, now: float) -> None:
+        """Something was understood."""
+        self._row = 0
+        self._count(now, 0)
+
+    def dead(self, now: float) -> str:
+        """Something can never succeed. Gives why the fuse is blown, "" while it holds; blown once, it stays so."""
+        self._row += 1
+        self._count(now, 1)
+        if not self.blown:
+            self.blown = self._reason()
+        return self.blown
+
+    def _count(self, now: float, dead: int) -> None:
+        second, buckets = int(now), self._buckets
+        if not buckets or buckets[-1][0] != second:
+            buckets.append([second, 0, 0])
+            while buckets[0][0] <= second - WINDOW:
+                _, read, gone = buckets.popleft()
+                self._read -= read
+                self._dead -= gone
+        buckets[-1][1] += 1
+        buckets[-1][2] += dead
+        self._read += 1
+        self._dead += dead
+
+    def _reason(self) -> str:
+        rating = self._rating
+        if self._row >= rating.in_a_row:
+            return f"{self._row} dead letters in a row"
+        if self._dead >= rating.minimum and self._dead > rating.share * self._read:
+            return f"{self._dead} dead letters of {self._read} records read within {WINDOW} s"
+        return ""

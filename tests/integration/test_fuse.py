@@ -1,0 +1,88 @@
+"""The fuse of the dead letters in real processes: they stop, and the letter that stopped them is not lost."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from stream.domain.errors import FuseBlownError
+from stream.settings import Settings
+from stream.topics import CRM_GROUP, DEAD, ENRICHED, WEBHOOKS, WORKER_GROUP
+from tests.integration.enriched import committed, everything, lag, publish, start, until
+
+BLOWN = FuseBlownError.exit_code
+LIMIT = 60.0  # seconds
+
+
+def surroundings(database_url: str, **more: str) -> dict[str, str]:
+    """What a process needs beside the broker; no partner is asked for anything."""
+    nobody = "http://127.0.0.1:9"
+    return {
+        "DATABASE_URL": database_url,
+        "DIRETRIX_BASE_URL": nobody,
+        "DIRETRIX_USER": "user",
+        "DIRETRIX_PASSWORD": "no-password",
+        "WORK_API_BASE_URL": nobody,
+        "WORK_API_TOKEN": "no-token",
+        "C2S_BASE_URL": nobody,
+        "C2S_TOKEN": "no-token",
+        "STREAM_WEB_PORT": "0",
+        **more,
+    }
+
+
+async def ended(settings: Settings, name: str, database_url: str, **more: str) -> tuple[int | None, str]:
+    """Run a process until it leaves by itself; its exit code and its log."""
+    process = await start(settings, "-m", "stream", name, **surroundings(database_url, **more))
+    try:
+        async with asyncio.timeout(LIMIT):
+            out, said = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.communicate()
+    return process.returncode, (out + said).decode()
+
+
+PROCESSES = [("worker", WORKER_GROUP, WEBHOOKS.name), ("crm-sync", CRM_GROUP, ENRICHED.name)]
+
+
+@pytest.mark.parametrize(("name", "group", "topic"), PROCESSES)
+async def test_a_process_stops_before_it_pours_everything_away(
+    broker: Settings, database_url: str, name: str, group: str, topic: str
+) -> None:
+    """After so many letters in a row it leaves with a code and a line of its own, and commits past none unwritten."""
+    rubbish = [b"no message %d" % number for number in range(60)]
+    await publish(broker, rubbish, topic)
+    code, log = await ended(broker, name, database_url, FUSE_IN_A_ROW="20")
+    assert code == BLOWN, log[-2_000:]
+    assert "the dead-letter fuse is blown: 20 dead letters in a row" in log
+    assert "stream dlq list" in log
+    written = {record.value for record in await everything(broker, DEAD.name)}
+    assert len(written) <= 19
+    stands = await committed(broker, group, topic)
+    for record in await everything(broker, topic):
+        assert record.offset >= stands.get(record.partition, 0) or record.value in written
+
+
+@pytest.mark.parametrize(("name", "group", "topic"), PROCESSES)
+async def test_what_a_blown_fuse_held_back_is_written_once_somebody_allows_it(
+    broker: Settings, database_url: str, name: str, group: str, topic: str
+) -> None:
+    """Started again with a larger fuse, the process writes every letter."""
+    rubbish = [b"no message %d" % number for number in range(60)]
+    await publish(broker, rubbish, topic)
+    code, log = await ended(broker, name, database_url, FUSE_IN_A_ROW="5")
+    assert code == BLOWN, log[-2_000:]
+    process = await start(broker, "-m", "stream", name, **surroundings(database_url, FUSE_IN_A_ROW="100"))
+    try:
+        await until(lambda: _is_read(broker, group, topic))
+    finally:
+        process.terminate()
+        await process.communicate()
+    assert {record.value for record in await everything(broker, DEAD.name)} == set(rubbish)
+
+
+async def _is_read(settings: Settings, group: str, topic: str) -> bool:
+    return await lag(settings, group, topic) == 0

@@ -1,0 +1,83 @@
+"""The fuse of the dead letters: when it blows, and when it must not."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from stream.domain.fuse import WINDOW, Fuse, Rating
+from stream.settings import load
+
+RATING = Rating(in_a_row=5, share=0.5, minimum=10)
+DEFAULTS = load({}).fuse
+
+
+def read(fuse: Fuse, what: str, now: float = 0.0) -> str:
+    """Read ``g`` good ones and ``d`` dead ones; why the fuse is blown."""
+    for one in what:
+        if one == "g":
+            fuse.good(now)
+        else:
+            fuse.dead(now)
+    return fuse.blown
+
+
+def test_so_many_in_a_row_blow_it() -> None:
+    """The last of them, not one before, however slowly they come."""
+    fuse = Fuse(RATING)
+    for number in range(4):
+        assert fuse.dead(number * 1_000.0) == ""
+    assert fuse.dead(9_999.0) == "5 dead letters in a row"
+
+
+def test_a_good_one_begins_the_row_anew() -> None:
+    """Four, a good one, four: it holds."""
+    assert read(Fuse(RATING), "ddddgddddg") == ""
+
+
+def test_more_than_a_share_blows_it_once_there_are_enough() -> None:
+    """Ten of nineteen is more than half; nine of seventeen are too few to say anything."""
+    assert read(Fuse(RATING), "dg" * 8 + "d") == ""
+    fuse = Fuse(RATING)
+    assert read(fuse, "dg" * 9) == ""
+    assert fuse.dead(1.0) == "10 dead letters of 19 records read within 60 s"
+
+
+def test_just_the_share_does_not() -> None:
+    """Half and half holds, for ever."""
+    assert read(Fuse(RATING), "gd" * 10_000) == ""
+
+
+def test_what_is_older_than_the_window_is_forgotten() -> None:
+    """Nine, and a minute later nine again: never ten within one."""
+    fuse = Fuse(RATING)
+    read(fuse, "dg" * 4 + "dd", now=0.0)
+    assert read(fuse, "gdg" + "dg" * 5, now=WINDOW + 1.0) == ""
+
+
+def test_a_blown_fuse_stays_blown() -> None:
+    """Whatever comes after it."""
+    fuse = Fuse(RATING)
+    read(fuse, "ddddd")
+    assert read(fuse, "g" * 100 + "d") == "5 dead letters in a row"
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_ten_thousand_hostile_messages_between_as_many_good_ones_do_not_blow_the_defaults(seed: int) -> None:
+    """In any order that chance makes, fast or slow."""
+    what = list("g" * 10_000 + "d" * 10_000)
+    chance = random.Random(seed)
+    chance.shuffle(what)
+    for per_second in (100, 20_000):
+        fuse = Fuse(DEFAULTS)
+        for number, one in enumerate(what):
+            read(fuse, one, number / per_second)
+        assert fuse.blown == ""
+
+
+def test_after_a_bad_release_the_defaults_blow() -> None:
+    """Nothing is understood any more: a hundred letters are enough. Of one source in five kinds four: too."""
+    assert read(Fuse(DEFAULTS), "g" * 1_000 + "d" * 99) == ""
+    assert read(Fuse(DEFAULTS), "g" * 1_000 + "d" * 100) == "100 dead letters in a row"
+    assert read(Fuse(DEFAULTS), "ddddg" * 100) != ""
