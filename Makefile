@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 ARGS ?=
 
-.PHONY: help demo test lint chaos bench clean
+.PHONY: help demo test lint chaos bench audit clean
 help: ## say what there is
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 10
 
@@ -26,6 +26,12 @@ lint: $(READY) ## linters, types, and which way imports go
 
 bench: $(VENV)/bench ## measure, beside peers (ARGS="hits --rounds 3 --json", ARGS=--help)
 	@$(BIN)/python -m bench $(ARGS)
+
+# Strict: a package that the advisory database does not know, or can't be asked about, is not one without findings.
+audit: $(READY) ## ask the advisory database of PyPI about every package (needs the network; ARGS="-s osv" asks another)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'pip-audit>=2.10'
+	@$(BIN)/python -m pip freeze --exclude-editable >$(VENV)/installed.txt
+	$(BIN)/pip-audit --strict --no-deps --disable-pip -r $(VENV)/installed.txt $(ARGS)
 
 clean: ## remove the virtual environment
 	rm -rf $(VENV)

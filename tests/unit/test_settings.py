@@ -7,28 +7,12 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from pydantic import SecretStr, ValidationError
+from pydantic import ValidationError
 
 from stream.settings import SECRET_NAMES, Settings, load
+from tests.tables import written
 
 ROOT = Path(__file__).parents[2]
-UNITS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
-
-
-def written(value: object) -> str:
-    """A default as one writes it in the environment."""
-    match value:
-        case None | () | SecretStr():
-            return value.get_secret_value() if isinstance(value, SecretStr) else ""
-        case bool():
-            return str(value).lower()
-        case timedelta():
-            seconds = int(value.total_seconds())
-            unit = next(unit for unit, length in UNITS.items() if seconds % length == 0)
-            return f"{seconds // UNITS[unit]}{unit}"
-        case tuple():
-            return ",".join(map(written, value))
-    return str(value)
 
 
 def described(name: str) -> str:
