@@ -9,13 +9,16 @@ import faust
 from yarl import URL
 
 from stream import topics
+from stream.engine.batches import RawSchema
 from stream.engine.consumer import TrackingTransport
+from stream.engine.fast_path import FastTransport
 from stream.settings import Settings
 
 COMMIT_INTERVAL = 1.0  # seconds; what a crash makes us answer again is bounded by it
 SESSION_TIMEOUT = 10.0  # seconds without a heartbeat until the group takes the partitions away
 REBALANCE_TIMEOUT = 60.0  # seconds; the deadline of a look-up lies well below it
 BUFFER = 8_192  # messages read ahead; a small buffer makes Faust pause partitions all the time
+FETCH = 500  # records a fetch; the other partitions wait while those of one are answered
 
 
 def make_app(settings: Settings) -> faust.App:
@@ -37,8 +40,10 @@ def make_app(settings: Settings) -> faust.App:
         broker_session_timeout=SESSION_TIMEOUT,
         broker_heartbeat_interval=SESSION_TIMEOUT / 4,
         broker_rebalance_timeout=REBALANCE_TIMEOUT,
+        broker_max_poll_records=FETCH,
     )
-    app.transport = TrackingTransport(app.conf.broker_consumer, app)
+    transport = FastTransport if settings.stream_fast_path else TrackingTransport
+    app.transport = transport(app.conf.broker_consumer, app)
     return app
 
 
@@ -50,10 +55,8 @@ def make_table(app: faust.App, settings: Settings) -> Any:
 
 
 def add_agent(app: faust.App, run: Callable[[AsyncIterable[Any]], Awaitable[None]]) -> None:
-    """Give the events of ``webhooks`` to ``run``; Faust acknowledges nothing."""
-    webhooks = app.topic(
-        topics.WEBHOOKS.name, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw"
-    )
+    """Give the batches of ``webhooks`` to ``run``; Faust acknowledges nothing."""
+    webhooks = app.topic(topics.WEBHOOKS.name, schema=RawSchema())
 
     @app.agent(webhooks, concurrency=1, name="enrich")  # type: ignore[untyped-decorator]
     async def enrich(stream: Any) -> None:

@@ -71,7 +71,7 @@ async def worker(settings: Settings) -> AsyncIterator[Worker]:
         cache = _cache(make_table(app, settings), emitter, settings)
         tripwire = Tripwire(settings.fuse)
         enricher = _enricher(cache, _ladder(pool, session, settings), emitter, settings, tripwire)
-        add_agent(app, lambda events: enricher.run(events, lambda: app.consumer.trackers))
+        add_agent(app, enricher.run)
         facts = WorkerFacts(app, enricher)
         made = Worker(
             app=app,

@@ -190,6 +190,7 @@ class Settings(BaseSettings):
     max_unfinished_span: int = Field(
         20_000, ge=100, description="offsets a partition between oldest unfinished and newest"
     )
+    stream_fast_path: bool = Field(default=True, description="our loop for fetching; false leaves Faust's in place")
     retry_delays: Delays = Field(
         (timedelta(minutes=1), timedelta(minutes=10), timedelta(hours=1)),
         description="wait before a parked webhook is tried again: after the first failure, the second, all later ones",

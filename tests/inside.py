@@ -8,6 +8,8 @@ from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, Protocol
 
+from aiokafka import ConsumerRecord
+
 from stream import topics
 from stream.agents.enrich import Enricher, Limits
 from stream.agents.exits import Exits
@@ -15,6 +17,7 @@ from stream.agents.tripwire import Tripwire
 from stream.domain.events import EnrichedEvent, decode_event
 from stream.domain.fuse import Rating
 from stream.domain.parking import Patience
+from stream.engine.batches import Batch
 from stream.engine.tracker import Trackers
 from stream.enrichment import Ladder
 from stream.tiers.cache import Lifetimes, TableCache
@@ -48,6 +51,7 @@ class Worker:
     ) -> None:
         self.emitter: Any = RecordingEmitter()
         self.trackers = Trackers()
+        self.trackers.renew([PARTITION])
         self.table: dict[bytes, bytes] = {}
         cache = TableCache(self.table, lambda *_: None, Lifetimes(86_400.0, 3_600.0, 1_000), lambda: 0.0)
         self.tripwire = Tripwire(rating)
@@ -69,7 +73,7 @@ class Worker:
         self, *values: bytes | None, headers: Sequence[tuple[str, bytes]] = HOME, key: bytes | None = None
     ) -> None:
         """Read webhooks in order; what is not known is under way then."""
-        await self.enricher.run(self._events(values, headers, key), lambda: self.trackers)
+        await self.enricher.run(self._events(values, headers, key))
 
     def events(self) -> list[EnrichedEvent]:
         """What was emitted to ``contacts.enriched``."""
@@ -79,15 +83,9 @@ class Worker:
         self, values: Sequence[bytes | None], headers: Sequence[tuple[str, bytes]], key: bytes | None
     ) -> AsyncIterator[Any]:
         for value in values:
-            yield SimpleNamespace(
-                message=SimpleNamespace(
-                    topic=PARTITION[0],
-                    partition=PARTITION[1],
-                    offset=self._offset,
-                    key=key,
-                    value=value,
-                    headers=list(headers),
-                    timestamp=NOW.timestamp(),
-                )
-            )
+            tracker = self.trackers.open()[PARTITION]
+            tracker.arrive([self._offset])
+            milliseconds = int(NOW.timestamp() * 1000)
+            record = ConsumerRecord(*PARTITION, self._offset, milliseconds, 1, key, value, None, 0, 0, tuple(headers))
+            yield SimpleNamespace(value=Batch(tracker, (record,)))
             self._offset += 1

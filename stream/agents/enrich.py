@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from aiokafka import ConsumerRecord
+
 from stream import topics
 from stream.agents.delivery import Delivery, Message
 from stream.agents.exits import Exits
@@ -24,14 +26,16 @@ from stream.domain.events import Answer, Match, Outcome, Tier
 from stream.domain.identity import contact_of
 from stream.domain.leads import decode_webhook
 from stream.domain.person import person_from_candidate
+from stream.engine.batches import Batch
 from stream.engine.emitter import Emitter, partition_of
-from stream.engine.tracker import Tracker, Trackers
+from stream.engine.tracker import Tracker
 from stream.enrichment import Ladder, Question, known_person
 from stream.logs import get_logger
 from stream.tiers.cache import TableCache
 
 log = get_logger(__name__)
 
+YIELD_EVERY = 50  # records answered in one turn of the loop; deliveries and look-ups go on between
 EARLY_PARK = 0.8  # share of the span at which the oldest webhook is parked so that reading can go on
 
 
@@ -73,16 +77,26 @@ class Enricher:
         self.flights = Flights(self._look_up, slots=limits.slots, queue=limits.queue, queue_limit=limits.queue_limit)
         self._finished = asyncio.Event()
 
-    async def run(self, events: AsyncIterable[Any], trackers: Callable[[], Trackers]) -> None:
+    async def run(self, events: AsyncIterable[Any]) -> None:
         """Read Faust's events for ever. A second run means that Faust has restarted the agent."""
         self.restarts = self._runs
         self._runs += 1
         async for event in events:
-            raw = event.message
-            tracker = trackers().of((raw.topic, raw.partition))
-            if not tracker.start(raw.offset):
-                continue
-            await self._receive(_message(raw, self._finisher(tracker, raw.offset)), tracker)
+            batch: Batch = event.value
+            try:
+                await self._take(batch)
+            finally:
+                batch.taken.set()
+
+    async def _take(self, batch: Batch) -> None:
+        """Begin the records of a batch, until its partition is taken away."""
+        tracker = batch.tracker
+        for count, record in enumerate(batch.records, 1):
+            if tracker.closed:
+                return
+            await self._receive(_message(record, self._finisher(tracker, record.offset)), tracker)
+            if count % YIELD_EVERY == 0:
+                await asyncio.sleep(0)
 
     def _finisher(self, tracker: Tracker, offset: int) -> Callable[[], None]:
         def finished() -> None:
@@ -236,7 +250,6 @@ def _answer(step: Found | NobodyKnows, tier: Tier, diretrix_calls: int = 0, work
     )
 
 
-def _message(raw: Any, finished: Callable[[], None]) -> Message:
-    headers = raw.headers
-    pairs = list(headers.items()) if isinstance(headers, dict) else list(headers or ())
-    return Message(raw.partition, raw.offset, raw.key, raw.value, pairs, raw.timestamp or 0.0, finished)
+def _message(record: ConsumerRecord, finished: Callable[[], None]) -> Message:
+    seconds = record.timestamp / 1000
+    return Message(record.partition, record.offset, record.key, record.value, record.headers, seconds, finished)

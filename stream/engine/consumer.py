@@ -1,7 +1,7 @@
 """Faust's consumer with the commit tracker in place of its own opinion of what is finished.
 
-This is the one place that leans on Faust's insides (docs/adr/0002-replace-part-of-faust.md); the
-version is pinned and ``tests/unit/test_faust_pin.py`` holds the parts that are leaned on.
+This and ``fast_path`` are the places that lean on Faust's insides (docs/adr/0002-replace-part-of-faust.md);
+the version is pinned and ``tests/unit/test_faust_pin.py`` holds the parts that are leaned on.
 """
 
 from __future__ import annotations
@@ -10,17 +10,21 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
+from aiokafka import ConsumerRecord
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport
 from faust.types import TP
+from faust.types.tuples import ConsumerMessage
 
-from stream.engine.tracker import Trackers
+from stream.engine.batches import Batch, message_of
+from stream.engine.tracker import Tracker, Trackers
 from stream.logs import get_logger
 
 log = get_logger(__name__)
 
 COMMIT_TIMEOUT = 10.0  # seconds; a commit that takes longer is tried again at the next interval
+POLL = 0.2  # seconds; a seek waits for the fetch that is under way
 
 
 class TrackingConsumerThread(AIOKafkaConsumerThread):  # type: ignore[misc]
@@ -48,21 +52,60 @@ class TrackingConsumerThread(AIOKafkaConsumerThread):  # type: ignore[misc]
 
 
 class TrackingConsumer(Consumer):  # type: ignore[misc]
-    """Commits the finished prefix of each partition, whatever Faust believes to be acknowledged."""
+    """Commits the finished prefix of each partition, whatever Faust believes to be acknowledged.
+
+    Every record of ``webhooks`` is tracked in the moment it is fetched, before anything of Faust may drop it.
+    No fetch spans a seek, and what was fetched for one generation is never taken for the next.
+    """
 
     trackers: Trackers
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.trackers = Trackers()
+        self._moving = asyncio.Lock()
         super().__init__(*args, **kwargs)
 
     def _new_consumer_thread(self) -> AIOKafkaConsumerThread:
         return TrackingConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Begin nothing more before the drain; what is under way still counts."""
+        self.trackers.close()
+        await super().on_partitions_revoked(revoked)
+
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
-        """Begin a generation with trackers of its own, before its first message is read."""
-        self.trackers.renew({tp for tp in assigned if not self._is_changelog_tp(tp)})
+        """Begin a generation with trackers of its own, before its first record is fetched."""
+        self.trackers.renew(tp for tp in assigned if not self._is_changelog_tp(tp))
         await super().on_partitions_assigned(assigned, generation_id)
+
+    async def perform_seek(self) -> None:
+        """Go back to the committed offsets; what was fetched from elsewhere is forgotten and fetched again."""
+        async with self._moving:
+            await super().perform_seek()
+            self.trackers.restart()
+
+    async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:  # noqa: ASYNC109 - Faust's
+        async with self._moving:
+            trackers = self.trackers.open()
+            fetched = await super()._getmany(active_partitions, min(timeout, POLL))
+        return {
+            tp: records if self._is_changelog_tp(tp) else self._track(trackers.get(tp), records)
+            for tp, records in fetched.items()
+        }
+
+    def _track(self, tracker: Tracker | None, records: list[ConsumerRecord]) -> list[Batch]:
+        if tracker is None or tracker.closed:
+            return []  # fetched for a generation that is over: Faust seeks to the committed offsets in the next
+        tracker.arrive(record.offset for record in records)
+        return self._batches(tracker, records)
+
+    def _batches(self, tracker: Tracker, records: list[ConsumerRecord]) -> list[Batch]:
+        return [Batch(tracker, (record,)) for record in records]
+
+    def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:
+        if isinstance(record, Batch):
+            return message_of(tp, record, self.app.consumer_generation_id)
+        return super()._to_message(tp, record)
 
     async def force_commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:  # noqa: FBT001, FBT002
         """Commit the watermarks that moved. ``topics`` is Faust's and not needed: the tracker knows."""

@@ -1,45 +1,54 @@
 """Which offset of one partition may be committed: the commit tracker.
 
-Faust commits past an unfinished event when later ones are acknowledged first. Here offsets are
-recorded in the order they arrive, and only the finished prefix may be committed. Gaps in the topic
-(compaction, transaction markers) are harmless: only offsets that arrived are waited for.
+Faust commits past an unfinished event when later ones are acknowledged first. Here offsets are recorded
+when they are fetched, in their order, and only the finished prefix may be committed. So a record that Faust
+drops on its way to the agent counts as unfinished, while a gap in the topic (transaction markers, what
+retention removed) is harmless: only offsets that were fetched are waited for.
 
-One tracker lives for one partition in one generation of the group. After a rebalance the partition
-gets a new one, so what an old delivery finishes late can't move the new generation's watermark.
+One tracker lives for one partition from one seek to the next: within its life offsets only grow. After a
+rebalance or a seek the partition gets a new one and the old one is closed, so that a record which is fetched
+again is worked on again, and what an old delivery finishes late can't move the new watermark.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
+
+from stream.domain.errors import StopError
 
 
 class Tracker:
     """Offsets under way in one partition."""
 
-    __slots__ = ("_done", "_next", "_pending", "finished")
+    __slots__ = ("_done", "_pending", "_position", "closed", "finished")
 
     def __init__(self) -> None:
         self._pending: deque[int] = deque()
         self._done: set[int] = set()
-        self._next: int | None = None
+        self._position: int | None = None
+        self.closed = False
         self.finished = 0
 
-    def start(self, offset: int) -> bool:
-        """Record that ``offset`` arrived; False when it had arrived before.
+    def arrive(self, offsets: Iterable[int]) -> None:
+        """Record offsets in the order they were fetched.
 
-        Faust seeks back to the committed offset when its flow was suspended while it fetched. What arrives
-        again is under way or finished already: the caller leaves it alone.
+        Raises StopError when one is lower than what arrived before: a seek went unnoticed, and a fresh process
+        that reads from the committed offset is the way to lose nothing.
         """
-        if self._next is not None and offset < self._next:
-            return False
-        self._pending.append(offset)
-        self._next = offset + 1
-        return True
+        append, position = self._pending.append, -1 if self._position is None else self._position
+        for offset in offsets:
+            if offset < position:
+                raise StopError(f"offset {offset} was fetched after {position - 1}: somebody has moved the reader")
+            append(offset)
+            position = offset + 1
+        if position >= 0:
+            self._position = position
 
     def finish(self, offset: int) -> None:
         """Record that ``offset`` is finished. Finishing twice, or what never arrived, changes nothing."""
         pending, done = self._pending, self._done
-        if not pending or offset < pending[0] or offset >= (self._next or 0):
+        if not pending or offset < pending[0] or offset >= (self._position or 0):
             return
         if offset != pending[0]:
             self.finished += offset not in done
@@ -53,14 +62,14 @@ class Tracker:
     @property
     def watermark(self) -> int | None:
         """The offset to commit: the first unfinished one, else the next to come; None before any arrived."""
-        return self._pending[0] if self._pending else self._next
+        return self._pending[0] if self._pending else self._position
 
     @property
     def span(self) -> int:
-        """Offsets between the oldest unfinished one and the newest read, both included; 0 when none is unfinished."""
-        if not self._pending or self._next is None:
+        """Offsets between the oldest unfinished one and the newest fetched, both included; 0 when all are finished."""
+        if not self._pending or self._position is None:
             return 0
-        return self._next - self._pending[0]
+        return self._position - self._pending[0]
 
     @property
     def unfinished(self) -> int:
@@ -78,17 +87,28 @@ class Trackers:
         self._live: dict[tuple[str, int], Tracker] = {}
         self._committed: dict[tuple[str, int], int] = {}
 
-    def renew(self, partitions: set[tuple[str, int]]) -> None:
+    def renew(self, partitions: Iterable[tuple[str, int]]) -> None:
         """Begin a generation: forget what the one before had under way."""
+        self.close()
         self._live = {partition: Tracker() for partition in partitions}
         self._committed = {}
 
-    def of(self, partition: tuple[str, int]) -> Tracker:
-        """The tracker of ``partition`` in this generation."""
-        tracker = self._live.get(partition)
-        if tracker is None:
-            tracker = self._live[partition] = Tracker()
-        return tracker
+    def restart(self) -> None:
+        """The same partitions are read from their committed offsets again; what is closed stays so."""
+        for partition, tracker in self._live.items():
+            if not tracker.closed:
+                tracker.closed = True
+                self._live[partition] = Tracker()
+        self._committed = {}
+
+    def open(self) -> dict[tuple[str, int], Tracker]:
+        """The trackers that take what is fetched now."""
+        return {partition: tracker for partition, tracker in self._live.items() if not tracker.closed}
+
+    def close(self) -> None:
+        """Begin nothing more: the partitions are about to go. What is under way may still finish and be committed."""
+        for tracker in self._live.values():
+            tracker.closed = True
 
     def committable(self) -> dict[tuple[str, int], int]:
         """The watermarks that moved since the last commit."""
@@ -102,6 +122,15 @@ class Trackers:
     def committed(self, offsets: dict[tuple[str, int], int]) -> None:
         """Record what the broker has accepted."""
         self._committed.update(offsets)
+
+    @property
+    def watermarks(self) -> dict[tuple[str, int], int]:
+        """The first unfinished offset of each partition that has one."""
+        return {
+            partition: tracker.watermark
+            for partition, tracker in self._live.items()
+            if tracker.unfinished and tracker.watermark is not None
+        }
 
     @property
     def unfinished(self) -> int:

@@ -45,7 +45,6 @@ def send(stack: Stack, people: list, chance: random.Random, first: int, size: in
     post(stack, [lead(f"lead-{first + n}", one, phone=typed(one.phone, chance)) for n, one in enumerate(chosen)])
 
 
-@pytest.mark.xfail(strict=False, reason="one run lost 1 of 600 when partitions moved: a known defect, see README")
 @pytest.mark.timeout(400)
 def test_a_worker_that_joins_and_leaves_loses_nothing(stack: Stack) -> None:
     """One worker, two, one again, under load: no event is missing, and only what was under way is asked for twice."""
@@ -59,7 +58,7 @@ def test_a_worker_that_joins_and_leaves_loses_nothing(stack: Stack) -> None:
     assert second.stop() == 0
     send(stack, people, chance, 2 * third, third)
     wanted = {f"lead-{n}" for n in range(WEBHOOKS)}
-    events = events_until(stack, lambda events: ids(events) >= wanted, limit=60)
+    events = events_until(stack, lambda events: ids(events) >= wanted, limit=150)
     assert ids(events) == wanted
     asked = [times for key, times in counts(stack)["asked"].items() if key.startswith("diretrix/")]
     assert sum(times - 1 for times in asked) <= 128  # the slots of a worker: at most those were under way

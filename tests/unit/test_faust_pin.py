@@ -12,13 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import faust.streams
+import faust.tables.recovery
+import faust.transport.consumer
 import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.producer.message_accumulator import BatchBuilder
 from faust._cython.streams import StreamIterator
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport
 
+from stream.engine.batches import RawSchema
 from stream.engine.consumer import TrackingConsumer, TrackingConsumerThread, TrackingTransport
+from stream.engine.fast_path import FastConsumer, FastTransport
 
 LEANED_ON = [
     (Consumer.force_commit, ["self", "topics", "start_new_transaction"], True),
@@ -27,6 +31,14 @@ LEANED_ON = [
     (Consumer.on_partitions_assigned, ["self", "assigned", "generation_id"], True),
     (Consumer._is_changelog_tp, ["self", "tp"], False),
     (Consumer._commit, ["self", "offsets"], True),
+    (Consumer._getmany, ["self", "active_partitions", "timeout"], True),
+    (Consumer._get_active_partitions, ["self"], False),
+    (Consumer._drain_messages, ["self", "fetcher"], True),
+    (Consumer._to_message, ["self", "tp", "record"], False),
+    (Consumer.perform_seek, ["self"], True),
+    (Consumer.on_partitions_revoked, ["self", "revoked"], True),
+    (Consumer.wait_first, ["self", "coros", "timeout"], True),
+    (faust.App.create_event, ["self", "key", "value", "headers", "message"], False),
     (AIOKafkaConsumerThread._commit, ["self", "offsets"], True),
     (AIOKafkaConsumerThread._ensure_consumer, ["self"], False),
     (AIOKafkaConsumerThread.assignment, ["self"], False),
@@ -53,20 +65,44 @@ def test_what_is_leaned_on_has_the_signature_expected(
     assert inspect.iscoroutinefunction(method) is is_coroutine
 
 
-@pytest.mark.parametrize("ours", [TrackingConsumer, TrackingConsumerThread])
-def test_what_is_replaced_exists_and_is_called_the_same_way(ours: type) -> None:
-    """Every method of ours that replaces one of Faust's has its parameters, in its order."""
+@pytest.mark.parametrize(
+    ("ours", "theirs", "added"),
+    [
+        (TrackingConsumer, Consumer, {"_track", "_batches"}),
+        (FastConsumer, Consumer, {"_batches", "_turn", "_deliver", "_deliver_changes"}),
+        (TrackingConsumerThread, AIOKafkaConsumerThread, set()),
+        (RawSchema, faust.Schema, set()),
+    ],
+)
+def test_what_is_replaced_exists_and_is_called_the_same_way(ours: type, theirs: type, added: set[str]) -> None:
+    """Every method of ours that replaces one of Faust's can be called as Faust calls its own, and no more exist."""
     names = {name for name in vars(ours) if inspect.isfunction(vars(ours)[name]) and name != "__init__"}
-    assert names
-    for name in names:
-        theirs = getattr(ours.__mro__[1], name)
-        assert list(inspect.signature(vars(ours)[name]).parameters) == list(inspect.signature(theirs).parameters), name
+    assert added <= names
+    for name in names - added:
+        parameters = inspect.signature(getattr(theirs, name)).parameters
+        mine = inspect.signature(vars(ours)[name]).parameters
+        assert [one for one in mine if one != "kwargs"] == [one for one in parameters if one in mine], name
+        assert "kwargs" in mine or list(mine) == list(parameters), name
+    for name in added:
+        assert not hasattr(theirs, name), name
+
+
+def test_faust_hands_on_by_what_is_leaned_on() -> None:
+    """The consumer's flow and read offsets, and what is stopped, are where the fast path looks for them."""
+    source = inspect.getsource(Consumer)
+    source += "".join(inspect.getsource(base) for base in Consumer.__mro__ if base.__module__.startswith("faust"))
+    for name in ("flow_active", "can_resume_flow", "suspend_flow", "_read_offset", "callback", "app"):
+        assert f"self.{name}" in source, name
+    assert "await consumer._drain_messages(self)" in inspect.getsource(faust.transport.consumer.Fetcher)
+    assert "await self.perform_seek()" in inspect.getsource(Consumer.getmany)
+    assert "consumer.perform_seek()" in inspect.getsource(faust.tables.recovery.Recovery._resume_streams)
 
 
 def test_the_transport_builds_our_consumer() -> None:
     """Faust finds the consumer's class as an attribute of the transport."""
     assert Transport.Consumer is Consumer
     assert TrackingTransport.Consumer is TrackingConsumer
+    assert FastTransport.Consumer is FastConsumer
 
 
 def test_commits_and_gaps_go_through_what_is_replaced() -> None:

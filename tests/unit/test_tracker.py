@@ -5,8 +5,12 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from stream.domain.errors import StopError
 from stream.engine.tracker import Tracker, Trackers
+
+PARTITION = ("webhooks", 0)
 
 # Offsets of one partition: any start, any gaps.
 offsets_with_gaps = st.tuples(st.integers(0, 10_000), st.lists(st.integers(1, 50), max_size=40)).map(
@@ -27,7 +31,7 @@ def test_watermark_never_passes_an_unfinished_offset_and_reaches_the_end(
     while arriving or open_offsets:
         if arriving and (not open_offsets or data.draw(st.booleans(), label="arrives")):
             offset = arriving.pop(0)
-            tracker.start(offset)
+            tracker.arrive([offset])
             open_offsets.add(offset)
         else:
             offset = data.draw(st.sampled_from(sorted(open_offsets)), label="finishes")
@@ -51,29 +55,26 @@ def test_finishing_what_is_not_under_way_changes_nothing(foreign: int) -> None:
     """A late finish of another generation, or a second finish, can't move the watermark."""
     tracker = Tracker()
     for offset in (10, 11, 12):
-        tracker.start(offset)
+        tracker.arrive([offset])
     tracker.finish(12)
     tracker.finish(foreign)
     assert tracker.watermark == 10
     assert tracker.unfinished == 2
 
 
-def test_an_offset_that_arrives_again_is_told_and_counts_once() -> None:
-    """After a seek back, what is under way or finished already must not be worked on twice."""
+def test_an_offset_below_what_arrived_stops_the_reader() -> None:
+    """A seek that nobody told the tracker of could lose records: a fresh process is the way out."""
     tracker = Tracker()
-    assert tracker.start(7)
-    assert tracker.start(8)
-    tracker.finish(7)
-    assert not tracker.start(7)
-    assert not tracker.start(8)
-    assert (tracker.watermark, tracker.unfinished) == (8, 1)
+    tracker.arrive([7, 8])
+    with pytest.raises(StopError, match="offset 7"):
+        tracker.arrive([7])
 
 
 def test_span_counts_from_the_oldest_unfinished_to_the_newest_read() -> None:
     """The span is what a crash would make the worker read again."""
     tracker = Tracker()
     for offset in (100, 101, 150):
-        tracker.start(offset)
+        tracker.arrive([offset])
     tracker.finish(100)
     assert tracker.span == 50
 
@@ -81,23 +82,125 @@ def test_span_counts_from_the_oldest_unfinished_to_the_newest_read() -> None:
 def test_a_generation_forgets_the_one_before() -> None:
     """What an old generation's tracker finishes moves nothing in the new one."""
     trackers = Trackers()
-    partition = ("webhooks", 0)
-    trackers.renew({partition})
-    old = trackers.of(partition)
-    old.start(5)
-    trackers.renew({partition})
-    trackers.of(partition).start(5)
+    trackers.renew([PARTITION])
+    old = trackers.open()[PARTITION]
+    old.arrive([5])
+    trackers.renew([PARTITION])
+    trackers.open()[PARTITION].arrive([5])
     old.finish(5)
-    assert trackers.committable() == {partition: 5}
+    assert old.closed
+    assert trackers.committable() == {PARTITION: 5}
+
+
+def test_nothing_new_begins_when_partitions_are_about_to_go_but_what_flies_counts() -> None:
+    """Between revoking and assigning, what finishes is committed and what is fetched is left to the next owner."""
+    trackers = Trackers()
+    trackers.renew([PARTITION])
+    tracker = trackers.open()[PARTITION]
+    tracker.arrive([5, 6])
+    trackers.close()
+    trackers.restart()  # a stray seek in between opens nothing
+    assert trackers.open() == {}
+    tracker.finish(5)
+    assert trackers.committable() == {PARTITION: 6}
 
 
 def test_only_watermarks_that_moved_are_committed() -> None:
     """What the broker has accepted is not sent again."""
     trackers = Trackers()
     moved, still = ("webhooks", 0), ("webhooks", 1)
-    trackers.renew({moved, still})
-    for partition in (moved, still):
-        trackers.of(partition).start(1)
+    trackers.renew([moved, still])
+    for tracker in trackers.open().values():
+        tracker.arrive([1])
     trackers.committed(trackers.committable())
-    trackers.of(moved).finish(1)
+    trackers.open()[moved].finish(1)
     assert trackers.committable() == {moved: 2}
+
+
+class Reader(RuleBasedStateMachine):
+    """A partition that is fetched, dropped on its way, answered, committed, read again and taken away, in any order."""
+
+    END = 30
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trackers = Trackers()
+        self.committed = self.position = 0
+        self.handed: list[tuple[Tracker, int]] = []  # the agent has begun them
+        self.queued: list[tuple[Tracker, int]] = []  # fetched, not yet begun
+        self.answered: set[int] = set()
+        self.trackers.renew([PARTITION])
+
+    @rule(size=st.integers(1, 8))
+    def fetch(self, size: int) -> None:
+        """Some records arrive."""
+        tracker = self.trackers.open().get(PARTITION)
+        offsets = range(self.position, min(self.position + size, self.END))
+        if tracker is not None and offsets:
+            tracker.arrive(offsets)
+            self.queued += [(tracker, offset) for offset in offsets]
+            self.position = offsets[-1] + 1
+
+    @rule()
+    def drop(self) -> None:
+        """Faust clears its queues: what is in them never reaches the agent."""
+        self.queued.clear()
+
+    @rule(size=st.integers(1, 8))
+    def begin(self, size: int) -> None:
+        """The agent takes what is still its own."""
+        taken, self.queued = self.queued[:size], self.queued[size:]
+        self.handed += [(tracker, offset) for tracker, offset in taken if not tracker.closed]
+
+    @rule(which=st.integers(0, 100))
+    def finish(self, which: int) -> None:
+        """Any of what is under way ends, also what an old generation has begun."""
+        if self.handed:
+            tracker, offset = self.handed.pop(which % len(self.handed))
+            self.answered.add(offset)
+            tracker.finish(offset)
+
+    @rule()
+    def commit(self) -> None:
+        """The watermark goes to the broker."""
+        moved = self.trackers.committable()
+        self.committed = moved.get(PARTITION, self.committed)
+        self.trackers.committed(moved)
+
+    @rule()
+    def seek(self) -> None:
+        """Faust goes back to the committed offset, in the middle of a generation."""
+        if self.trackers.open():
+            self.position = self.committed
+            self.trackers.restart()
+
+    @rule()
+    def revoke(self) -> None:
+        """The partition is about to go."""
+        self.trackers.close()
+
+    @rule()
+    def assign(self) -> None:
+        """It comes back, in a new generation."""
+        self.trackers.renew([PARTITION])
+        self.position = self.committed
+
+    @invariant()
+    def nothing_is_committed_past(self) -> None:
+        """Every offset below the committed one has its answer."""
+        assert self.answered >= set(range(self.committed))
+
+    def teardown(self) -> None:
+        """Once all is quiet, the committed offset reaches the end."""
+        self.assign()
+        while self.position < self.END:
+            self.fetch(8)
+        self.begin(len(self.queued))
+        while self.handed:
+            self.finish(0)
+        self.commit()
+        assert self.committed == self.END
+        assert self.answered == set(range(self.END))
+
+
+TestReader = Reader.TestCase
