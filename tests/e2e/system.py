@@ -12,6 +12,7 @@ from typing import Any
 from uuid import uuid4
 
 import orjson
+import pytest
 from jsonschema import Draft202012Validator
 
 from stream import topics
@@ -79,9 +80,10 @@ async def _events_until(
     until = time.monotonic() + limit
     async with open_consumer(stack.settings(), topics.ENRICHED.name, f"test-{uuid4()}") as consumer:
         while not enough(events):
-            assert time.monotonic() < until, (
-                f"only {len(events)} events after {limit} s\n{stack.children['worker'].tail()}"
-            )
+            if time.monotonic() >= until:
+                stack.keep_folder = True
+                tails = "\n".join(child.tail() for child in stack.children.values())
+                pytest.fail(f"only {len(events)} events after {limit} s; logs are kept in {stack.folder}\n{tails}")
             for batch in (await consumer.getmany(timeout_ms=100)).values():
                 for record in batch:
                     SCHEMA.validate(orjson.loads(record.value))
