@@ -1,0 +1,132 @@
+"""What it costs: paying webhooks in 100, beside those who always ask, a 24 h cache in memory, and the floors.
+
+Three traces: the measured one, one whose people come back with another phone or e-mail, and a year of 30,000 webhooks
+a month with restarts and lost tables in it. The first two run on a real PostgreSQL; so does the beginning of the year,
+to hold the stand-in that the rest of it runs on.
+"""
+
+from __future__ import annotations
+
+import random
+import tempfile
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+from bench.payers import AlwaysAsk, Bill, Clock, MemoryCache, Ours, Partner, Payer, Rungs, distinct
+from bench.result import Options, Row
+from bench.visits import OTHER_EMAIL, OTHER_PHONE, UNKNOWN, Visit, measured, moved, year
+from stream.local.postgres import LocalPostgres
+from stream.ops.migrate import migrate
+from stream.settings import Settings, load
+from stream.store.contacts import ContactStore
+from stream.store.ledger import Ledger
+from stream.store.pool import open_pool
+from stream.tiers.postgres import PostgresTier
+
+GOALS = ("the measured trace: 42.5 paying in 100", "another phone or e-mail: below the distinct contacts")
+COMMAND = "python -m bench cost"
+MONTH = 30_000  # webhooks
+YEAR = timedelta(days=365)
+RESTART_EVERY = timedelta(days=7)
+LOSE_EVERY = timedelta(days=180)
+DAY = timedelta(hours=24)
+ASSUMED = f"{UNKNOWN:.0%} known to nobody; {OTHER_PHONE:.0%} of repeats with another phone, {OTHER_EMAIL:.0%} e-mail"
+ON_BOTH = 3_000  # webhooks of the year that are answered on PostgreSQL too
+
+
+async def run(options: Options) -> list[Row]:
+    """All traces; the seed makes the people."""
+    with tempfile.TemporaryDirectory(prefix="lead-stream-bench-") as folder, LocalPostgres(Path(folder)) as server:
+        settings = load({"DATABASE_URL": server.url})
+        await migrate(server.url)
+        rows = await _traces(options.seed, settings)
+        length = max(timedelta(days=1), YEAR * options.scale)
+        webhooks = int(MONTH * 12 * (length / YEAR))
+        for name, gap in (("repeats within 180 days", timedelta(days=180)), ("repeats within a day", DAY)):
+            visits = year(options.seed, webhooks, length, gap)
+            rows += await _year(f"{length.days} days, {name}", visits, settings, options.seed)
+            rows.append(await _held(f"{length.days} days, {name}", visits[:ON_BOTH], settings, options.seed))
+    return rows
+
+
+async def _traces(seed: int, settings: Settings) -> list[Row]:
+    rows = []
+    for name, visits in (("the measured trace", measured(seed)), ("another phone or e-mail", moved(seed))):
+        async with _on_postgres(settings) as rungs:
+            ours = await _play(_ours(visits, settings, rungs, seed), visits)
+        contacts = distinct(visits, lambda contact, _: contact.key)
+        goal, met = f"< {contacts} calls", ours.paid < contacts
+        if name == "the measured trace":
+            goal, met = "42.5", round(ours.in_100, 1) == 42.5
+        rows.append(_row(f"{name}: this project", ours, settings, goal, met=met))
+        rows += await _others(name, visits, settings)
+    return rows
+
+
+async def _year(name: str, visits: Sequence[Visit], settings: Settings, seed: int) -> list[Row]:
+    ours = await _play(_ours(visits, settings, Rungs(), seed), visits)
+    contacts = distinct(visits, lambda contact, _: contact.key)
+    row = _row(f"{name}: this project", ours, settings, f"< {contacts:,} calls", met=ours.paid < contacts)
+    return [replace(row, note=f"{row.note}; {ASSUMED}"), *await _others(name, visits, settings)]
+
+
+async def _held(name: str, visits: Sequence[Visit], settings: Settings, seed: int) -> Row:
+    """The stand-in for PostgreSQL must come to the very bill that PostgreSQL comes to."""
+    fake = await _play(_ours(visits, settings, Rungs(), seed), visits)
+    async with _on_postgres(settings) as rungs:
+        real = await _play(_ours(visits, settings, rungs, seed), visits)
+    note = f"the first {len(visits):,} webhooks on PostgreSQL: {real.paid:,} paid; on its stand-in: {fake.paid:,}"
+    return Row(f"{name}: held on PostgreSQL", abs(real.paid - fake.paid), "calls", "0", real == fake, COMMAND, note)
+
+
+async def _others(name: str, visits: Sequence[Visit], settings: Settings) -> list[Row]:
+    partner = Partner(visits)
+    rows = [
+        _row(f"{name}: always ask", await _play(AlwaysAsk(partner), visits), settings),
+        _row(f"{name}: 24 h memory cache", await _play(MemoryCache(partner, DAY), visits), settings),
+    ]
+    for floor, count in (
+        ("distinct contacts, one call each", distinct(visits, lambda contact, _: contact.key)),
+        ("the floor: distinct people, one call each", distinct(visits, lambda _, visit: visit.someone.cpf)),
+    ):
+        rows.append(_row(f"{name}: {floor}", Bill(len(visits), count, count, count), settings))
+    return rows
+
+
+def _ours(visits: Sequence[Visit], settings: Settings, rungs: Rungs, seed: int) -> Ours:
+    return Ours(Partner(visits), settings, rungs, random.Random(seed).random)
+
+
+@asynccontextmanager
+async def _on_postgres(settings: Settings) -> AsyncIterator[Rungs]:
+    clock = Clock()
+    async with open_pool(settings) as pool:
+        await pool.execute("TRUNCATE core.parties, stream.answers, stream.paid_calls, stream.budgets CASCADE")
+        yield Rungs(clock=clock, books=Ledger(pool, clock), people=PostgresTier(pool), shelf=ContactStore(pool))
+
+
+async def _play(payer: Payer, visits: Sequence[Visit]) -> Bill:
+    """Answer all, restarting each week and losing the table twice a year."""
+    restart, lose = visits[0].at + RESTART_EVERY, visits[0].at + LOSE_EVERY / 2
+    for visit in visits:
+        if visit.at >= restart:
+            payer.restart()
+            restart += RESTART_EVERY
+        if visit.at >= lose:
+            payer.lose()
+            lose += LOSE_EVERY
+        await payer.answer(visit)
+    return payer.bill
+
+
+def _row(name: str, bill: Bill, settings: Settings, goal: str = "", *, met: bool | None = None) -> Row:
+    money = f"{settings.diretrix_price * bill.paid:,.2f} {settings.price_currency}"
+    note = f"{bill.webhooks:,} webhooks, {bill.paid:,} calls paid, {money}"
+    if bill.calls != bill.paid:
+        note += f"; {bill.calls - bill.paid:,} more found nobody"
+    if bill.work_calls:
+        note += f"; {bill.work_calls:,} Work API calls"
+    return Row(f"cost, {name}", bill.in_100, "paying in 100", goal, met, COMMAND, note)

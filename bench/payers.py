@@ -1,0 +1,247 @@
+"""Ways to answer a trace of webhooks, and what each of them pays.
+
+``Ours`` is the project's own table, ladder and policies; the others are the services that one might write instead,
+each as good as its idea allows: canonical contacts, both aliases looked up, an answer shared by whoever comes next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any, Protocol
+from uuid import UUID, uuid4
+
+from bench.visits import Visit
+from stream.domain.choice import Found, NobodyKnows, next_step
+from stream.domain.events import Match
+from stream.domain.identity import Contact, Cpf
+from stream.domain.person import Candidate
+from stream.engine.emitter import partition_of
+from stream.enrichment import Books, Ladder, People, Question, Shelf, Terms
+from stream.local.people import Someone
+from stream.settings import Settings
+from stream.tiers.cache import Lifetimes, TableCache
+from tests.fakes import FakeBooks, FakeDatabase, FakeDirectory, FakePartner
+
+
+@dataclass(slots=True)
+class Bill:
+    """What a trace came to. A call is paid for when somebody was found; ``calls`` counts the free ones too."""
+
+    webhooks: int = 0
+    paying: int = 0  # webhooks with a call that was paid for
+    paid: int = 0
+    calls: int = 0
+    work_calls: int = 0
+
+    @property
+    def in_100(self) -> float:
+        """Paying webhooks in 100."""
+        return 100 * self.paying / self.webhooks
+
+
+class Payer(Protocol):
+    """Answers one webhook after the other."""
+
+    bill: Bill
+
+    async def answer(self, visit: Visit) -> None: ...  # noqa: D102
+    def restart(self) -> None: ...  # noqa: D102 - the process ends and starts again
+    def lose(self) -> None: ...  # noqa: D102 - and what it kept beside the database is gone
+
+
+class Partner(FakePartner):
+    """Diretrix and the Work API of all who occur in a trace, without their latency."""
+
+    def __init__(self, visits: Iterable[Visit]) -> None:
+        super().__init__()
+        self.people: dict[str, Someone] = {}
+        for visit in visits:
+            one = visit.someone
+            if one.known:
+                self.people[one.cpf] = one
+                candidates = [Candidate(one.name.upper(), one.cpf)]
+                self.by_alias.update({alias: candidates for alias in (visit.phone, visit.email) if alias})
+
+    async def called(self, partner: str) -> None:
+        """Count a call."""
+        self.calls[partner] += 1
+
+    async def by_cpf(self, cpf: Cpf) -> dict[str, Any] | None:
+        """The Work API's answer, made when it is asked for."""
+        await self.called("work")
+        one = self.people.get(cpf.digits)
+        return one.work() if one is not None else None
+
+
+class AlwaysAsk:
+    """Pays for each webhook: the phone, and the e-mail when nobody knows the phone."""
+
+    def __init__(self, partner: Partner) -> None:
+        self.bill = Bill()
+        self._partner = partner
+
+    async def answer(self, visit: Visit) -> None:
+        """Ask."""
+        self.bill.webhooks += 1
+        for alias in filter(None, (visit.phone, visit.email)):
+            self.bill.calls += 1
+            if alias in self._partner.by_alias:
+                self.bill.paid += 1
+                self.bill.paying += 1
+                return
+
+    def restart(self) -> None:
+        """Nothing is kept."""
+
+    lose = restart
+
+
+class MemoryCache(AlwaysAsk):
+    """The same behind a dict with a TTL, under both aliases, answers of "nobody" in it too."""
+
+    def __init__(self, partner: Partner, lifetime: timedelta) -> None:
+        super().__init__(partner)
+        self._lifetime = lifetime
+        self._until: dict[str, datetime] = {}
+
+    async def answer(self, visit: Visit) -> None:
+        """Answer from the dict, else ask."""
+        aliases = visit.contact.aliases
+        if any(self._until.get(alias, visit.at) > visit.at for alias in aliases):
+            self.bill.webhooks += 1
+            return
+        await super().answer(visit)
+        self._until.update(dict.fromkeys(aliases, visit.at + self._lifetime))
+
+    def restart(self) -> None:
+        """A dict is gone with its process."""
+        self._until.clear()
+
+    lose = restart
+
+
+class Clock:
+    """The time of the webhook that is being answered."""
+
+    at: datetime
+
+    def __call__(self) -> datetime:
+        """Now."""
+        return self.at
+
+
+class CountingBooks(FakeBooks):
+    """A ledger without a budget, which need not be counted anew at each call."""
+
+    async def reserve(self, provider: str, *_: Any) -> UUID:  # type: ignore[override]
+        """Write the intent of a call."""
+        call = uuid4()
+        self.calls[call] = (provider, "reserved")
+        return call
+
+
+@dataclass(slots=True)
+class Rungs:
+    """Where what was paid for is kept: by default in memory, with the real ports' promises."""
+
+    clock: Clock = field(default_factory=Clock)
+    database: FakeDatabase = field(default_factory=FakeDatabase)
+    books: Books = field(default_factory=CountingBooks)
+    people: People | None = None
+    shelf: Shelf | None = None
+
+
+class Ours:
+    """The project's table and ladder; the changelog outlives a restart, the database everything."""
+
+    def __init__(self, partner: Partner, settings: Settings, rungs: Rungs, chance: Callable[[], float]) -> None:
+        self.bill = Bill()
+        self._settings, self._clock, self._chance = settings, rungs.clock, chance
+        self._partner = partner
+        self._ladder = Ladder(
+            rungs.people or rungs.database,
+            FakeDirectory(partner),
+            partner,
+            rungs.books,
+            rungs.shelf or rungs.database,
+            _terms(settings),
+            rungs.clock,
+        )
+        self._changelog: dict[bytes, bytes] = {}
+        self._swept = 0.0
+        self._cache = self._table()
+
+    def _table(self) -> TableCache:
+        settings = self._settings
+        lifetimes = Lifetimes(
+            settings.cache_ttl_known.total_seconds(),
+            settings.cache_ttl_unknown.total_seconds(),
+            settings.cache_capacity,
+        )
+        table = TableCache(dict(self._changelog), self._publish, lifetimes, self._chance)
+        table.recovered()
+        return table
+
+    def _publish(self, partition: int, key: bytes, value: bytes | None) -> None:
+        del partition
+        if value is None:
+            self._changelog.pop(key, None)
+        else:
+            self._changelog[key] = value
+
+    async def answer(self, visit: Visit) -> None:
+        """As the worker does: the table, then the ladder, and what was learned into the table."""
+        self.bill.webhooks += 1
+        self._clock.at = visit.at
+        now, contact, name = visit.at.timestamp(), visit.contact, visit.someone.name
+        self._sweep(now)
+        partition = partition_of(contact.key.encode(), self._settings.topic_partitions)
+        known = self._cache.recall(partition, contact, now)
+        if isinstance(next_step(contact, name, known), Found | NobodyKnows):
+            return
+        question = Question(contact, name, "lead", "c2s", str(uuid4()))
+        asked = self._partner.calls.copy()
+        step = await self._ladder.climb(question, known)
+        person = step.person if isinstance(step, Found) else None
+        theirs = isinstance(step, Found) and step.match in {Match.NAME, Match.NO_NAME}
+        self._cache.remember(partition, contact, known, person, now, theirs=theirs)
+        self.bill.paid += question.diretrix_calls
+        self.bill.paying += question.diretrix_calls > 0
+        self.bill.calls += self._partner.calls["diretrix"] - asked["diretrix"]
+        self.bill.work_calls += self._partner.calls["work"] - asked["work"]
+
+    def _sweep(self, now: float) -> None:
+        """Once a simulated day; what is past its time is not answered from before that either."""
+        if now - self._swept > 86_400:
+            self._swept = now
+            while self._cache.sweep(now):
+                pass
+
+    def restart(self) -> None:
+        """The table comes back from its changelog."""
+        self._cache = self._table()
+
+    def lose(self) -> None:
+        """The table starts cold, as after the number of partitions was grown."""
+        self._changelog.clear()
+        self._cache = self._table()
+
+
+def _terms(settings: Settings) -> Terms:
+    return Terms(
+        diretrix_price=settings.diretrix_price,
+        diretrix_budget=None,
+        work_price=Decimal(0),
+        work_budget=None,
+        max_age=settings.enrichment_max_age,
+        unknown_for=settings.cache_ttl_unknown,
+        lease=settings.lookup_deadline.total_seconds(),
+    )
+
+
+def distinct(visits: Sequence[Visit], of: Callable[[Contact, Visit], str]) -> int:
+    """How many different known ones there are: calls of who knows in advance that they will come back."""
+    return len({of(visit.contact, visit) for visit in visits if visit.someone.known})
