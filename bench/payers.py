@@ -167,7 +167,7 @@ class Ours:
             partner,
             rungs.books,
             rungs.shelf or rungs.database,
-            _terms(settings),
+            terms(settings),
             rungs.clock,
         )
         self._changelog: dict[bytes, bytes] = {}
@@ -230,7 +230,8 @@ class Ours:
         self._cache = self._table()
 
 
-def _terms(settings: Settings) -> Terms:
+def terms(settings: Settings) -> Terms:
+    """As the worker has them, without budgets."""
     return Terms(
         diretrix_price=settings.diretrix_price,
         diretrix_budget=None,
