@@ -146,7 +146,8 @@ class TableCache:
             # that it was asked.
             if there is None or not there.asked or not there.known:
                 entry = self._of(person, (Candidate(person.name, person.cpf),), now, asked=False)
-                self._put(partition, alias, entry)
+                # Many aliases, one person: the CPF's entry has them. A copy under each would be most of the table.
+                self._put(partition, alias, replace(entry, person=None))
 
     def _answered(
         self, candidates: tuple[Candidate, ...], known: Knowledge, person: KnownPerson | None, now: float

@@ -73,6 +73,15 @@ def test_what_was_learned_is_recalled_under_every_alias(table: Table) -> None:
     assert table.rows == table.replayed()
 
 
+def test_a_person_is_kept_once_whatever_is_listed_beside_them(table: Table) -> None:
+    """The entries of listed aliases are small: the person is in the CPF's, and is recalled from there."""
+    table.remember(answered((CANDIDATE,), PERSON), PERSON)
+    with_person = [key for key, value in table.rows.items() if Entry.decode(value).person is not None]
+    assert sorted(with_person) == sorted([table_key(0, PHONE.alias), table_key(0, f"c:{PERSON.cpf}")])
+    known = table.cache.recall(0, Contact(None, EMAIL, None, EMAIL.address), T)
+    assert known.persons[PERSON.cpf].person == PERSON.person
+
+
 def test_a_partition_has_entries_of_its_own(table: Table) -> None:
     """The memory store is one dict for all partitions: an alias of one is not there in another."""
     table.remember(answered(()), partition=3)
