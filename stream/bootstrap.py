@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -71,6 +72,9 @@ async def worker(settings: Settings) -> AsyncIterator[Worker]:
         cache = _cache(make_table(app, settings), emitter, settings)
         tripwire = Tripwire(settings.fuse)
         enricher = _enricher(cache, _ladder(pool, session, settings), emitter, settings, tripwire)
+        metrics.TABLE_ENTRIES.set_function(lambda: len(cache))
+        metrics.UNFINISHED.set_function(lambda: app.consumer.trackers.unfinished)
+        metrics.TASKS.set_function(lambda: len(asyncio.all_tasks()))
         add_agent(app, enricher.run)
         facts = WorkerFacts(app, enricher)
         made = Worker(

@@ -69,9 +69,9 @@ class Reader:
         """The committed offset of each partition; 0 where nothing was committed."""
         return {partition: committed for partition, (committed, _) in self._bounds(group, topic).items()}
 
-    def lag(self, group: str, topic: Topic) -> int:
-        """Records that a group has not committed."""
-        return sum(end - committed for committed, end in self._bounds(group, topic).values())
+    def lags(self, group: str, topic: Topic) -> dict[int, int]:
+        """Records of each partition that a group has not committed."""
+        return {partition: end - committed for partition, (committed, end) in self._bounds(group, topic).items()}
 
     def _bounds(self, group: str, topic: Topic) -> dict[int, tuple[int, int]]:
         return asyncio.run(_bounds(self._stack.settings(), group, topic))

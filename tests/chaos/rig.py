@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
 import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
 
 from stream import topics
+from stream.domain.events import event_id
+from stream.domain.leads import lead_from_c2s
+from stream.kafka import open_admin
 from stream.local.people import Someone, population
 from stream.local.processes import Child, answers
 from stream.local.simulators import population_body
 from stream.local.stack import Stack
+from stream.ops.replay import Replay, Target, plan
 from tests.chaos import verifier
 from tests.chaos.evidence import Evidence
 from tests.chaos.load import TICK, Load, posts
 from tests.chaos.reader import Reader
 from tests.chaos.report import Report
-from tests.e2e.system import call
+from tests.e2e.system import call, post
 
 SETTLE_LIMIT = 180.0  # seconds after the last webhook until every one must have its end
+STANDSTILL = 45.0  # seconds without progress after which it is given up
 READY_LIMIT = 90.0  # seconds
 READERS = {
     "worker": (topics.WORKER_GROUP, topics.WEBHOOKS),
@@ -67,6 +75,11 @@ class Rig:
         self._loads.append(load)
         return load
 
+    def post(self, webhooks: list[dict[str, Any]]) -> None:
+        """POST C2S webhooks in one body."""
+        post(self.stack, webhooks)
+        self.evidence.answered |= {event_id(lead_from_c2s(webhook)) for webhook in webhooks}
+
     # The verbs.
 
     def kill(self, name: str) -> None:
@@ -84,18 +97,40 @@ class Rig:
         if ready:
             self.until_ready(name)
 
-    def stop(self, name: str) -> int:
-        """SIGTERM a process and wait for it; returns its exit code."""
-        self._down.add(name)
-        return self.stack.children[name].stop()
+    def stop(self, *names: str) -> list[int]:
+        """SIGTERM processes at once and wait for them; returns their exit codes."""
+        self._down.update(names)
+        for name in names:
+            self.stack.children[name].signal(signal.SIGTERM)
+        return [self.stack.children[name].wait() for name in names]
 
     def suspend(self, name: str, seconds: float) -> None:
         """SIGSTOP, and SIGCONT after a while."""
         child = self.stack.children[name]
+        self._down.add(name)  # it is about to leave
         child.signal(signal.SIGSTOP)
         self._was_killed(name)  # to whoever gets its partitions it looks the same
         self.sleep(seconds)
         child.signal(signal.SIGCONT)
+
+    def until_gone(self, name: str, limit: float) -> int:
+        """Wait for a process that must end by itself; killed after ``limit`` seconds. Returns its exit code."""
+        return self.stack.children[name].wait(limit)
+
+    def replay(self, target: Target | datetime) -> int:
+        """Move the stopped worker's group; returns how many records will be read again."""
+        return asyncio.run(self._replay(target))
+
+    async def _replay(self, target: Target | datetime) -> int:
+        async with open_admin(self.stack.settings()) as admin, asyncio.timeout(SETTLE_LIMIT):
+            replay = Replay(admin, self.stack.settings(), topics.WORKER_GROUP)
+            # A static member may be gone only when its session has ended.
+            while await replay.members():  # noqa: ASYNC110 - the broker has no event for it
+                await asyncio.sleep(0.2)
+            goal = await replay.at(target) if isinstance(target, datetime) else target
+            moves = plan(await replay.bounds(), goal)
+            await replay.execute(moves)
+            return sum(move.records for move in moves)
 
     def add_worker(self, number: int) -> Child:
         """Start worker ``number`` (from 2) beside the others; does not wait."""
@@ -167,10 +202,12 @@ class Rig:
                 self.sleep(0.5)
             load.wait()
             self.evidence.answered |= load.answered
-        until = time.monotonic() + limit
+        until, moved, last = time.monotonic() + limit, time.monotonic(), ""
         while left := self.unsettled():
-            if time.monotonic() > until:
-                self.promise(kept=False, broken=f"not settled after {limit:.0f} s: {left}")
+            now = time.monotonic()
+            moved, last = (moved, last) if left == last else (now, left)
+            if now > until or now > moved + STANDSTILL:
+                self.promise(kept=False, broken=f"not settled, and nothing moved for {now - moved:.0f} s: {left}")
                 return
             self.sleep(0.5)
 
@@ -181,6 +218,10 @@ class Rig:
         if missing:
             return f"{len(missing)} webhooks"
         for name, (group, topic) in READERS.items():
-            if name in self.stack.children and name not in self._down and (lag := self.reader.lag(group, topic)):
+            if (
+                name in self.stack.children
+                and name not in self._down
+                and (lag := sum(self.reader.lags(group, topic).values()))
+            ):
                 return f"{name} has {lag} to commit"
         return ""

@@ -1,0 +1,75 @@
+"""SIGKILL with a full table, and how soon the first event is there again."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+
+from stream import topics
+from stream.domain.choice import Knowledge
+from stream.domain.identity import contact_of
+from stream.domain.leads import Lead, Source
+from stream.domain.person import Candidate, person_from_work
+from stream.engine.emitter import partition_of
+from stream.enrichment import known_person
+from stream.kafka import open_producer
+from stream.local.people import Someone
+from stream.settings import Settings
+from stream.tiers.cache import Lifetimes, TableCache
+from tests.chaos import scenario, verifier
+from tests.chaos.rig import Rig
+from tests.e2e.system import counts
+from tests.fakes import NOW
+
+LONGEST = 5.0  # seconds
+
+
+class Scenario(scenario.Scenario):
+    """With a static member and a full table a killed worker answers again soon, and pays for nothing."""
+
+    number, name = 11, "recovery"
+    full = {"entries": 50_000, "kills": 5, "per_second": 100}
+    processes = ("producers", "worker")
+
+    def play(self, rig: Rig, entries: int, kills: int, per_second: int) -> None:
+        """``entries``: of the table; they come out of its changelog, as after any restart."""
+        rig.stop("worker")
+        people = rig.people(entries // 3)
+        written = asyncio.run(_fill(rig.stack.settings(), people, entries))
+        rig.note("entries in the changelog", written)
+        rig.restart("worker", ready=True)
+        times = []
+        for _ in range(kills):
+            load = rig.load(per_second * 15, per_second=per_second)
+            rig.sleep(3)
+            rig.kill("worker")
+            rig.sleep(rig.chance.uniform(0, 1))
+            rig.restart("worker")
+            load.wait()
+            rig.settle()
+            times.append(verifier.recovery(rig.evidence.emissions, rig.evidence.mended[-1:]) or 0.0)
+            rig.say(f"first event {times[-1]:.1f} s after the restart")
+        rig.note("first event after each restart, s", ", ".join(f"{one:.2f}" for one in times))
+        rig.promise(max(times) <= LONGEST, f"the first event came {max(times):.1f} s after a restart")
+        asked = counts(rig.stack)["counts"]
+        rig.promise(not asked.get("diretrix") and not asked.get("work"), f"known people were paid for: {asked}")
+
+
+async def _fill(settings: Settings, people: list[Someone], most: int) -> int:
+    """Write the table's changelog as a worker does that has looked these people up; returns its entries."""
+    records: list[tuple[int, bytes, bytes | None]] = []
+    lifetimes = Lifetimes(known=86_400, unknown=3_600, capacity=10 * most)
+    cache = TableCache({}, lambda *record: records.append(record), lifetimes, random.random)
+    now = time.time()
+    for someone in people:
+        contact = contact_of(Lead(Source.C2S, "", None, None, "", someone.phone, someone.email, "", None), frozenset())
+        person = known_person(person_from_work(someone.work(), someone.cpf, NOW))
+        known = Knowledge(answers={contact.key: (Candidate(someone.name.upper(), someone.cpf),)})
+        partition = partition_of(contact.key.encode(), settings.topic_partitions)
+        cache.remember(partition, contact, known, person, now, theirs=True)
+    latest = {(partition, key): value for partition, key, value in records[:most]}
+    async with open_producer(settings) as producer:
+        for (partition, key), value in latest.items():
+            await producer.send(topics.CHANGELOG.name, value, key, partition=partition)
+    return len(latest)
