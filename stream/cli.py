@@ -13,6 +13,7 @@ COMMANDS = {
     "topics": "create missing topics, say what differs",
     "migrate": "apply the database migrations",
     "replay": "reset a consumer group's offsets",
+    "dlq": "list, show, redrive or drop dead letters",
     "report": "paid calls, avoided calls and money",
     "local": "start an embedded broker and database",
     "demo": "play a day of leads and prove the outcome",

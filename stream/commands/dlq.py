@@ -1,0 +1,280 @@
+"""``python -m stream dlq list | show | redrive | drop``."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import wraps
+from typing import Any
+
+import click
+import orjson
+import uvloop
+from aiokafka.errors import KafkaError
+from rich.console import Console
+from rich.table import Table
+
+from stream.domain.errors import StreamError
+from stream.domain.identity import denylist
+from stream.domain.letters import Fate, Letter, Wanted
+from stream.logs import mask
+from stream.ops.dlq import Letters, Plan
+from stream.settings import Settings
+from stream.start import settings_or_exit
+
+LONGEST_SHOWN = 20_000  # characters of a letter's bytes
+NARROW = "say which: numbers, a filter, or --all"
+
+
+class Instant(click.ParamType):
+    """An instant such as 2026-11-24T09:00:00Z, or a day; UTC unless it says otherwise."""
+
+    name = "instant"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        """Read an instant."""
+        try:
+            instant = datetime.fromisoformat(str(value).strip())
+        except ValueError:
+            self.fail(f"{value!r} is not an instant: write 2026-11-24T09:00:00Z", param, ctx)
+        return instant if instant.tzinfo is not None else instant.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What was asked for."""
+
+    wanted: Wanted
+    reveal: bool
+    as_json: bool
+
+
+def _options(command: Callable[..., None]) -> Callable[..., None]:
+    """Which letters, and how they are shown: the same for all commands."""
+
+    @wraps(command)
+    def called(**options: Any) -> None:
+        closed = options.pop("closed")
+        wanted = Wanted(
+            offsets=frozenset(options.pop("numbers")),
+            stages=frozenset(options.pop("stage")),
+            errors=frozenset(options.pop("error")),
+            topics=frozenset(options.pop("topic")),
+            since=options.pop("since"),
+            until=options.pop("until"),
+            fates=frozenset(Fate) if closed else frozenset({Fate.OPEN}),
+        )
+        command(given=Given(wanted, options.pop("reveal"), options.pop("as_json")), **options)
+
+    for option in reversed(
+        (
+            click.argument("numbers", nargs=-1, type=click.IntRange(min=0), metavar="[NUMBER]..."),
+            click.option("--stage", multiple=True, help="Where it died: receive, enrich, crm."),
+            click.option("--class", "error", multiple=True, help="Class of the error, such as PoisonError."),
+            click.option("--topic", multiple=True, help="The topic that it lay in, or was for."),
+            click.option("--since", type=Instant(), help="Died at this instant or later."),
+            click.option("--until", type=Instant(), help="Died before this instant."),
+            click.option("--closed", is_flag=True, help="Also what was redriven or dropped before."),
+            click.option("--reveal", is_flag=True, help="Identifiers in clear."),
+            click.option("--json", "as_json", is_flag=True, help="One JSON object."),
+        )
+    ):
+        called = option(called)
+    return called
+
+
+def _acting(command: Callable[..., None]) -> Callable[..., None]:
+    """What changes something does so only when it is told to."""
+    for option in (
+        click.option("--execute", is_flag=True, help="Carry it out; without it nothing is changed."),
+        click.option("--all", "everything", is_flag=True, help="All open letters, without a filter."),
+    ):
+        command = option(command)
+    return command
+
+
+@click.group()
+def command() -> None:
+    r"""Dead letters: what could never succeed, with the reason. A letter's number is its offset in webhooks.dead.
+
+    \b
+    Examples:
+      python -m stream dlq list --stage enrich --since 2026-11-24
+      python -m stream dlq show 17
+      python -m stream dlq redrive --class GivenUpError --execute
+      python -m stream dlq drop 17 18 --execute
+    """
+
+
+@command.command("list")
+@_options
+def show_list(given: Given) -> None:
+    """List letters, oldest first, identifiers masked.
+
+    Example: python -m stream dlq list --stage crm --json
+    """
+    _run(lambda letters, _: _list(letters, given))
+
+
+@command.command("show")
+@_options
+def show(given: Given) -> None:
+    """Show letters whole: what they say of themselves, their own headers, their bytes.
+
+    Example: python -m stream dlq show 17 --reveal
+    """
+    if given.wanted.is_everything:
+        raise click.UsageError(NARROW.replace(", or --all", ""))
+    _run(lambda letters, _: _show(letters, given))
+
+
+@command.command("redrive")
+@_acting
+@_options
+def redrive(given: Given, *, execute: bool, everything: bool) -> None:
+    """Send letters on their way again, under the same identity. A dry run unless --execute.
+
+    What would only die again is left where it is. Example: python -m stream dlq redrive --stage enrich --execute
+    """
+    _must_narrow(given, everything=everything)
+    _run(lambda letters, _: _redrive(letters, given, execute=execute))
+
+
+@command.command("drop")
+@_acting
+@_options
+def drop(given: Given, *, execute: bool, everything: bool) -> None:
+    """Close letters for good. A dry run unless --execute; their bytes stay until retention takes them.
+
+    Example: python -m stream dlq drop --stage receive --until 2026-11-01 --execute
+    """
+    _must_narrow(given, everything=everything)
+    _run(lambda letters, _: _drop(letters, given, execute=execute))
+
+
+def _must_narrow(given: Given, *, everything: bool) -> None:
+    if given.wanted.is_everything and not everything:
+        raise click.UsageError(NARROW)
+
+
+def _run(work: Callable[[Letters, Settings], Awaitable[None]]) -> None:
+    settings = settings_or_exit("dlq")
+
+    async def whole() -> None:
+        nobodys = denylist(settings.contact_denylist)
+        await work(Letters(settings, nobodys, lambda: datetime.now(UTC)), settings)
+
+    try:
+        uvloop.run(whole())
+    except (StreamError, KafkaError, OSError) as error:
+        click.echo(f"dlq: {error or type(error).__name__}", err=True)
+        sys.exit(1)
+
+
+async def _list(letters: Letters, given: Given) -> None:
+    found = await letters.find(given.wanted)
+    if given.as_json:
+        click.echo(orjson.dumps({"letters": [_facts(letter, given) for letter in found]}))
+        return
+    _table(found, given, f"{len(found)} dead letters")
+
+
+async def _show(letters: Letters, given: Given) -> None:
+    found = await letters.find(given.wanted)
+    shown = []
+    async for letter, value in letters.values(found):
+        facts = {
+            **_facts(letter, given),
+            "headers": {name: _clear(said, given) for name, said in letter.original},
+            "value": None if value is None else _clear(value, given),
+        }
+        shown.append(facts)
+        if not given.as_json:
+            click.echo("\n".join(f"{name}: {_line(fact)}" for name, fact in facts.items()) + "\n")
+    if given.as_json:
+        click.echo(orjson.dumps({"letters": shown}))
+
+
+async def _redrive(letters: Letters, given: Given, *, execute: bool) -> None:
+    plan = await letters.plan(await letters.find(given.wanted))
+    if execute:
+        await letters.redrive(plan)
+    if given.as_json:
+        numbers = [letter.offset for letter in plan.redriven]
+        hopeless = [{"number": number, "reason": reason} for number, reason in plan.hopeless.items()]
+        click.echo(orjson.dumps({"executed": execute, "redriven": numbers, "hopeless": hopeless}))
+        return
+    _table(plan.redriven, given, f"{len(plan.redriven)} to redrive")
+    _tell_hopeless(plan)
+    click.echo(_verdict("redriven", len(plan.redriven), execute=execute))
+
+
+async def _drop(letters: Letters, given: Given, *, execute: bool) -> None:
+    found = await letters.find(given.wanted)
+    if execute:
+        await letters.drop(found)
+    if given.as_json:
+        click.echo(orjson.dumps({"executed": execute, "dropped": [letter.offset for letter in found]}))
+        return
+    _table(found, given, f"{len(found)} to drop")
+    click.echo(_verdict("dropped", len(found), execute=execute))
+
+
+def _tell_hopeless(plan: Plan) -> None:
+    for reason, count in Counter(plan.hopeless.values()).most_common():
+        click.echo(f"{count} would die again and stay where they are: {reason}")
+
+
+def _verdict(done: str, count: int, *, execute: bool) -> str:
+    return f"{count} {done}" if execute else f"a dry run: nothing was changed; with --execute {count} would be {done}"
+
+
+def _table(letters: Sequence[Letter], given: Given, title: str) -> None:
+    table = Table("number", "died at", "stage", "class", "lay in", "tries", "reason", title=title)
+    if given.wanted.fates != {Fate.OPEN}:
+        table.add_column("became")
+    for letter in letters:
+        where = letter.topic if letter.origin < 0 else f"{letter.topic}/{letter.partition}/{letter.origin}"
+        row = (letter.offset, f"{letter.failed_at:%Y-%m-%d %H:%M:%S}", letter.stage, letter.error, where)
+        rest = (letter.attempts, letter.reason, *([letter.fate] if len(table.columns) > len(row) + 2 else []))
+        table.add_row(*(mask(str(cell)) for cell in (*row, *rest)))
+    Console(width=None if sys.stdout.isatty() else 200, markup=False).print(table)
+
+
+def _facts(letter: Letter, given: Given) -> dict[str, Any]:
+    return {
+        "number": letter.offset,
+        "fate": letter.fate,
+        "stage": mask(letter.stage),
+        "class": mask(letter.error),
+        "reason": mask(letter.reason),
+        "topic": mask(letter.topic),
+        "partition": letter.partition,
+        "offset": letter.origin,
+        "timestamp": mask(letter.timestamp),
+        "attempts": letter.attempts,
+        "first_failed_at": letter.first_failed.isoformat(),
+        "failed_at": letter.failed_at.isoformat(),
+        "version": mask(letter.version),
+        "key": None if letter.key is None else _clear(letter.key, given),
+        "bytes": letter.size,
+    }
+
+
+def _clear(value: bytes, given: Given) -> str:
+    """Bytes as a text that does nothing to a terminal: whole where it is revealed, else masked and not without end."""
+    text = (value or b"").decode("utf-8", "backslashreplace")
+    text = "".join(one if one.isprintable() or one in "\n\t" else f"\\x{ord(one):02x}" for one in text)
+    if given.reveal:
+        return text
+    text = mask(text)
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]} ... {len(text)} characters"
+
+
+def _line(fact: object) -> str:
+    if isinstance(fact, dict):
+        return "".join(f"\n  {name}: {value}" for name, value in fact.items())
+    return "-" if fact is None else str(fact)

@@ -1,0 +1,138 @@
+"""Dead letters as an operator sees them: what each says of itself, which are open, which are meant.
+
+A letter is closed by a *marker*, a record of the same topic that names its offset and says what became of it.
+Markers are younger than what they close, so retention takes them later
+(docs/adr/0008-dead-letters-are-closed-by-markers.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from stream.domain.deadletters import PREFIX
+from stream.domain.parking import instant_of
+
+Headers = Sequence[tuple[str, bytes]]
+CLOSES, BECAME = f"{PREFIX}closes", f"{PREFIX}became"
+UNKNOWN = "unknown"
+
+
+class Fate(StrEnum):
+    """What became of a letter."""
+
+    OPEN = "open"
+    REDRIVEN = "redriven"
+    DROPPED = "dropped"
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """One dead letter without its bytes. ``offset`` in ``webhooks.dead`` is its number; ``original`` its own headers.
+
+    ``partition`` and ``origin`` (an offset) are of ``topic``, where it lay; -1 when it never did.
+    """
+
+    offset: int
+    key: bytes | None
+    size: int
+    original: tuple[tuple[str, bytes], ...]
+    stage: str
+    error: str
+    reason: str
+    topic: str
+    partition: int
+    origin: int
+    attempts: int
+    version: str
+    failed_at: datetime
+    first_failed: datetime
+    timestamp: str
+    fate: Fate = Fate.OPEN
+
+    def header(self, name: str) -> str:
+        """One of its own headers, "" when it is not there."""
+        return _texts(self.original).get(name, "")
+
+
+def read_letter(offset: int, key: bytes | None, value: bytes | None, headers: Headers, written: datetime) -> Letter:
+    """Read a record of ``webhooks.dead``; what somebody else wrote there is a letter of an unknown stage."""
+    facts = _texts((name.removeprefix(PREFIX), value) for name, value in headers if name.startswith(PREFIX))
+    failed_at = instant_of(facts.get("failed-at", "")) or written
+    return Letter(
+        offset=offset,
+        key=key,
+        size=len(value or b""),
+        original=tuple((name, value) for name, value in headers if not name.startswith(PREFIX)),
+        stage=facts.get("stage", UNKNOWN),
+        error=facts.get("error", UNKNOWN),
+        reason=facts.get("reason", ""),
+        topic=facts.get("topic", UNKNOWN),
+        partition=_number(facts.get("partition", "")),
+        origin=_number(facts.get("offset", "")),
+        attempts=max(0, _number(facts.get("attempts", ""))),
+        version=facts.get("version", UNKNOWN),
+        failed_at=failed_at,
+        first_failed=instant_of(facts.get("first-failed", "")) or failed_at,
+        timestamp=facts.get("timestamp", ""),
+    )
+
+
+def marker(offset: int, fate: Fate, at: datetime) -> list[tuple[str, bytes]]:
+    """The headers of the record that closes a letter."""
+    return [
+        (CLOSES, str(offset).encode()),
+        (BECAME, fate.value.encode()),
+        (f"{PREFIX}at", at.isoformat().encode()),
+    ]
+
+
+def read_marker(headers: Headers) -> tuple[int, Fate] | None:
+    """The letter that a record closes and what became of it; None when it is no marker."""
+    facts = _texts(headers)
+    if CLOSES not in facts or facts.get(BECAME) not in set(Fate):
+        return None
+    return _number(facts[CLOSES]), Fate(facts[BECAME])
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which letters are meant; what is empty or None excludes nothing. ``since`` is included, ``until`` is not."""
+
+    offsets: frozenset[int] = frozenset()
+    stages: frozenset[str] = frozenset()
+    errors: frozenset[str] = frozenset()
+    topics: frozenset[str] = frozenset()
+    since: datetime | None = None
+    until: datetime | None = None
+    fates: frozenset[Fate] = frozenset({Fate.OPEN})
+
+    @property
+    def is_everything(self) -> bool:
+        """Whether nothing narrows it down."""
+        return not (self.offsets or self.stages or self.errors or self.topics or self.since or self.until)
+
+    def takes(self, letter: Letter) -> bool:
+        """Whether a letter is meant."""
+        return (
+            letter.fate in self.fates
+            and (not self.offsets or letter.offset in self.offsets)
+            and (not self.stages or letter.stage in self.stages)
+            and (not self.errors or letter.error in self.errors)
+            and (not self.topics or letter.topic in self.topics)
+            and (self.since is None or letter.failed_at >= self.since)
+            and (self.until is None or letter.failed_at < self.until)
+        )
+
+
+def _texts(headers: Iterable[tuple[str, bytes]]) -> dict[str, str]:
+    return {name: (value or b"").decode("utf-8", "replace") for name, value in headers}
+
+
+def _number(text: str) -> int:
+    try:
+        return int(text[:20])
+    except ValueError:
+        return -1

@@ -1,0 +1,101 @@
+"""What a dead letter becomes when it is sent on its way again.
+
+It goes back to the topic that it lay in, with its key, bytes and headers: its identity is the same, so whoever has
+its event already drops the new one. Only what counted tries is left out, and a header says that it was redriven.
+
+What the producers could not read never lay in a topic: it is read again, as they would, and goes where they
+would have sent it. What would die again by what this version knows is refused.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+from stream.domain.errors import PoisonError
+from stream.domain.events import decode_event, event_headers, event_id
+from stream.domain.identity import contact_of
+from stream.domain.leads import Source, decode_webhook, encode_webhook, lead_from_c2s, lead_from_google
+from stream.domain.letters import Letter
+from stream.domain.parking import HEADERS as OF_TRIES
+from stream.domain.parking import instant_of
+
+REDRIVEN = "redriven"
+LEFT_OUT = OF_TRIES | {"reroute", REDRIVEN}
+
+
+@dataclass(frozen=True, slots=True)
+class Revived:
+    """A record to publish; ``partition`` None: the key decides."""
+
+    topic: str
+    partition: int | None
+    key: bytes | None
+    value: bytes | None
+    headers: list[tuple[str, bytes]]
+
+
+def revive(letter: Letter, value: bytes | None, nobodys: frozenset[str]) -> Revived:
+    """The record of a redriven letter. ``nobodys``: aliases of denied contacts.
+
+    Raises PoisonError where it would only die again, or nobody knows where it came from.
+    """
+    match letter.stage:
+        case "receive":
+            return _as_received(letter, value or b"", nobodys)
+        case "enrich":
+            decode_webhook(value)
+        case "crm":
+            _must_be_event(value)
+        case _:
+            raise PoisonError(f"nobody knows what to do with the stage {letter.stage!r}")
+    kept = [(name, said) for name, said in letter.original if name not in LEFT_OUT]
+    return Revived(letter.topic, letter.partition, letter.key, value, [*kept, _says(letter)])
+
+
+def _as_received(letter: Letter, value: bytes, nobodys: frozenset[str]) -> Revived:
+    """What the producers would have made of it."""
+    payload = _payload(value)
+    source = _source(letter)
+    received_at = instant_of(letter.header("ce_time")) or letter.failed_at
+    lead = lead_from_c2s(payload) if source is Source.C2S else lead_from_google(payload)
+    contact = contact_of(lead, nobodys)
+    message = encode_webhook(source, received_at, orjson.Fragment(value), None)
+    headers = _received_headers(letter, event_id(lead), received_at)
+    return Revived(letter.topic, None, contact.key.encode(), message, [*headers, _says(letter)])
+
+
+def _payload(value: bytes) -> dict[str, Any]:
+    try:
+        payload = orjson.loads(value)
+    except ValueError:
+        raise PoisonError("not JSON") from None
+    if not isinstance(payload, dict):
+        raise PoisonError("an object is required")
+    return payload
+
+
+def _source(letter: Letter) -> Source:
+    """Which sender it came from: the last part of its ``ce_source``."""
+    try:
+        return Source(letter.header("ce_source").rsplit("/", 1)[-1])
+    except ValueError:
+        raise PoisonError("nobody knows which sender it came from") from None
+
+
+def _received_headers(letter: Letter, identity: str, at: datetime) -> list[tuple[str, bytes]]:
+    return event_headers(identity, at, letter.header("ce_type"), letter.header("ce_source"))
+
+
+def _must_be_event(value: bytes | None) -> None:
+    try:
+        decode_event(value or b"")
+    except ValueError:
+        raise PoisonError("not an event of contacts.enriched") from None
+
+
+def _says(letter: Letter) -> tuple[str, bytes]:
+    return REDRIVEN, str(letter.offset).encode()
