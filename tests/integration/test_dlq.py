@@ -231,9 +231,8 @@ async def test_who_is_killed_between_a_letter_and_its_marker_loses_nothing(
 async def test_more_letters_than_are_published_at_once(broker: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """All of them go, each once, whatever lies between them."""
     monkeypatch.setattr(dlq, "AT_ONCE", 10)
-    await write(
-        broker, [one for n in range(25) for one in (dead("enrich", c2s_webhook(f"L{n}")), dead("enrich", b"!"))]
-    )
+    for n in range(25):
+        await write(broker, [dead("enrich", c2s_webhook(f"L{n}")), dead("enrich", b"!")])
     letters = Letters(broker, frozenset(), lambda: NOW)
     await letters.redrive(await letters.plan(await letters.find(Wanted())))
     back = [decode_webhook(record.value).lead.id for record in await everything(broker, WEBHOOKS.name)]

@@ -24,7 +24,7 @@ BODY = (GOLDEN / "c2s_create.json").read_bytes()
 NOBODY: frozenset[str] = frozenset()
 
 
-def letter(
+def letter(  # noqa: PLR0913 - a letter
     stage: str = "enrich",
     *,
     headers: list[tuple[str, bytes]] | None = None,
