@@ -12,32 +12,39 @@ from aiokafka.errors import KafkaError
 from stream.domain.errors import StopError
 from stream.kafka import open_admin
 from stream.ops.topics import Difference, create_missing, differences
+from stream.ops.topics import grow as grow_topics
 from stream.settings import Settings
 from stream.start import settings_or_exit
 
 
 @click.command()
+@click.option(
+    "--grow",
+    is_flag=True,
+    help="Add partitions up to TOPIC_PARTITIONS; the workers must be stopped. See docs/scaling.md.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
-def command(*, as_json: bool) -> None:
+def command(*, grow: bool, as_json: bool) -> None:
     """Create the topics that are missing, and say where the others differ from the map (exit code 1).
 
     Example: KAFKA_BOOTSTRAP_SERVERS=localhost:9092 python -m stream topics
     """
     settings = settings_or_exit("topics")
     try:
-        created, found = uvloop.run(_topics(settings))
+        created, grown, found = uvloop.run(_topics(settings, grow=grow))
     except (StopError, KafkaError, OSError) as error:
         click.echo(f"topics: {error or type(error).__name__}", err=True)
         sys.exit(1)
     if as_json:
-        click.echo(orjson.dumps({"created": created, "differences": found}))
+        click.echo(orjson.dumps({"created": created, "grown": grown, "differences": found}))
     else:
-        click.echo(
-            "\n".join([f"created {name}" for name in created] + [f"differs: {one}" for one in found] or ["all there"])
-        )
+        lines = [f"created {name}" for name in created] + [f"grown {name}" for name in grown]
+        click.echo("\n".join(lines + [f"differs: {one}" for one in found] or ["all there"]))
     sys.exit(1 if found else 0)
 
 
-async def _topics(settings: Settings) -> tuple[list[str], list[Difference]]:
+async def _topics(settings: Settings, *, grow: bool) -> tuple[list[str], list[str], list[Difference]]:
     async with open_admin(settings) as admin:
-        return await create_missing(admin, settings), await differences(admin, settings)
+        created = await create_missing(admin, settings)
+        grown = await grow_topics(admin, settings) if grow else []
+        return created, grown, await differences(admin, settings)

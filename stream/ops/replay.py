@@ -20,6 +20,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from stream.domain.errors import StopError
 from stream.kafka import client_options
+from stream.ops.groups import members, must_be_empty
 from stream.settings import Settings
 from stream.topics import GROUPS, WORKER_GROUP
 
@@ -164,12 +165,7 @@ class Replay:
 
     async def members(self) -> list[str]:
         """Who is in the group now."""
-        names = []
-        for answer in await self._admin.describe_consumer_groups([self._group]):
-            for group in answer.groups:
-                # The id, which begins with the name of a static member, and its host; clients' names are all alike.
-                names += [f"{member[0]} at {member[2]}" for member in group[5]]
-        return names
+        return await members(self._admin, self._group)
 
     async def bounds(self) -> list[Bounds]:
         """What each partition holds and where the group stands."""
@@ -196,9 +192,7 @@ class Replay:
 
     async def execute(self, moves: Sequence[Move]) -> None:
         """Commit a plan. Raises StopError with the members' names while the group lives."""
-        members = await self.members()
-        if members:
-            raise StopError(f"{self._group} is alive, stop it first: {'; '.join(members)}")
+        await must_be_empty(self._admin, self._group)
         if not moves:
             return
         async with _assigned(self._settings, self._group, self._topic) as consumer:

@@ -6,13 +6,14 @@ import asyncio
 from dataclasses import dataclass
 from typing import Any
 
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import for_code
 
 from stream.domain.errors import StopError
+from stream.ops.groups import must_be_empty
 from stream.settings import Settings
-from stream.topics import ALL, Topic
+from stream.topics import ALL, RETRY_GROUP, WORKER_GROUP, Topic
 
 TOPIC_EXISTS = 36
 KNOWN_LIMIT = 5.0  # seconds
@@ -55,6 +56,28 @@ async def create_missing(admin: AIOKafkaAdminClient, settings: Settings) -> list
         if code not in {0, TOPIC_EXISTS}:
             raise StopError(f"topic {name} can't be created: {message[0] if message else for_code(code).__name__}")
     names = [topic.name for topic in missing]
+    await _until_known(admin, settings, frozenset(names))
+    return names
+
+
+async def grow(admin: AIOKafkaAdminClient, settings: Settings) -> list[str]:
+    """Give topics with fewer partitions than are configured the missing ones; returns the names.
+
+    Raises StopError when a topic has more than that, which Kafka can't undo, or while a worker lives: contacts move to
+    other partitions, and a worker must not answer with the count that it has learned at its start.
+    """
+    counts = [one for one in await differences(admin, settings) if one.what == "partitions"]
+    for one in counts:
+        if int(one.found) > int(one.wanted):
+            raise StopError(f"{one}, and no partition can be taken away: set TOPIC_PARTITIONS to {one.found} or more")
+    if counts:
+        for group in (WORKER_GROUP, RETRY_GROUP):
+            await must_be_empty(admin, group)
+    few = {one.topic for one in counts}
+    # What the worker reads last: whoever was interrupted calls it again, and nobody has moved yet.
+    names = [topic.name for topic in reversed(ALL) if topic.name in few]
+    for name in names:
+        await admin.create_partitions({name: NewPartitions(settings.topic_partitions)})
     await _until_known(admin, settings, frozenset(names))
     return names
 

@@ -9,10 +9,10 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
-from stream.kafka import open_admin
+from stream.kafka import open_admin, open_consumer
 from stream.ops.topics import Difference, create_missing, differences, must_stop
 from stream.settings import Settings, load
-from stream.topics import ALL, CHANGELOG, DEAD, ENRICHED, RETRIES, WEBHOOKS
+from stream.topics import ALL, CHANGELOG, DEAD, ENRICHED, RETRIES, RETRY_GROUP, WEBHOOKS, WORKER_GROUP
 from tests.integration.enriched import command, until
 
 
@@ -90,6 +90,46 @@ async def test_the_command_fails_where_something_differs(broker: Settings) -> No
     assert code == 1
     assert "differs: webhooks: partitions is 4, wanted 6" in out.splitlines()
     assert "webhooks.dead" not in out
+
+
+async def test_topics_grow_to_the_configured_count(broker: Settings) -> None:
+    """All but the dead letters get more partitions, webhooks last; a second run has nothing to do."""
+    code, out, log = await command(broker, "topics", "--grow", "--json", TOPIC_PARTITIONS="6")
+    assert code == 0, log
+    said = orjson.loads(out)
+    assert (code, said["differences"]) == (0, [])
+    assert said["grown"][-1] == WEBHOOKS.name
+    assert set(said["grown"]) == {topic.name for topic in ALL} - {DEAD.name}
+    code, out, _ = await command(broker, "topics", "--grow", TOPIC_PARTITIONS="6")
+    assert (code, out.strip()) == (0, "all there")
+
+
+async def test_what_was_interrupted_grows_on(broker: Settings, admin: AIOKafkaAdminClient) -> None:
+    """Topics that have grown already are left alone."""
+    await admin.create_partitions({CHANGELOG.name: NewPartitions(6)})
+    code, out, _ = await command(broker, "topics", "--grow", TOPIC_PARTITIONS="6")
+    assert code == 0
+    assert f"grown {WEBHOOKS.name}" in out.splitlines()
+    assert CHANGELOG.name not in out
+
+
+@pytest.mark.parametrize("group", [WORKER_GROUP, RETRY_GROUP])
+async def test_nothing_grows_while_a_worker_lives(broker: Settings, group: str) -> None:
+    """The command names who must be stopped, and no topic has changed."""
+    async with open_consumer(broker, WEBHOOKS.name, group) as worker:
+        assert worker.assignment()
+        code, out, said = await command(broker, "topics", "--grow", TOPIC_PARTITIONS="6")
+    assert (code, out) == (1, "")
+    assert f"topics: {group} is alive, stop it first" in said
+    async with open_admin(broker) as admin:
+        assert await differences(admin, broker) == []
+
+
+async def test_nothing_shrinks(broker: Settings) -> None:
+    """Fewer partitions than there are is refused, in words that say what to set."""
+    code, out, said = await command(broker, "topics", "--grow", TOPIC_PARTITIONS="2")
+    assert (code, out) == (1, "")
+    assert "set TOPIC_PARTITIONS to 4 or more" in said
 
 
 async def test_a_broker_that_is_away_is_one_line() -> None:
