@@ -71,7 +71,8 @@ async def worker(settings: Settings) -> AsyncIterator[Worker]:
         app = make_app(settings)
         cache = _cache(make_table(app, settings), emitter, settings)
         tripwire = Tripwire(settings.fuse)
-        enricher = _enricher(cache, _ladder(pool, session, settings), emitter, settings, tripwire)
+        partners = Partners(settings, Ledger(pool, now))
+        enricher = _enricher(cache, _ladder(pool, session, settings, partners), emitter, settings, tripwire)
         metrics.TABLE_ENTRIES.set_function(lambda: len(cache))
         metrics.UNFINISHED.set_function(lambda: app.consumer.trackers.unfinished)
         metrics.TASKS.set_function(lambda: len(asyncio.all_tasks()))
@@ -88,7 +89,7 @@ async def worker(settings: Settings) -> AsyncIterator[Worker]:
             tripwire=tripwire,
             grace=settings.shutdown_grace.total_seconds(),
         )
-        site = pages(facts.healthy, _ready(facts.ready, pool))
+        site = pages(facts.healthy, _ready(facts.ready, pool), partners.trouble)
         runner = await serve(site, settings.stream_web_host, settings.stream_web_port)
         stack.push_async_callback(runner.cleanup)
         yield made
@@ -115,7 +116,31 @@ def _cache(table: Any, emitter: Emitter, settings: Settings) -> TableCache:
     return TableCache(table.data, publish, lifetimes, random.random)
 
 
-def _ladder(pool: asyncpg.Pool, session: aiohttp.ClientSession, settings: Settings) -> Ladder:
+class Partners:
+    """What keeps the partners from being overrun and overspent: a guard each, and the books."""
+
+    def __init__(self, settings: Settings, ledger: Ledger) -> None:
+        self.ledger = ledger
+        self.diretrix = Guard(
+            "diretrix",
+            at_once=settings.diretrix_max_concurrency,
+            rate=settings.diretrix_rate_per_second,
+            workers=settings.workers,
+        )
+        self.work = Guard(
+            "work",
+            at_once=settings.work_api_max_concurrency,
+            rate=settings.work_api_rate_per_second,
+            workers=settings.workers,
+        )
+
+    def trouble(self) -> dict[str, str]:
+        """Why each of them is not asked now, "" while it is."""
+        guards = (self.diretrix, self.work)
+        return {guard.name: guard.trouble() or self.ledger.trouble(guard.name) for guard in guards}
+
+
+def _ladder(pool: asyncpg.Pool, session: aiohttp.ClientSession, settings: Settings, partners: Partners) -> Ladder:
     terms = Terms(
         diretrix_price=settings.diretrix_price,
         diretrix_budget=settings.diretrix_daily_budget,
@@ -127,9 +152,9 @@ def _ladder(pool: asyncpg.Pool, session: aiohttp.ClientSession, settings: Settin
     )
     return Ladder(
         people=PostgresTier(pool),
-        diretrix=Diretrix(session, settings, Guard.for_diretrix(settings)),
-        work=WorkApi(session, settings, Guard.for_work(settings)),
-        books=Ledger(pool, now),
+        diretrix=Diretrix(session, settings, partners.diretrix),
+        work=WorkApi(session, settings, partners.work),
+        books=partners.ledger,
         shelf=ContactStore(pool),
         terms=terms,
         now=now,

@@ -14,6 +14,7 @@ PARTNER_SECONDS = Histogram(
     "leads_partner_seconds", "Seconds of a partner's call", ["partner"], buckets=(0.1, 0.25, 0.5, 1, 2, 5, 10, 15, 30)
 )
 BREAKER_OPEN = Gauge("leads_breaker_open", "1 while a partner's breaker is open", ["partner"])
+PARTNER_REFUSES = Gauge("leads_partner_refuses", "1 while a partner refuses our credentials or quota", ["partner"])
 LOOKUPS_RUNNING = Gauge("leads_lookups_running", "Contacts being looked up")
 LOOKUPS_WAITING = Gauge("leads_lookups_waiting", "Contacts waiting for a slot")
 TABLE_ENTRIES = Gauge("leads_table_entries", "Entries of the table")

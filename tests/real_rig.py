@@ -33,6 +33,7 @@ class RealRig:
         self._session = session
         self.simulators = simulators
         self._settings = settings
+        self.guards: dict[str, Guard] = {}  # of the newest worker
 
     def know(self, someone: Someone) -> None:
         """Both partners know them."""
@@ -49,8 +50,9 @@ class RealRig:
     def worker(self) -> Ladder:
         """A ladder of a worker of its own."""
         settings, session = self._settings, self._session
-        diretrix = Diretrix(session, settings, Guard.for_diretrix(settings))
-        work = WorkApi(session, settings, Guard.for_work(settings))
+        self.guards = {name: Guard(name, at_once=64, rate=None, workers=1) for name in ("diretrix", "work")}
+        diretrix = Diretrix(session, settings, self.guards["diretrix"])
+        work = WorkApi(session, settings, self.guards["work"])
         people, books = PostgresTier(self.pool), Ledger(self.pool, self.clock)
         return Ladder(people, diretrix, work, books, ContactStore(self.pool), TERMS, self.clock)
 
@@ -66,8 +68,8 @@ class RealRig:
 
 
 @asynccontextmanager
-async def real_rig(pool: asyncpg.Pool) -> AsyncIterator[RealRig]:
-    """A rig whose partners are up."""
+async def real_rig(pool: asyncpg.Pool, **variables: str) -> AsyncIterator[RealRig]:
+    """A rig whose partners are up. ``variables``: more of the environment."""
     simulators = Simulators(scale=0.01)
     async with serving(simulators) as base, aiohttp.ClientSession() as session:
         settings = load(
@@ -77,6 +79,7 @@ async def real_rig(pool: asyncpg.Pool) -> AsyncIterator[RealRig]:
                 "DIRETRIX_PASSWORD": "password",
                 "WORK_API_BASE_URL": base,
                 "WORK_API_TOKEN": "token",
+                **variables,
             }
         )
         yield RealRig(pool, session, simulators, settings)

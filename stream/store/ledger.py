@@ -7,7 +7,7 @@ which a worker died: reports count it as ``unsure``.
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
@@ -28,6 +28,7 @@ class Ledger:
         self._pool = pool
         self._now = now
         self._leases: dict[str, datetime] = {}  # until when the CPFs are ours
+        self._spent: dict[str, date | None] = {}  # the day whose budget was found spent
 
     async def reserve(  # noqa: PLR0913 - a row of the ledger
         self, provider: str, kind: str, alias: str, event_id: str, source: str, price: Decimal, budget: int | None
@@ -39,9 +40,15 @@ class Ledger:
             call: UUID | None = await self._pool.fetchval(
                 sql("reserve_call"), uuid4(), provider, kind, alias, UUID(event_id), source, day, price, budget, now
             )
+        self._spent[provider] = day if call is None else None
         if call is None:
             raise BudgetSpentError(f"{provider}: the budget of {day} is spent")
         return call
+
+    def trouble(self, provider: str) -> str:
+        """That the day's budget is spent, "" when it is not, as far as was asked."""
+        spent = self._spent.get(provider)
+        return "the day's budget is spent" if spent == self._now().astimezone(BILLING_ZONE).date() else ""
 
     async def settle(self, call: UUID, status: str) -> None:
         """Write how a call ended: ``paid``, ``free`` or ``unsure``."""

@@ -1,7 +1,8 @@
 """Tier 3: Diretrix, billed per call. A phone or an e-mail becomes candidates: names and CPFs.
 
 What a call cost, as assumed until an invoice says otherwise: an answer with candidates is paid, "not known" (404,
-400 or an empty list) and what was certainly not carried out is free, the rest is unsure.
+400, an empty list, or one with nothing but unusable CPFs) and what was certainly not carried out is free, the rest is
+unsure.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Four guards around every call: a rate and a number at once (stated for the whole fleet, divided by its
 workers), a breaker that opens after failures in a row, and tries again of what was certainly not carried
 out. A call that may have been billed is never repeated here. After a refusal of our credentials or quota
-nothing is asked for a while, and nothing before the time that a ``Retry-After`` names.
+nothing is asked for a while and then one call, and nothing before the time that a ``Retry-After`` names.
 """
 
 from __future__ import annotations
@@ -19,12 +19,11 @@ from typing import TypeVar
 import stamina
 from aiolimiter import AsyncLimiter
 from purgatory import AsyncCircuitBreakerFactory
-from purgatory.domain.model import HALF_OPENED, OPENED, OpenedState
+from purgatory.domain.model import CLOSED, HALF_OPENED, OPENED, OpenedState
 
 from stream import metrics
 from stream.domain.errors import PartnerUnavailableError, RefusedError
 from stream.logs import get_logger
-from stream.settings import Settings
 
 log = get_logger(__name__)
 
@@ -32,7 +31,7 @@ FAILURES = 5  # in a row open the breaker
 OPEN_FOR = 15.0  # seconds until one call may try again
 REFUSED_FOR = 60.0  # seconds without a question after a refusal
 ATTEMPTS = 4
-LONGEST_WAIT = 10.0  # seconds; a partner that wants us to wait longer is left alone: the webhook is parked
+LONGEST_WAIT = 10.0  # seconds for a turn, or as a partner wants it; who would wait longer is parked
 LONGEST_OBEDIENCE = 3600.0  # seconds; a Retry-After beyond that is taken for a slip
 
 T = TypeVar("T")
@@ -54,31 +53,22 @@ class Guard:
         )
         self._breakers.add_listener(self._changed)
         metrics.BREAKER_OPEN.labels(name).set(0)
+        metrics.PARTNER_REFUSES.labels(name).set(0)
+        self._state = CLOSED
         self._open_until = -math.inf
         self._probing = False
+        self._refusing = False
         self._refused_until = -math.inf
         self._refusal = ""
         self._asked_to_wait_until = -math.inf
 
-    @classmethod
-    def for_diretrix(cls, settings: Settings) -> Guard:
-        """The guards of Diretrix."""
-        return cls(
-            "diretrix",
-            at_once=settings.diretrix_max_concurrency,
-            rate=settings.diretrix_rate_per_second,
-            workers=settings.workers,
-        )
-
-    @classmethod
-    def for_work(cls, settings: Settings) -> Guard:
-        """The guards of the Work API."""
-        return cls(
-            "work",
-            at_once=settings.work_api_max_concurrency,
-            rate=settings.work_api_rate_per_second,
-            workers=settings.workers,
-        )
+    def trouble(self) -> str:
+        """Why the partner is not asked now, "" while it is: the worker goes on without it."""
+        if self._refusing:
+            return f"refuses us: {self._refusal}"
+        if self._state != CLOSED:
+            return "the breaker is open"
+        return "asked us to wait" if self._clock() < self._asked_to_wait_until else ""
 
     async def call(self, work: Callable[[], Awaitable[T]]) -> T:
         """Carry ``work`` out behind the guards. Raises PartnerUnavailableError or RefusedError."""
@@ -91,18 +81,37 @@ class Guard:
 
     async def _once(self, work: Callable[[], Awaitable[T]]) -> T:
         self._check()
-        async with self._slots:
-            self._check()  # others were answered while this one waited for its turn
+        async with self._turn(), self._breaker():
+            return await self._noting_wishes(work)
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """Wait for a place and for the pace. Whoever waited too long was not sent, and is told so: it costs nothing."""
+        try:
+            async with asyncio.timeout(LONGEST_WAIT):
+                await self._slots.acquire()
+        except TimeoutError:
+            raise self._no_turn() from None
+        try:
+            self._check()  # others were answered while this one waited
             if self._limiter is not None:
-                await self._limiter.acquire()
+                try:
+                    async with asyncio.timeout(LONGEST_WAIT):
+                        await self._limiter.acquire()
+                except TimeoutError:
+                    raise self._no_turn() from None
                 self._check()
-            async with self._breaker():
-                return await self._noting_wishes(work)
+            yield
+        finally:
+            self._slots.release()
+
+    def _no_turn(self) -> PartnerUnavailableError:
+        return PartnerUnavailableError(f"{self.name}: no turn in time", billed="no", retry_after=OPEN_FOR)
 
     def _check(self) -> None:
         """Raise at once, without waiting for a turn, while the partner is not to be asked."""
         now = self._clock()
-        if now < self._refused_until:
+        if self._refusing and (now < self._refused_until or self._probing):
             raise RefusedError(self.name, self._refusal)
         if now < self._open_until:
             raise self._is_open()
@@ -114,16 +123,26 @@ class Guard:
     async def _noting_wishes(self, work: Callable[[], Awaitable[T]]) -> T:
         with metrics.PARTNER_SECONDS.labels(self.name).time():
             try:
-                return await work()
+                answer = await work()
             except RefusedError as refusal:
-                self._refused_until = self._clock() + REFUSED_FOR
-                self._refusal = refusal.reason
-                log.error("partner refuses us", partner=self.name, reason=refusal.reason)  # noqa: TRY400
+                self._refused(refusal)
                 raise
             except PartnerUnavailableError as error:
                 if error.retry_after is not None:
                     self._asked_to_wait_until = self._clock() + min(error.retry_after, LONGEST_OBEDIENCE)
                 raise
+        if self._refusing:
+            self._refusing = False
+            metrics.PARTNER_REFUSES.labels(self.name).set(0)
+            log.info("partner takes us again", partner=self.name)
+        return answer
+
+    def _refused(self, refusal: RefusedError) -> None:
+        self._refusing = True
+        self._refused_until = self._clock() + REFUSED_FOR
+        self._refusal = refusal.reason
+        metrics.PARTNER_REFUSES.labels(self.name).set(1)
+        log.error("partner refuses us", partner=self.name, reason=refusal.reason, asked_again_after=REFUSED_FOR)
 
     @asynccontextmanager
     async def _breaker(self) -> AsyncIterator[None]:
@@ -133,7 +152,7 @@ class Guard:
             await breaker.__aenter__()
         except OpenedState:
             raise self._is_open() from None
-        probes = breaker.context.state == HALF_OPENED
+        probes = self._refusing or breaker.context.state == HALF_OPENED
         if probes and self._probing:
             raise self._is_open()
         self._probing = self._probing or probes
@@ -152,10 +171,10 @@ class Guard:
 
     def _changed(self, name: str, event: str, payload: object) -> None:
         if event == "state_changed":
-            state = getattr(payload, "state", "")
-            log.warning("breaker", partner=name, state=state)
-            metrics.BREAKER_OPEN.labels(name).set(state == OPENED)
-            self._open_until = self._clock() + OPEN_FOR if state == OPENED else -math.inf
+            self._state = getattr(payload, "state", "")
+            log.warning("breaker", partner=name, state=self._state)
+            metrics.BREAKER_OPEN.labels(name).set(self._state == OPENED)
+            self._open_until = self._clock() + OPEN_FOR if self._state == OPENED else -math.inf
 
 
 def _may_try_again(error: Exception) -> bool | float:

@@ -12,24 +12,25 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 Checks = Callable[[], Awaitable[dict[str, str]]]
 
 
-def pages(healthy: Checks, ready: Checks) -> web.Application:
-    """Build the application of the three pages."""
+def pages(healthy: Checks, ready: Checks, degraded: Callable[[], dict[str, str]]) -> web.Application:
+    """Build the application of the three pages. ``degraded``: what is done without, while hits go on."""
     app = web.Application()
     app.on_response_prepare.append(_anonymous)
-    app.router.add_get("/healthz", _page(healthy))
-    app.router.add_get("/readyz", _page(ready))
+    app.router.add_get("/healthz", _page(healthy, dict))
+    app.router.add_get("/readyz", _page(ready, degraded))
     app.router.add_get("/metrics", _metrics)
     return app
 
 
-def _page(checks: Checks) -> Callable[[web.Request], Awaitable[web.Response]]:
+def _page(checks: Checks, degraded: Callable[[], dict[str, str]]) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def page(request: web.Request) -> web.Response:
         del request
         found = await checks()
-        bad = {name: reason for name, reason in found.items() if reason}
+        without = degraded()
+        bad = any(found.values())
         body = {
-            "status": "unavailable" if bad else "ok",
-            "checks": {name: reason or "ok" for name, reason in found.items()},
+            "status": "unavailable" if bad else "degraded" if any(without.values()) else "ok",
+            "checks": {name: reason or "ok" for name, reason in {**found, **without}.items()},
         }
         return web.Response(body=orjson.dumps(body), content_type="application/json", status=503 if bad else 200)
 

@@ -59,7 +59,7 @@ async def client(base: str, *, timeout: str = "2s", **limits: Any) -> AsyncItera
         }
     )
     async with aiohttp.ClientSession(**limits) as session:
-        yield Diretrix(session, settings, Guard.for_diretrix(settings))
+        yield Diretrix(session, settings, Guard("diretrix", at_once=64, rate=None, workers=1))
 
 
 @asynccontextmanager
@@ -220,7 +220,7 @@ async def test_a_call_that_got_no_connection_was_not_billed(
             while not simulators.counts["work"]:  # noqa: ASYNC110 - the simulators set no event
                 await asyncio.sleep(0.001)
         with pytest.raises(PartnerUnavailableError, match="ConnectionTimeoutError") as caught:
-            await Diretrix(session, settings, Guard.for_diretrix(settings)).by_phone(PHONE)
+            await Diretrix(session, settings, Guard("diretrix", at_once=64, rate=None, workers=1)).by_phone(PHONE)
         holder.cancel()
     assert caught.value.billed == "no"
     assert simulators.counts["diretrix"] == 0

@@ -292,3 +292,62 @@ async def test_a_cancelled_probe_gives_its_place_back(monkeypatch: pytest.Monkey
             await guard.call(Partner(["yes"], gate=asyncio.Event()))
     assert await guard.call(Partner(["yes"])) == "yes"
     assert breaker_open() == 0
+
+
+def refuses() -> float | None:
+    return REGISTRY.get_sample_value("leads_partner_refuses", {"partner": "partner"})
+
+
+async def test_after_a_refusal_one_call_finds_out_whether_it_is_over() -> None:
+    """Once its time has passed, one asks and the others do not; refused again, all wait again."""
+    clock = Clock()
+    guard = guarded(clock=clock)
+    partner = Partner([RefusedError("partner", "status 401")])
+    with pytest.raises(RefusedError):
+        await guard.call(partner)
+    clock.now += REFUSED_FOR + 1
+    partner.takes = 0.01
+    ends = await asyncio.gather(*(guard.call(partner) for _ in range(8)), return_exceptions=True)
+    assert partner.calls == 2
+    assert sum(isinstance(end, RefusedError) for end in ends) >= 1
+    assert all(isinstance(end, RefusedError | PartnerUnavailableError) and end.billed == "no" for end in ends)
+
+
+async def test_the_guard_says_what_keeps_us_from_asking() -> None:
+    """A refusal, a breaker, a Retry-After: each is told and in the metrics until a call is answered again."""
+    clock = Clock()
+    guard = guarded(clock=clock)
+    assert guard.trouble() == ""
+    with pytest.raises(RefusedError):
+        await guard.call(Partner([RefusedError("partner", "status 401: check PASSWORD")]))
+    assert (guard.trouble(), refuses()) == ("refuses us: status 401: check PASSWORD", 1)
+    clock.now += REFUSED_FOR + 1
+    assert guard.trouble() != "", "nobody has asked yet whether it is over"
+    await guard.call(Partner(["yes"]))
+    assert (guard.trouble(), refuses()) == ("", 0)
+    with pytest.raises(PartnerUnavailableError):
+        await guard.call(Partner([not_carried_out(retry_after=60)]))
+    assert guard.trouble() == "asked us to wait"
+    clock.now += 61
+    assert guard.trouble() == ""
+    await fail(guard, FAILURES - 1)  # the 429 was one
+    assert (guard.trouble(), breaker_open()) == ("the breaker is open", 1)
+
+
+async def test_who_waits_too_long_for_a_turn_was_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It costs nothing, says so, and is not tried again by the guard."""
+    monkeypatch.setattr(guard_module, "LONGEST_WAIT", 0.02)
+    guard, partner = guarded(at_once=1), Partner(["yes"], gate=asyncio.Event())
+    first = asyncio.create_task(guard.call(partner))
+    await until_asked(partner, 1)
+    with pytest.raises(PartnerUnavailableError, match="no turn in time") as caught:
+        await guard.call(partner)
+    assert caught.value.billed == "no"
+    partner.gate.set()  # type: ignore[union-attr]
+    assert await first == "yes"
+    assert await guard.call(partner) == "yes"
+    slow = guarded(rate=0.1)
+    await slow.call(partner)
+    with pytest.raises(PartnerUnavailableError, match="no turn in time"):
+        await slow.call(partner)
+    assert partner.calls == 3

@@ -31,7 +31,7 @@ CPF = Cpf("52998224725")
 async def client(base: str) -> AsyncIterator[WorkApi]:
     settings = load({"WORK_API_BASE_URL": base, "WORK_API_TOKEN": TOKEN, "WORK_API_TIMEOUT": "300ms"})
     async with aiohttp.ClientSession() as session:
-        yield WorkApi(session, settings, Guard.for_work(settings))
+        yield WorkApi(session, settings, Guard("work", at_once=64, rate=None, workers=1))
 
 
 @asynccontextmanager
