@@ -35,9 +35,15 @@ WEBHOOKS = Topic(
     value="the webhook as received, JSON",
     retention=timedelta(days=30),
     # Replay by time must not trust the producers' clocks. A body of 1 MiB has room for what is put around it, and for
-    # the headers that it brings back from the retry topic.
-    config={"message.timestamp.type": "LogAppendTime", "max.message.bytes": "1310720"},
+    # the headers that it brings back from the retry topic. Anybody may write here, packed as they please: the broker
+    # unpacks it, so that what we can't unpack does not stop us, and what is small only while it is packed is refused.
+    config={
+        "message.timestamp.type": "LogAppendTime",
+        "max.message.bytes": "1310720",
+        "compression.type": "uncompressed",
+    },
 )
+LARGEST_MOVED = 1_250_000  # bytes of value and headers; with what it gains on the way it still fits `webhooks`
 # What was accepted into `webhooks` must fit where it may go next, with the headers it gains on the way.
 ROOM_FOR_HEADERS = {"max.message.bytes": "2097152"}
 # One topic a delay, the shortest first: what stands first in a partition is due first. Kept far longer than the longest

@@ -11,7 +11,7 @@ from stream.domain.identity import Contact
 from stream.domain.leads import Webhook
 from stream.domain.parking import count_of, instant_of
 
-Headers = Sequence[tuple[str, bytes]]
+Headers = Sequence[tuple[str, bytes | None]]  # Kafka's headers may have no value
 
 
 @dataclass(slots=True)
@@ -27,11 +27,17 @@ class Message:
     finished: Callable[[], None]
 
     def header(self, name: str) -> str:
-        """A header's text, "" when it is not there or not text."""
+        """A header's text, "" when it is not there or has no value."""
         for key, value in self.headers:
             if key == name:
-                return value.decode("utf-8", "replace")
+                return (value or b"").decode("utf-8", "replace")
         return ""
+
+    @property
+    def size(self) -> int:
+        """Bytes of its value and its headers: what goes along when it is moved."""
+        headers = sum(len(name.encode()) + len(value or b"") for name, value in self.headers)
+        return len(self.value or b"") + headers
 
     @property
     def attempts(self) -> int:

@@ -115,6 +115,11 @@ class Enricher:
         except PoisonError as error:
             self._exits.dead(message, error)
             return
+        except Exception as error:
+            # Whatever we stumble over must not come again and again; where it is all messages, the fuse stops us.
+            log.exception("a message that nobody foresaw", partition=message.partition, offset=message.offset)
+            self._exits.dead(message, PoisonError(f"unforeseen: {type(error).__name__}"))
+            return
         self._exits.tripwire.good()
         self._enter(delivery, tracker)
         await self.emitter.ebb()

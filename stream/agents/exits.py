@@ -12,7 +12,7 @@ from stream import metrics, topics
 from stream.agents.delivery import Delivery, Message
 from stream.agents.tripwire import Tripwire
 from stream.domain.deadletters import dead_letter_headers
-from stream.domain.errors import FuseBlownError, PoisonError
+from stream.domain.errors import FuseBlownError, GivenUpError, PoisonError
 from stream.domain.events import Answer, Outcome, Tier, encode_event, event_headers
 from stream.domain.parking import HEADERS, Patience
 from stream.engine.emitter import Emitter
@@ -63,6 +63,9 @@ class Exits:
         if plan is None:
             return False
         delivery.ended = True
+        if message.size > topics.LARGEST_MOVED:
+            self.dead(message, GivenUpError(f"too large to be parked; {reason}"))
+            return True
         log.warning("parked", reason=reason, attempt=plan.attempt, contact=delivery.contact.masked)
         metrics.PARKED.labels(reason).inc()
         headers = [(name, value) for name, value in message.headers if name not in HEADERS] + plan.headers(reason)
@@ -103,6 +106,9 @@ class Exits:
     def rerouted(self, delivery: Delivery) -> None:
         """Once more to ``webhooks``, with the key of its contact, so that one worker owns the contact."""
         delivery.ended = True
+        if delivery.message.size > topics.LARGEST_MOVED:
+            self.dead(delivery.message, PoisonError("too large to be moved to its contact's partition"))
+            return
         metrics.REROUTED.inc()
         headers = [*delivery.message.headers, ("reroute", b"1")]
         key = delivery.contact.key.encode()

@@ -124,7 +124,7 @@ class RetryReader:
     def _due(self, record: ConsumerRecord) -> datetime:
         """When a record is due: as its header says; at once when that can't be read."""
         said = next((value for name, value in record.headers if name == "not-before"), b"")
-        due = instant_of(said.decode("utf-8", "replace"))
+        due = instant_of((said or b"").decode("utf-8", "replace"))
         if due is None:
             return AT_ONCE
         return min(due, datetime.fromtimestamp(record.timestamp / 1000, UTC) + self._longest)

@@ -13,7 +13,7 @@ LONGEST_REASON = 500  # characters
 
 def dead_letter_headers(  # noqa: PLR0913 - a dead letter has this many facts
     *,
-    headers: Iterable[tuple[str, bytes]],
+    headers: Iterable[tuple[str, bytes | None]],
     topic: str,
     partition: int,
     offset: int,
@@ -24,7 +24,7 @@ def dead_letter_headers(  # noqa: PLR0913 - a dead letter has this many facts
     attempts: int,
     failed_at: datetime,
     first_failed: datetime | None = None,
-) -> list[tuple[str, bytes]]:
+) -> list[tuple[str, bytes | None]]:
     """The original headers and ours. ``timestamp`` in epoch seconds; ``reason`` must be masked already.
 
     ``attempts``: tries, the last one included. ``first_failed``: when the first of them did, None for the last.

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -26,7 +26,7 @@ from stream.logs import get_logger
 
 log = get_logger(__name__)
 
-Headers = list[tuple[str, bytes]]
+Headers = Sequence[tuple[str, bytes | None]]
 Delivered = Callable[[], None]
 
 BACKLOG_LIMIT = 20_000  # records emitted and not yet delivered; above it the reader waits

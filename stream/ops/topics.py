@@ -18,6 +18,8 @@ from stream.topics import ALL, RETRY_GROUP, WORKER_GROUP, Topic
 TOPIC_EXISTS = 36
 KNOWN_LIMIT = 5.0  # seconds
 KNOWN_EVERY = 0.05  # seconds
+# Counts, clean-up, whose clock stamps records, and whether they can be unpacked.
+HARMFUL = frozenset({"the topic", "partitions", "cleanup.policy", "message.timestamp.type", "compression.type"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,5 +127,5 @@ def _values(entries: Any) -> dict[str, str]:
 
 
 def must_stop(found: list[Difference]) -> list[Difference]:
-    """The differences with which a worker would do harm: counts, clean-up, whose clock stamps records."""
-    return [one for one in found if one.what in {"the topic", "partitions", "cleanup.policy", "message.timestamp.type"}]
+    """The differences with which a worker would do harm, or be stopped by one record."""
+    return [one for one in found if one.what in HARMFUL]

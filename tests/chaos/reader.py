@@ -160,7 +160,7 @@ def emission(record: ConsumerRecord) -> Emission:
 
 def letter(record: ConsumerRecord) -> Letter:
     """A dead letter; what the CRM sync buried is no end of a webhook."""
-    facts = {name: value.decode("utf-8", "replace") for name, value in record.headers}
+    facts = {name: (value or b"").decode("utf-8", "replace") for name, value in record.headers}
     is_webhook = facts.get("dl-topic") == topics.WEBHOOKS.name
     return Letter(
         _origin(facts) if is_webhook else None,

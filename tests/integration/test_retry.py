@@ -23,6 +23,7 @@ from tests.integration.test_topics import remove
 
 FIRST, SECOND, THIRD = topics.RETRIES
 LONGEST = timedelta(hours=1)
+SECRETS = {"DIRETRIX_USER": "x", "DIRETRIX_PASSWORD": "x", "WORK_API_TOKEN": "x"}
 
 
 class Clock:
@@ -212,12 +213,13 @@ async def test_a_record_without_a_readable_time_is_due_at_once(broker: Settings,
         for value, said in ((b"none", None), (b"odd", b"\xffsoon"), (b"naive", b"2999-01-01T00:00:00")):
             headers = [("not-before", said)] if said is not None else []
             await producer.send_and_wait(FIRST.name, value, key=b"one", headers=headers)
+        await producer.send_and_wait(FIRST.name, b"null", key=b"one", headers=[("not-before", None)])
         far = b"9999-12-31T23:59:59+00:00"
         await producer.send_and_wait(FIRST.name, b"far", key=b"one", headers=[("not-before", far)])
     async with reader(broker, clock):
-        assert await until_back(broker, 3) == ["naive", "none", "odd"]
+        assert await until_back(broker, 4) == ["naive", "none", "null", "odd"]
         clock.at += LONGEST + timedelta(minutes=1)
-        assert await until_back(broker, 4) == ["far", "naive", "none", "odd"]
+        assert await until_back(broker, 5) == ["far", "naive", "none", "null", "odd"]
 
 
 async def test_many_records_milliseconds_apart_come_back(broker: Settings, clock: Clock) -> None:
@@ -268,7 +270,7 @@ async def test_an_older_deployment_gets_the_tiers_that_it_lacks(broker: Settings
     async with open_admin(broker) as admin:
         await remove(admin, SECOND.name, THIRD.name)
         assert {one.topic for one in must_stop(await differences(admin, broker))} == {SECOND.name, THIRD.name}
-        code, _, said = await command(broker, "worker")
+        code, _, said = await command(broker, "worker", **SECRETS)
         assert code == 1
         assert "Run: python -m stream topics" in said
         assert set(await create_missing(admin, broker)) == {SECOND.name, THIRD.name}

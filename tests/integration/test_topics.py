@@ -8,8 +8,9 @@ import orjson
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import MessageSizeTooLargeError
 
-from stream.kafka import open_admin, open_consumer
+from stream.kafka import open_admin, open_consumer, open_producer
 from stream.ops.topics import Difference, create_missing, differences, must_stop
 from stream.settings import Settings, load
 from stream.topics import ALL, CHANGELOG, DEAD, ENRICHED, RETRIES, RETRY_GROUP, WEBHOOKS, WORKER_GROUP
@@ -63,7 +64,7 @@ async def test_what_would_do_harm_stops_a_worker(broker: Settings, admin: AIOKaf
     await configure(admin, ENRICHED.name, cleanup_policy="delete", retention_ms="60000")
 
     async def said() -> bool:
-        return len(await differences(admin, broker)) == 4
+        return len(await differences(admin, broker)) == 5
 
     await until(said)
     found = await differences(admin, broker)
@@ -72,7 +73,16 @@ async def test_what_would_do_harm_stops_a_worker(broker: Settings, admin: AIOKaf
         (CHANGELOG.name, "partitions", "5"),
         (WEBHOOKS.name, "cleanup.policy", "compact"),
         (WEBHOOKS.name, "message.timestamp.type", "CreateTime"),
+        (WEBHOOKS.name, "compression.type", "producer"),
     }
+
+
+async def test_the_broker_unpacks_what_others_pack(broker: Settings) -> None:
+    """A webhook that a producer packs arrives; a bomb, small only while it is packed, is refused at the door."""
+    async with open_producer(broker, compression_type="gzip") as packing:
+        await packing.send_and_wait(WEBHOOKS.name, b"x" * 100_000, key=b"one")
+        with pytest.raises(MessageSizeTooLargeError):
+            await packing.send_and_wait(WEBHOOKS.name, b"x" * 2_500_000, key=b"bomb")
 
 
 async def test_the_command_says_what_it_did(broker: Settings, admin: AIOKafkaAdminClient) -> None:

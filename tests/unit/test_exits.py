@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from stream import topics
+from stream.agents import enrich
 from stream.domain.errors import DatabaseUnavailableError, FuseBlownError, PartnerUnavailableError
 from stream.domain.events import Outcome
 from stream.domain.fuse import Rating
@@ -128,6 +129,51 @@ async def test_the_next_failures_wait_longer(rig: Rig, worker: Worker) -> None:
             NOW.isoformat().encode(),
         )
         rig.clock.at += timedelta(hours=1)
+
+
+async def test_headers_without_a_value_do_not_stop_anything(rig: Rig, worker: Worker) -> None:
+    """Kafka's headers may be null, whatever their names: parked, dead or answered, each webhook has its end."""
+    nulls: Any = [(name, None) for name in ("reroute", "attempt", "first-failed", "not-before", "reason", "x")]
+    await worker.receive(b"not JSON", headers=[("reroute", b"1"), *nulls])
+    (letter,) = worker.emitter.of(topics.DEAD.name)
+    assert dict(letter.headers)["dl-attempts"] == b"1"
+    assert dict(letter.headers)["x"] is None
+    rig.fail_once("diretrix")
+    await worker.receive(webhook(), headers=[("reroute", b"1"), *nulls])
+    assert dict(parked(worker)[0].headers)["attempt"] == b"1"
+
+
+async def test_what_is_too_large_to_be_moved_is_dead(rig: Rig, worker: Worker) -> None:
+    """What no topic would take is not sent for ever: neither to its own partition nor to the retry topic."""
+    large = [("x", b"x" * topics.LARGEST_MOVED)]
+    await worker.receive(webhook("foreign", elsewhere()), headers=large)
+    rig.fail_once("diretrix")
+    await worker.receive(webhook("parked"), headers=[("reroute", b"1"), *large])
+    letters = [dict(one.headers) for one in worker.emitter.of(topics.DEAD.name)]
+    assert [letter["dl-reason"].split(b";")[0] for letter in letters] == [
+        b"too large to be moved to its contact's partition",
+        b"too large to be parked",
+    ]
+    assert worker.emitter.of(topics.WEBHOOKS.name) == parked(worker) == []
+
+
+def elsewhere() -> Someone:
+    """Somebody whose webhooks belong to another partition than the worker's."""
+    people = population(20, seed=5)
+    return next(one for one in people if partition_for(f"+55{one.phone}") != PARTITION[1])
+
+
+async def test_an_error_that_nobody_foresaw_is_a_dead_letter(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A message that we stumble over does not end the agent, which would stumble over it again after each restart."""
+
+    def stumble(*_: object) -> None:
+        raise LookupError("11987654321")
+
+    monkeypatch.setattr(enrich, "contact_of", stumble)
+    await worker.receive(webhook())
+    (letter,) = worker.emitter.of(topics.DEAD.name)
+    assert dict(letter.headers)["dl-reason"] == b"unforeseen: LookupError"
+    assert worker.enricher.restarts == 0
 
 
 async def test_foreign_headers_of_any_kind_do_not_stop_a_webhook(rig: Rig, worker: Worker) -> None:

@@ -1,0 +1,72 @@
+"""Everything that anybody can write to ``webhooks``, between good webhooks."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import AsyncExitStack
+
+import psutil
+from aiokafka import AIOKafkaProducer
+
+from stream import topics
+from stream.kafka import client_options
+from tests.chaos import scenario
+from tests.chaos.hostile import Hostile, Writer
+from tests.chaos.rig import Rig
+
+CODECS = (None, "gzip")
+LARGEST = 4_000_000  # bytes; the broker is to be the one who refuses
+AT_ONCE = 10  # messages
+WEBHOOKS = topics.WEBHOOKS.name
+
+
+class Scenario(scenario.Scenario):
+    """Hostile messages end as dead letters, the good between them are answered, and the worker never restarts."""
+
+    number, name = 6, "hostile"
+    full = {"webhooks": 5_000, "hostile": 10_000, "per_second": 100}
+    small = {"webhooks": 400, "hostile": 600, "per_second": 100}
+
+    def play(self, rig: Rig, webhooks: int, hostile: int, per_second: int) -> None:
+        """``hostile``: messages beside the good ``webhooks``."""
+        worker = rig.stack.children["worker"]
+        pid = worker.pid
+        people = rig.people(webhooks // 10)
+        messages = list(Writer(rig.chance, people, rig.stack.settings().topic_partitions).messages(hostile))
+        load = rig.load(webhooks, per_second=per_second)
+        asyncio.run(_publish(rig, messages, seconds=webhooks / per_second))
+        load.wait()
+        rig.settle()
+        rig.promise(worker.is_running and worker.pid == pid, "the worker was restarted")
+        rig.note("worker's memory", f"{psutil.Process(worker.pid).memory_info().rss / 1e6:.0f} MB")
+        self.hold(rig, messages)
+
+    def hold(self, rig: Rig, messages: list[Hostile]) -> None:
+        """Each kind must have ended as it must, and no good one is dead."""
+        dead = sum(message.is_dead for message in messages)
+        letters = rig.evidence.letters
+        rig.promise(len(letters) == dead, f"{len(letters)} dead letters, {dead} messages that can't be read")
+        killed = [letter.event_id for letter in letters if letter.event_id]
+        rig.promise(not killed, f"good webhooks are dead: {killed[:5]}")
+        pending = {event.event_id for event in rig.evidence.emissions if event.outcome == "pending"}
+        rig.promise(not pending, f"{len(pending)} webhooks were parked, and nothing was away")
+
+
+async def _publish(rig: Rig, messages: list[Hostile], *, seconds: float) -> None:
+    """Write to the topic for about so long, as a foreign producer does: no idempotence, and packed now and then."""
+    settings, began = client_options(rig.stack.settings()), time.monotonic()
+    async with AsyncExitStack() as stack:
+        producers = [AIOKafkaProducer(**settings, compression_type=one, max_request_size=LARGEST) for one in CODECS]
+        for producer in producers:
+            await producer.start()
+            stack.push_async_callback(producer.stop)
+        for first in range(0, len(messages), AT_ONCE):
+            producer = producers[first // AT_ONCE % len(producers)]
+            some = messages[first : first + AT_ONCE]
+            sent = [
+                await producer.send(WEBHOOKS, one.value, one.key, one.partition, headers=one.headers) for one in some
+            ]
+            await asyncio.gather(*sent)
+            due = began + seconds * first / len(messages)
+            await asyncio.sleep(max(0.0, due - time.monotonic()))
