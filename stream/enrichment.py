@@ -133,6 +133,11 @@ class Ladder:
                 case Found() | NobodyKnows():
                     return step
 
+    async def settled(self) -> None:
+        """Wait until what was paid for is stored and every call that ended is in the books."""
+        while self._closing:
+            await asyncio.wait(set(self._closing))
+
     async def _recall(self, question: Question, known: Knowledge) -> None:
         """Tier 2: add what PostgreSQL knows of the contact."""
         question.tier = Tier.POSTGRES

@@ -119,6 +119,7 @@ class Worker:
     async def _leave(self) -> None:
         await self.enricher.flights.drain(self.grace)
         self.enricher.park_all("shutdown")
+        await _at_most(self.enricher.stop(), DRAIN_ON_REVOKE)
         await _at_most(self.emitter.flush(), DRAIN_ON_REVOKE)
         await self.consumer().commit()
 
@@ -128,4 +129,4 @@ async def _at_most(work: Awaitable[None], seconds: float) -> None:
         async with asyncio.timeout(seconds):
             await work
     except TimeoutError:
-        log.warning("not all was delivered in time; it will be read again")
+        log.warning("not all was delivered or stored in time; what was not delivered will be read again")

@@ -233,6 +233,11 @@ class Enricher:
         """Now, in epoch seconds, by the worker's clock."""
         return self._now().timestamp()
 
+    async def stop(self) -> None:
+        """Stop what flies. What was paid for is stored, and every call is settled in the books."""
+        await self.flights.close()
+        await self._ladder.settled()
+
     def park_all(self, reason: str) -> None:
         """Park whatever flies: the worker is leaving."""
         for deliveries in list(self._flying.values()):

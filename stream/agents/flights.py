@@ -88,13 +88,11 @@ class Flights:
         if self._tasks:
             await asyncio.wait(set(self._tasks), timeout=seconds)
 
-    async def close(self) -> list[Delivery]:
-        """Stop all flights; returns the webhooks that have not ended."""
-        left = [delivery for flight in set(self._by_key.values()) for delivery in flight.waiting if not delivery.ended]
+    async def close(self) -> None:
+        """Stop all flights where they are; what has not ended then is the caller's to park."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        return left
 
     async def _fly(self, flight: Flight) -> None:
         has_slot = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import asyncpg
@@ -12,7 +13,7 @@ from stream.local.people import population
 from stream.local.simulators import Fault
 from stream.tiers.guard import FAILURES
 from tests.fakes import c2s_webhook
-from tests.inside import Worker
+from tests.inside import LIMIT, Worker
 from tests.real_rig import RealRig, real_rig
 
 SOMEONE, *OTHERS = population(30, seed=41)
@@ -124,3 +125,16 @@ async def test_a_200_with_only_unusable_cpfs_is_nobody_and_free(rig: RealRig, wo
     assert await rig.statuses("diretrix") == ["free"]
     await worker.receive(webhook("b", OTHERS[0]))
     assert rig.calls("diretrix") == 1
+
+
+async def test_a_worker_that_leaves_settles_its_calls(rig: RealRig, worker: Worker) -> None:
+    """A call under way at the end is unsure in the books, not for ever reserved, and its webhook is parked once."""
+    rig.simulators.faults["diretrix"] = Fault(hang=0.2)
+    await worker.read(webhook())
+    async with asyncio.timeout(LIMIT):
+        while not rig.calls("diretrix"):  # noqa: ASYNC110 - the simulator sets no event
+            await asyncio.sleep(0.01)
+    worker.enricher.park_all("shutdown")
+    await worker.enricher.stop()
+    assert await rig.statuses("diretrix") == ["unsure"]
+    assert [event.outcome for event in worker.events()] == [Outcome.PENDING]

@@ -179,16 +179,18 @@ async def test_the_reader_waits_while_the_queue_is_full() -> None:
     await fleet.drain(LIMIT)
 
 
-async def test_closing_returns_what_has_not_ended() -> None:
-    """A worker that leaves learns which webhooks are unfinished, each once."""
+async def test_closing_stops_what_flies() -> None:
+    """A worker that leaves asks no partner for anything more, and nothing ends after it."""
     memory = Memory()
-    fleet = flights(memory.look_up)
-    sent = [delivery(offset, phone=someone(offset % 2), email="a@example.com.br") for offset in range(4)]
-    for one in sent:
-        fleet.submit(one)
+    fleet = flights(memory.look_up, slots=1)
+    for offset in range(4):
+        fleet.submit(delivery(offset, phone=someone(offset % 2)))
     await asyncio.sleep(0)
-    left = await fleet.close()
-    assert sorted(one.message.offset for one in left) == [0, 1, 2, 3]
+    await fleet.close()
+    memory.gate.set()
+    await fleet.drain(LIMIT)
+    assert (len(memory.paid), memory.ended) == (1, [])
+    assert fleet.find(delivery(4, phone=someone(0))) is None
 
 
 async def test_an_alias_of_another_partition_is_another_contact() -> None:
