@@ -32,6 +32,7 @@ from stream.local.people import Someone
 
 DATA = "CPF: "  # what a message that tells of a person has in it
 STOP_WITHIN = 0.1  # seconds for calls that hang; 0 would wait for them
+LARGEST_POPULATION = 256 * 1024 * 1024  # bytes of JSON
 LATENCY = {"diretrix": (0.5, 2.0), "work": (2.0, 5.0), "c2s": (0.05, 0.2)}  # seconds, from..to
 
 
@@ -71,6 +72,7 @@ class Simulators:
     def __post_init__(self) -> None:
         self._chance = random.Random(self.seed)
         self._echoes: set[asyncio.Task[None]] = set()
+        self._told: set[tuple[str, str]] = set()
 
     def know(self, someone: Someone) -> None:
         """Add a person to what Diretrix and the Work API know."""
@@ -80,7 +82,7 @@ class Simulators:
 
     def app(self) -> web.Application:
         """All three servers and the control pages."""
-        app = web.Application()
+        app = web.Application(client_max_size=LARGEST_POPULATION)
         app.router.add_get("/Consultas/Pessoa/Telefone/{phone}", self._diretrix_phone)
         app.router.add_get("/Consultas/Pessoa/Email/{email}", self._diretrix_email)
         app.router.add_get("/api", self._work)
@@ -138,7 +140,8 @@ class Simulators:
         lead = request.match_info["lead"]
         message = {"lead": lead, "body": body["body"]}
         self.counts["c2s_with_data" if DATA in message["body"] else "c2s_without_data"] += 1
-        self.counts["c2s_duplicates"] += message in self.messages
+        self.counts["c2s_duplicates"] += (lead, message["body"]) in self._told
+        self._told.add((lead, message["body"]))
         self.messages.append(message)
         self._echo(lead, "on_update_lead", body["body"])
         return web.json_response({"ok": True}, status=201)
@@ -243,7 +246,7 @@ class Simulators:
 
     async def _reset(self, request: web.Request) -> web.Response:
         del request
-        for kept in (self.counts, self.asked, self.people_asked, self.messages, self.leads, self.faults):
+        for kept in (self.counts, self.asked, self.people_asked, self.messages, self.leads, self.faults, self._told):
             kept.clear()
         self.most_at_once = self.at_once
         return web.json_response({})

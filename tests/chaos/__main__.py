@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import sys
@@ -30,6 +31,8 @@ def main(seed: int | None, only: str, size: str, changes: tuple[str, ...]) -> No
     # Never what these name: it may be somebody's work, and it is about to be killed.
     for name in ("KAFKA_BOOTSTRAP_SERVERS", "DATABASE_URL"):
         os.environ.pop(name, None)
+    # The reader meets the broker as it is left: its client says so at every try.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     seed = seed if seed is not None else secrets.randbelow(10_000)
     say = partial(print, flush=True)
     say(f"seed {seed}")

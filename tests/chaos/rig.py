@@ -57,11 +57,12 @@ class Rig:
 
     # The load.
 
-    def people(self, count: int) -> list[Someone]:
-        """Invent people, and tell the partners of them."""
+    def people(self, count: int, *, taught: bool = True) -> list[Someone]:
+        """Invent people whom the load will be about; partners are told of them, unless nobody may ask."""
         self._people = population(count, self.report.seed)
-        url = f"{self.stack.simulators_url}/_control/people"
-        call(url, json.loads(population_body(self._people)), "PUT")
+        if taught:
+            url = f"{self.stack.simulators_url}/_control/people"
+            call(url, json.loads(population_body(self._people)), "PUT")
         return self._people
 
     def load(self, webhooks: int, *, per_second: float, people: int = 0) -> Load:

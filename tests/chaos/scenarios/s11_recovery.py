@@ -35,7 +35,7 @@ class Scenario(scenario.Scenario):
     def play(self, rig: Rig, entries: int, kills: int, per_second: int) -> None:
         """``entries``: of the table; they come out of its changelog, as after any restart."""
         rig.stop("worker")
-        people = rig.people(entries // 3)
+        people = rig.people(entries // 3, taught=False)
         written = asyncio.run(_fill(rig.stack.settings(), people, entries))
         rig.note("entries in the changelog", written)
         rig.restart("worker", ready=True)
