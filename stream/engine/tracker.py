@@ -86,6 +86,7 @@ class Trackers:
     def __init__(self) -> None:
         self._live: dict[tuple[str, int], Tracker] = {}
         self._committed: dict[tuple[str, int], int] = {}
+        self.commits = 0  # that the broker has accepted
 
     def renew(self, partitions: Iterable[tuple[str, int]]) -> None:
         """Begin a generation: forget what the one before had under way."""
@@ -122,6 +123,7 @@ class Trackers:
     def committed(self, offsets: dict[tuple[str, int], int]) -> None:
         """Record what the broker has accepted."""
         self._committed.update(offsets)
+        self.commits += 1
 
     @property
     def watermarks(self) -> dict[tuple[str, int], int]:

@@ -19,7 +19,7 @@ class WorkerFacts:
         self._enricher = enricher
         self._clock = clock
         self._finished = (0, clock())
-        self._committed = clock()
+        self._committed = (0, clock())
 
     async def gather(self) -> Facts:
         """Look at the worker now."""
@@ -28,14 +28,15 @@ class WorkerFacts:
         if trackers.finished != self._finished[0] or not trackers.unfinished:
             self._finished = (trackers.finished, now)
         uncommitted = len(trackers.committable())
-        if not uncommitted or self._app.rebalancing:
-            self._committed = now
+        # Under load there is always something that was finished since the last commit.
+        if trackers.commits != self._committed[0] or not uncommitted or self._app.rebalancing:
+            self._committed = (trackers.commits, now)
         return Facts(
             oldest_due_age=self._enricher.oldest_age(),
             unfinished=trackers.unfinished,
             since_finished=now - self._finished[1],
             uncommitted=uncommitted,
-            since_commit=now - self._committed,
+            since_commit=now - self._committed[1],
             broker_away=self._broker_away(now),
             agent_restarts=self._enricher.restarts,
         )
