@@ -8,6 +8,7 @@ import click
 
 COMMANDS = {
     "worker": "answer webhooks: the Faust worker",
+    "leave": "take workers that will not come back out of their group",
     "crm-sync": "write enriched contacts to the CRM",
     "journal": "keep the books that reports are made from",
     "topics": "create missing topics, say what differs",

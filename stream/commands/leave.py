@@ -1,0 +1,45 @@
+"""``python -m stream leave``."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+import orjson
+import uvloop
+from aiokafka.errors import KafkaError
+
+from stream.engine.membership import remove_members
+from stream.kafka import open_admin
+from stream.settings import Settings
+from stream.start import settings_or_exit
+from stream.topics import WORKER_GROUP
+
+
+@click.command()
+@click.argument("names", nargs=-1, required=True)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def command(*, names: tuple[str, ...], as_json: bool) -> None:
+    """Take workers that will not come back out of their group; the others get their partitions at once.
+
+    NAMES are their WORKER_INSTANCE_IDs. Stop them first: one that is alive joins again. Exit code 1 when one of
+    them is no member.
+
+    Example: python -m stream leave worker-3
+    """
+    settings = settings_or_exit("leave")
+    try:
+        removed = uvloop.run(_leave(settings, names))
+    except (KafkaError, OSError) as error:
+        click.echo(f"leave: {error or type(error).__name__}", err=True)
+        sys.exit(1)
+    if as_json:
+        click.echo(orjson.dumps(removed))
+    else:
+        click.echo("\n".join(f"{name}: {'left' if was else 'is no member'}" for name, was in removed.items()))
+    sys.exit(0 if all(removed.values()) else 1)
+
+
+async def _leave(settings: Settings, names: tuple[str, ...]) -> dict[str, bool]:
+    async with open_admin(settings) as admin:
+        return await remove_members(admin, WORKER_GROUP, names)

@@ -1,0 +1,82 @@
+"""Takes static members out of a consumer group, at once.
+
+A worker with a name of its own (``WORKER_INSTANCE_ID``) sends no LeaveGroup when it ends, so that a restart
+keeps its partitions and its table. Who scales down wants the opposite: without this the others wait for the
+session to run out. aiokafka 0.14 speaks the versions of LeaveGroup that know no names; version 3 does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import stamina
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import (
+    GroupCoordinatorNotAvailableError,
+    GroupLoadInProgressError,
+    NotCoordinatorForGroupError,
+    UnknownMemberIdError,
+    for_code,
+)
+from aiokafka.protocol.api import Request, RequestStruct, Response
+from aiokafka.protocol.types import Array, Int16, Int32, Schema, String
+
+PATIENCE = 10.0  # seconds; a coordinator that moves or wakes up is asked again
+MOVING = (GroupCoordinatorNotAvailableError, GroupLoadInProgressError, NotCoordinatorForGroupError)
+
+
+class _LeaveGroupResponse(Response):  # type: ignore[misc]
+    API_KEY = 13
+    API_VERSION = 3
+    SCHEMA = Schema(
+        ("throttle_time_ms", Int32),
+        ("error_code", Int16),
+        (
+            "members",
+            Array(("member_id", String("utf-8")), ("group_instance_id", String("utf-8")), ("error_code", Int16)),
+        ),
+    )
+
+
+class _LeaveGroupRequest(RequestStruct):  # type: ignore[misc]
+    API_KEY = 13
+    API_VERSION = 3
+    RESPONSE_TYPE = _LeaveGroupResponse
+    SCHEMA = Schema(
+        ("group", String("utf-8")),
+        ("members", Array(("member_id", String("utf-8")), ("group_instance_id", String("utf-8")))),
+    )
+
+
+class _LeaveGroup(Request[_LeaveGroupRequest]):  # type: ignore[misc]
+    API_KEY = 13
+
+    def __init__(self, group: str, names: Sequence[str]) -> None:
+        self._group = group
+        self._names = names
+
+    def build(self, request_struct_class: type[_LeaveGroupRequest]) -> _LeaveGroupRequest:
+        return request_struct_class(self._group, [("", name) for name in self._names])
+
+
+@stamina.retry(on=MOVING, timeout=PATIENCE, attempts=None)
+async def remove_members(admin: AIOKafkaAdminClient, group: str, names: Sequence[str]) -> dict[str, bool]:
+    """Remove static members by their names; tells of each whether it was one. Their partitions move at once.
+
+    A member that is alive is not hurt: it joins again with its next heartbeat. Raises KafkaError or OSError when
+    the broker refuses or can't be asked.
+    """
+    coordinator = await admin.find_coordinator(group)
+    answer = await admin._send_request_to_node(coordinator, _LeaveGroup(group, names))  # noqa: SLF001 - as its own methods do
+    _check(answer.error_code, group)
+    removed = {}
+    for _, name, code in answer.members:
+        removed[name] = for_code(code) is not UnknownMemberIdError
+        if removed[name]:
+            _check(code, name)
+    return removed
+
+
+def _check(code: int, of: str) -> None:
+    if code:
+        raise for_code(code)(of)
