@@ -136,7 +136,7 @@ class Clock:
 class CountingBooks(FakeBooks):
     """A ledger without a budget, which need not be counted anew at each call."""
 
-    async def reserve(self, provider: str, *_: Any) -> UUID:  # type: ignore[override]
+    async def reserve(self, provider: str, *_: Any) -> UUID:
         """Write the intent of a call."""
         call = uuid4()
         self.calls[call] = (provider, "reserved")
