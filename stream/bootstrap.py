@@ -103,6 +103,8 @@ def _cython_stream_is_loaded() -> bool:
 
 def _cache(table: Any, emitter: Emitter, settings: Settings) -> TableCache:
     def publish(partition: int, key: bytes, value: bytes | None) -> None:
+        if not 0 <= partition < settings.topic_partitions:
+            return  # a foreign key that recovery brought: there is no such partition to write its end to
         if emitter.backlog > CHANGELOG_BACKLOG:
             metrics.TABLE_WRITES_DROPPED.inc()
             return
