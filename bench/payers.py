@@ -69,6 +69,9 @@ class Partner(FakePartner):
         """Count a call."""
         self.calls[partner] += 1
 
+    def check(self) -> None:
+        """It may always be asked."""
+
     async def by_cpf(self, cpf: Cpf) -> dict[str, Any] | None:
         """The Work API's answer, made when it is asked for."""
         await self.called("work")

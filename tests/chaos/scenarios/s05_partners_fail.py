@@ -27,10 +27,15 @@ class Scenario(scenario.Scenario):
     """Whatever the partners do, every webhook has its end, hits go on, and only what is unsure is paid twice."""
 
     number, name = 5, "partners fail"
-    full = {"webhooks": 6_000, "per_second": 60, "seconds": 4, "down": 30}
+    full = {"webhooks": 4_000, "per_second": 25, "seconds": 5, "down": 30}
     small = {}
     # Ten minutes down are 30 s here: time is scaled by 20, and so are the delays.
-    environment = {"RETRY_DELAYS": "1s,5s,15s", "DIRETRIX_TIMEOUT": "1s", "WORK_API_TIMEOUT": "1s"}
+    environment = {
+        "RETRY_DELAYS": "1s,5s,15s",
+        "DIRETRIX_TIMEOUT": "1s",
+        "WORK_API_TIMEOUT": "1s",
+        "LOOKUP_DEADLINE": "15s",
+    }
 
     def play(self, rig: Rig, webhooks: int, per_second: int, seconds: int, down: int) -> None:
         """``seconds``: of each fault; ``down``: seconds for which both are away."""
