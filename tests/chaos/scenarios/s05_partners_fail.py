@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from typing import Any
+
 from tests.chaos import scenario
 from tests.chaos.rig import Rig
 from tests.e2e.system import answer, counts, faults
@@ -20,6 +23,7 @@ FAULTS = {
 DOWN = {"reset": True}
 REFUSED = {"diretrix": {"status": 401}, "work": {"status": 200}}  # of Work: a 200 with an error inside
 AT_ONCE = 64  # calls that may be under way when a partner goes down
+TAKES_US_AGAIN = 90  # seconds; one call finds out 60 s after a refusal
 PROBE_EVERY = 15  # seconds; what the breaker lets through until it is back
 
 
@@ -84,13 +88,20 @@ class Scenario(scenario.Scenario):
         asked = after["diretrix"] - before["diretrix"]
         rig.note("diretrix asked while it refused", asked)
         rig.promise(asked <= AT_ONCE, f"diretrix was asked {asked} times while it refused us")
+        until = time.monotonic() + TAKES_US_AGAIN
+        while self._ready(rig)[1]["status"] != "ok" and time.monotonic() < until:
+            rig.sleep(1)
+        rig.promise(self._ready(rig)[1]["status"] == "ok", "what was mended is still not asked")
 
     def _answered(self, rig: Rig) -> int:
         rig.reader.catch_up()
         return sum(event.outcome == "enriched" for event in rig.evidence.emissions)
 
+    def _ready(self, rig: Rig) -> tuple[int, Any]:
+        return answer(f"{rig.stack.worker_url}/readyz")
+
     def _must_be_degraded(self, rig: Rig, why: str) -> None:
-        status, page = answer(f"{rig.stack.worker_url}/readyz")
+        status, page = self._ready(rig)
         rig.promise(
             (status, page["status"]) == (200, "degraded") and why in page["checks"]["diretrix"],
             f"ready page says {status} {page} where {why!r} was to be expected",
