@@ -10,12 +10,13 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any, Protocol
+from typing import Protocol
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from producers.items import Record
+from producers.outbox import Outbox, Ticket
 from stream import topics
 from stream.domain.errors import TransientError
 from stream.kafka import open_producer
@@ -55,9 +56,10 @@ class KafkaPublisher:
         self._settings = settings
         self._limit = settings.producer_publish_timeout.total_seconds()
         self._producer: AIOKafkaProducer | None = None
+        self._outbox: Outbox | None = None
         self._connected = asyncio.Event()
         self._unfit = asyncio.Event()
-        self._overdue: set[asyncio.Future[Any]] = set()
+        self._overdue: set[asyncio.Future[None]] = set()
         self._closing: set[asyncio.Task[None]] = set()
         self._looked: tuple[float, str] = (-LOOK_AGAIN, "not connected")
 
@@ -65,47 +67,42 @@ class KafkaPublisher:
         """Return when the broker has all records. Raises BrokerUnavailableError in bounded time."""
         if not records:
             return
-        producer: AIOKafkaProducer | None = None
-        sent: list[asyncio.Future[Any]] = []
+        outbox: Outbox | None = None
+        ticket: Ticket | None = None
         try:
             async with asyncio.timeout(self._patience()):
                 await self._connected.wait()
-                producer = self._producer
-                for record in records:
-                    sent.append(await _send(producer, record))  # noqa: PERF401 - what was sent counts when one fails
-                # Neither cancels what is awaited: it may arrive after its sender was told 503.
-                await (asyncio.shield(sent[0]) if len(sent) == 1 else asyncio.wait(sent))
+                outbox = self._outbox
+                assert outbox is not None, "connected means that there is one"
+                ticket = await outbox.put(records)
+                await asyncio.shield(ticket.done)  # it may arrive after its sender was told 503
         except TimeoutError:
-            self._remember_overdue(sent)
+            if outbox is not None and ticket is not None:
+                outbox.take_back(ticket)
+                self._remember_overdue(ticket.done)
             raise BrokerUnavailableError("no acknowledgement in time") from None
         except (KafkaError, OSError) as error:
-            self._remember_overdue(sent)
-            self._replace(producer, error)
+            self._replace(outbox, error)
             raise BrokerUnavailableError(type(error).__name__) from None
-        failure = next((one.exception() for one in sent if one.exception() is not None), None)
-        if failure is not None:
-            self._replace(producer, failure)
-            raise BrokerUnavailableError(type(failure).__name__)
 
     def _patience(self) -> float:
         """Seconds to wait. Who sends while the broker is known to be away must not hold a connection for long."""
         return self._limit if self._producer is not None and not self._overdue else min(IMPATIENCE, self._limit)
 
-    def _remember_overdue(self, sent: Sequence[asyncio.Future[Any]]) -> None:
-        for one in sent:
-            self._overdue.add(one)
-            one.add_done_callback(self._arrived)
+    def _remember_overdue(self, one: asyncio.Future[None]) -> None:
+        self._overdue.add(one)
+        one.add_done_callback(self._arrived)
 
-    def _arrived(self, one: asyncio.Future[Any]) -> None:
+    def _arrived(self, one: asyncio.Future[None]) -> None:
         self._overdue.discard(one)
         if not one.cancelled():
             one.exception()  # its sender was answered long ago
 
-    def _replace(self, producer: AIOKafkaProducer | None, error: BaseException) -> None:
+    def _replace(self, outbox: Outbox | None, error: BaseException) -> None:
         """Take another producer: a failed batch leaves a gap in the sequence, and the broker refuses what follows."""
         log.error("the broker refused records", error=type(error).__name__)
-        if producer is self._producer:
-            self._producer = None
+        if outbox is self._outbox:
+            self._producer = self._outbox = None
             self._connected.clear()
             self._unfit.set()
 
@@ -123,6 +120,7 @@ class KafkaPublisher:
         """Connect, and stay so until the producer is unfit. Then it delivers what it can beside its successor."""
         stack = AsyncExitStack()
         self._producer = await stack.enter_async_context(open_producer(self._settings, **OPTIONS))
+        self._outbox = Outbox(self._producer)
         self._unfit.clear()
         self._connected.set()
         log.info("connected to the broker")
@@ -175,11 +173,3 @@ async def open_publisher(settings: Settings, flush: float) -> AsyncIterator[Kafk
         connecting.cancel()
         await asyncio.gather(connecting, return_exceptions=True)
         await publisher.close(flush)
-
-
-async def _send(producer: AIOKafkaProducer | None, record: Record) -> asyncio.Future[Any]:
-    assert producer is not None, "connected means that there is one"
-    future: asyncio.Future[Any] = await producer.send(
-        record.topic, value=record.value, key=record.key, headers=record.headers
-    )
-    return future

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import phonenumbers
-from email_validator import EmailNotValidError, validate_email
+from email_validator import SPECIAL_USE_DOMAIN_NAMES, EmailNotValidError, validate_email
 from phonenumbers import NumberParseException, PhoneNumberFormat
 from stdnum.br import cpf as stdnum_cpf
 
@@ -39,6 +39,13 @@ _BRAZILIAN = re.compile(
 )
 _MOBILE_NOW = 9  # digits
 _FIRST_OF_LEGACY_MOBILES = "6789"
+# What nearly everybody types. The library says the same of it (a test holds the two together) in ten times the time.
+_PLAIN_EMAIL = re.compile(
+    r"(?!.*--)(?=[^@]{1,64}@)(?:[a-z0-9_+-]+\.)*[a-z0-9_+-]+"
+    r"@(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.){1,8}(?P<top>[a-z]{2,63})",
+    re.ASCII | re.IGNORECASE,
+)
+_SPECIAL_USE = frozenset(SPECIAL_USE_DOMAIN_NAMES)
 _COUNTED = "01234567890123456789"
 _COUNTED_CPF = "123456789"
 _NOBODYS_NAMES = frozenset(
@@ -287,6 +294,13 @@ def _digits(text: str) -> str:
 
 @lru_cache(maxsize=REMEMBERED)
 def _parse_email(raw: str) -> Email | None:
+    plain = _PLAIN_EMAIL.fullmatch(raw)
+    if plain is not None and plain["top"].lower() not in _SPECIAL_USE:
+        return Email(raw.lower())
+    return _read_email(raw)
+
+
+def _read_email(raw: str) -> Email | None:
     text = raw.strip()
     if text.endswith(">"):
         text = text[:-1].rpartition("<")[2]

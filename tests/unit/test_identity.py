@@ -10,7 +10,17 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from stdnum.br import cpf as stdnum_cpf
 
-from stream.domain.identity import Contact, Cpf, Email, Phone, contact_of, denylist, is_placeholder
+from stream.domain.identity import (
+    _PLAIN_EMAIL,
+    Contact,
+    Cpf,
+    Email,
+    Phone,
+    _read_email,
+    contact_of,
+    denylist,
+    is_placeholder,
+)
 from stream.domain.leads import Lead, Source
 
 AREAS = [
@@ -216,6 +226,14 @@ def test_any_text_is_an_email_or_none(text: str) -> None:
     email = Email.parse(text)
     if email is not None:
         assert Email.parse(email.address) == email
+
+
+@given(st.from_regex(_PLAIN_EMAIL, fullmatch=True) | st.emails())
+@example("a@b.c.test")
+@example("-_+@0.com")
+def test_the_short_way_for_plain_emails_says_what_the_library_says(text: str) -> None:
+    """Whatever is read without asking the library is what it would have answered."""
+    assert Email.parse(text) == _read_email(text)
 
 
 @given(st.integers(1, 999_999_998), st.sampled_from(["{}{}{}{}", "{}.{}.{}-{}", " {} {} {} {} ", "CPF {}.{}.{}/{}"]))

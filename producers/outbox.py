@@ -1,0 +1,124 @@
+"""Records on their way to the broker, in batches: what comes while a batch is under way leaves in the next one.
+
+aiokafka's ``send`` costs a future, a look at the metadata and two tasks' turns for each record; ``send_batch`` costs
+that once a batch. One batch of a partition is under way at a time, so a key's records keep their order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.partitioner import murmur2
+from aiokafka.producer.message_accumulator import BatchBuilder
+
+from producers.items import Record
+
+REMEMBERED = 50_000  # keys whose partition is remembered
+
+
+class Ticket:
+    """For the records of one publication. ``done``: when the broker has all of them, or has refused one."""
+
+    __slots__ = ("_left", "done")
+
+    def __init__(self, count: int) -> None:
+        self._left = count
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def ended(self, count: int = 1) -> None:
+        """Count records that the broker has, or that are not sent any more."""
+        self._left -= count
+        if self._left <= 0 and not self.done.done():
+            self.done.set_result(None)
+
+    def failed(self, error: BaseException) -> None:
+        """Say that a record was refused."""
+        if not self.done.done():
+            self.done.set_exception(error)
+
+
+@dataclass(slots=True)
+class Lane:
+    """Records of one partition that wait for a batch."""
+
+    waiting: deque[tuple[Record, Ticket]] = field(default_factory=deque)
+    sender: asyncio.Task[None] | None = None
+
+
+class Outbox:
+    """What one producer has to send."""
+
+    def __init__(self, producer: AIOKafkaProducer) -> None:
+        self._producer = producer
+        self._lanes: dict[tuple[str, int], Lane] = {}
+
+    async def put(self, records: Sequence[Record]) -> Ticket:
+        """Queue records; waits only for a topic that the broker has not yet told us of."""
+        for topic in {record.topic for record in records}:
+            if self._partitions(topic) == 0:
+                await self._producer.partitions_for(topic)
+        ticket = Ticket(len(records))
+        for record in records:
+            key, topic = record.key, record.topic
+            partition = 0 if key is None else partition_of(key, self._partitions(topic))
+            lane = self._lanes.get((topic, partition))
+            if lane is None:
+                lane = self._lanes[topic, partition] = Lane()
+            lane.waiting.append((record, ticket))
+            if lane.sender is None:
+                lane.sender = asyncio.create_task(self._send(topic, partition, lane))
+        return ticket
+
+    def _partitions(self, topic: str) -> int:
+        return len(self._producer.client.cluster.partitions_for_topic(topic) or ())
+
+    def take_back(self, ticket: Ticket) -> None:
+        """Do not send what has not left yet: its sender was told so, and a broker that is away must not fill us."""
+        for lane in self._lanes.values():
+            kept = deque(entry for entry in lane.waiting if entry[1] is not ticket)
+            gone = len(lane.waiting) - len(kept)
+            if gone:
+                lane.waiting = kept
+                ticket.ended(gone)
+
+    async def _send(self, topic: str, partition: int, lane: Lane) -> None:
+        tickets: list[Ticket] = []
+        try:
+            while lane.waiting:
+                batch, tickets = self._batch(lane.waiting)
+                await (await self._producer.send_batch(batch, topic, partition=partition))
+                for ticket in tickets:
+                    ticket.ended()
+        except Exception as error:  # noqa: BLE001 - whatever it was: senders must not wait for it
+            # A failed batch leaves a gap in the sequence: the broker refuses what follows.
+            for ticket in (*tickets, *(entry[1] for entry in lane.waiting)):
+                ticket.failed(error)
+            lane.waiting.clear()
+        finally:
+            lane.sender = None
+
+    def _batch(self, waiting: deque[tuple[Record, Ticket]]) -> tuple[BatchBuilder, list[Ticket]]:
+        """Take from ``waiting`` what fits one batch. The first record always fits: the broker judges its size."""
+        batch: BatchBuilder = self._producer.create_batch()
+        tickets: list[Ticket] = []
+        while waiting:
+            record, ticket = waiting[0]
+            added: Any = batch.append(timestamp=None, key=record.key, value=record.value, headers=record.headers)
+            if added is None:
+                break
+            tickets.append(ticket)
+            waiting.popleft()
+        batch.close()
+        return batch, tickets
+
+
+@lru_cache(maxsize=REMEMBERED)
+def partition_of(key: bytes, partitions: int) -> int:
+    """The partition that Java's default partitioner gives ``key``."""
+    return int((murmur2(key) & 0x7FFFFFFF) % partitions)

@@ -1,0 +1,135 @@
+"""The producers' batches before a broker that waits and fails on command."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from aiokafka.errors import KafkaError
+from aiokafka.producer.message_accumulator import BatchBuilder
+
+from producers.items import Record
+from producers.outbox import Outbox, Ticket, partition_of
+
+LIMIT = 5.0  # seconds
+PARTITIONS = 4
+SMALL = 500  # bytes a batch
+
+
+class Producer:
+    """Keeps what it was sent; ``gate`` holds acknowledgements back, ``failures`` come first."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, int, int]] = []  # topic, partition, records
+        self.failures: list[BaseException] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.known: dict[str, set[int]] = {}
+        self.client = SimpleNamespace(cluster=SimpleNamespace(partitions_for_topic=self.known.get))
+
+    def create_batch(self) -> BatchBuilder:
+        """An empty batch, a real one."""
+        return BatchBuilder(SMALL, 0)
+
+    async def partitions_for(self, topic: str) -> set[int]:
+        """Learn a topic, as from the broker."""
+        await asyncio.sleep(0)
+        self.known[topic] = set(range(PARTITIONS))
+        return self.known[topic]
+
+    async def send_batch(self, batch: BatchBuilder, topic: str, *, partition: int) -> asyncio.Future[None]:
+        """Take a batch; what is returned ends with its acknowledgement."""
+        return asyncio.ensure_future(self._acknowledge(topic, partition, batch.record_count()))
+
+    async def _acknowledge(self, topic: str, partition: int, records: int) -> None:
+        await self.gate.wait()
+        if self.failures:
+            raise self.failures.pop(0)
+        self.sent.append((topic, partition, records))
+
+
+def made() -> tuple[Outbox, Producer]:
+    producer: Any = Producer()
+    return Outbox(producer), producer
+
+
+def record(key: bytes | None = b"+5511987654321", value: bytes = b"x" * 100) -> Record:
+    return Record("webhooks", key, value, [], "id")
+
+
+async def done(ticket: Ticket) -> None:
+    async with asyncio.timeout(LIMIT):
+        await asyncio.shield(ticket.done)
+
+
+async def test_what_several_requests_put_in_one_turn_leaves_in_one_batch() -> None:
+    """Requests share batches, and each is told when its own records are there."""
+    outbox, producer = made()
+    await producer.partitions_for("webhooks")
+    tickets = [await outbox.put([record()]) for _ in range(3)]
+    await asyncio.gather(*map(done, tickets))
+    assert [records for _, _, records in producer.sent] == [3]
+
+
+async def test_a_ticket_is_done_when_every_partition_has_its_records() -> None:
+    """A body of several contacts is answered when the last of its batches is acknowledged, however many there are."""
+    outbox, producer = made()
+    keys = [f"contact-{number}".encode() for number in range(40)]
+    ticket = await outbox.put([record(key) for key in keys])
+    await done(ticket)
+    assert sum(records for _, _, records in producer.sent) == len(keys)
+    assert {partition for _, partition, _ in producer.sent} == {partition_of(key, PARTITIONS) for key in keys}
+
+
+async def test_a_record_larger_than_a_batch_is_sent_alone() -> None:
+    """Whether a record is too large is for the broker to say."""
+    outbox, producer = made()
+    await done(await outbox.put([record(), record(value=b"x" * 10 * SMALL), record()]))
+    assert [records for _, _, records in producer.sent] == [1, 1, 1]
+
+
+async def test_without_an_acknowledgement_nobody_is_told_done() -> None:
+    """A ticket waits as long as the broker does."""
+    outbox, producer = made()
+    producer.gate.clear()
+    ticket = await outbox.put([record()])
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert not ticket.done.done()
+    producer.gate.set()
+    await done(ticket)
+
+
+async def test_a_refused_batch_fails_what_is_in_it_and_what_waits_behind_it() -> None:
+    """The broker refuses what follows a gap: everybody behind it is told at once, other partitions go on."""
+    outbox, producer = made()
+    producer.gate.clear()
+    await producer.partitions_for("webhooks")
+    first = await outbox.put([record()])
+    await asyncio.sleep(0)
+    behind = await outbox.put([record()])
+    producer.failures.append(KafkaError())
+    producer.gate.set()
+    for ticket in (first, behind):
+        with pytest.raises(KafkaError):
+            await done(ticket)
+    await done(await outbox.put([record()]))
+    assert [records for _, _, records in producer.sent] == [1]
+
+
+async def test_what_is_taken_back_is_not_sent_and_not_kept() -> None:
+    """While the broker is away, who was told 503 leaves no record behind that has not left yet."""
+    outbox, producer = made()
+    await producer.partitions_for("webhooks")
+    producer.gate.clear()
+    under_way = await outbox.put([record()])
+    await asyncio.sleep(0)
+    waiting = await outbox.put([record(), record()])
+    outbox.take_back(waiting)
+    await done(waiting)
+    assert not under_way.done.done()
+    producer.gate.set()
+    await done(under_way)
+    assert [records for _, _, records in producer.sent] == [1]
