@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from itertools import groupby
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -82,8 +82,8 @@ async def end_of(settings: Settings, topic: str) -> int:
 
 async def until_events(
     settings: Settings, count: int, say: Callable[[int], None], alive: Callable[[], bool]
-) -> list[ConsumerRecord]:
-    """Wait for ``count`` events; returns all there are. Raises StopError when none come for a minute."""
+) -> AsyncIterator[ConsumerRecord]:
+    """Wait for ``count`` events; gives all there are. Raises StopError when none come for a minute."""
     async with _reader(settings) as consumer:
         there, moved = 0, time.monotonic()
         while there < count:
@@ -94,7 +94,8 @@ async def until_events(
             if time.monotonic() - moved > STALLED or not alive():
                 raise StopError(f"{there} of {count} events, and no more come")
             await asyncio.sleep(LOOK)
-        return await _read_all(consumer, topics.ENRICHED.name)
+        async for event in _read_all(consumer, topics.ENRICHED.name):
+            yield event
 
 
 def _reader(settings: Settings) -> AIOKafkaConsumer:
@@ -110,13 +111,15 @@ async def _end(consumer: AIOKafkaConsumer, topic: str) -> int:
     return sum((await consumer.end_offsets(await _partitions(consumer, topic))).values())
 
 
-async def _read_all(consumer: AIOKafkaConsumer, topic: str) -> list[ConsumerRecord]:
+async def _read_all(consumer: AIOKafkaConsumer, topic: str) -> AsyncIterator[ConsumerRecord]:
     partitions = await _partitions(consumer, topic)
     consumer.assign(partitions)
     left = sum((await consumer.end_offsets(partitions)).values())
-    found: list[ConsumerRecord] = []
-    async with asyncio.timeout(STALLED):
-        while len(found) < left:
-            for batch in (await consumer.getmany(timeout_ms=500)).values():
-                found += batch
-    return found
+    while left:
+        fetched = await consumer.getmany(timeout_ms=int(STALLED * 1000))
+        if not fetched:
+            raise StopError(f"{left} events could not be read")
+        for batch in fetched.values():
+            left -= len(batch)
+            for event in batch:
+                yield event

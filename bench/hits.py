@@ -44,32 +44,52 @@ async def in_turns(sides: Sequence[Side], options: Options, command: str, goals:
     """A B C, A B C ...: each side as often as there are rounds. ``goals``: least ratio to the aiokafka loop."""
     with workplace() as folder:
         async with stage({"TOPIC_PARTITIONS": str(PARTITIONS)}) as stack:
-            play = Play(stack, folder, options)
+            people, webhooks = max(100, int(PEOPLE * options.scale)), int(WEBHOOKS * options.scale)
+            play = Play(stack, folder, options, people=people, webhooks=webhooks)
             for number in range(options.rounds):
                 for side in sides:
                     await play.round(side, number + 1)
     return play.rows(command, goals)
 
 
+class Heard:
+    """What is kept of a side's events: when the broker got them, whose they are, and what a sample of them says."""
+
+    def __init__(self, sampled: set[bytes]) -> None:
+        self._sampled = sampled
+        self.stamps: list[int] = []
+        self.identities: set[bytes] = set()
+        self.said: dict[bytes, object] = {}
+
+    def add(self, event: ConsumerRecord) -> None:
+        """Keep one event's."""
+        identity = dict(event.headers)["ce_id"]
+        self.stamps.append(event.timestamp)
+        self.identities.add(identity)
+        if identity in self._sampled:
+            self.said[identity] = (event.partition, event.key, saying(event.value, tuple(event.headers)))
+
+
 class Play:
     """The input, and what was measured with it."""
 
-    def __init__(self, stack: Stack, folder: Path, options: Options) -> None:
+    def __init__(self, stack: Stack, folder: Path, options: Options, *, people: int, webhooks: int) -> None:
         self._stack = stack
         self._folder = folder
         self._settings = stack.settings()
-        people = crowd(max(100, int(PEOPLE * options.scale)), options.seed)
-        self._first = len(people)
-        count = self._first + int(WEBHOOKS * options.scale)
-        self._records = records(repeats(people, count, options.seed))
-        everybody = known(people)
+        self._first = people
+        count = people + webhooks
+        everyone = crowd(people, options.seed)
+        self._records = records(repeats(everyone, count, options.seed))
+        everybody = known(everyone)
         self._people = people_file(everybody, folder)
         self._entries = [(partition, key, value, []) for partition, key, value in entries(everybody, PARTITIONS)]
-        self._sample: dict[bytes, object] = {}
+        self._sampled = {one.identity.encode() for one in self._records[:: max(1, count // SAMPLE)]}
+        self._said: tuple[Side, dict[bytes, object]] | None = None
         self._rates: dict[Side, list[float]] = {}
         self._costs: dict[Side, list[float]] = {}
         size = sum(len(record.value) for record in self._records) / count
-        self._input = f"{count - self._first:,} webhooks ({size:.0f} bytes in the topic) of {len(people):,} people"
+        self._input = f"{webhooks:,} webhooks ({size:.0f} bytes in the topic) of {people:,} people"
 
     async def round(self, side: Side, number: int) -> None:
         """Let one side do all of it once."""
@@ -87,31 +107,32 @@ class Play:
                 used = process.cpu_times()
                 looks.append((there, used.user + used.system))
 
+            heard = Heard(self._sampled)
             try:
-                events = await until_events(self._settings, len(self._records), say, lambda: child.is_running)
+                async for event in until_events(self._settings, len(self._records), say, lambda: child.is_running):
+                    heard.add(event)
             except StopError as error:
                 raise StopError(f"{side.name}: {error}\n{child.tail()}") from None
-        self._compare(side, events)
-        rate = _rate(events, self._first)
+        self._compare(side, heard)
+        rate = _rate(heard.stamps, self._first)
         cost = _cost(looks, self._first)
         self._rates.setdefault(side, []).append(rate)
         self._costs.setdefault(side, []).append(cost)
         print(f"round {number}: {side.name:<24} {rate:10,.0f}/s {cost:8.1f} us of the core each", file=sys.stderr)
 
-    def _compare(self, side: Side, events: list[ConsumerRecord]) -> None:
-        """Every side must have said the same."""
-        found = {dict(event.headers)["ce_id"]: event for event in events}
-        if len(found) != len(self._records) or len(events) != len(found):
-            raise StopError(f"{side.name}: {len(events)} events, {len(found)} different, {len(self._records)} webhooks")
-        sample = {
-            record.identity.encode(): found[record.identity.encode()]
-            for record in self._records[:: max(1, len(self._records) // SAMPLE)]
-        }
-        said = {identity: (event.partition, event.key, _person_dateless(event)) for identity, event in sample.items()}
-        self._sample = self._sample or said
-        for identity, one in said.items():
-            if one != self._sample[identity]:
-                raise StopError(f"{side.name} says something else:\n{one}\nthan {self._sample[identity]}")
+    def _compare(self, side: Side, heard: Heard) -> None:
+        """Each webhook has one event, and every side must have said the same."""
+        if len(heard.stamps) != len(self._records) or len(heard.identities) != len(self._records):
+            found = f"{len(heard.stamps)} events, {len(heard.identities)} different"
+            raise StopError(f"{side.name}: {found}, of {len(self._records)} webhooks")
+        first, said = self._said = self._said or (side, heard.said)
+        for identity, one in heard.said.items():
+            if side is not first and one != said[identity]:
+                raise StopError(f"{side.name} says something else:\n{one}\nthan {first.name}:\n{said[identity]}")
+
+    def measured(self, side: Side) -> tuple[list[float], list[float]]:
+        """Events a second, and microseconds of the core an event, of each round."""
+        return self._rates[side], self._costs[side]
 
     def rows(self, command: str, goals: dict[Side, float]) -> list[Row]:
         """The table."""
@@ -139,9 +160,9 @@ def _items(records: list[Record], *, keyed: bool) -> list[Item]:
     return [(number % PARTITIONS, None, one.value, one.headers) for number, one in enumerate(records)]
 
 
-def _rate(events: list[ConsumerRecord], first: int) -> float:
+def _rate(stamps: list[int], first: int) -> float:
     """Events a second after the ``first`` ones, by the broker's clock."""
-    stamps = sorted(event.timestamp for event in events)[first:]
+    stamps = sorted(stamps)[first:]
     return (len(stamps) - 1) * 1_000 / (stamps[-1] - stamps[0])
 
 
@@ -155,7 +176,3 @@ def _cost(looks: list[tuple[int, float]], first: int) -> float:
 def _spread(values: list[float]) -> str:
     shown = [f"{value:,.0f}" if value >= 100 else f"{value:.2f}" for value in (min(values), max(values))]
     return f"{shown[0]}..{shown[1]} in {len(values)} rounds"
-
-
-def _person_dateless(event: ConsumerRecord) -> object:
-    return saying(event.value, tuple(event.headers))

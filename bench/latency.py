@@ -1,0 +1,155 @@
+"""A repeat's way from POST to event at 200 a second, and the same while 1,000 unknown contacts wait for a partner.
+
+The whole system as a user runs it: producers, worker, simulated partners; the table knows everybody who comes back.
+Open loop: a webhook counts from when it was due, so a system that stands still is charged for it. Calm and busy
+rounds alternate; a busy one begins when the partner (2 s a call) has its first calls, and the next round when all
+unknown contacts have been answered.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import aiohttp
+import orjson
+
+from bench.broker import end_of, fill, until_events
+from bench.leads import crowd, entries, known, payload, repeats
+from bench.receiver import ROUTE, load
+from bench.result import Options, Row, at_most
+from bench.sides import stage, workplace
+from stream import topics
+from stream.domain.errors import StopError
+from stream.local.people import Someone
+from stream.local.stack import C2S_TOKEN, Stack
+
+GOALS = ("p50 <= 10 ms, p99 <= 50 ms", "p99 with 1,000 unknown contacts waiting <= 2x")
+COMMAND = "python -m bench latency"
+RATE = 200.0  # webhooks a second
+SECONDS = 15.0  # of a round
+PEOPLE = 5_000
+UNKNOWN = 1_000
+PARTNER = 2.0  # seconds a call
+
+
+async def run(options: Options) -> list[Row]:
+    """Measure calm and busy in turns."""
+    everybody = crowd(PEOPLE + UNKNOWN * options.rounds, options.seed)
+    known_people, strangers = everybody[:PEOPLE], everybody[PEOPLE:]
+    with workplace() as folder:
+        async with stage({"WORKER_INSTANCE_ID": ""}) as stack:
+            settings = stack.settings()
+            changelog = entries(known(known_people), settings.topic_partitions)
+            await fill(settings, topics.CHANGELOG.name, [(*entry, []) for entry in changelog])
+            stack.start_simulators()
+            stack.start_ours("producers", "worker")
+            await _control(stack, "faults", {"diretrix": {"latency": PARTNER}})
+            play = Play(stack, folder, options, known_people, strangers)
+            for number in range(options.rounds):
+                await play.calm(number)
+                await play.busy(number)
+    return play.rows()
+
+
+class Play:
+    """The rounds."""
+
+    def __init__(
+        self, stack: Stack, folder: Path, options: Options, people: list[Someone], strangers: list[Someone]
+    ) -> None:
+        self._stack = stack
+        self._folder = folder
+        self._count = max(100, int(RATE * SECONDS * options.scale))
+        self._payloads = list(repeats(people, len(people) + 2 * self._count * (options.rounds + 1), options.seed))
+        del self._payloads[: len(people)]
+        self._strangers = strangers
+        self._calm: list[dict[str, Any]] = []
+        self._busy: list[dict[str, Any]] = []
+
+    async def calm(self, number: int) -> None:
+        """Nothing else goes on."""
+        if number == 0:
+            await self._probe()  # what is done only once, is done
+        self._calm.append(await self._probe())
+        _tell(f"round {number + 1}: calm", self._calm[-1])
+
+    async def busy(self, number: int) -> None:
+        """A thousand unknown contacts wait for the partner."""
+        settings = self._stack.settings()
+        before = await end_of(settings, topics.ENRICHED.name)
+        chance = random.Random(number)
+        unknown = self._strangers[number * UNKNOWN : (number + 1) * UNKNOWN]
+        body = [payload(one, 10_000_000 + number * UNKNOWN + n, chance) for n, one in enumerate(unknown)]
+        await _post(self._stack, body)
+        self._busy.append(await self._probe())
+        left = before + self._count + UNKNOWN - await end_of(settings, topics.ENRICHED.name)
+        if left <= 0:
+            raise StopError("the unknown contacts did not wait long enough to be a load")
+        _tell(f"round {number + 1}: busy, {left} unknown contacts left at its end", self._busy[-1])
+        alive = self._stack.children["worker"]
+        there = until_events(settings, before + self._count + UNKNOWN, lambda _: None, lambda: alive.is_running)
+        assert [event async for event in there], "all have been answered"
+
+    async def _probe(self) -> dict[str, Any]:
+        bodies = self._folder / "bodies.jsonl"
+        bodies.write_bytes(b"\n".join(self._payloads[: self._count]))
+        del self._payloads[: self._count]
+        measured = await load(self._stack, bodies, "bench.probe", rate=RATE)
+        if measured["events"] != self._count:
+            raise StopError(f"{measured['events']} of {self._count} events came")
+        return measured
+
+    def rows(self) -> list[Row]:
+        """The table."""
+        rows = []
+        for name, rounds, goals in (("calm", self._calm, (10.0, 50.0)), ("busy", self._busy, (None, None))):
+            for key, goal in zip(("event_p50_ms", "event_p99_ms"), goals, strict=True):
+                values = [one[key] for one in rounds]
+                verdict = at_most(goal, median(values)) if goal is not None else ("", None)
+                what = f"repeat, POST to event, {name}: {key[6:9]}"
+                note = f"{_spread(values)}; {RATE:.0f}/s, open loop, {self._count} a round"
+                rows.append(Row(what, median(values), "ms", *verdict, COMMAND, note))
+        ratios = [
+            busy["event_p99_ms"] / calm["event_p99_ms"] for busy, calm in zip(self._busy, self._calm, strict=True)
+        ]
+        note = f"{_spread(ratios)}; {UNKNOWN} unknown contacts, {PARTNER:g} s a call"
+        rows.append(
+            Row(
+                "repeat, POST to event: p99 busy / calm",
+                median(ratios),
+                "x",
+                *at_most(2, median(ratios)),
+                COMMAND,
+                note,
+            )
+        )
+        return rows
+
+
+async def _post(stack: Stack, body: list[dict[str, Any]]) -> None:
+    headers = {"X-Webhook-Token": C2S_TOKEN}
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(stack.producers_url + ROUTE, data=orjson.dumps(body), headers=headers) as response,
+    ):
+        response.raise_for_status()
+
+
+async def _control(stack: Stack, what: str, body: object) -> None:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.put(f"{stack.simulators_url}/_control/{what}", json=body) as response,
+    ):
+        response.raise_for_status()
+
+
+def _tell(what: str, measured: dict[str, Any]) -> None:
+    print(f"{what}: p50 {measured['event_p50_ms']:.1f} ms, p99 {measured['event_p99_ms']:.1f} ms", file=sys.stderr)
+
+
+def _spread(values: list[float]) -> str:
+    return f"{min(values):,.4g}..{max(values):,.4g} in {len(values)} rounds"

@@ -1,0 +1,147 @@
+"""The pure parts of a hit, each by itself, timed by pyperf: ``python -m bench.parts -o parts.json``.
+
+Inputs differ from call to call (a thousand webhooks of a thousand people), so that no part is fed from a cache that
+production would not have; where a part remembers spellings, both ways are timed.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Callable, Iterable
+from contextlib import redirect_stderr
+from datetime import UTC, datetime
+from pathlib import Path
+from time import process_time
+from typing import Any
+
+import pyperf
+
+from bench.leads import crowd, entries, known, records, repeats
+from producers.items import Part, webhook
+from stream import logs, metrics
+from stream.domain import identity, names
+from stream.domain.choice import Found, next_step
+from stream.domain.events import Answer, Match, Outcome, Tier, encode_event, event_headers, event_id
+from stream.domain.freshness import Entry
+from stream.domain.identity import Contact, Phone, contact_of
+from stream.domain.leads import Source, decode_webhook
+from stream.engine.emitter import partition_of
+from stream.engine.tracker import Tracker
+from stream.settings import load
+from stream.tiers.cache import Lifetimes, TableCache
+
+COUNT = 1_000
+FETCHED = 500  # records of a fetch
+NOBODY: frozenset[str] = frozenset()
+
+
+def over(function: Callable[[Any], object], inputs: Iterable[Any]) -> Callable[[int], float]:
+    """A pyperf time function: calls with one input after the other."""
+    given = list(inputs)
+
+    def timed(loops: int) -> float:
+        calls = list(itertools.islice(itertools.cycle(given), loops))
+        started = process_time()
+        for one in calls:
+            function(one)
+        return process_time() - started
+
+    return timed
+
+
+def main() -> None:
+    """Time everything."""
+    runner = pyperf.Runner(program_args=("-m", "bench.parts"))
+    for name, timed in parts().items():
+        runner.bench_time_func(name, timed)
+
+
+def parts() -> dict[str, Callable[[int], float]]:
+    """What is timed, by name."""
+    people = crowd(COUNT, 1)
+    payloads = list(repeats(people, COUNT, 1))
+    made = records(iter(payloads))
+    now = datetime.now(UTC)
+    webhooks = [decode_webhook(one.value) for one in made]
+    leads = [one.lead for one in webhooks]
+    contacts = [contact_of(lead, NOBODY) for lead in leads]
+    table = {key: value for _, key, value in entries(known(people), 1)}
+    cache = TableCache(table, lambda *_: None, Lifetimes(86_400, 3_600, 10**6), random.Random(1).random)
+    recalled = [cache.recall(0, contact, now.timestamp()) for contact in contacts]
+    steps = [next_step(contact, lead.name, one) for contact, lead, one in zip(contacts, leads, recalled, strict=True)]
+    answers = [_answer(step) for step in steps]
+    return {
+        "read the webhook": over(decode_webhook, [one.value for one in made]),
+        "contact, spellings remembered": over(lambda lead: contact_of(lead, NOBODY), leads),
+        "phone, new spelling": over(Phone.parse, [lead.phone for lead in leads]),
+        "e-mail, new spelling": over(_email, [one.email for one in leads]),
+        "partition, key remembered": over(lambda key: partition_of(key, 8), [one.key or b"" for one in made]),
+        "entry, decoded": over(Entry.decode, table.values()),
+        "look into the table": over(lambda contact: cache.recall(0, contact, now.timestamp()), contacts),
+        "guarantee: the right person (names held against each other)": over(
+            lambda one: next_step(one[0], one[1].name, one[2]), zip(contacts, leads, recalled, strict=True)
+        ),
+        "two names, not remembered": over(
+            _fit, [(lead.name, one.name) for lead, one in zip(leads, people, strict=True)]
+        ),
+        "guarantee: ids that a replay keeps": over(event_id, leads),
+        "guarantee: CloudEvents headers": over(lambda lead: event_headers(lead.id, now), leads),
+        "write the event": over(
+            lambda one: encode_event(one[0], one[1], one[2], now, "identity"),
+            zip(webhooks, contacts, answers, strict=True),
+        ),
+        "guarantee: nothing lost (commit tracker)": _tracked,
+        "guarantee: a log line, masked": _logged(
+            [(contact, lead.id) for contact, lead in zip(contacts, leads, strict=True)]
+        ),
+        "guarantee: metrics": over(lambda _: metrics.ANSWERED.labels(Outcome.ENRICHED, Tier.CACHE).inc(), leads),
+        "producers: a webhook's record": over(
+            lambda part: webhook(Source.C2S, part, now, NOBODY),
+            [Part(raw, one.payload) for raw, one in zip(payloads, webhooks, strict=True)],
+        ),
+    }
+
+
+def _answer(step: object) -> Answer:
+    assert isinstance(step, Found)
+    return Answer(Outcome.ENRICHED, Tier.CACHE, step.match or Match.NAME, step.person.person, step.person.facts)
+
+
+def _email(raw: str) -> object:
+    return identity._parse_email.__wrapped__(raw)  # noqa: SLF001 - without what it remembers
+
+
+def _fit(pair: tuple[str, str]) -> object:
+    return names.fit.__wrapped__(*pair)
+
+
+def _tracked(loops: int) -> float:
+    tracker = Tracker()
+    started = process_time()
+    for first in range(0, loops, FETCHED):
+        offsets = range(first, min(first + FETCHED, loops))
+        tracker.arrive(offsets)
+        for offset in offsets:
+            tracker.finish(offset)
+    return process_time() - started
+
+
+def _logged(inputs: list[tuple[Contact, str]]) -> Callable[[int], float]:
+    logs.configure(load({}), "bench")
+    log = logs.get_logger("bench")
+
+    def line(one: tuple[Contact, str]) -> None:
+        log.info("Found existing enrichment", contact=one[0].masked, outcome=Outcome.ENRICHED, lead=one[1])
+
+    timed = over(line, inputs)
+
+    def to_a_file(loops: int) -> float:
+        with Path("/dev/null").open("w") as nowhere, redirect_stderr(nowhere):
+            return timed(loops)
+
+    return to_a_file
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,45 @@
+"""1, 2 and 4 workers, the partners being the limit: how much more is looked up with each.
+
+Every worker has as many slots, so twice the workers should look up twice as much. The contacts are spread evenly over
+the partitions; the workers join before the webhooks come.
+"""
+
+from __future__ import annotations
+
+import sys
+from statistics import median
+
+from bench.misses import ready
+from bench.result import Options, Row, at_least
+
+GOALS = (">= 0.9 linear",)
+COMMAND = "python -m bench workers"
+WORKERS = (1, 2, 4)
+SLOTS = 32  # a worker: a machine with few cores must not be the limit
+DIRETRIX, WORK = 0.75, 1.25  # seconds a call
+WAVES = 10
+
+
+async def run(options: Options) -> list[Row]:
+    """Each number of workers in turns."""
+    waves = max(2, round(WAVES * options.scale))
+    rates: dict[int, list[float]] = {workers: [] for workers in WORKERS}
+    async with ready(SLOTS, max(WORKERS), DIRETRIX, WORK) as trial:
+        for number in range(options.rounds):
+            for workers in WORKERS:
+                count = SLOTS * waves * workers
+                took = await trial.round(count, options.seed + 100 * number + workers, workers)
+                rates[workers].append(count / took)
+                print(f"round {number + 1}: {workers} workers, {rates[workers][-1]:.1f} look-ups/s", file=sys.stderr)
+    rows = []
+    for workers in WORKERS:
+        note = (
+            f"{min(rates[workers]):.1f}..{max(rates[workers]):.1f} in {options.rounds} rounds; {SLOTS} slots a worker"
+        )
+        rows.append(Row(f"{workers} workers", median(rates[workers]), "look-ups/s", "", None, COMMAND, note))
+        shares = [many / (workers * one) for many, one in zip(rates[workers], rates[1], strict=True)]
+        if workers > 1:
+            goal = at_least(0.9, median(shares))
+            note = f"{min(shares):.3f}..{max(shares):.3f}"
+            rows.append(Row(f"{workers} workers: share of linear", median(shares), "x", *goal, COMMAND, note))
+    return rows
