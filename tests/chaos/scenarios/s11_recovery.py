@@ -6,6 +6,8 @@ import asyncio
 import random
 import time
 
+import psutil
+
 from stream import topics
 from stream.domain.choice import Knowledge
 from stream.domain.identity import contact_of
@@ -35,10 +37,13 @@ class Scenario(scenario.Scenario):
     def play(self, rig: Rig, entries: int, kills: int, per_second: int) -> None:
         """``entries``: of the table; they come out of its changelog, as after any restart."""
         rig.stop("worker")
-        people = rig.people(entries // 3, taught=False)
-        written = asyncio.run(_fill(rig.stack.settings(), people, entries))
+        people = rig.people(entries, taught=False)
+        written, known = asyncio.run(_fill(rig.stack.settings(), people, entries))
+        del people[known:]  # the load is about those whom the table knows
         rig.note("entries in the changelog", written)
         rig.restart("worker", ready=True)
+        used = psutil.Process(rig.stack.children["worker"].pid).cpu_times()
+        rig.note("processor time of a worker until it is ready", f"{used.user + used.system:.1f} s")
         times = []
         for _ in range(kills):
             load = rig.load(per_second * 15, per_second=per_second)
@@ -56,20 +61,27 @@ class Scenario(scenario.Scenario):
         rig.promise(not asked.get("diretrix") and not asked.get("work"), f"known people were paid for: {asked}")
 
 
-async def _fill(settings: Settings, people: list[Someone], most: int) -> int:
-    """Write the table's changelog as a worker does that has looked these people up; returns its entries."""
-    records: list[tuple[int, bytes, bytes | None]] = []
-    lifetimes = Lifetimes(known=86_400, unknown=3_600, capacity=10 * most)
-    cache = TableCache({}, lambda *record: records.append(record), lifetimes, random.random)
-    now = time.time()
+async def _fill(settings: Settings, people: list[Someone], most: int) -> tuple[int, int]:
+    """Write the table's changelog as a worker does that has looked people up; returns its entries, and their people."""
+    latest: dict[tuple[int, bytes], bytes | None] = {}
+    lifetimes = Lifetimes(known=86_400, unknown=3_600, capacity=2 * most)
+    cache = TableCache(
+        {}, lambda partition, key, value: latest.update({(partition, key): value}), lifetimes, random.random
+    )
+    now, known = time.time(), 0
     for someone in people:
-        contact = contact_of(Lead(Source.C2S, "", None, None, "", someone.phone, someone.email, "", None), frozenset())
+        lead = Lead(Source.C2S, "", None, None, someone.name, someone.phone, someone.email, "", None)
+        contact = contact_of(lead, frozenset())
+        assert contact.phone is not None
         person = known_person(person_from_work(someone.work(), someone.cpf, NOW))
-        known = Knowledge(answers={contact.key: (Candidate(someone.name.upper(), someone.cpf),)})
+        answers = {contact.phone.alias: (Candidate(someone.name.upper(), someone.cpf),)}
         partition = partition_of(contact.key.encode(), settings.topic_partitions)
-        cache.remember(partition, contact, known, person, now, theirs=True)
-    latest = {(partition, key): value for partition, key, value in records[:most]}
+        found = Knowledge(answers=answers, persons={person.cpf: person})
+        cache.remember(partition, contact, found, person, now, theirs=True)
+        known += 1
+        if len(latest) > most - 10:
+            break
     async with open_producer(settings) as producer:
         for (partition, key), value in latest.items():
             await producer.send(topics.CHANGELOG.name, value, key, partition=partition)
-    return len(latest)
+    return len(latest), known
