@@ -18,7 +18,7 @@ import asyncio
 import contextlib
 import random
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any
@@ -294,7 +294,7 @@ def main(host: str, port: int, scale: float, seed: int) -> None:
     web.run_app(app, host=host, port=port, access_log=None, print=click.echo, shutdown_timeout=STOP_WITHIN)
 
 
-def population_body(people: list[Someone]) -> bytes:
+def population_body(people: Sequence[Someone]) -> bytes:
     """What ``PUT /_control/people`` takes, for a list of people."""
     state = Simulators()
     for someone in people:

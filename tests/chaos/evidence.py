@@ -21,6 +21,7 @@ class Arrival:
     event_id: str
     key: str
     moved: bool = False
+    at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

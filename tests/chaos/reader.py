@@ -141,7 +141,8 @@ def arrival(record: ConsumerRecord) -> Arrival:
     """A record of ``webhooks``."""
     identity, key = read_webhook(record.value)
     names = {name for name, _ in record.headers}
-    return Arrival((record.partition, record.offset), identity, key, moved=bool(names & {"reroute", "attempt"}))
+    moved = bool(names & {"reroute", "attempt"})
+    return Arrival((record.partition, record.offset), identity, key, moved, record.timestamp / 1000)
 
 
 def emission(record: ConsumerRecord) -> Emission:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import random
 import signal
 import time
@@ -18,7 +17,6 @@ from stream.domain.leads import lead_from_c2s
 from stream.kafka import open_admin
 from stream.local.people import Someone, population
 from stream.local.processes import Child, answers
-from stream.local.simulators import population_body
 from stream.local.stack import Stack
 from stream.ops.replay import Replay, Target, plan
 from tests.chaos import verifier
@@ -26,7 +24,7 @@ from tests.chaos.evidence import Evidence
 from tests.chaos.load import TICK, Load, posts
 from tests.chaos.reader import Reader
 from tests.chaos.report import Report
-from tests.e2e.system import call, post
+from tests.e2e.system import post, teach
 
 SETTLE_LIMIT = 180.0  # seconds after the last webhook until every one must have its end
 STANDSTILL = 45.0  # seconds without progress after which it is given up
@@ -61,8 +59,7 @@ class Rig:
         """Invent people whom the load will be about; partners are told of them, unless nobody may ask."""
         self._people = population(count, self.report.seed)
         if taught:
-            url = f"{self.stack.simulators_url}/_control/people"
-            call(url, json.loads(population_body(self._people)), "PUT")
+            teach(self.stack, self._people)
         return self._people
 
     def load(self, webhooks: int, *, per_second: float, people: int = 0) -> Load:
@@ -142,9 +139,13 @@ class Rig:
     def until_ready(self, name: str) -> None:
         """Wait until a worker has its partitions and its table."""
         url = f"{self.stack.page(name)}/readyz"
+        self.until(lambda: answers(url), f"{name} to be ready")
+
+    def until(self, condition: Callable[[], bool], what: str) -> None:
+        """Look again and again until ``condition``; fails with ``what`` after a while."""
         until = time.monotonic() + READY_LIMIT
-        while not answers(url):
-            assert time.monotonic() < until, f"{name} is not ready after {READY_LIMIT:.0f} s"
+        while not condition():
+            assert time.monotonic() < until, f"waited {READY_LIMIT:.0f} s for {what}"
             self.sleep(0.1)
 
     def mended(self) -> None:
@@ -184,6 +185,11 @@ class Rig:
         committed = self.reader.committed(topics.WORKER_GROUP, topics.WEBHOOKS)
         self.reader.catch_up()
         self.past_unfinished |= {one.place for one in verifier.beyond(committed, self.evidence)}
+
+    def events(self) -> int:
+        """How many there are now."""
+        self.look()
+        return len(self.evidence.emissions)
 
     def promise(self, kept: object, broken: str) -> None:
         """Say what is broken, if it is."""

@@ -77,15 +77,23 @@ def beyond(committed: Mapping[int, int], evidence: Evidence) -> list[Arrival]:
     """
     safe = ended(evidence.emissions, evidence.letters) | evidence.parked
     buried = {letter.origin for letter in evidence.letters}
-    last = {arrival.event_id: arrival.place for arrival in evidence.arrivals if arrival.moved and arrival.event_id}
+    copies: dict[str, list[Arrival]] = defaultdict(list)
+    for arrival in evidence.arrivals:
+        if arrival.moved:
+            copies[arrival.event_id].append(arrival)
     return [
         arrival
         for arrival in evidence.arrivals
         if arrival.place[1] < committed.get(arrival.place[0], 0)
         and arrival.place not in buried
         and arrival.event_id not in safe
-        and last.get(arrival.event_id, arrival.place) == arrival.place
+        and not any(_is_copy(copy, arrival) for copy in copies[arrival.event_id])
     ]
+
+
+def _is_copy(copy: Arrival, arrival: Arrival) -> bool:
+    """Whether ``copy`` is ``arrival``, moved on. Anybody may write a header that says so: only what came later is."""
+    return copy.place != arrival.place and copy.at >= arrival.at
 
 
 def paid_again(calls: Iterable[Call], kills: Iterable[float]) -> tuple[list[Call], list[Call]]:

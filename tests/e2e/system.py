@@ -19,6 +19,7 @@ from stream import topics
 from stream.domain.events import EnrichedEvent, decode_event, schema
 from stream.kafka import open_consumer
 from stream.local.people import Someone
+from stream.local.simulators import population_body
 from stream.local.stack import C2S_TOKEN, Stack
 
 LIMIT = 60.0  # seconds
@@ -89,6 +90,11 @@ async def _events_until(
                     SCHEMA.validate(orjson.loads(record.value))
                     events.append(decode_event(record.value))
     return events
+
+
+def teach(stack: Stack, people: Sequence[Someone]) -> None:
+    """Tell the partners who is known."""
+    call(f"{stack.simulators_url}/_control/people", json.loads(population_body(people)), "PUT")
 
 
 def wait_until(condition: Callable[[], bool], what: str, limit: float = LIMIT) -> None:

@@ -13,8 +13,7 @@ from stream.domain.events import Tier
 from stream.local.people import Someone, population
 from stream.local.processes import Child
 from stream.local.stack import Stack
-from tests.e2e.system import counts, events_until, ids, lead, post, wait_until
-from tests.e2e.test_crash import teach
+from tests.e2e.system import counts, events_until, ids, lead, post, teach, wait_until
 
 FEW, MANY = 2, 5
 

@@ -25,8 +25,7 @@ from stream.local.demo import judge, play, prepare
 from stream.local.people import Someone, population, typed
 from stream.local.stack import C2S_TOKEN, GOOGLE_KEY, Stack
 from tests.e2e.clear import leaks
-from tests.e2e.system import events_until, faults, lead, post, wait_until
-from tests.e2e.test_crash import teach
+from tests.e2e.system import events_until, faults, lead, post, teach, wait_until
 
 C2S, GOOGLE = "/api/v1/webhooks/c2s", "/api/v1/webhooks/google-ads"
 WRONG = "wrong-but-somebodys-token"

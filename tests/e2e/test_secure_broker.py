@@ -17,8 +17,7 @@ from stream.kafka import open_admin, open_consumer, open_producer
 from stream.local.people import population
 from stream.local.stack import Stack
 from stream.settings import Settings, load
-from tests.e2e.system import crm, events_until, ids, lead, post, wait_until
-from tests.e2e.test_crash import teach
+from tests.e2e.system import crm, events_until, ids, lead, post, teach, wait_until
 from tests.secure_kafka import PASSWORD, SecureKafka
 
 LIMIT = 20.0  # seconds

@@ -74,11 +74,12 @@ def test_a_commit_beyond_a_record_without_an_end_is_found() -> None:
 
 
 def test_a_commit_beyond_a_re_routed_record_is_right_once_its_copy_lies_there() -> None:
-    """The copy is what must not be passed."""
-    first, copy = arrival(0, "x"), Arrival((1, 0), "x", "a", moved=True)
-    evidence = Evidence(arrivals=[first, copy])
-    assert verifier.beyond({0: 1}, evidence) == []
-    assert verifier.beyond({0: 1, 1: 1}, evidence) == [copy]
+    """The copy is what must not be passed, whether or not somebody wrote the original with our header."""
+    for forged in (False, True):
+        first, copy = arrival(0, "x", moved=forged), Arrival((1, 0), "x", "a", moved=True, at=1.0)
+        evidence = Evidence(arrivals=[copy, first])
+        assert verifier.beyond({0: 1}, evidence) == []
+        assert verifier.beyond({0: 1, 1: 1}, evidence) == [copy]
 
 
 def test_a_call_that_was_under_way_at_a_kill_or_is_unsure_may_be_made_again() -> None:

@@ -54,10 +54,9 @@ class Scenario(scenario.Scenario):
         already = len(rig.evidence.emissions)
         rig.restart("worker")
         if kill:
-            while len(rig.evidence.emissions) < already + wanted // 4:
-                rig.look()
+            rig.until(lambda: rig.events() >= already + wanted // 4, "a quarter of the replay")
             rig.kill("worker")
-            rig.say(f"killed after {len(rig.evidence.emissions) - already} events")
+            rig.say(f"killed after {rig.events() - already} events")
             rig.restart("worker")
         rig.settle()
         emitted = {event.event_id for event in rig.evidence.emissions[already:]}
