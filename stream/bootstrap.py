@@ -61,9 +61,8 @@ async def worker(settings: Settings) -> AsyncIterator[Worker]:
             )
         pool = await stack.enter_async_context(open_pool(settings))
         session = await stack.enter_async_context(aiohttp.ClientSession())
-        pulse = Pulse(SESSION_TIMEOUT)
         producer = await stack.enter_async_context(open_producer(settings))
-        emitter = Emitter(producer, before_send=pulse.check)
+        emitter = Emitter(producer, before_send=lambda: pulse.check())  # noqa: PLW0108 - made further down
         stack.push_async_callback(emitter.close)
         retries = [topic.name for topic in topics.RETRIES]
         await emitter.learn(topics.WEBHOOKS.name, topics.ENRICHED.name, *retries)
@@ -78,6 +77,8 @@ async def worker(settings: Settings) -> AsyncIterator[Worker]:
         metrics.TASKS.set_function(lambda: len(asyncio.all_tasks()))
         add_agent(app, enricher.run)
         facts = WorkerFacts(app, enricher)
+        # It counts from here: to connect to a broker that is slow to answer may take longer than a session.
+        pulse = Pulse(SESSION_TIMEOUT)
         made = Worker(
             app=app,
             enricher=enricher,

@@ -68,6 +68,10 @@ class Stack:
         """The pages of ``worker``, ``worker-2``, ..., or the producers."""
         return f"http://127.0.0.1:{self._ports[name]}"
 
+    def instance(self, name: str) -> str:
+        """The WORKER_INSTANCE_ID of ``worker``, ``worker-2``, ..."""
+        return f"local-{name.partition('-')[2] or '1'}"
+
     def environment(self) -> dict[str, str]:
         """The variables of every process."""
         partners = self.simulators_url or "http://127.0.0.1:9"
@@ -85,7 +89,7 @@ class Stack:
             "GOOGLE_ADS_KEY": GOOGLE_KEY,
             "PRODUCER_PORT": str(self._ports["producers"]),
             "STREAM_WEB_PORT": str(self._ports["worker"]),
-            "WORKER_INSTANCE_ID": "local-1",
+            "WORKER_INSTANCE_ID": self.instance("worker"),
             **self._extra,
         }
 
@@ -149,7 +153,7 @@ class Stack:
         name = f"worker-{number}"
         if name not in self.children:
             self._ports[name] = free_port()
-            own = {"WORKER_INSTANCE_ID": f"local-{number}", "STREAM_WEB_PORT": str(self._ports[name])}
+            own = {"WORKER_INSTANCE_ID": self.instance(name), "STREAM_WEB_PORT": str(self._ports[name])}
             self.children[name] = Child(name, ["stream", "worker"], {**self.environment(), **own}, self.folder)
         self.say(f"starting {name}")
         self.children[name].start()

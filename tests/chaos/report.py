@@ -48,9 +48,11 @@ def judge(report: Report, evidence: Evidence, past_unfinished: set[tuple[int, in
         "commit past": str(len(past_unfinished)),
         "paid again": f"{len(excused) + len(wrong)} (under way or unsure: {len(excused)})",
         "CRM twice": f"{twice} (unconfirmed: {evidence.unconfirmed})",
-        "dead": ", ".join(f"{times} {reason}" for reason, times in evidence.reasons().most_common()) or "0",
+        "dead": str(len(evidence.letters)),
         "recovery": "-" if seconds is None else f"{seconds:.1f} s",
     }
+    for reason, times in evidence.reasons().most_common():
+        report.notes[f"dead, {reason}"] = str(times)
     if unsure:
         report.notes["calls unsure"] = str(unsure)
     rules = [

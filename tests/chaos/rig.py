@@ -14,6 +14,7 @@ from typing import Any
 from stream import topics
 from stream.domain.events import event_id
 from stream.domain.leads import lead_from_c2s
+from stream.engine.membership import remove_members
 from stream.kafka import open_admin
 from stream.local.people import Someone, population
 from stream.local.processes import Child, answers
@@ -102,6 +103,17 @@ class Rig:
             self.stack.children[name].signal(signal.SIGTERM)
         return [self.stack.children[name].wait() for name in names]
 
+    def scale_down(self, *names: str) -> list[int]:
+        """Stop workers that will not come back, and take them out of the group, as ``stream leave`` does."""
+        codes = self.stop(*names)
+        asyncio.run(self._leave(names))
+        return codes
+
+    async def _leave(self, names: tuple[str, ...]) -> None:
+        members = [self.stack.instance(name) for name in names]
+        async with open_admin(self.stack.settings()) as admin:
+            await remove_members(admin, topics.WORKER_GROUP, members)
+
     def suspend(self, name: str, seconds: float) -> None:
         """SIGSTOP, and SIGCONT after a while."""
         child = self.stack.children[name]
@@ -121,8 +133,9 @@ class Rig:
 
     async def _replay(self, target: Target | datetime) -> int:
         async with open_admin(self.stack.settings()) as admin, asyncio.timeout(SETTLE_LIMIT):
+            await remove_members(admin, topics.WORKER_GROUP, [self.stack.instance("worker")])
             replay = Replay(admin, self.stack.settings(), topics.WORKER_GROUP)
-            # A static member may be gone only when its session has ended.
+            # One that was killed is gone when its session has ended.
             while await replay.members():  # noqa: ASYNC110 - the broker has no event for it
                 await asyncio.sleep(0.2)
             goal = await replay.at(target) if isinstance(target, datetime) else target

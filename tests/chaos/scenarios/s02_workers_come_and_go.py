@@ -45,7 +45,7 @@ class Scenario(scenario.Scenario):
     @staticmethod
     def _leave(rig: Rig, *names: str) -> None:
         rig.say(f"{', '.join(names)} leave")
-        codes = rig.stop(*names)
+        codes = rig.scale_down(*names)
         rig.promise(not any(codes), f"SIGTERM ended {', '.join(names)} with {codes}, not 0")
         rig.look()
 

@@ -27,6 +27,7 @@ class Scenario(scenario.Scenario):
     number, name = 6, "hostile"
     full = {"webhooks": 5_000, "hostile": 10_000, "per_second": 100}
     small = {"webhooks": 400, "hostile": 600, "per_second": 100}
+    environment = {"FUSE_IN_A_ROW": "100000", "FUSE_SHARE": "1"}  # what the fuse is for is not what this is about
 
     def play(self, rig: Rig, webhooks: int, hostile: int, per_second: int) -> None:
         """``hostile``: messages beside the good ``webhooks``."""
