@@ -12,6 +12,7 @@ from stream import topics
 from stream.engine.batches import RawSchema
 from stream.engine.consumer import TrackingTransport
 from stream.engine.fast_path import FastTransport
+from stream.engine.header_names import be_lenient
 from stream.settings import Settings
 
 COMMIT_INTERVAL = 1.0  # seconds; what a crash makes us answer again is bounded by it
@@ -23,6 +24,7 @@ FETCH = 500  # records a fetch; the other partitions wait while those of one are
 
 def make_app(settings: Settings) -> faust.App:
     """Build the app on our transport. Pages, topic creation and the table router of Faust stay off."""
+    be_lenient()  # anybody may write to `webhooks`
     app = faust.App(
         topics.APP_ID,
         broker=[URL(f"kafka://{server.strip()}") for server in settings.kafka_bootstrap_servers.split(",")],

@@ -20,7 +20,7 @@ DEEP = 5_000
 SURROGATE = "\\ud800"
 ODD_HEADERS: list[Headers] = [
     [("attempt", None), ("reroute", None), ("first-failed", None), ("ce_id", None)],
-    [("attempt", b"9" * 5_000), ("first-failed", b"0001-01-01T00:00:00+23:59"), ("not-before", b"9999-12-31")],
+    [("attempt", b"9" * 5_000), ("first-failed", b"0001-01-01"), ("not-before", b"9999-12-31")],
     [("attempt", "٣".encode()), ("reason", b"\xff\xfe"), ("first-failed", b"9999-12-31T23:59:59-23:59")],
     [("dl-topic", b"x"), ("dl-partition", b"-7"), ("dl-offset", b"many"), ("dl-attempts", b"\x00")],
     [("", b"no name"), ("ce_id", b""), ("x" * 10_000, b"y"), ("é\x00\n", b"\n" * 100)],

@@ -1,0 +1,82 @@
+"""Reads records whose headers have names that are no text.
+
+Kafka says that a header's name is UTF-8, and neither broker nor every client holds anybody to it. aiokafka raises in
+the middle of the batch, at every fetch, so that one such record would stop its partition for ever. Here the rest of
+the batch is read once more, by aiokafka's own parser in Python, with what is no text replaced (U+FFFD).
+
+This leans on aiokafka's insides; its version is pinned, and ``tests/integration/test_header_names.py`` holds them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from aiokafka.consumer import fetcher
+from aiokafka.record.default_records import _DefaultRecordBatchPy
+from aiokafka.record.memory_records import MemoryRecords, _MemoryRecordsPy
+
+from stream.logs import get_logger
+
+log = get_logger(__name__)
+
+
+def be_lenient() -> None:
+    """From now on every consumer of this process reads such records."""
+    fetcher.MemoryRecords, fetcher.PartitionRecords = _Fetched, _PartitionRecords
+
+
+class _Fetched(MemoryRecords):  # type: ignore[misc]
+    """What was fetched, and its bytes, to be read once more."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self.data = data
+
+
+class _PartitionRecords(fetcher.PartitionRecords):  # type: ignore[misc]
+    _records: Any
+
+    def _unpack_records(self) -> Iterator[Any]:
+        try:
+            yield from super()._unpack_records()
+        except UnicodeDecodeError:
+            log.warning("a header's name is no text", partition=str(self._tp), offset=self.next_fetch_offset)
+            self._records = _Leniently(self._records.data, self.next_fetch_offset)
+            yield from super()._unpack_records()
+
+
+class _Leniently(_MemoryRecordsPy):  # type: ignore[misc]
+    def __init__(self, data: bytes, first: int) -> None:
+        """Begin with the batch of the offset ``first``; what lies before it there, aiokafka leaves out."""
+        super().__init__(data)
+        while self.has_next() and _Batch(bytes(self._next_slice)).next_offset <= first:
+            self._cache_next()
+
+    def next_batch(self) -> Any:
+        batch = _Batch(bytes(self._next_slice))
+        self._cache_next()
+        return batch
+
+
+class _Batch(_DefaultRecordBatchPy):  # type: ignore[misc]
+    _buffer: bytearray
+
+    def __iter__(self) -> Any:
+        self._maybe_uncompress()
+        self._buffer = _Buffer(self._buffer)
+        return self
+
+
+class _Buffer(bytearray):
+    """Bytes whose slices decode whatever they hold: the parser decodes nothing but the names of headers."""
+
+    def __getitem__(self, place: Any) -> Any:
+        found = super().__getitem__(place)
+        return _Text(found) if isinstance(place, slice) else found
+
+
+class _Text(bytes):
+    def decode(self, encoding: str = "utf-8", errors: str = "replace") -> str:
+        del errors
+        return super().decode(encoding, "replace")

@@ -1,0 +1,68 @@
+"""Headers whose names are no text, on a real broker."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.consumer import fetcher
+
+from stream import topics
+from stream.engine.header_names import be_lenient
+from stream.kafka import client_options, open_consumer
+from stream.settings import Settings
+from tests.odd_header import send_odd_header
+
+WEBHOOKS = topics.WEBHOOKS.name
+LIMIT = 20.0  # seconds
+pytestmark = pytest.mark.usefixtures("restored")
+
+
+@pytest.fixture
+def restored() -> Iterator[None]:
+    """What is exchanged in aiokafka is put back."""
+    before = fetcher.MemoryRecords, fetcher.PartitionRecords
+    yield
+    fetcher.MemoryRecords, fetcher.PartitionRecords = before
+
+
+async def write(settings: Settings) -> None:
+    """Three batches of one partition, the one in the middle with an odd record in its middle."""
+    async with AIOKafkaProducer(**client_options(settings)) as producer:
+        await producer.send_and_wait(WEBHOOKS, b"before", b"key", 0)
+        await send_odd_header(producer, WEBHOOKS, 0, b"first", b"odd", b"last")
+        await producer.send_and_wait(WEBHOOKS, b"after", b"key", 0, headers=[("x", None)])
+
+
+async def read(consumer: AIOKafkaConsumer, count: int) -> list[tuple[int, bytes, list[str]]]:
+    """Offset, value and names of headers."""
+    found: list[tuple[int, bytes, list[str]]] = []
+    async with asyncio.timeout(LIMIT):
+        while len(found) < count:
+            for records in (await consumer.getmany(timeout_ms=200)).values():
+                found += [(record.offset, record.value, [name for name, _ in record.headers]) for record in records]
+    return found
+
+
+async def test_a_record_with_an_odd_name_is_read_and_so_are_its_neighbours(broker: Settings, group: str) -> None:
+    """Each once, in order, whole: what is no text in the name is replaced."""
+    be_lenient()
+    await write(broker)
+    async with open_consumer(broker, WEBHOOKS, group) as consumer:
+        assert await read(consumer, 5) == [
+            (0, b"before", []),
+            (1, b"first", []),
+            (2, b"odd", ["\ufffd" * 4]),
+            (3, b"last", []),
+            (4, b"after", ["x"]),
+        ]
+
+
+async def test_without_it_the_partition_would_stand_still(broker: Settings, group: str) -> None:
+    """Aiokafka itself can't go past such a record; when it can, ours has done its work."""
+    await write(broker)
+    async with open_consumer(broker, WEBHOOKS, group) as consumer:
+        with pytest.raises(UnicodeDecodeError):
+            await read(consumer, 5)
