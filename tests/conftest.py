@@ -16,6 +16,8 @@ import docker
 import docker.errors
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 from testcontainers.community.kafka import KafkaContainer
 
 from stream.kafka import open_admin
@@ -23,6 +25,10 @@ from stream.local.kafka import LocalKafka, download
 from stream.ops.topics import create_missing
 from stream.settings import Settings, load
 from stream.topics import ALL
+
+# A busy machine is no fault of what is tested.
+hypothesis_settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis_settings.load_profile("patient")
 
 PARTITIONS = 4
 CLEAN_LIMIT = 20.0  # seconds
