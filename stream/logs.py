@@ -7,11 +7,15 @@ there is one for every webhook, and that way is eight times as long.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import sys
 import threading
+from collections import deque
 from collections.abc import Iterable, MutableMapping
+from contextlib import suppress
+from datetime import UTC, datetime
 from functools import lru_cache
 from types import TracebackType
 from typing import Any
@@ -47,6 +51,8 @@ _LONG_NUMBER = re.compile(
     r"|(?<!\d)(?<!\d\.)(?:\+|%2[Bb])?\d{10,14}(?!\d)(?!\.\d)"
 )
 
+_TEN_DIGITS = re.compile(r"\d{10}")
+
 _secrets: set[str] = set()
 
 
@@ -61,6 +67,8 @@ def configure(settings: Settings, process: str) -> None:
     _masked.cache_clear()
     _secrets_pattern.cache_clear()
     level = logging.getLevelNamesMapping()[settings.log_level]
+    global _process, _json, _level
+    _process, _json, _level = process, settings.log_json, level
 
     def name_process(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         event["process"] = process
@@ -77,7 +85,7 @@ def configure(settings: Settings, process: str) -> None:
     structlog.configure(
         processors=[*chain, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=lambda *_: _StandardError(),
+        logger_factory=lambda *_: _out,
         cache_logger_on_first_use=True,
     )
     _route_the_others(chain, renderer, level)
@@ -90,13 +98,57 @@ def get_logger(name: str) -> FilteringBoundLogger:
     return logger
 
 
+def webhook_line(event: str, contact: str, outcome: str, lead: str) -> None:
+    """The one line that there is for every webhook; ``contact`` is masked already.
+
+    It says what ``log.info(event, contact=..., ...)`` would, in an eighth of its time: nothing is processed that
+    can't be in it, and the lines of one turn of the loop are written together.
+    """
+    if _level > logging.INFO:
+        return
+    stamp = datetime.now(UTC).isoformat(timespec="microseconds")[:-6] + "Z"
+    lead = _mask(lead)  # each is new: not worth remembering
+    if _json:
+        fields = {"contact": contact, "outcome": outcome, "lead": lead, "event": event, "level": "info"}
+        line = orjson.dumps({**fields, "timestamp": stamp, "process": _process}).decode()
+    else:
+        line = f"{stamp} info {_process}: {event} contact={contact} outcome={outcome} lead={_flat(lead)}"
+    _out.later(line)
+
+
 class _StandardError:
     """Writes to what is standard error now: tests and supervisors exchange it."""
 
+    def __init__(self) -> None:
+        self._waiting: deque[str] = deque()
+
     def msg(self, line: str) -> None:
+        self._write()
         sys.stderr.write(line + "\n")
 
     debug = info = warning = error = critical = msg
+
+    def later(self, line: str) -> None:
+        """Write at the end of this turn of the loop, at once where no loop runs."""
+        if not self._waiting:
+            try:
+                asyncio.get_running_loop().call_soon(self._write)
+            except RuntimeError:
+                self.msg(line)
+                return
+        self._waiting.append(line)
+
+    def _write(self) -> None:
+        lines = []
+        with suppress(IndexError):  # the threads of libraries write too: no line may be taken twice
+            while True:
+                lines.append(self._waiting.popleft() + "\n")
+        if lines:
+            sys.stderr.write("".join(lines))
+
+
+_out = _StandardError()
+_process, _json, _level = "", False, logging.INFO
 
 
 class _Handler(logging.Handler):
@@ -158,6 +210,8 @@ def _masked(text: str) -> str:
 def _mask(text: str) -> str:
     if _secrets:
         text = _secrets_pattern().sub("***", text)
+    if text.isalnum() and not _TEN_DIGITS.search(text):
+        return text  # no identifier is shorter or without a sign between its parts: most ids end here
     if "=" in text or ":" in text:
         text = _TOKEN.sub(r"\1***", text)
     if "@" in text or "%40" in text:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from prometheus_client import Counter, Gauge, Histogram
 
 ANSWERED = Counter("leads_answered_total", "Webhooks answered", ["outcome", "tier"])
@@ -29,3 +31,9 @@ RECEIVE_SECONDS = Histogram(
     buckets=(0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5, 10),
 )
 CRM_WRITES = Counter("leads_crm_writes_total", "Writes to the CRM, by how they ended", ["kind", "result"])
+
+
+@lru_cache(maxsize=64)
+def answered(outcome: str, tier: str | None) -> Counter:
+    """The counter of one outcome and tier: looking it up takes longer than counting."""
+    return ANSWERED.labels(outcome, tier or "none")

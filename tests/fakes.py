@@ -162,6 +162,7 @@ class RecordingEmitter:
     """Keeps what is emitted; a record counts as delivered when ``deliver`` is called."""
 
     def __init__(self) -> None:
+        self.is_full = False
         self.records: list[tuple[str, Record]] = []
         self._undelivered: list[Callable[[], None]] = []
 

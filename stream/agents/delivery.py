@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
+
+import msgspec
 
 from stream.domain.events import event_id
 from stream.domain.identity import Contact
@@ -14,8 +15,7 @@ from stream.domain.parking import count_of, instant_of
 Headers = Sequence[tuple[str, bytes | None]]  # Kafka's headers may have no value
 
 
-@dataclass(slots=True)
-class Message:
+class Message(msgspec.Struct, eq=False):
     """A record of the topic ``webhooks`` as it arrived; ``timestamp`` in epoch seconds."""
 
     partition: int
@@ -50,8 +50,7 @@ class Message:
         return instant_of(self.header("first-failed"))
 
 
-@dataclass(slots=True)
-class Delivery:
+class Delivery(msgspec.Struct, eq=False):
     """A message that was understood.
 
     ``ended`` is set by whichever end comes first, and only that one counts; ``started`` (monotonic seconds)
@@ -63,7 +62,7 @@ class Delivery:
     contact: Contact
     ended: bool = False
     started: float | None = None
-    event_id: str = field(init=False)
+    event_id: str = ""
 
     def __post_init__(self) -> None:
         self.event_id = event_id(self.webhook.lead)

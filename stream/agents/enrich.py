@@ -20,7 +20,7 @@ from stream import topics
 from stream.agents.delivery import Delivery, Message
 from stream.agents.exits import Exits
 from stream.agents.flights import Flights
-from stream.domain.choice import Complete, Found, Knowledge, KnownPerson, NobodyKnows, next_step
+from stream.domain.choice import Complete, Found, Knowledge, KnownPerson, NobodyKnows, Step, next_step
 from stream.domain.errors import GivenUpError, PoisonError, RefusedError, TransientError
 from stream.domain.events import Answer, Match, Outcome, Tier
 from stream.domain.identity import contact_of
@@ -71,6 +71,7 @@ class Enricher:
         self.restarts = 0
         self._runs = 0
         self._limits = limits
+        self._early = limits.span * EARLY_PARK
         self._now = now
         self._denylist = denylist
         self._flying: dict[Tracker, dict[int, Delivery]] = {}  # by offset, in order of arrival
@@ -122,9 +123,13 @@ class Enricher:
             return
         self._exits.tripwire.good()
         self._enter(delivery, tracker)
-        await self.emitter.ebb()
-        await self.flights.room()
-        await self._stay_within(tracker)
+        # Three questions without a task's cost: a hit seldom has to wait.
+        if self.emitter.is_full:
+            await self.emitter.ebb()
+        if self.flights.is_full:
+            await self.flights.room()
+        if tracker.span >= self._early:
+            await self._stay_within(tracker)
 
     def _enter(self, delivery: Delivery, tracker: Tracker) -> None:
         if self._is_foreign(delivery):
@@ -149,9 +154,13 @@ class Enricher:
         return partition != delivery.message.partition and not delivery.message.header("reroute")
 
     def _from_table(self, delivery: Delivery) -> Answer | None:
-        known = self._cache.recall(delivery.message.partition, delivery.contact, self.timestamp())
-        step = next_step(delivery.contact, delivery.webhook.lead.name, known)
-        return _answer(step, Tier.CACHE) if isinstance(step, Found | NobodyKnows) else None
+        contact, name = delivery.contact, delivery.webhook.lead.name
+        step: Step | None = None
+        for known in self._cache.recollect(delivery.message.partition, contact, self.timestamp()):
+            step = next_step(contact, name, known)
+            if isinstance(step, Found):
+                return _answer(step, Tier.CACHE)
+        return _answer(step, Tier.CACHE) if isinstance(step, NobodyKnows) else None
 
     async def _look_up(self, delivery: Delivery, failed: str) -> str:
         """End one webhook of a flight; ``failed`` says why the webhook before it could not be answered."""
@@ -212,8 +221,6 @@ class Enricher:
 
     async def _stay_within(self, tracker: Tracker) -> None:
         """Keep the span between the oldest unfinished offset and the newest within its bound."""
-        if tracker.span < self._limits.span * EARLY_PARK:
-            return
         oldest = next(iter(self._flying.get(tracker, {}).values()), None)
         if oldest is not None and not oldest.ended and not self._exits.parked(oldest, "span"):
             log.warning("span is full and its oldest webhook may not be parked again")

@@ -16,7 +16,7 @@ from stream.domain.errors import FuseBlownError, GivenUpError, PoisonError
 from stream.domain.events import Answer, Outcome, Tier, encode_event, event_headers
 from stream.domain.parking import HEADERS, Patience
 from stream.engine.emitter import Emitter
-from stream.logs import get_logger
+from stream.logs import get_logger, webhook_line
 
 log = get_logger(__name__)
 
@@ -45,10 +45,8 @@ class Exits:
         delivery.ended = True
         tier = answer.tier
         if tier is not None:
-            log.info(
-                LINES[tier], contact=delivery.contact.masked, outcome=answer.outcome, lead=delivery.webhook.lead.id
-            )
-        metrics.ANSWERED.labels(answer.outcome, tier or "none").inc()
+            webhook_line(LINES[tier], delivery.contact.masked, answer.outcome, delivery.webhook.lead.id)
+        metrics.answered(answer.outcome, tier).inc()
         self._event(delivery, answer, delivery.message.finished)
 
     def parked(self, delivery: Delivery, reason: str, calls: tuple[int, int] = (0, 0)) -> bool:

@@ -79,6 +79,11 @@ class Flights:
                 self._by_key[key] = flight
                 flight.keys.add(key)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether as many webhooks wait as may."""
+        return self._count >= self._queue
+
     async def room(self) -> None:
         """Wait until another webhook may be submitted."""
         await self._room.wait()

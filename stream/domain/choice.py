@@ -10,7 +10,7 @@ are among it) answers a lead only when the name fits.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import msgspec
 
 from stream.domain.events import Match
 from stream.domain.identity import Contact, Email, Phone
@@ -18,8 +18,7 @@ from stream.domain.names import Fit, fit
 from stream.domain.person import Candidate
 
 
-@dataclass(frozen=True, slots=True)
-class KnownPerson:
+class KnownPerson(msgspec.Struct, frozen=True):
     """A person as events carry it. ``stale``: past its time, good only when nothing fresher is to be had."""
 
     cpf: str
@@ -31,8 +30,7 @@ class KnownPerson:
     stale: bool = False
 
 
-@dataclass(slots=True)
-class Knowledge:
+class Knowledge(msgspec.Struct):
     """What is known of one contact so far; each rung adds to it.
 
     ``answers``: what was answered for an alias, best first; an empty tuple means that nobody knows it.
@@ -40,39 +38,37 @@ class Knowledge:
     that nobody knows.
     """
 
-    answers: dict[str, tuple[Candidate, ...]] = field(default_factory=dict)
-    listed: dict[str, tuple[Candidate, ...]] = field(default_factory=dict)
-    persons: dict[str, KnownPerson] = field(default_factory=dict)
-    dead_ends: set[str] = field(default_factory=set)
+    answers: dict[str, tuple[Candidate, ...]] = {}
+    listed: dict[str, tuple[Candidate, ...]] = {}
+    persons: dict[str, KnownPerson] = {}
+    dead_ends: set[str] = set()
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(msgspec.Struct, frozen=True):
     """Nobody has been asked for this alias yet."""
 
     alias: Phone | Email
 
 
-@dataclass(frozen=True, slots=True)
-class Complete:
+class Complete(msgspec.Struct, frozen=True):
     """The CPF is known and the person is not."""
 
     candidate: Candidate
     match: Match | None
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(msgspec.Struct, frozen=True):
     """A person answers the lead."""
 
     person: KnownPerson
     match: Match | None
 
 
-@dataclass(frozen=True, slots=True)
-class NobodyKnows:
+class NobodyKnows(msgspec.Struct, frozen=True):
     """Every alias was asked and nobody knows it."""
 
+
+_MATCHES = {Fit.FITS: Match.NAME, Fit.DIFFERS: Match.NAME_DIFFERS, Fit.NO_NAME: Match.NO_NAME}
 
 Step = Ask | Complete | Found | NobodyKnows
 
@@ -129,6 +125,8 @@ def best_fit(name: str, candidates: tuple[Candidate, ...]) -> tuple[Candidate | 
     """The first candidate whose name fits, else the first one, with how it fits."""
     if not candidates:
         return None, Fit.NO_NAME
+    if len(candidates) == 1:
+        return candidates[0], fit(name, candidates[0].name)
     verdicts = [fit(name, candidate.name) for candidate in candidates]
     if Fit.FITS in verdicts:
         return candidates[verdicts.index(Fit.FITS)], Fit.FITS
@@ -136,7 +134,7 @@ def best_fit(name: str, candidates: tuple[Candidate, ...]) -> tuple[Candidate | 
 
 
 def _match(fits: Fit) -> Match:
-    return {Fit.FITS: Match.NAME, Fit.DIFFERS: Match.NAME_DIFFERS, Fit.NO_NAME: Match.NO_NAME}[fits]
+    return _MATCHES[fits]
 
 
 def _askable(alias: Phone | Email) -> Phone | Email | None:

@@ -7,7 +7,6 @@ is said: consumers drop what has the same (event_id, revision). Their JSON Schem
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache
@@ -26,6 +25,7 @@ SCHEMA_VERSION = 1
 EVENT_TYPE = "contacts.enriched"
 EVENT_SOURCE = "/lead-stream/worker"
 NAMESPACE = UUID("6f9c2f1e-53b0-5a6e-9d61-3f5c0b1e7a44")  # never changes: it is part of every event id
+_VERSION_HEADER = ("ce_specversion", b"1.0")
 _NAMESPACE = NAMESPACE.bytes
 _VARIANTS = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}  # RFC 9562
 
@@ -58,8 +58,7 @@ class Match(StrEnum):
     CONFLICTING = "conflicting"
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """What the worker found out for one webhook. ``person``: JSON, spliced into the event as it is."""
 
     outcome: Outcome
@@ -136,7 +135,7 @@ def event_headers(
 ) -> list[tuple[str, bytes]]:
     """CloudEvents 1.0, binary mode."""
     return [
-        ("ce_specversion", b"1.0"),
+        _VERSION_HEADER,
         ("ce_id", identity.encode()),
         ("ce_type", kind.encode()),
         ("ce_source", source.encode()),

@@ -7,7 +7,6 @@ and the person's JSON, which is spliced into events without being parsed. Never 
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -34,8 +33,7 @@ class Freshness(StrEnum):
     ABSENT = "absent"
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True):
     """What the table knows of one alias. Times in epoch seconds; ``name`` is normalised.
 
     ``asked``: the answer is this alias's own; otherwise it was only listed beside the person and answers

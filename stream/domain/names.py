@@ -29,6 +29,7 @@ _APOSTROPHES = dict.fromkeys("'`\N{RIGHT SINGLE QUOTATION MARK}\N{ACUTE ACCENT}"
 _OTHER_LETTERS = str.maketrans({"Ø": "O", "Æ": "AE", "Œ": "OE", "Ł": "L", "Đ": "D", **_APOSTROPHES})
 # Spellings of one sound: Thiago and Tiago, Sousa and Souza, Wagner and Vagner, Rafaella and Rafaela.
 _SOUNDS = str.maketrans({"H": "", "Y": "I", "W": "V", "Z": "S", "K": "C"})
+_NO_LETTERS = re.compile(r"[^A-Z ]+")
 _DOUBLED = re.compile(r"(.)\1+")
 
 
@@ -44,8 +45,10 @@ class Fit(StrEnum):
 def normalise(name: str) -> str:
     """Capitals without accents, punctuation and particles: ``JOAO SILVA`` for "João da Silva"."""
     capitals = name[:LONGEST].upper().translate(_OTHER_LETTERS)
-    letters = (one for one in unicodedata.normalize("NFKD", capitals).upper() if not unicodedata.combining(one))
-    words = re.sub(r"[^A-Z ]+", " ", "".join(letters)).split()
+    if not capitals.isascii():
+        letters = unicodedata.normalize("NFKD", capitals).upper()
+        capitals = "".join([one for one in letters if not unicodedata.combining(one)])
+    words = _NO_LETTERS.sub(" ", capitals).split()
     return " ".join(word for word in words if word not in _PARTICLES)[:LONGEST].rstrip()
 
 

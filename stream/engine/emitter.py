@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
+import msgspec
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from aiokafka.partitioner import murmur2
@@ -39,8 +40,7 @@ def partition_of(key: bytes, partitions: int) -> int:
     return int((murmur2(key) & 0x7FFFFFFF) % partitions)
 
 
-@dataclass(slots=True)
-class Record:
+class Record(msgspec.Struct, eq=False):
     """One record on its way; ``delivered`` is called in the loop once the broker has it."""
 
     key: bytes | None
@@ -106,6 +106,11 @@ class Emitter:
             self._ebbed.clear()
         if lane.sender is None:
             lane.sender = asyncio.create_task(self._send(topic, partition, lane))
+
+    @property
+    def is_full(self) -> bool:
+        """Whether too many records are under way for more."""
+        return self._backlog > BACKLOG_LIMIT
 
     async def ebb(self) -> None:
         """Wait while too many records are under way."""

@@ -12,7 +12,9 @@ from __future__ import annotations
 import itertools
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, MutableMapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+import msgspec
 
 from stream.domain.choice import Knowledge, KnownPerson
 from stream.domain.freshness import Entry, Freshness, expiry, freshness, newer
@@ -74,11 +76,18 @@ class TableCache:
     def recall(self, partition: int, contact: Contact, now: float, *, stale: bool = False) -> Knowledge:
         """What the table knows of a contact; with ``stale``, also what is past its time."""
         known = Knowledge()
+        for known in self.recollect(partition, contact, now, stale=stale):  # noqa: B007 - the last one has it all
+            pass
+        return known
+
+    def recollect(self, partition: int, contact: Contact, now: float, *, stale: bool = False) -> Iterator[Knowledge]:
+        """The same, alias by alias, the surest first: who is answered by the first need not look at the others."""
+        known = Knowledge()
         for alias in contact.aliases:
             entry = self._usable(partition, alias, now, stale=stale)
             if entry is not None:
                 self._read(partition, alias, entry, known, now, stale=stale)
-        return known
+            yield known
 
     def _usable(self, partition: int, alias: str, now: float, *, stale: bool) -> Entry | None:
         entry = self.get(partition, alias)
@@ -147,7 +156,7 @@ class TableCache:
             if there is None or not there.asked or not there.known:
                 entry = self._of(person, (Candidate(person.name, person.cpf),), now, asked=False)
                 # Many aliases, one person: the CPF's entry has them. A copy under each would be most of the table.
-                self._put(partition, alias, replace(entry, person=None))
+                self._put(partition, alias, msgspec.structs.replace(entry, person=None))
 
     def _answered(
         self, candidates: tuple[Candidate, ...], known: Knowledge, person: KnownPerson | None, now: float
@@ -198,7 +207,7 @@ class TableCache:
         if best is old:
             return
         if old is not None and old.facts == entry.facts:
-            best = replace(best, refreshed=old.refreshed + 1)
+            best = msgspec.structs.replace(best, refreshed=old.refreshed + 1)
         value = best.encode()
         self._table[key] = value
         self._recent[key] = None

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from stream.domain.choice import Knowledge, KnownPerson
 from stream.domain.freshness import Entry
