@@ -18,6 +18,7 @@ from stream.agents.enrich import Enricher
 from stream.agents.retry import RetryReader
 from stream.agents.tripwire import Tripwire
 from stream.domain.errors import StopError
+from stream.engine.collector import settle
 from stream.engine.consumer import TrackingConsumer
 from stream.engine.emitter import Emitter
 from stream.engine.watchdog import Pulse, Watchdog
@@ -67,6 +68,7 @@ class Worker:
         async def on_ready(app: faust.App, **kwargs: object) -> None:
             del app, kwargs
             self.cache.recovered()
+            settle()
             log.info("recovered", entries=len(self.cache))
             if not self.consumer().trackers.assigned:
                 log.warning("no partition for this worker: there are more workers than partitions; it waits as a spare")

@@ -306,7 +306,8 @@ def _read_email(raw: str) -> Email | None:
         text = text[:-1].rpartition("<")[2]
     text = re.sub(r"\s*@\s*", "@", text.strip("<>\"' ;,.")).removeprefix("mailto:")
     try:
-        return Email(_canonical(_canonical(text)))
+        once = _canonical(text)
+        return Email(once if once == text else _canonical(once))
     except EmailNotValidError:
         return None
 

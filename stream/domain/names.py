@@ -58,7 +58,7 @@ def fit(lead_name: str, known_name: str) -> Fit:
     lead, known = _words(lead_name), _words(known_name)
     if not lead or not known:
         return Fit.NO_NAME
-    return Fit.FITS if _are_one_person(lead, known) else Fit.DIFFERS
+    return Fit.FITS if lead == known or _are_one_person(lead, known) else Fit.DIFFERS
 
 
 def _words(name: str) -> list[str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import re
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -15,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream import logs
-from stream.logs import configure, get_logger, mask
+from stream.logs import configure, get_logger, mask, webhook_line
 from stream.settings import load
 
 SECRETS = {
@@ -24,6 +26,7 @@ SECRETS = {
     "DATABASE_URL": "postgresql://user:hunter22@db/leads",
     "DIRETRIX_PASSWORD": "abc",
 }
+TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 CLEAR = ["98765", "529.982", "529982", "ana.souza", "example.com", "secret", "signs", "hunter22"]
 
 
@@ -203,3 +206,34 @@ def test_setting_up_twice_writes_a_line_once(capsys: pytest.CaptureFixture[str])
     assert text.count("once") == 1
     assert "second" in text
     assert other in logging.getLogger().handlers
+
+
+@pytest.mark.parametrize("as_json", ["false", "true"])
+@pytest.mark.parametrize(
+    "lead", ["3f2a9c01d4e5b6a7", "11987654321", "first-secret", "ana@example.com", "a\nb", "a b=c"]
+)
+@pytest.mark.usefixtures("_restored")
+async def test_the_line_of_a_webhook_is_the_line_that_the_log_would_write(
+    lead: str, as_json: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The quick way says and masks the same as the long one, in its order, and leaves with the turn of the loop."""
+    configure(load({**SECRETS, "LOG_JSON": as_json}), "worker")
+    get_logger("x").info("DB HIT", contact="+55******4321", outcome="enriched", lead=lead)
+    webhook_line("DB HIT", "+55******4321", "enriched", lead)
+    get_logger("x").info("after")
+    plain, quick, _ = (TIMESTAMP.sub("", line) for line in capsys.readouterr().err.splitlines())
+    assert quick == plain
+    webhook_line("DB HIT", "nobody", "enriched", lead)
+    assert capsys.readouterr().err == ""
+    await asyncio.sleep(0)
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.usefixtures("_restored")
+def test_the_line_of_a_webhook_obeys_the_level_and_needs_no_loop(capsys: pytest.CaptureFixture[str]) -> None:
+    """Below the level nothing is written; without a loop it is written at once."""
+    configure(load({"LOG_LEVEL": "WARNING"}), "worker")
+    webhook_line("DB HIT", "nobody", "enriched", "L1")
+    configure(load({}), "worker")
+    webhook_line("DB HIT", "nobody", "enriched", "L2")
+    assert [line.split()[-1] for line in capsys.readouterr().err.splitlines()] == ["lead=L2"]
