@@ -43,7 +43,7 @@ def dead(  # noqa: PLR0913 - a letter
 ) -> Record:
     """A letter as the worker and the CRM sync write it; it lay in partition 1."""
     headers = dead_letter_headers(
-        headers=[("ce_id", b"x"), *Parking(3, NOW, NOW, 0).headers("test")],
+        headers=[("ce_id", b"x"), ("null", None), *Parking(3, NOW, NOW, 0).headers("test")],  # type: ignore[list-item]
         topic=topic,
         partition=1,
         offset=5,
@@ -176,7 +176,7 @@ async def test_redriven_letters_go_back_once(full: Settings) -> None:
     assert (await run(full, "redrive", "--all", "--execute"))["redriven"] == [1, 2, 3]
     (enriched,) = await everything(full, ENRICHED.name)
     assert (enriched.partition, enriched.key, enriched.value) == (1, b"a key", LETTERS[2].value)
-    assert list(enriched.headers) == [("ce_id", b"x"), ("redriven", b"2")]
+    assert list(enriched.headers) == [("ce_id", b"x"), ("null", None), ("redriven", b"2")]
     back = {dict(record.headers)["redriven"]: record for record in await everything(full, WEBHOOKS.name)}
     assert set(back) == {b"1", b"3"}
     assert (back[b"1"].partition, back[b"1"].value) == (1, LETTERS[1].value)
