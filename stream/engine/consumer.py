@@ -7,7 +7,8 @@ the version is pinned and ``tests/unit/test_faust_pin.py`` holds the parts that 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections import UserDict
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from aiokafka import ConsumerRecord
@@ -51,6 +52,25 @@ class TrackingConsumerThread(AIOKafkaConsumerThread):  # type: ignore[misc]
         return False
 
 
+class ChangelogOffsets(UserDict[TP, int | None]):
+    """How far Faust has read: kept for the changelog only.
+
+    Its loop drops what lies below, and notes an offset *after* handing the record on. With a seek in between, it
+    notes the offset of a record from before the seek, and drops what is read again. The tracker needs no such help.
+    """
+
+    def __init__(self, is_changelog: Callable[[TP], bool]) -> None:
+        self._is_changelog = is_changelog
+        super().__init__()
+
+    def __missing__(self, tp: TP) -> None:
+        return None
+
+    def __setitem__(self, tp: TP, offset: int | None) -> None:
+        if self._is_changelog(tp):
+            super().__setitem__(tp, offset)
+
+
 class TrackingConsumer(Consumer):  # type: ignore[misc]
     """Commits the finished prefix of each partition, whatever Faust believes to be acknowledged.
 
@@ -64,6 +84,7 @@ class TrackingConsumer(Consumer):  # type: ignore[misc]
         self.trackers = Trackers()
         self._moving = asyncio.Lock()
         super().__init__(*args, **kwargs)
+        self._read_offset = ChangelogOffsets(self._is_changelog_tp)
 
     def _new_consumer_thread(self) -> AIOKafkaConsumerThread:
         return TrackingConsumerThread(self, loop=self.loop, beacon=self.beacon)
