@@ -69,6 +69,9 @@ class Partner(FakePartner):
         """Count a call."""
         self.calls[partner] += 1
 
+    def check(self) -> None:
+        """It may always be asked."""
+
     async def by_cpf(self, cpf: Cpf) -> dict[str, Any] | None:
         """The Work API's answer, made when it is asked for."""
         await self.called("work")
@@ -136,7 +139,7 @@ class Clock:
 class CountingBooks(FakeBooks):
     """A ledger without a budget, which need not be counted anew at each call."""
 
-    async def reserve(self, provider: str, *_: Any) -> UUID:  # type: ignore[override]
+    async def reserve(self, provider: str, *_: Any) -> UUID:
         """Write the intent of a call."""
         call = uuid4()
         self.calls[call] = (provider, "reserved")

@@ -11,6 +11,7 @@ from typing import Any
 
 import aiohttp
 import asyncpg
+import stamina
 
 from stream import metrics, topics
 from stream.agents.enrich import Enricher, Limits
@@ -50,6 +51,7 @@ def now() -> datetime:
 @asynccontextmanager
 async def worker(settings: Settings) -> AsyncIterator[Worker]:
     """A worker with all its parts, its pages served. Raises StopError when it must not start."""
+    stamina.instrumentation.set_on_retry_hooks([])  # a line for every call that waits; what comes of it is logged
     if not _cython_stream_is_loaded():
         raise StopError("Faust's Cython stream is not loaded: install a wheel of faust-streaming for this platform")
     async with AsyncExitStack() as stack:
@@ -104,6 +106,8 @@ def _cython_stream_is_loaded() -> bool:
 
 def _cache(table: Any, emitter: Emitter, settings: Settings) -> TableCache:
     def publish(partition: int, key: bytes, value: bytes | None) -> None:
+        if not 0 <= partition < settings.topic_partitions:
+            return  # a foreign key that recovery brought: there is no such partition to write its end to
         if emitter.backlog > CHANGELOG_BACKLOG:
             metrics.TABLE_WRITES_DROPPED.inc()
             return

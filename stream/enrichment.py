@@ -34,15 +34,17 @@ class People(Protocol):
 
 
 class Directory(Protocol):
-    """Tier 3: Diretrix, billed per call."""
+    """Tier 3: Diretrix, billed per call. ``check`` raises while it is not to be asked: that is no call to book."""
 
+    def check(self) -> None: ...  # noqa: D102
     async def by_phone(self, phone: Phone) -> tuple[Candidate, ...]: ...  # noqa: D102
     async def by_email(self, email: Email) -> tuple[Candidate, ...]: ...  # noqa: D102
 
 
 class Completer(Protocol):
-    """The Work API: a CPF becomes a person, or None where it is not known."""
+    """The Work API: a CPF becomes a person, or None where it is not known. ``check`` as above."""
 
+    def check(self) -> None: ...  # noqa: D102
     async def by_cpf(self, cpf: Cpf) -> dict[str, Any] | None: ...  # noqa: D102
 
 
@@ -166,6 +168,7 @@ class Ladder:
         """Tier 3: pay for one alias, once, and store the answer before anything else."""
         question.tier = Tier.DIRETRIX
         kind = "phone" if isinstance(alias, Phone) else "email"
+        self._diretrix.check()
         async with self._booked("diretrix", kind, alias.alias, question) as booked:
             if isinstance(alias, Phone):
                 candidates = await self._diretrix.by_phone(alias)
@@ -181,6 +184,7 @@ class Ladder:
         if not await self._recall_person(cpf, known):
             if question.contact.cpf == cpf and question.tier is Tier.POSTGRES:
                 question.tier = Tier.FORM
+            self._work.check()
             async with self._lease(cpf):
                 # Another worker may have completed it while we waited for the lease.
                 if not await self._recall_person(cpf, known):
@@ -214,7 +218,8 @@ class Ladder:
         terms, is_diretrix = self._terms, provider == "diretrix"
         price = terms.diretrix_price if is_diretrix else terms.work_price
         budget = terms.diretrix_budget if is_diretrix else terms.work_budget
-        call = await self._books.reserve(provider, kind, alias, question.event_id, question.source, price, budget)
+        reserving = self._books.reserve(provider, kind, alias, question.event_id, question.source, price, budget)
+        call = await self._or_given_back(asyncio.ensure_future(reserving), alias)
         booked = _Booked()
         try:
             yield booked
@@ -226,6 +231,17 @@ class Ladder:
             question.diretrix_calls += billed if is_diretrix else 0
             question.work_calls += 0 if is_diretrix else billed
             await self._to_its_end(self._close(call, booked), alias)
+
+    async def _or_given_back(self, reserving: asyncio.Future[UUID], alias: str) -> UUID:
+        """A reservation; when the look-up is cancelled while it is written, it is given back: no call was made."""
+        try:
+            return await asyncio.shield(reserving)
+        except asyncio.CancelledError:
+            self._begin(self._give_back(reserving), alias)
+            raise
+
+    async def _give_back(self, reserving: asyncio.Future[UUID]) -> None:
+        await self._books.settle(await reserving, "free")
 
     async def _close(self, call: UUID, booked: _Booked) -> None:
         try:

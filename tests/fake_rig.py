@@ -19,7 +19,7 @@ class FakeRig:
         self.people = self.shelf = self._database = FakeDatabase()
         self._partner = FakePartner()
         self._leases: dict[str, UUID] = {}
-        self._books: list[FakeBooks] = []
+        self.books: list[FakeBooks] = []
 
     def know(self, someone: Someone) -> None:
         """Both partners know them."""
@@ -36,13 +36,13 @@ class FakeRig:
     def worker(self, shelf: Shelf | None = None) -> Ladder:
         """A ladder of a worker of its own."""
         books = FakeBooks(self._leases)
-        self._books.append(books)
+        self.books.append(books)
         directory, completer = FakeDirectory(self._partner), FakeCompleter(self._partner)
         return Ladder(self._database, directory, completer, books, shelf or self._database, TERMS, self.clock)
 
     async def statuses(self, provider: str) -> list[str]:
         """The ledger's statuses, sorted."""
-        return sorted(status for books in self._books for one, status in books.calls.values() if one == provider)
+        return sorted(status for books in self.books for one, status in books.calls.values() if one == provider)
 
     async def parties(self, cpf: str) -> int:
         """How many parties have the CPF."""

@@ -50,6 +50,9 @@ class FakeDirectory:
     def __init__(self, partner: FakePartner) -> None:
         self._partner = partner
 
+    def check(self) -> None:
+        """It may always be asked."""
+
     async def by_phone(self, phone: Phone) -> tuple[Candidate, ...]:
         """Candidates of the national number."""
         await self._partner.called("diretrix")
@@ -66,6 +69,9 @@ class FakeCompleter:
 
     def __init__(self, partner: FakePartner) -> None:
         self._partner = partner
+
+    def check(self) -> None:
+        """It may always be asked."""
 
     async def by_cpf(self, cpf: Cpf) -> dict[str, Any] | None:
         """The answer as received."""
@@ -125,6 +131,8 @@ class FakeBooks:
         self.calls: dict[UUID, tuple[str, str]] = {}  # provider and status
         self._leases = leases if leases is not None else {}
         self._me = uuid4()
+        self.held = asyncio.Event()  # clear it, and reservations wait
+        self.held.set()
 
     async def reserve(  # noqa: PLR0913 - the port
         self, provider: str, kind: str, alias: str, event_id: str, source: str, price: Decimal, budget: int | None
@@ -133,6 +141,7 @@ class FakeBooks:
         del kind, alias, source, price
         UUID(event_id)
         await asyncio.sleep(0)
+        await self.held.wait()
         spent = sum(one == provider and status != "free" for one, status in self.calls.values())
         if budget is not None and spent >= budget:
             raise BudgetSpentError(f"{provider}: the budget is spent")

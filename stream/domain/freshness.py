@@ -1,7 +1,8 @@
 """How long what is known is good, and the table's entry with its bytes.
 
 The entry's layout: a version byte, then fixed-width numbers and lengths, then name, facts, CPF, candidates
-and the person's JSON, which is spliced into events without being parsed. Never falsy, never pickled.
+and the person's JSON, which is spliced into events without being parsed. Never falsy, never pickled. In the
+table a checksum over key and entry follows: whatever a changelog brings back, nobody is answered with another's.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import struct
 from datetime import datetime, timedelta
 from enum import StrEnum
+from zlib import crc32
 
 import msgspec
 
@@ -19,6 +21,7 @@ SPREAD = 0.1  # share of a lifetime by which entries differ, so that they do not
 
 # version, flags, refreshed, fetched_at, expires_at, then the lengths of name, facts, cpf, candidates, person
 _HEAD = struct.Struct(">BBHddHBBII")
+_SEAL = struct.Struct(">I")
 _KNOWN, _ASKED, _COMPLETE, _HAS_PERSON = 1, 2, 4, 8
 _MOST_REFRESHED = 0xFFFF
 _candidates = msgspec.json.Decoder(tuple[Candidate, ...])
@@ -101,6 +104,22 @@ class Entry(msgspec.Struct, frozen=True):
             expires,
             refreshed,
         )
+
+
+def sealed(key: bytes, entry: Entry) -> bytes:
+    """The entry's bytes as they lie in the table under ``key``."""
+    value = entry.encode()
+    return value + _SEAL.pack(crc32(value, crc32(key)))
+
+
+def opened(value: bytes) -> Entry:
+    """The entry of what was ``sealed``; raises ValueError on anything else."""
+    return Entry.decode(value[: -_SEAL.size])
+
+
+def is_whole(key: bytes, value: bytes) -> bool:
+    """Whether ``value`` is undamaged and was written under this very key. Costs more than reading it does."""
+    return value[-_SEAL.size :] == _SEAL.pack(crc32(value[: -_SEAL.size], crc32(key)))
 
 
 def freshness(entry: Entry | None, now: float) -> Freshness:

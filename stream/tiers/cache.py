@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import msgspec
 
 from stream.domain.choice import Knowledge, KnownPerson
-from stream.domain.freshness import Entry, Freshness, expiry, freshness, newer
+from stream.domain.freshness import Entry, Freshness, expiry, freshness, is_whole, newer, opened, sealed
 from stream.domain.identity import Contact
 from stream.domain.names import normalise
 from stream.domain.person import Candidate, Person
@@ -50,26 +50,27 @@ class TableCache:
         self._publish = publish
         self._lifetimes = lifetimes
         self._jitter = jitter
-        self._recent: OrderedDict[bytes, None] = OrderedDict()
+        # In order of use; whether it is known to be whole: what recovery brought is looked at once, at its first use.
+        self._recent: OrderedDict[bytes, bool] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._table)
 
     def recovered(self) -> None:
         """Take over what recovery has brought back, in no order of use."""
-        self._recent = OrderedDict.fromkeys(self._table)
+        self._recent = OrderedDict.fromkeys(self._table, False)
         self._evict()
 
     def get(self, partition: int, alias: str) -> Entry | None:
         """The entry of one alias, whatever its age; an undecodable one is as good as none."""
         key = table_key(partition, alias)
         value = self._table.get(key)
-        if value is None:
+        if value is None or not (self._recent.get(key) or is_whole(key, value)):
             return None
-        self._recent[key] = None
+        self._recent[key] = True
         self._recent.move_to_end(key)
         try:
-            return Entry.decode(value)
+            return opened(value)
         except ValueError:
             return None
 
@@ -208,9 +209,9 @@ class TableCache:
             return
         if old is not None and old.facts == entry.facts:
             best = msgspec.structs.replace(best, refreshed=old.refreshed + 1)
-        value = best.encode()
+        value = sealed(key, best)
         self._table[key] = value
-        self._recent[key] = None
+        self._recent[key] = True
         self._recent.move_to_end(key)
         self._publish(partition, key, value)
         self._evict()
@@ -232,7 +233,7 @@ class TableCache:
         keep = self._lifetimes.known
         for key, value in list(self._table.items()):
             try:
-                if Entry.decode(value).expires_at + keep < now:
+                if opened(value).expires_at + keep < now:
                     yield key
             except ValueError:
                 yield key

@@ -32,6 +32,10 @@ class Diretrix:
         self._headers = {"Authorization": aiohttp.encode_basic_auth(settings.diretrix_user, password)}
         self._seconds = settings.diretrix_timeout.total_seconds()
 
+    def check(self) -> None:
+        """Raise PartnerUnavailableError or RefusedError while nothing is asked."""
+        self._guard.check()
+
     async def by_phone(self, phone: Phone) -> tuple[Candidate, ...]:
         """Ask for a phone: the national digits, since Diretrix knows no country code."""
         return await self._guard.call(lambda: self._ask("Telefone", phone.national))

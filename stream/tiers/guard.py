@@ -80,7 +80,7 @@ class Guard:
         raise AssertionError("a retry context ends by returning or raising")
 
     async def _once(self, work: Callable[[], Awaitable[T]]) -> T:
-        self._check()
+        self.check()
         async with self._turn(), self._breaker():
             return await self._noting_wishes(work)
 
@@ -93,14 +93,14 @@ class Guard:
         except TimeoutError:
             raise self._no_turn() from None
         try:
-            self._check()  # others were answered while this one waited
+            self.check()  # others were answered while this one waited
             if self._limiter is not None:
                 try:
                     async with asyncio.timeout(LONGEST_WAIT):
                         await self._limiter.acquire()
                 except TimeoutError:
                     raise self._no_turn() from None
-                self._check()
+                self.check()
             yield
         finally:
             self._slots.release()
@@ -108,7 +108,7 @@ class Guard:
     def _no_turn(self) -> PartnerUnavailableError:
         return PartnerUnavailableError(f"{self.name}: no turn in time", billed="no", retry_after=OPEN_FOR)
 
-    def _check(self) -> None:
+    def check(self) -> None:
         """Raise at once, without waiting for a turn, while the partner is not to be asked."""
         now = self._clock()
         if self._refusing and (now < self._refused_until or self._probing):

@@ -28,6 +28,10 @@ class WorkApi:
         self._token = settings.work_api_token
         self._seconds = settings.work_api_timeout.total_seconds()
 
+    def check(self) -> None:
+        """Raise PartnerUnavailableError or RefusedError while nothing is asked."""
+        self._guard.check()
+
     async def by_cpf(self, cpf: Cpf) -> dict[str, Any] | None:
         """The answer as received, None where the CPF is not known. A failure may come inside a 200."""
         return await self._guard.call(lambda: self._ask(cpf))

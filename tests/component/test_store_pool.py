@@ -216,3 +216,33 @@ def test_every_statement_has_its_name() -> None:
     assert sql("find_people").startswith("--")
     with pytest.raises(KeyError):
         sql("nothing")
+
+
+async def test_connections_that_are_cut_again_and_again(pool: asyncpg.Pool, database_url: str) -> None:
+    """Whatever moment a session is ended in, its statement fails as away and never in a way that nobody foresaw."""
+    cuts = 100
+    everybody = (
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    done = asyncio.Event()
+
+    async def ask() -> None:
+        while not done.is_set():
+            try:
+                with database_errors():
+                    await pool.fetch("SELECT $1::int", 1)
+            except DatabaseUnavailableError:
+                await asyncio.sleep(0.001)
+
+    other = await asyncpg.connect(database_url)
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(16):
+                group.create_task(ask())
+            for _ in range(cuts):
+                await other.fetch(everybody)
+                await asyncio.sleep(0.002)
+            done.set()
+    finally:
+        await other.close()

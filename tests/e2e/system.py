@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -43,6 +44,15 @@ def call(url: str, body: Any = None, method: str = "GET", token: str = "") -> An
     headers = {"Content-Type": "application/json", **({"X-Webhook-Token": token} if token else {})}
     with urllib.request.urlopen(urllib.request.Request(url, data, headers, method=method), timeout=30) as response:
         return json.loads(response.read())
+
+
+def answer(url: str) -> tuple[int, Any]:
+    """Status and JSON of a page, whatever the status."""
+    try:
+        with urllib.request.urlopen(url, timeout=30) as response:
+            return response.status, json.loads(response.read())
+    except urllib.error.HTTPError as error:
+        return error.code, json.loads(error.read())
 
 
 def post(stack: Stack, webhooks: Sequence[dict[str, Any]]) -> Any:

@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from stream.domain.choice import Knowledge, KnownPerson
-from stream.domain.freshness import Entry
+from stream.domain.freshness import Entry, opened
 from stream.domain.identity import Contact, Cpf, Email, Phone
 from stream.domain.person import Candidate, person_from_work
 from stream.enrichment import known_person
@@ -75,7 +75,7 @@ def test_what_was_learned_is_recalled_under_every_alias(table: Table) -> None:
 def test_a_person_is_kept_once_whatever_is_listed_beside_them(table: Table) -> None:
     """The entries of listed aliases are small: the person is in the CPF's, and is recalled from there."""
     table.remember(answered((CANDIDATE,), PERSON), PERSON)
-    with_person = [key for key, value in table.rows.items() if Entry.decode(value).person is not None]
+    with_person = [key for key, value in table.rows.items() if opened(value).person is not None]
     assert sorted(with_person) == sorted([table_key(0, PHONE.alias), table_key(0, f"c:{PERSON.cpf}")])
     known = table.cache.recall(0, Contact(None, EMAIL, None, EMAIL.address), T)
     assert known.persons[PERSON.cpf].person == PERSON.person
@@ -211,3 +211,28 @@ def test_a_dead_end_is_remembered_for_the_time_of_an_unknown(table: Table) -> No
     who = Contact(None, None, Cpf(OTHER.cpf), "")
     assert table.cache.recall(0, who, T + UNKNOWN - 1).dead_ends == {OTHER.cpf}
     assert table.cache.recall(0, who, T + UNKNOWN).dead_ends == set()
+
+
+def test_an_entry_under_another_key_is_nobodys(table: Table) -> None:
+    """A record that somebody copied in the changelog never answers for another contact, or on another partition."""
+    table.remember(answered((CANDIDATE,), PERSON), PERSON)
+    value = table.rows[table_key(0, PHONE.alias)]
+    for partition, alias in ((0, "p:+5511900000000"), (1, PHONE.alias)):
+        table.rows[table_key(partition, alias)] = value
+        table.cache.recovered()
+        assert table.cache.get(partition, alias) is None
+
+
+def test_a_damaged_entry_is_as_good_as_none(table: Table) -> None:
+    """Whichever byte is another, is missing or is too many: it is not read, not as anybody else either."""
+    table.remember(answered((CANDIDATE,), PERSON), PERSON)
+    key = table_key(0, PHONE.alias)
+    value = table.rows[key]
+    damaged = [value[:at] + bytes([value[at] ^ 1]) + value[at + 1 :] for at in range(len(value))]
+    for one in [*damaged, value[:-1], value + b"0", b"", b"x", value[4:], value * 2]:
+        table.rows[key] = one
+        table.cache.recovered()
+        assert table.cache.get(0, PHONE.alias) is None
+    table.rows[key] = value
+    table.cache.recovered()
+    assert table.cache.get(0, PHONE.alias) is not None

@@ -72,3 +72,19 @@ async def test_a_deadline_does_not_throw_away_what_was_paid_for(*, known_before:
         assert rig.shelf.parties[SOMEONE.cpf][1] is not None
     else:
         assert rig.shelf.answers
+
+
+async def test_a_reservation_that_nobody_waits_for_any_more_is_given_back() -> None:
+    """The deadline comes while the books are written: no call is made, and none stays reserved."""
+    rig = FakeRig()
+    rig.know(SOMEONE)
+    ladder = rig.worker()
+    books = rig.books[-1]
+    books.held.clear()
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.02):
+            await ladder.climb(question(contact(SOMEONE)), Knowledge())
+    books.held.set()
+    await ladder.settled()
+    assert await rig.statuses("diretrix") == ["free"]
+    assert rig.calls("diretrix") == 0
