@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -23,24 +23,47 @@ REMEMBERED = 50_000  # keys whose partition is remembered
 
 
 class Ticket:
-    """For the records of one publication. ``done``: when the broker has all of them, or has refused one."""
+    """For the records of one publication.
 
-    __slots__ = ("_left", "done")
+    ``answer`` is what its sender awaits: done when the broker has all records, failed when it has refused one or when
+    patience has ended. ``is_over``: nothing of it is under way any more; then ``afterwards`` is called.
+    """
+
+    __slots__ = ("_left", "afterwards", "answer", "is_over")
 
     def __init__(self, count: int) -> None:
         self._left = count
-        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.is_over = False
+        self.answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.afterwards: Callable[[Ticket], None] | None = None
 
     def ended(self, count: int = 1) -> None:
         """Count records that the broker has, or that are not sent any more."""
         self._left -= count
-        if self._left <= 0 and not self.done.done():
-            self.done.set_result(None)
+        if self._left <= 0:
+            self._settle(None)
 
     def failed(self, error: BaseException) -> None:
         """Say that a record was refused."""
-        if not self.done.done():
-            self.done.set_exception(error)
+        self._settle(error)
+
+    def expire(self) -> None:
+        """End the sender's patience; the records may arrive all the same."""
+        if not self.answer.done():
+            self.answer.set_exception(TimeoutError())
+
+    def _settle(self, error: BaseException | None) -> None:
+        if self.is_over:
+            return
+        self.is_over = True
+        if self.answer.done():
+            pass
+        elif error is None:
+            self.answer.set_result(None)
+        else:
+            self.answer.set_exception(error)
+        if self.afterwards is not None:
+            self.afterwards(self)
 
 
 @dataclass(slots=True)
@@ -58,15 +81,22 @@ class Outbox:
         self._producer = producer
         self._lanes: dict[tuple[str, int], Lane] = {}
 
-    async def put(self, records: Sequence[Record]) -> Ticket:
-        """Queue records; waits only for a topic that the broker has not yet told us of."""
+    def knows(self, records: Sequence[Record]) -> bool:
+        """Whether the broker has told us of the records' topics."""
+        return all(self._partitions(topic) for topic in {record.topic for record in records})
+
+    async def learn(self, records: Sequence[Record]) -> None:
+        """Ask the broker for the records' topics; waits while they are not there."""
         for topic in {record.topic for record in records}:
-            if self._partitions(topic) == 0:
-                await self._producer.partitions_for(topic)
+            await self._producer.partitions_for(topic)
+
+    def put(self, records: Sequence[Record]) -> Ticket:
+        """Queue records of topics that are known."""
         ticket = Ticket(len(records))
+        counts = {topic: self._partitions(topic) for topic in {record.topic for record in records}}
         for record in records:
             key, topic = record.key, record.topic
-            partition = 0 if key is None else partition_of(key, self._partitions(topic))
+            partition = 0 if key is None else partition_of(key, counts[topic])
             lane = self._lanes.get((topic, partition))
             if lane is None:
                 lane = self._lanes[topic, partition] = Lane()

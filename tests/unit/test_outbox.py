@@ -50,9 +50,13 @@ class Producer:
         self.sent.append((topic, partition, records))
 
 
-def made() -> tuple[Outbox, Producer]:
+async def made() -> tuple[Outbox, Producer]:
     producer: Any = Producer()
-    return Outbox(producer), producer
+    outbox = Outbox(producer)
+    assert not outbox.knows([record()])
+    await outbox.learn([record()])
+    assert outbox.knows([record()])
+    return outbox, producer
 
 
 def record(key: bytes | None = b"+5511987654321", value: bytes = b"x" * 100) -> Record:
@@ -61,23 +65,22 @@ def record(key: bytes | None = b"+5511987654321", value: bytes = b"x" * 100) -> 
 
 async def done(ticket: Ticket) -> None:
     async with asyncio.timeout(LIMIT):
-        await asyncio.shield(ticket.done)
+        await asyncio.shield(ticket.answer)
 
 
 async def test_what_several_requests_put_in_one_turn_leaves_in_one_batch() -> None:
     """Requests share batches, and each is told when its own records are there."""
-    outbox, producer = made()
-    await producer.partitions_for("webhooks")
-    tickets = [await outbox.put([record()]) for _ in range(3)]
+    outbox, producer = await made()
+    tickets = [outbox.put([record()]) for _ in range(3)]
     await asyncio.gather(*map(done, tickets))
     assert [records for _, _, records in producer.sent] == [3]
 
 
 async def test_a_ticket_is_done_when_every_partition_has_its_records() -> None:
     """A body of several contacts is answered when the last of its batches is acknowledged, however many there are."""
-    outbox, producer = made()
+    outbox, producer = await made()
     keys = [f"contact-{number}".encode() for number in range(40)]
-    ticket = await outbox.put([record(key) for key in keys])
+    ticket = outbox.put([record(key) for key in keys])
     await done(ticket)
     assert sum(records for _, _, records in producer.sent) == len(keys)
     assert {partition for _, partition, _ in producer.sent} == {partition_of(key, PARTITIONS) for key in keys}
@@ -85,51 +88,66 @@ async def test_a_ticket_is_done_when_every_partition_has_its_records() -> None:
 
 async def test_a_record_larger_than_a_batch_is_sent_alone() -> None:
     """Whether a record is too large is for the broker to say."""
-    outbox, producer = made()
-    await done(await outbox.put([record(), record(value=b"x" * 10 * SMALL), record()]))
+    outbox, producer = await made()
+    await done(outbox.put([record(), record(value=b"x" * 10 * SMALL), record()]))
     assert [records for _, _, records in producer.sent] == [1, 1, 1]
 
 
 async def test_without_an_acknowledgement_nobody_is_told_done() -> None:
     """A ticket waits as long as the broker does."""
-    outbox, producer = made()
+    outbox, producer = await made()
     producer.gate.clear()
-    ticket = await outbox.put([record()])
+    ticket = outbox.put([record()])
     for _ in range(10):
         await asyncio.sleep(0)
-    assert not ticket.done.done()
+    assert not ticket.answer.done()
     producer.gate.set()
     await done(ticket)
 
 
 async def test_a_refused_batch_fails_what_is_in_it_and_what_waits_behind_it() -> None:
     """The broker refuses what follows a gap: everybody behind it is told at once, other partitions go on."""
-    outbox, producer = made()
+    outbox, producer = await made()
     producer.gate.clear()
-    await producer.partitions_for("webhooks")
-    first = await outbox.put([record()])
+    first = outbox.put([record()])
     await asyncio.sleep(0)
-    behind = await outbox.put([record()])
+    behind = outbox.put([record()])
     producer.failures.append(KafkaError())
     producer.gate.set()
     for ticket in (first, behind):
         with pytest.raises(KafkaError):
             await done(ticket)
-    await done(await outbox.put([record()]))
+    await done(outbox.put([record()]))
     assert [records for _, _, records in producer.sent] == [1]
 
 
 async def test_what_is_taken_back_is_not_sent_and_not_kept() -> None:
     """While the broker is away, who was told 503 leaves no record behind that has not left yet."""
-    outbox, producer = made()
-    await producer.partitions_for("webhooks")
+    outbox, producer = await made()
     producer.gate.clear()
-    under_way = await outbox.put([record()])
+    under_way = outbox.put([record()])
     await asyncio.sleep(0)
-    waiting = await outbox.put([record(), record()])
+    waiting = outbox.put([record(), record()])
     outbox.take_back(waiting)
     await done(waiting)
-    assert not under_way.done.done()
+    assert not under_way.answer.done()
     producer.gate.set()
     await done(under_way)
     assert [records for _, _, records in producer.sent] == [1]
+
+
+async def test_patience_ends_for_the_sender_and_the_records_go_on() -> None:
+    """Who is told 503 learns no more of it; that it is over is known when the broker answers at last."""
+    outbox, producer = await made()
+    producer.gate.clear()
+    ticket = outbox.put([record()])
+    await asyncio.sleep(0)
+    over: list[Ticket] = []
+    ticket.afterwards = over.append
+    ticket.expire()
+    with pytest.raises(TimeoutError):
+        await done(ticket)
+    assert not ticket.is_over
+    producer.gate.set()
+    await done(outbox.put([record()]))
+    assert over == [ticket]
