@@ -23,7 +23,8 @@ from stream.domain.errors import StopError
 from stream.domain.identity import denylist
 from stream.domain.parking import Patience
 from stream.engine.emitter import Emitter
-from stream.engine.watchdog import Pulse, Watchdog
+from stream.engine.probe import BrokerProbe
+from stream.engine.watchdog import Allowance, Pulse, Watchdog
 from stream.enrichment import Ladder, Terms
 from stream.kafka import open_admin, open_consumer, open_producer
 from stream.ops.topics import differences, must_stop
@@ -55,14 +56,22 @@ async def worker(settings: Settings) -> AsyncIterator[Worker]:
     if not _cython_stream_is_loaded():
         raise StopError("Faust's Cython stream is not loaded: install a wheel of faust-streaming for this platform")
     async with AsyncExitStack() as stack:
-        admin = await stack.enter_async_context(open_admin(settings))
+        pool = await stack.enter_async_context(open_pool(settings))
+        session = await stack.enter_async_context(aiohttp.ClientSession())
+        partners = Partners(settings, Ledger(pool, now))
+        probe = BrokerProbe()
+        allowance = Allowance(settings.lookup_deadline.total_seconds(), settings.lookup_queue_limit.total_seconds())
+        facts = WorkerFacts(probe, allowance)
+        # Served before the broker is there: an operator must see what the worker waits for.
+        site = pages(facts.healthy, _ready(facts.ready, pool), partners.trouble, facts.without)
+        runner = await serve(site, settings.stream_web_host, settings.stream_web_port)
+        stack.push_async_callback(runner.cleanup)
+        admin = await probe.reach(lambda: stack.enter_async_context(open_admin(settings)))
         wrong = must_stop(await differences(admin, settings))
         if wrong:
             raise StopError(
                 "topics differ from the map: " + "; ".join(map(str, wrong)) + ". Run: python -m stream topics"
             )
-        pool = await stack.enter_async_context(open_pool(settings))
-        session = await stack.enter_async_context(aiohttp.ClientSession())
         producer = await stack.enter_async_context(open_producer(settings))
         emitter = Emitter(producer, before_send=lambda: pulse.check())  # noqa: PLW0108 - made further down
         stack.push_async_callback(emitter.close)
@@ -72,30 +81,27 @@ async def worker(settings: Settings) -> AsyncIterator[Worker]:
         app = make_app(settings)
         cache = _cache(make_table(app, settings), emitter, settings)
         tripwire = Tripwire(settings.fuse)
-        partners = Partners(settings, Ledger(pool, now))
         enricher = _enricher(cache, _ladder(pool, session, settings, partners), emitter, settings, tripwire)
         metrics.TABLE_ENTRIES.set_function(lambda: len(cache))
         metrics.UNFINISHED.set_function(lambda: app.consumer.trackers.unfinished)
         metrics.TASKS.set_function(lambda: len(asyncio.all_tasks()))
         add_agent(app, enricher.run)
-        facts = WorkerFacts(app, enricher)
+        facts.watch(app, enricher)
         # It counts from here: to connect to a broker that is slow to answer may take longer than a session.
         pulse = Pulse(SESSION_TIMEOUT)
-        made = Worker(
+        yield Worker(
             app=app,
             enricher=enricher,
             cache=cache,
             emitter=emitter,
             retry=RetryReader(retry_consumer, emitter, now, longest=settings.retry_delays[-1]),
-            watchdog=Watchdog(facts.gather, settings.lookup_deadline.total_seconds()),
+            watchdog=Watchdog(facts.gather, allowance),
             pulse=pulse,
+            probe=probe,
+            ask=admin.describe_cluster,
             tripwire=tripwire,
             grace=settings.shutdown_grace.total_seconds(),
         )
-        site = pages(facts.healthy, _ready(facts.ready, pool), partners.trouble)
-        runner = await serve(site, settings.stream_web_host, settings.stream_web_port)
-        stack.push_async_callback(runner.cleanup)
-        yield made
 
 
 def _cython_stream_is_loaded() -> bool:

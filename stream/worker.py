@@ -1,15 +1,15 @@
 """The worker's life: start, watch, drain, leave. Everything concrete is made in ``bootstrap``.
 
-The order of the end matters. SIGTERM: stop reading, let what flies land within the grace, park the rest,
-deliver, commit, leave. A stall or a crash: leave at once with a non-zero code; what was unfinished is read
-again by whoever gets the partitions.
+The order of the end matters. SIGTERM: begin nothing more, let what flies land within the grace (a second SIGTERM
+ends the grace), park the rest, deliver, commit, leave. A stall or a crash: leave at once with a non-zero code;
+what was unfinished is read again by whoever gets the partitions.
 """
 
 from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import faust
@@ -21,6 +21,7 @@ from stream.domain.errors import StopError
 from stream.engine.collector import settle
 from stream.engine.consumer import TrackingConsumer
 from stream.engine.emitter import Emitter
+from stream.engine.probe import BrokerProbe
 from stream.engine.watchdog import Pulse, Watchdog
 from stream.logs import get_logger
 from stream.tiers.cache import TableCache
@@ -28,12 +29,34 @@ from stream.tiers.cache import TableCache
 log = get_logger(__name__)
 
 DRAIN_ON_REVOKE = 5.0  # seconds; a paid call takes 2, and the group waits for us
+STEP = 3.0  # seconds for each step that ends the worker after its grace
+STEPS = 5  # of them: stop look-ups, deliver, commit, stop Faust, close connections
 SWEEP_EVERY = 30.0  # seconds
+
+
+class Stop:
+    """Told by SIGTERM or Ctrl-C to end; a second one ends the grace."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self.hurry = asyncio.Event()
+
+    def listen(self) -> None:
+        """Take the signals from now on."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, self.tell)
+
+    def tell(self) -> None:
+        """What a signal does."""
+        (self.hurry if self.asked.is_set() else self.asked).set()
 
 
 @dataclass(slots=True)
 class Worker:
-    """The parts that live together."""
+    """The parts that live together.
+
+    ``ask`` asks the broker anything; ``hangs``: the end did not come in good order, so that it is of no use to wait.
+    """
 
     app: faust.App
     enricher: Enricher
@@ -42,8 +65,11 @@ class Worker:
     retry: RetryReader
     watchdog: Watchdog
     pulse: Pulse
+    probe: BrokerProbe
+    ask: Callable[[], Awaitable[object]]
     tripwire: Tripwire
     grace: float
+    hangs: bool = False
 
     def consumer(self) -> TrackingConsumer:
         """Faust's consumer; ours, since the transport is."""
@@ -51,18 +77,13 @@ class Worker:
         return consumer
 
     def wire(self) -> None:
-        """Hang our drains and the table's recovery on Faust's signals."""
+        """Hang our drain and the table's recovery on Faust's signals."""
 
         @self.app.on_partitions_revoked.connect  # type: ignore[untyped-decorator]
         async def on_revoked(app: faust.App, revoked: set[object], **kwargs: object) -> None:
             del app, kwargs
             if revoked:
                 await self._drain(DRAIN_ON_REVOKE)
-
-        @self.app.on_before_shutdown.connect  # type: ignore[untyped-decorator]
-        async def on_shutdown(app: faust.App, **kwargs: object) -> None:
-            del app, kwargs
-            await self._leave()
 
         @self.app.on_rebalance_complete.connect  # type: ignore[untyped-decorator]
         async def on_ready(app: faust.App, **kwargs: object) -> None:
@@ -73,35 +94,32 @@ class Worker:
             if not self.consumer().trackers.assigned:
                 log.warning("no partition for this worker: there are more workers than partitions; it waits as a spare")
 
-    async def run(self) -> int:
+    async def run(self, stop: Stop) -> int:
         """Work until told to stop; returns the exit code."""
-        stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
         self.wire()
-        # The pulse beats from the start: joining the group may take longer than a session.
-        guards = [asyncio.create_task(self.pulse.beat())]
-        await self.app.start()
-        works = (self.watchdog.run(), self.retry.run(), self.tripwire.watch(), self._sweep())
-        guards += [asyncio.create_task(work) for work in works]
+        # All watch from the start: joining the group may take longer than a session, or for ever.
+        watches = (self.pulse.beat(), self.probe.run(self.ask), self.watchdog.run(), self.tripwire.watch())
+        guards = [asyncio.create_task(watch) for watch in watches]
+        work = asyncio.create_task(self._work())
         try:
-            return await self._until_stopped(stop, guards)
+            return await self._until_stopped(stop, work, guards)
         finally:
-            for guard in guards:
-                guard.cancel()
-            await asyncio.gather(*guards, return_exceptions=True)
+            for task in (work, *guards):
+                task.cancel()
+            await asyncio.gather(work, *guards, return_exceptions=True)
 
-    async def _until_stopped(self, stop: asyncio.Event, guards: list[asyncio.Task[None]]) -> int:
-        stopping = asyncio.create_task(stop.wait())
+    async def _work(self) -> None:
+        await self.app.start()
+        await asyncio.gather(self.retry.run(), self._sweep())
+
+    async def _until_stopped(self, stop: Stop, work: asyncio.Task[None], guards: list[asyncio.Task[None]]) -> int:
+        stopping = asyncio.create_task(stop.asked.wait())
         crashed = asyncio.create_task(self.app.wait_until_stopped())
-        await asyncio.wait({stopping, crashed, *guards}, return_when=asyncio.FIRST_COMPLETED)
-        failure = next((guard.exception() for guard in guards if guard.done() and not guard.cancelled()), None)
-        if failure is None and stop.is_set():
-            log.info("stopping", unfinished=self.consumer().trackers.unfinished)
-            await self.app.stop()
-            log.info("stopped")
-            return 0
+        await asyncio.wait({stopping, crashed, work, *guards}, return_when=asyncio.FIRST_COMPLETED)
+        ended = [task for task in (work, *guards) if task.done() and not task.cancelled()]
+        failure = next((task.exception() for task in ended), None)
+        if failure is None and stop.asked.is_set():
+            return await self._leave(stop, work)
         log.error(
             "leaving", reason=str(failure) if isinstance(failure, StopError) else repr(failure or self.app.crash_reason)
         )
@@ -118,17 +136,41 @@ class Worker:
         await _at_most(self.emitter.flush(), seconds)
         await self.consumer().commit()
 
-    async def _leave(self) -> None:
-        await self.enricher.flights.drain(self.grace)
+    async def _leave(self, stop: Stop, work: asyncio.Task[None]) -> int:
+        """End in good order; 1 when not all of what ended here could be delivered and committed."""
+        trackers = self.consumer().trackers
+        trackers.shut()
+        work.cancel()
+        log.info("stopping", unfinished=trackers.unfinished, under_way=self.enricher.flights.under_way)
+        await _first_of(self.enricher.flights.drain(self.grace), stop.hurry.wait())
         self.enricher.park_all("shutdown")
-        await _at_most(self.enricher.stop(), DRAIN_ON_REVOKE)
-        await _at_most(self.emitter.flush(), DRAIN_ON_REVOKE)
-        await self.consumer().commit()
+        await _at_most(self.enricher.stop(), STEP)
+        await _at_most(self.emitter.flush(), STEP)
+        await _at_most(self.consumer().commit(), STEP)
+        undelivered, uncommitted = self.emitter.backlog, len(trackers.committable())
+        self.hangs = not await _at_most(self.app.stop(), STEP)
+        if undelivered or uncommitted:
+            log.error("left in a hurry; the next worker reads again", undelivered=undelivered, uncommitted=uncommitted)
+            return 1
+        log.info("stopped")
+        return 0
 
 
-async def _at_most(work: Awaitable[None], seconds: float) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await work
-    except TimeoutError:
-        log.warning("not all was delivered or stored in time; what was not delivered will be read again")
+async def _first_of(*works: Awaitable[object]) -> None:
+    """Wait for one, let the others be."""
+    tasks = [asyncio.ensure_future(work) for work in works]
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        task.cancel()
+
+
+async def _at_most(work: Awaitable[object], seconds: float) -> bool:
+    """Whether it ended within ``seconds``; what ignores being cancelled, as parts of Faust do, is not waited for."""
+    task = asyncio.ensure_future(work)
+    await asyncio.wait({task}, timeout=seconds)
+    if task.done():
+        task.result()
+        return True
+    task.cancel()
+    log.warning("not all was delivered or stored in time; what was not delivered will be read again")
+    return False

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
+import threading
+from collections.abc import Awaitable
+from contextlib import AsyncExitStack
 
 import click
 import uvloop
@@ -11,15 +15,24 @@ from aiokafka.errors import KafkaError
 
 from stream.bootstrap import worker
 from stream.domain.errors import StreamError
+from stream.engine.membership import remove_members
+from stream.kafka import open_admin
 from stream.logs import get_logger
 from stream.settings import Settings
 from stream.start import require, settings_or_exit
+from stream.topics import WORKER_GROUP
+from stream.worker import STEP, STEPS, Stop, Worker
 
 log = get_logger(__name__)
 
 
 @click.command()
-def command() -> None:
+@click.option(
+    "--leave-on-stop",
+    is_flag=True,
+    help="Leave the group at the end although WORKER_INSTANCE_ID is set: this worker will not come back.",
+)
+def command(*, leave_on_stop: bool) -> None:
     r"""Answer webhooks: read them from Kafka, enrich them, emit contacts.enriched.
 
     \b
@@ -28,19 +41,57 @@ def command() -> None:
     """
     settings = settings_or_exit("worker")
     require(settings, "DIRETRIX_USER", "DIRETRIX_PASSWORD", "WORK_API_TOKEN")
-    sys.exit(uvloop.run(_run(settings)))
+    sys.exit(uvloop.run(_run(settings, leave_on_stop=leave_on_stop)))
 
 
-async def _run(settings: Settings) -> int:
+async def _run(settings: Settings, *, leave_on_stop: bool) -> int:
+    stop = Stop()
+    stop.listen()
+    ending = asyncio.create_task(_end_anyhow(stop, settings.shutdown_grace.total_seconds() + STEP * STEPS))
     try:
-        async with worker(settings) as made:
-            code = await made.run()
-            if code:
+        async with AsyncExitStack() as stack:
+            made = await _unless(stop, stack.enter_async_context(worker(settings)))
+            if made is None:
+                return 0
+            code = await made.run(stop)
+            if leave_on_stop and settings.worker_instance_id and not code:
+                await _give_up_membership(settings)
+            if code or made.hangs:
                 _leave_at_once(code)
-            return code
     except (StreamError, KafkaError, OSError) as error:
         log.error("the worker can't start", reason=str(error) or type(error).__name__)  # noqa: TRY400 - the reason is what helps
         return 1
+    else:
+        return 0
+    finally:
+        ending.cancel()
+
+
+async def _unless(stop: Stop, starting: Awaitable[Worker]) -> Worker | None:
+    """The worker; None when it was told to stop before it was there."""
+    start, stopping = asyncio.ensure_future(starting), asyncio.ensure_future(stop.asked.wait())
+    await asyncio.wait({start, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if start.done():
+        return start.result()
+    start.cancel()
+    await asyncio.gather(start, return_exceptions=True)
+    log.info("stopped before it had started")
+    return None
+
+
+async def _give_up_membership(settings: Settings) -> None:
+    async with open_admin(settings) as admin:
+        await remove_members(admin, WORKER_GROUP, [settings.worker_instance_id])
+    log.info("left the group", instance=settings.worker_instance_id)
+
+
+async def _end_anyhow(stop: Stop, seconds: float) -> None:
+    """End the process ``seconds`` after it was told to stop, whatever hangs: a thread watches, not the loop."""
+    await stop.asked.wait()
+    timer = threading.Timer(seconds, _leave_at_once, (1,))
+    timer.daemon = True
+    timer.start()
 
 
 def _leave_at_once(code: int) -> None:

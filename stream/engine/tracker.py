@@ -72,6 +72,11 @@ class Tracker:
         return self._position - self._pending[0]
 
     @property
+    def overtaken(self) -> bool:
+        """Whether something is finished that lies behind the first unfinished offset."""
+        return bool(self._done)
+
+    @property
     def unfinished(self) -> int:
         """How many offsets arrived and are not finished."""
         return len(self._pending) - len(self._done)
@@ -86,6 +91,7 @@ class Trackers:
     def __init__(self) -> None:
         self._live: dict[tuple[str, int], Tracker] = {}
         self._committed: dict[tuple[str, int], int] = {}
+        self._shut = False
         self.commits = 0  # that the broker has accepted
 
     def renew(self, partitions: Iterable[tuple[str, int]]) -> None:
@@ -104,12 +110,19 @@ class Trackers:
 
     def open(self) -> dict[tuple[str, int], Tracker]:
         """The trackers that take what is fetched now."""
+        if self._shut:
+            return {}
         return {partition: tracker for partition, tracker in self._live.items() if not tracker.closed}
 
     def close(self) -> None:
         """Begin nothing more: the partitions are about to go. What is under way may still finish and be committed."""
         for tracker in self._live.values():
             tracker.closed = True
+
+    def shut(self) -> None:
+        """Begin nothing more for good, whatever is assigned yet: the process is about to go."""
+        self._shut = True
+        self.close()
 
     def committable(self) -> dict[tuple[str, int], int]:
         """The watermarks that moved since the last commit."""
@@ -133,6 +146,12 @@ class Trackers:
             for partition, tracker in self._live.items()
             if tracker.unfinished and tracker.watermark is not None
         }
+
+    @property
+    def overtaken(self) -> dict[tuple[str, int], int]:
+        """The first unfinished offset of each partition in which a later one is finished."""
+        at = self.watermarks
+        return {partition: at[partition] for partition, tracker in self._live.items() if tracker.overtaken}
 
     @property
     def unfinished(self) -> int:

@@ -20,13 +20,22 @@ from stream.logs import get_logger
 log = get_logger(__name__)
 
 BROKER_PATIENCE = 300.0  # seconds
+BROKER_AWAY = "the broker is away"
 STALL = 60.0  # seconds
+UNSETTLED = 300.0  # seconds
+UNHEARD = 3  # times the allowance of what others have overtaken, for what may still wait for the reader
 BEAT = 0.5  # seconds
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the watchdog looks at; ages in seconds, 0 when there is nothing to age."""
+    """What the watchdog looks at; ages in seconds, 0 when there is nothing to age.
+
+    No age is older than the end of the last rebalance, or of the last absence of the broker: what stood still
+    then has its time from there. ``overtaken``: the age of the oldest first unfinished offset of a partition in
+    which later ones are finished; ``stuck``: of any first unfinished offset. ``unsettled``: since the group is
+    being joined, or the table recovered, and neither gets anywhere.
+    """
 
     oldest_due_age: float
     unfinished: int
@@ -35,20 +44,45 @@ class Facts:
     since_commit: float
     broker_away: float
     agent_restarts: int
+    overtaken: float = 0.0
+    stuck: float = 0.0
+    unsettled: float = 0.0
 
 
-def diagnose(facts: Facts, deadline: float) -> str | None:
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What a webhook may take, in seconds: its look-up, and its wait for a slot."""
+
+    deadline: float
+    queue_limit: float
+
+    @property
+    def whole(self) -> float:
+        """After which a webhook that was begun must have ended."""
+        return 2 * self.deadline + self.queue_limit
+
+
+def diagnose(facts: Facts, allowance: Allowance) -> str | None:
     """Why the worker must leave, or None while all is well."""
     if facts.agent_restarts:
         return "the agent was restarted: Faust may have skipped an event"
     if facts.broker_away:
-        return "the broker is away" if facts.broker_away > BROKER_PATIENCE else None
-    if facts.oldest_due_age > 2 * deadline:
+        return BROKER_AWAY if facts.broker_away > BROKER_PATIENCE else None
+    if facts.unsettled > UNSETTLED:
+        return "the group is not joined, or the table not recovered, and neither gets anywhere"
+    return _stall(facts, allowance)
+
+
+def _stall(facts: Facts, allowance: Allowance) -> str | None:
+    if facts.oldest_due_age > 2 * allowance.deadline:
         return "a webhook is unfinished past twice its deadline"
     if facts.unfinished and facts.since_finished > STALL:
         return "webhooks wait and none has been finished"
     if facts.uncommitted and facts.since_commit > STALL:
         return "offsets are finished and none has been committed"
+    # A flood may wait for the reader for long; what later ones have overtaken has been read, or got lost.
+    if facts.overtaken > allowance.whole or facts.stuck > UNHEARD * allowance.whole:
+        return "a webhook got lost inside the worker: others are finished, it is not"
     return None
 
 
@@ -80,9 +114,9 @@ class Pulse:
 class Watchdog:
     """Looks at the facts every few seconds."""
 
-    def __init__(self, facts: Callable[[], Awaitable[Facts]], deadline: float, *, every: float = 5.0) -> None:
+    def __init__(self, facts: Callable[[], Awaitable[Facts]], allowance: Allowance, *, every: float = 5.0) -> None:
         self._facts = facts
-        self._deadline = deadline
+        self._allowance = allowance
         self._every = every
 
     async def run(self) -> None:
@@ -90,7 +124,7 @@ class Watchdog:
         while True:
             await asyncio.sleep(self._every)
             facts = await self._facts()
-            reason = diagnose(facts, self._deadline)
+            reason = diagnose(facts, self._allowance)
             if reason is not None:
                 log.error("stalled", reason=reason, facts=str(facts))
                 raise StopError(reason)

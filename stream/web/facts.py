@@ -3,61 +3,102 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Iterable
 
 import faust
 
 from stream.agents.enrich import Enricher
-from stream.engine.watchdog import Facts, diagnose
+from stream.engine.probe import BrokerProbe
+from stream.engine.watchdog import Allowance, Facts, diagnose
+
+
+class Ages:
+    """For how long things have been as they are."""
+
+    def __init__(self) -> None:
+        self._since: dict[Hashable, float] = {}
+
+    def oldest(self, things: Iterable[Hashable], now: float) -> float:
+        """Seconds for which the one that has stayed longest has been among ``things``."""
+        self._since = {thing: self._since.get(thing, now) for thing in things}
+        return now - min(self._since.values(), default=now)
 
 
 class WorkerFacts:
-    """What the watchdog and the pages want to know of a worker."""
+    """What the watchdog and the pages want to know of a worker, from before it reaches the broker."""
 
-    def __init__(self, app: faust.App, enricher: Enricher, clock: Callable[[], float] = time.monotonic) -> None:
-        self._app = app
-        self._enricher = enricher
+    def __init__(self, probe: BrokerProbe, allowance: Allowance, clock: Callable[[], float] = time.monotonic) -> None:
+        self._probe = probe
+        self._patience = allowance
         self._clock = clock
-        self._finished = (0, clock())
-        self._committed = (0, clock())
+        self._parts: tuple[faust.App, Enricher] | None = None
+        self._finished, self._committed, self._overtaken, self._stuck, self._unsettled = (Ages() for _ in range(5))
+        self._calm = self._there = clock()
+
+    def watch(self, app: faust.App, enricher: Enricher) -> None:
+        """The worker is made; look at it from now on."""
+        self._parts = app, enricher
 
     async def gather(self) -> Facts:
         """Look at the worker now."""
-        now = self._clock()
-        trackers = self._app.consumer.trackers
-        if trackers.finished != self._finished[0] or not trackers.unfinished:
-            self._finished = (trackers.finished, now)
+        now, away = self._clock(), self.broker_away()
+        if self._parts is None:
+            return Facts(0.0, 0, 0.0, 0, 0.0, away, 0)
+        app, enricher = self._parts
+        trackers = app.consumer.trackers
+        self._there = now if away else self._there
+        self._calm = now if away or app.rebalancing else self._calm
+        calm, there = now - self._calm, now - self._there
         uncommitted = len(trackers.committable())
-        # Under load there is always something that was finished since the last commit.
-        if trackers.commits != self._committed[0] or not uncommitted or self._app.rebalancing:
-            self._committed = (trackers.commits, now)
+        finished = [trackers.finished] if trackers.unfinished else []
         return Facts(
-            oldest_due_age=self._enricher.oldest_age(),
+            oldest_due_age=min(enricher.oldest_age(), calm),
             unfinished=trackers.unfinished,
-            since_finished=now - self._finished[1],
+            since_finished=min(self._finished.oldest(finished, now), calm),
             uncommitted=uncommitted,
-            since_commit=now - self._committed[1],
-            broker_away=self._broker_away(now),
-            agent_restarts=self._enricher.restarts,
+            # Under load there is always something that was finished since the last commit: that they go on counts.
+            since_commit=min(self._committed.oldest([trackers.commits] if uncommitted else [], now), calm),
+            broker_away=away,
+            agent_restarts=enricher.restarts,
+            overtaken=min(self._overtaken.oldest(trackers.overtaken.items(), now), calm),
+            stuck=min(self._stuck.oldest(trackers.watermarks.items(), now), calm),
+            unsettled=min(self._unsettled.oldest(self._unrest(app), now), there),
         )
 
     async def healthy(self) -> dict[str, str]:
         """Progress: unhealthy when the watchdog would make the worker leave."""
-        facts = await self.gather()
-        return {"progress": diagnose(facts, self._enricher.deadline) or ""}
+        return {"progress": diagnose(await self.gather(), self._patience) or ""}
+
+    def without(self) -> dict[str, str]:
+        """What an otherwise healthy worker waits for."""
+        return {"broker": self._broker()}
 
     def ready(self) -> dict[str, str]:
         """Assigned and recovered."""
-        app = self._app
+        if self._parts is None:
+            return {"broker": self._broker(), "assignment": "the worker is being started"}
+        app, _ = self._parts
         return {
-            "broker": "away" if self._broker_away(self._clock()) else "",
+            "broker": self._broker(),
             "assignment": "" if app.consumer.trackers.assigned else "no partition is assigned",
-            "recovery": ""
-            if app.tables.recovery.completed.is_set() and not app.rebalancing
-            else "the table is being recovered",
+            "recovery": "the table is being recovered" if self._unrest(app) else "",
         }
 
-    def _broker_away(self, now: float) -> float:
-        """Seconds for which nothing that we sent was acknowledged; 0 while the broker answers."""
-        since = self._enricher.emitter.failing_since
-        return 0.0 if since is None else max(now - since, 0.001)
+    def broker_away(self) -> float:
+        """Seconds for which the broker has not answered, or taken what we sent; 0 while it does."""
+        failing = None if self._parts is None else self._parts[1].emitter.failing_since
+        unsent = 0.0 if failing is None else max(self._clock() - failing, 0.001)
+        return max(self._probe.away, unsent)
+
+    def _broker(self) -> str:
+        away = self.broker_away()
+        return f"away for {away:.0f} s" if away else ""
+
+    @staticmethod
+    def _unrest(app: faust.App) -> list[Hashable]:
+        """How far joining and recovering are; empty when both are done."""
+        recovery = app.tables.recovery
+        if recovery.completed.is_set() and not app.rebalancing:
+            return []
+        # Faust knows no offset of a partition yet that it has only just been given.
+        return [(app.rebalancing_count, sum(offset or 0 for offset in recovery.active_offsets.values()))]

@@ -12,11 +12,19 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 Checks = Callable[[], Awaitable[dict[str, str]]]
 
 
-def pages(healthy: Checks, ready: Checks, degraded: Callable[[], dict[str, str]]) -> web.Application:
-    """Build the application of the three pages. ``degraded``: what is done without, while hits go on."""
+def pages(
+    healthy: Checks,
+    ready: Checks,
+    degraded: Callable[[], dict[str, str]],
+    waits: Callable[[], dict[str, str]] = dict,
+) -> web.Application:
+    """Build the application of the three pages.
+
+    ``degraded``: what is done without, while hits go on; ``waits``: what a healthy worker waits for.
+    """
     app = web.Application()
     app.on_response_prepare.append(_anonymous)
-    app.router.add_get("/healthz", _page(healthy, dict))
+    app.router.add_get("/healthz", _page(healthy, waits))
     app.router.add_get("/readyz", _page(ready, degraded))
     app.router.add_get("/metrics", _metrics)
     return app

@@ -15,11 +15,13 @@ from uuid import uuid4
 import orjson
 import pytest
 from jsonschema import Draft202012Validator
+from prometheus_client.parser import text_string_to_metric_families
 
 from stream import topics
 from stream.domain.events import EnrichedEvent, decode_event, schema
 from stream.kafka import open_consumer
 from stream.local.people import Someone
+from stream.local.processes import Child
 from stream.local.simulators import population_body
 from stream.local.stack import C2S_TOKEN, Stack
 
@@ -118,3 +120,21 @@ def wait_until(condition: Callable[[], bool], what: str, limit: float = LIMIT) -
 def ids(events: Sequence[EnrichedEvent]) -> set[str]:
     """Lead ids that have an event which is not ``pending``."""
     return {event.lead.id for event in events if event.outcome != "pending"}
+
+
+def metric(stack: Stack, name: str) -> float:
+    """A metric of the worker, all its labels together."""
+    with urllib.request.urlopen(f"{stack.worker_url}/metrics", timeout=30) as response:
+        families = text_string_to_metric_families(response.read().decode())
+        return sum(sample.value for family in families for sample in family.samples if sample.name == name)
+
+
+def said(child: Child, text: str, limit: float = LIMIT) -> None:
+    """Wait until a process has logged ``text``."""
+    wait_until(lambda: text in child.tail(100_000), f"{child.name} to say {text!r}", limit)
+
+
+def begin_again(child: Child) -> None:
+    """Start a process that has ended, with an empty log."""
+    child.log.write_bytes(b"")
+    child.start()

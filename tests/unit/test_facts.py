@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections import Counter
 from types import SimpleNamespace
 from typing import Any
 
+from aiokafka.errors import KafkaConnectionError
+
+from stream.engine.probe import BrokerProbe
 from stream.engine.tracker import Trackers
-from stream.engine.watchdog import STALL, diagnose
+from stream.engine.watchdog import BROKER_PATIENCE, STALL, UNHEARD, UNSETTLED, Allowance, Facts, diagnose
 from stream.web.facts import WorkerFacts
 
-PARTITION = ("webhooks", 0)
+PARTITION, OTHER = ("webhooks", 0), ("webhooks", 1)
+ALLOWANCE = Allowance(deadline=30.0, queue_limit=120.0)
+LOST = "a webhook got lost inside the worker: others are finished, it is not"
 
 
 class Worker:
@@ -17,27 +24,56 @@ class Worker:
 
     def __init__(self) -> None:
         self.trackers = Trackers()
-        self.trackers.renew([PARTITION])
-        self.at, self.offset = 0.0, 0
-        app: Any = SimpleNamespace(consumer=SimpleNamespace(trackers=self.trackers), rebalancing=False)
-        emitter = SimpleNamespace(failing_since=None)
-        enricher: Any = SimpleNamespace(oldest_age=lambda: 0.0, restarts=0, emitter=emitter)
-        self.facts = WorkerFacts(app, enricher, lambda: self.at)
+        self.trackers.renew([PARTITION, OTHER])
+        self.at = 0.0
+        self.offsets = Counter[tuple[str, int]]()
+        self.recovery = SimpleNamespace(completed=asyncio.Event(), active_offsets=Counter[Any]())
+        self.recovery.completed.set()
+        self.app: Any = SimpleNamespace(
+            consumer=SimpleNamespace(trackers=self.trackers),
+            rebalancing=False,
+            rebalancing_count=1,
+            tables=SimpleNamespace(recovery=self.recovery),
+        )
+        self.emitter = SimpleNamespace(failing_since=None)
+        self.oldest = 0.0
+        enricher: Any = SimpleNamespace(oldest_age=lambda: self.oldest, restarts=0, emitter=self.emitter)
+        self.probe = BrokerProbe(lambda: self.at, every=0.0)
+        self.facts = WorkerFacts(self.probe, ALLOWANCE, lambda: self.at)
+        self.facts.watch(self.app, enricher)
 
-    def finish_one(self) -> None:
+    def arrive(self, partition: tuple[str, int] = PARTITION) -> int:
+        """A webhook arrives."""
+        offset = self.offsets[partition]
+        self.trackers.open()[partition].arrive([offset])
+        self.offsets[partition] += 1
+        return offset
+
+    def finish_one(self, partition: tuple[str, int] = PARTITION) -> None:
         """A webhook arrives and ends."""
-        tracker = self.trackers.open()[PARTITION]
-        tracker.arrive([self.offset])
-        tracker.finish(self.offset)
-        self.offset += 1
+        self.trackers.open()[partition].finish(self.arrive(partition))
 
     def commit(self) -> None:
         """The broker accepts what is finished."""
         self.trackers.committed(self.trackers.committable())
 
+    async def look(self) -> Facts:
+        """What the watchdog sees."""
+        return await self.facts.gather()
+
     async def diagnosed(self) -> str | None:
         """What the watchdog would say."""
-        return diagnose(await self.facts.gather(), deadline=30.0)
+        return diagnose(await self.look(), ALLOWANCE)
+
+    async def seconds_until_it_leaves(self, most: int, partition: tuple[str, int] = PARTITION) -> int | None:
+        """Let others end and be committed, second by second; None when it never leaves."""
+        for second in range(most):
+            if await self.diagnosed():
+                return second
+            self.at += 1.0
+            self.finish_one(partition)
+            self.commit()
+        return None
 
 
 async def test_a_worker_under_steady_load_that_commits_is_no_stall() -> None:
@@ -61,3 +97,128 @@ async def test_a_worker_that_finishes_and_never_commits_is_a_stall() -> None:
         said.append(await worker.diagnosed())
     assert said[-1] == "offsets are finished and none has been committed"
     assert said[: int(STALL)] == [None] * int(STALL)
+
+
+async def test_an_idle_night_is_no_stall() -> None:
+    """Nothing arrives, or what arrived is finished and committed; records that are not due are not fetched at all."""
+    worker = Worker()
+    worker.finish_one()
+    worker.commit()
+    await worker.look()
+    worker.at += 36_000.0
+    assert await worker.diagnosed() is None
+
+
+async def test_a_webhook_that_later_ones_have_overtaken_for_too_long_is_lost() -> None:
+    """The worker leaves, so that it is read again: nothing else would ever finish it."""
+    worker = Worker()
+    worker.arrive()
+    assert await worker.seconds_until_it_leaves(1_000) == int(ALLOWANCE.whole) + 2
+    assert await worker.diagnosed() == LOST
+
+
+async def test_the_last_webhook_of_a_partition_that_is_lost_is_found_too() -> None:
+    """Nothing overtakes it, so it may wait for the reader for long, but not for ever."""
+    worker = Worker()
+    worker.arrive()
+    left = await worker.seconds_until_it_leaves(1_000, OTHER)
+    assert left == int(UNHEARD * ALLOWANCE.whole) + 1
+
+
+async def test_a_full_queue_that_moves_is_no_loss() -> None:
+    """Each first unfinished offset has a time of its own."""
+    worker = Worker()
+    waiting = [worker.arrive() for _ in range(2_000)]
+    tracker = worker.trackers.open()[PARTITION]
+    for first, second in zip(waiting[::2], waiting[1::2], strict=True):
+        worker.at += 1.0
+        tracker.finish(second)
+        tracker.finish(first)
+        worker.commit()
+        assert await worker.diagnosed() is None
+
+
+async def test_after_a_rebalance_everything_has_its_time_again() -> None:
+    """What stood still while the group was being joined is no stall."""
+    worker = Worker()
+    worker.arrive()
+    worker.finish_one()
+    worker.oldest = 500.0
+    await worker.look()
+    worker.app.rebalancing = True
+    worker.at += UNSETTLED - 1
+    assert await worker.diagnosed() is None
+    worker.app.rebalancing = False
+    worker.at += STALL
+    assert await worker.diagnosed() is None
+    worker.at += 1
+    assert await worker.diagnosed() is not None
+
+
+async def test_a_rebalance_that_never_ends_is_told() -> None:
+    """As is a recovery that gets nowhere; one that does has its time."""
+    worker = Worker()
+    worker.recovery.completed.clear()
+    worker.recovery.active_offsets["of which nothing is known yet"] = None
+    for _ in range(10):
+        worker.recovery.active_offsets["changelog"] += 1
+        assert await worker.diagnosed() is None
+        worker.at += UNSETTLED
+    assert "neither gets anywhere" not in str(await worker.diagnosed())
+    worker.at += 1
+    assert "neither gets anywhere" in str(await worker.diagnosed())
+
+
+async def test_a_broker_that_is_away_has_five_minutes_and_then_everything_its_time() -> None:
+    """Whatever stands still while it is away; and in the moment in which it is back nothing is a stall."""
+    worker = Worker()
+    worker.arrive()
+    worker.finish_one()
+    await worker.look()
+    worker.emitter.failing_since = 0.001
+    worker.oldest = worker.at = BROKER_PATIENCE - 1
+    assert await worker.diagnosed() is None
+    assert (await worker.facts.healthy(), worker.facts.without()) == ({"progress": ""}, {"broker": "away for 299 s"})
+    worker.emitter.failing_since = None
+    assert await worker.diagnosed() is None
+    worker.emitter.failing_since = 0.001
+    worker.at = BROKER_PATIENCE + 1
+    assert await worker.diagnosed() == "the broker is away"
+
+
+async def test_an_idle_worker_learns_from_its_probe_that_the_broker_is_away() -> None:
+    """Nothing is sent that could fail, and still it is not ready."""
+    worker = Worker()
+    answers = [KafkaConnectionError(), None, OSError()]
+    asked = asyncio.Event()
+
+    async def ask() -> None:
+        asked.set()
+        if not answers:
+            await asyncio.Event().wait()
+        answer = answers.pop(0)
+        if answer is not None:
+            raise answer
+
+    seen = []
+    probing = asyncio.create_task(worker.probe.run(ask))
+    while answers:
+        asked.clear()
+        await asked.wait()
+        worker.at += 1
+        seen.append(worker.facts.ready()["broker"])
+    await asyncio.sleep(0)
+    probing.cancel()
+    await asyncio.gather(probing, return_exceptions=True)
+    assert "" in seen
+    worker.at += 7
+    assert worker.facts.ready()["broker"].startswith("away for")
+    worker.at += BROKER_PATIENCE
+    assert await worker.diagnosed() == "the broker is away"
+
+
+async def test_before_there_is_a_worker_the_pages_speak_of_the_broker() -> None:
+    """Healthy, since it waits; not ready, and it says for what."""
+    facts = WorkerFacts(BrokerProbe(), ALLOWANCE)
+    assert await facts.healthy() == {"progress": ""}
+    assert facts.ready() == {"broker": "", "assignment": "the worker is being started"}

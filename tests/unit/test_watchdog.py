@@ -8,9 +8,21 @@ from dataclasses import replace
 import pytest
 
 from stream.domain.errors import StopError
-from stream.engine.watchdog import BROKER_PATIENCE, STALL, Facts, Pulse, Watchdog, diagnose
+from stream.engine.watchdog import (
+    BROKER_PATIENCE,
+    STALL,
+    UNHEARD,
+    UNSETTLED,
+    Allowance,
+    Facts,
+    Pulse,
+    Watchdog,
+    diagnose,
+)
 
-DEADLINE = 30.0
+DEADLINE, QUEUE_LIMIT = 30.0, 120.0
+ALLOWANCE = Allowance(DEADLINE, QUEUE_LIMIT)
+WHOLE = 2 * DEADLINE + QUEUE_LIMIT
 WELL = Facts(
     oldest_due_age=0.0,
     unfinished=0,
@@ -31,11 +43,14 @@ WELL = Facts(
         (replace(WELL, oldest_due_age=2 * DEADLINE + 1), "twice its deadline"),
         (replace(WELL, unfinished=1, since_finished=STALL + 1), "none has been finished"),
         (replace(WELL, uncommitted=1, since_commit=STALL + 1), "none has been committed"),
+        (replace(WELL, unfinished=1, overtaken=WHOLE + 1), "got lost"),
+        (replace(WELL, unfinished=1, stuck=UNHEARD * WHOLE + 1), "got lost"),
+        (replace(WELL, unsettled=UNSETTLED + 1), "neither gets anywhere"),
     ],
 )
 def test_a_stall_is_told_with_its_reason(facts: Facts, reason: str) -> None:
     """Each kind of stall has a reason that an operator understands."""
-    assert reason in (diagnose(facts, DEADLINE) or "")
+    assert reason in (diagnose(facts, ALLOWANCE) or "")
 
 
 @pytest.mark.parametrize(
@@ -47,12 +62,16 @@ def test_a_stall_is_told_with_its_reason(facts: Facts, reason: str) -> None:
         replace(WELL, uncommitted=5, since_commit=STALL),
         replace(WELL, oldest_due_age=2 * DEADLINE),
         replace(WELL, broker_away=BROKER_PATIENCE, unfinished=5, since_finished=299.0),
+        replace(WELL, unfinished=5_000, overtaken=WHOLE, stuck=UNHEARD * WHOLE),  # a full queue that moves
+        replace(WELL, unsettled=UNSETTLED),  # a long recovery
+        replace(WELL, broker_away=1.0, unsettled=9_999.0),
+        replace(WELL, broker_away=1.0, overtaken=9_999.0, stuck=9_999.0),
         replace(WELL, broker_away=1.0, uncommitted=5, since_commit=299.0, oldest_due_age=299.0),
     ],
 )
 def test_what_is_no_stall_is_left_alone(facts: Facts) -> None:
     """An idle night, a worker at its bounds and a broker that is away for minutes are no reason to leave."""
-    assert diagnose(facts, DEADLINE) is None
+    assert diagnose(facts, ALLOWANCE) is None
 
 
 async def test_the_watchdog_leaves_with_the_reason_once_the_facts_say_so() -> None:
@@ -66,7 +85,7 @@ async def test_the_watchdog_leaves_with_the_reason_once_the_facts_say_so() -> No
 
     async with asyncio.timeout(2):
         with pytest.raises(StopError, match="agent was restarted"):
-            await Watchdog(facts, DEADLINE, every=0.001).run()
+            await Watchdog(facts, ALLOWANCE, every=0.001).run()
     assert seen == 3
 
 

@@ -1,0 +1,75 @@
+"""Is the broker there? Asked on a connection of its own, whatever else goes on: an idle worker knows it too."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from aiokafka.errors import KafkaConnectionError, KafkaError
+
+from stream.domain.errors import StopError
+from stream.engine.watchdog import BROKER_AWAY, BROKER_PATIENCE
+from stream.logs import get_logger
+
+log = get_logger(__name__)
+
+EVERY = 2.0  # seconds between questions
+LIMIT = 5.0  # seconds for an answer
+
+T = TypeVar("T")
+
+
+class BrokerProbe:
+    """Knows since when the broker has not answered."""
+
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, *, every: float = EVERY, patience: float = BROKER_PATIENCE
+    ) -> None:
+        """``patience``: seconds for which ``reach`` tries."""
+        self._clock = clock
+        self._every = every
+        self._patience = patience
+        self._since: float | None = None
+
+    @property
+    def away(self) -> float:
+        """Seconds for which the broker has not answered; 0 while it does."""
+        return 0.0 if self._since is None else max(self._clock() - self._since, 0.001)
+
+    async def reach(self, connect: Callable[[], Awaitable[T]]) -> T:
+        """Connect as soon as the broker is there. Raises StopError when it does not come; others as they are."""
+        while True:
+            try:
+                reached = await connect()
+            except (KafkaConnectionError, OSError) as error:
+                self._missed(error)
+            else:
+                self._answered()
+                return reached
+            if self.away > self._patience:
+                raise StopError(f"{BROKER_AWAY}: nothing answered for {self._patience:.0f} s")
+            await asyncio.sleep(self._every)
+
+    async def run(self, ask: Callable[[], Awaitable[object]]) -> None:
+        """Ask for ever."""
+        while True:
+            try:
+                async with asyncio.timeout(LIMIT):
+                    await ask()
+            except (KafkaError, OSError) as error:  # a TimeoutError is an OSError
+                self._missed(error)
+            else:
+                self._answered()
+            await asyncio.sleep(self._every)
+
+    def _missed(self, error: Exception) -> None:
+        if self._since is None:
+            self._since = self._clock()
+            log.warning(BROKER_AWAY, error=type(error).__name__)
+
+    def _answered(self) -> None:
+        if self._since is not None:
+            log.info("the broker is back", away=f"{self.away:.1f} s")
+            self._since = None
