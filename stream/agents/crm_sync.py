@@ -7,7 +7,6 @@ listed and sent again only when somebody asks for it (docs/adr/0006-writing-to-a
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from functools import partial
@@ -27,13 +26,10 @@ from stream.domain.events import EnrichedEvent, Outcome, decode_event
 from stream.domain.message import description, message
 from stream.logs import get_logger
 from stream.settings import Settings
-from stream.store.deliveries import CrmLead, Deliveries
+from stream.store.deliveries import Deliveries
 from stream.tiers.c2s import C2S
 
 log = get_logger(__name__)
-
-CLAIMED = "claimed"
-ASK_AGAIN = 0.2  # seconds
 
 
 class CrmSync:
@@ -46,7 +42,8 @@ class CrmSync:
         self._settings = settings
         self._tripwire = Tripwire(settings.fuse)
         # A claim that is older has no call under way any more: the call had its time, and so had writing down its end.
-        self._unsure_for = 2 * settings.c2s_timeout if settings.crm_resend_unconfirmed else None
+        self._longest_call = 2 * settings.c2s_timeout
+        self._unsure_for = self._longest_call if settings.crm_resend_unconfirmed else None
 
     async def handle(self, record: ConsumerRecord) -> None:
         """End one record. Raises TransientError for what may be tried again: nothing was written."""
@@ -84,8 +81,7 @@ class CrmSync:
             return True
         if await self._deliveries.retake_lead(source, lead_id, self._unsure_for):
             return True
-        lead = await self._deliveries.lead(source, lead_id)
-        self._wait_if_under_way(lead.status if lead is not None else None)
+        _wait_unless(await self._deliveries.is_lead_settled(source, lead_id, self._longest_call))
         return False
 
     async def _claim(self, c2s_id: str, facts: str, event_id: str) -> bool:
@@ -93,31 +89,17 @@ class CrmSync:
             return True
         if await self._deliveries.retake(c2s_id, facts, event_id, self._unsure_for):
             return True
-        self._wait_if_under_way(await self._deliveries.status(c2s_id, facts))
+        _wait_unless(await self._deliveries.is_settled(c2s_id, facts, self._longest_call))
         return False
 
-    def _wait_if_under_way(self, status: str | None) -> None:
-        """Who was asked to send again must know how a call under way ends, or that its process died."""
-        if self._unsure_for is not None and status == CLAIMED:
-            raise TransientError("the same write is under way")
-
     async def _follow_up(self, facts: str, event: EnrichedEvent) -> None:
-        lead = await self._settled_lead(event)
+        lead = await self._deliveries.lead(event.lead.source, event.lead.id)
         if lead is None or lead.c2s_id is None:
             # Created or not, nobody knows, and without an id nothing can follow: an operator decides.
             metrics.CRM_WRITES.labels("message", "lead unconfirmed").inc()
             log.warning("nothing can follow a lead that is unconfirmed", lead=event.lead.id)
             return
         await self._tell(lead.c2s_id, facts, event)
-
-    async def _settled_lead(self, event: EnrichedEvent) -> CrmLead | None:
-        """The lead that was created; one that another process is creating, before a rebalance, has a call's time."""
-        limit = asyncio.get_running_loop().time() + self._settings.c2s_timeout.total_seconds()
-        while True:
-            lead = await self._deliveries.lead(event.lead.source, event.lead.id)
-            if lead is None or lead.status != CLAIMED or asyncio.get_running_loop().time() > limit:
-                return lead
-            await asyncio.sleep(ASK_AGAIN)
 
     async def _create_lead(self, event: EnrichedEvent, facts: str, attributes: dict[str, Any]) -> None:
         source, lead_id = event.lead.source, event.lead.id
@@ -220,6 +202,12 @@ class CrmSync:
             )
         except KafkaError as unsent:
             raise TransientError(f"dead letter: {type(unsent).__name__}") from None
+
+
+def _wait_unless(settled: bool) -> None:  # noqa: FBT001 - its name says it
+    """Wait for how another's call ends: it may be taken back, and nobody be left who would make it again."""
+    if not settled:
+        raise TransientError("the same write is under way")
 
 
 async def _booked(settle: Callable[[], Awaitable[None]]) -> None:

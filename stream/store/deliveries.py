@@ -56,11 +56,10 @@ class Deliveries:
             values = (c2s_id, facts, UUID(event_id), unsure_for)
             return await self._pool.fetchval(sql("retake_delivery"), *values) is not None
 
-    async def status(self, c2s_id: str, facts: str) -> str | None:
-        """How a message stands, None when it was never claimed."""
+    async def is_settled(self, c2s_id: str, facts: str, longest: timedelta) -> bool:
+        """Whether a message was claimed and nobody has its call under way; a call takes ``longest`` at most."""
         with database_errors():
-            status: str | None = await self._pool.fetchval(sql("find_delivery"), c2s_id, facts)
-        return status
+            return bool(await self._pool.fetchval(sql("is_delivery_settled"), c2s_id, facts, longest))
 
     async def settle(self, c2s_id: str, facts: str, status: str, reason: str = "") -> None:
         """Settle a message: ``confirmed``, ``unconfirmed`` or ``refused``."""
@@ -81,6 +80,11 @@ class Deliveries:
         """Claim a creation again, as ``retake`` does a message."""
         with database_errors():
             return await self._pool.fetchval(sql("retake_lead"), source, lead_id, unsure_for) is not None
+
+    async def is_lead_settled(self, source: str, lead_id: str, longest: timedelta) -> bool:
+        """The same of a creation."""
+        with database_errors():
+            return bool(await self._pool.fetchval(sql("is_lead_settled"), source, lead_id, longest))
 
     async def lead(self, source: str, lead_id: str) -> CrmLead | None:
         """The lead that we created for ``lead_id`` of ``source``."""

@@ -209,6 +209,10 @@ RETURNING lead_id
 -- name: find_lead
 SELECT c2s_id, status FROM stream.crm_leads WHERE source = $1 AND lead_id = $2
 
+-- name: is_lead_settled
+SELECT EXISTS (SELECT FROM stream.crm_leads
+               WHERE source = $1 AND lead_id = $2 AND (status <> 'claimed' OR claimed_at < now() - $3::interval))
+
 -- name: confirm_lead
 UPDATE stream.crm_leads SET status = $3, c2s_id = COALESCE($4, c2s_id), confirmed_at = now()
 WHERE source = $1 AND lead_id = $2
@@ -231,8 +235,9 @@ WHERE c2s_id = $1 AND facts = $2
       status = 'unconfirmed' OR (status = 'claimed' AND claimed_at < now() - $4::interval))))
 RETURNING c2s_id
 
--- name: find_delivery
-SELECT status FROM stream.crm_deliveries WHERE c2s_id = $1 AND facts = $2
+-- name: is_delivery_settled
+SELECT EXISTS (SELECT FROM stream.crm_deliveries
+               WHERE c2s_id = $1 AND facts = $2 AND (status <> 'claimed' OR claimed_at < now() - $3::interval))
 
 -- name: settle_delivery
 UPDATE stream.crm_deliveries SET status = $3, reason = $4, confirmed_at = now() WHERE c2s_id = $1 AND facts = $2

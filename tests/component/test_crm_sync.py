@@ -153,8 +153,8 @@ async def test_a_lead_is_told_once_however_often_its_event_comes(crm: Crm) -> No
 async def test_two_workers_at_once_tell_a_lead_once(crm: Crm) -> None:
     """The same event in two processes, as during a rebalance, is one message and one lead."""
     crm.c2s.faults["c2s"] = Fault(latency=0.05)
-    await asyncio.gather(*(crm.sync().handle(event(MARIA)) for _ in range(5)))
-    await asyncio.gather(*(crm.sync().handle(google(MARIA)) for _ in range(5)))
+    await asyncio.gather(*(until_ended(crm.sync(), event(MARIA)) for _ in range(5)))
+    await asyncio.gather(*(until_ended(crm.sync(), google(MARIA)) for _ in range(5)))
     assert len(crm.c2s.messages) == 1
     assert len(crm.c2s.leads) == 1
 
@@ -284,6 +284,20 @@ async def test_what_a_dead_process_left_is_sent_again_when_asked_for(crm: Crm, m
     assert await crm.unconfirmed() == []
 
 
+@pytest.mark.parametrize("make", [event, google])
+async def test_a_call_that_its_maker_takes_back_is_not_relied_upon(crm: Crm, make: Callable[[Person], Any]) -> None:
+    """Of two that have one event the first fails and is stopped: the second has not ended the event meanwhile."""
+    crm.c2s.faults["c2s"] = Fault(status=429, latency=0.3, times=1)
+    first = asyncio.create_task(crm.sync(C2S_TIMEOUT="30s").handle(make(MARIA)))
+    await eventually(lambda: sum(crm.c2s.counts.values()) == 1)
+    second = asyncio.create_task(until_ended(crm.sync(C2S_TIMEOUT="30s"), make(MARIA)))
+    with pytest.raises(PartnerUnavailableError):
+        await first
+    await second
+    assert len(crm.c2s.messages) + len(crm.c2s.leads) == 1
+    assert await crm.unconfirmed() == []
+
+
 async def test_a_process_that_dies_in_a_call_leaves_it_unconfirmed(crm: Crm) -> None:
     """The claim stands before the call: after a restart the message is listed and not written again."""
     crm.c2s.faults["c2s"] = Fault(hang=5)
@@ -292,7 +306,7 @@ async def test_a_process_that_dies_in_a_call_leaves_it_unconfirmed(crm: Crm) -> 
     call.cancel()
     await asyncio.gather(call, return_exceptions=True)
     crm.c2s.faults.clear()
-    await crm.sync().handle(event(MARIA))
+    await until_ended(crm.sync(), event(MARIA))
     assert await crm.unconfirmed() == [("message", "L1", "claimed")]
     assert crm.c2s.messages == []
 

@@ -13,6 +13,7 @@ from stream.domain.errors import DatabaseUnavailableError
 from stream.store.deliveries import CrmLead, Deliveries
 
 EVENT = str(uuid4())
+MINUTE = timedelta(minutes=1)
 
 
 @pytest.fixture
@@ -32,11 +33,11 @@ async def test_a_message_that_was_not_sent_may_be_claimed_again(deliveries: Deli
     """A released claim is as if it had never been; a confirmed one can't be released."""
     assert await deliveries.claim("lead", "facts", EVENT)
     await deliveries.release("lead", "facts")
-    assert await deliveries.status("lead", "facts") is None
+    assert not await deliveries.is_settled("lead", "facts", MINUTE)
     assert await deliveries.claim("lead", "facts", EVENT)
     await deliveries.settle("lead", "facts", "confirmed")
     await deliveries.release("lead", "facts")
-    assert await deliveries.status("lead", "facts") == "confirmed"
+    assert await deliveries.is_settled("lead", "facts", MINUTE)
     assert not await deliveries.claim("lead", "facts", EVENT)
 
 
