@@ -12,8 +12,20 @@ from stream import topics
 from stream.local.people import Someone, population
 from stream.local.processes import Child, answers
 from stream.local.stack import Stack
-from tests.e2e.system import begin_again, call, counts, events_until, faults, ids, lead, metric, post, said, wait_until
-from tests.e2e.test_crash import teach
+from tests.e2e.system import (
+    begin_again,
+    call,
+    counts,
+    events_until,
+    faults,
+    ids,
+    lead,
+    metric,
+    post,
+    said,
+    teach,
+    wait_until,
+)
 from tests.integration.enriched import committed, lag
 
 SLOTS, QUEUE = 4, 8
