@@ -35,7 +35,8 @@ def make_app(settings: Settings) -> faust.App:
         topic_disable_leader=True,
         topic_partitions=settings.topic_partitions,
         stream_wait_empty=False,
-        stream_buffer_maxsize=BUFFER,
+        # What is read ahead counts in the span: it must never fill one, or the reader would wait for itself.
+        stream_buffer_maxsize=min(BUFFER, settings.max_unfinished_span // 4),
         consumer_auto_offset_reset="earliest",
         consumer_group_instance_id=settings.worker_instance_id or None,
         broker_commit_interval=COMMIT_INTERVAL,

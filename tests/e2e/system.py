@@ -122,11 +122,12 @@ def ids(events: Sequence[EnrichedEvent]) -> set[str]:
     return {event.lead.id for event in events if event.outcome != "pending"}
 
 
-def metric(stack: Stack, name: str) -> float:
-    """A metric of the worker, all its labels together."""
+def metric(stack: Stack, name: str, **labels: str) -> float:
+    """A metric of the worker: all samples that have these labels, together."""
     with urllib.request.urlopen(f"{stack.worker_url}/metrics", timeout=30) as response:
         families = text_string_to_metric_families(response.read().decode())
-        return sum(sample.value for family in families for sample in family.samples if sample.name == name)
+        samples = [sample for family in families for sample in family.samples if sample.name == name]
+    return sum(sample.value for sample in samples if labels.items() <= sample.labels.items())
 
 
 def said(child: Child, text: str, limit: float = LIMIT) -> None:

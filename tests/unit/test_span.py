@@ -1,0 +1,82 @@
+"""How far a worker may read ahead of its oldest unfinished webhook."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from pydantic import ValidationError
+
+from stream import topics
+from stream.app import FETCH, make_app
+from stream.domain.events import Outcome
+from stream.domain.identity import contact_of
+from stream.domain.leads import decode_webhook
+from stream.local.people import population
+from stream.settings import load
+from tests.fakes import c2s_webhook
+from tests.inside import PARTITION, Worker
+from tests.unit.test_exits import Rig
+
+SPAN, EARLY = 10, 8
+LIMIT = 5.0  # seconds
+(SOMEONE,) = population(1, seed=41)
+MISS = c2s_webhook("slow", name=SOMEONE.name, phone=SOMEONE.phone)
+
+
+def hits(count: int) -> list[bytes]:
+    """Webhooks that are answered at once, since they name no contact."""
+    return [c2s_webhook(f"hit-{number}") for number in range(count)]
+
+
+@pytest.fixture
+def rig() -> Rig:
+    """A world whose database answers when it is let."""
+    rig = Rig()
+    rig.gate.open.clear()
+    return rig
+
+
+async def test_one_slow_webhook_is_parked_before_it_stops_the_reader(rig: Rig) -> None:
+    """At four fifths of the span the oldest look-up goes to the retry topic; hits never wait."""
+    worker = Worker(rig, span=SPAN)
+    async with asyncio.timeout(LIMIT):
+        await worker.read(MISS)
+        for number, hit in enumerate(hits(5 * SPAN)):
+            await worker.read(hit)
+            worker.emitter.deliver()
+            assert len(worker.emitter.of(topics.RETRIES[0].name)) == (number >= EARLY - 2)
+    (parked,) = worker.emitter.of(topics.RETRIES[0].name)
+    assert (parked.value, dict(parked.headers)["reason"]) == (MISS, b"span")
+    assert parked.key == contact_of(decode_webhook(MISS).lead, frozenset()).key.encode()
+    assert [event.outcome for event in worker.events()].count(Outcome.PENDING) == 1
+    tracker = worker.trackers.open()[PARTITION]
+    assert (tracker.span, tracker.watermark) == (0, 5 * SPAN + 1)
+
+
+async def test_a_full_span_stops_the_reader_until_its_oldest_webhook_is_finished(rig: Rig) -> None:
+    """While the broker acknowledges nothing no more is read than the span holds; then reading goes on."""
+    worker = Worker(rig, span=SPAN)
+    reading = asyncio.create_task(worker.read(*hits(3 * SPAN)))
+    most = 0
+    async with asyncio.timeout(LIMIT):
+        while not reading.done():
+            before = -1
+            while len(worker.emitter.records) != before:
+                before = len(worker.emitter.records)
+                await asyncio.sleep(0)
+            most = max(most, worker.trackers.unfinished)
+            worker.emitter.deliver()
+            await asyncio.sleep(0)
+    await reading
+    assert most == SPAN
+    assert len(worker.events()) == 3 * SPAN
+
+
+def test_what_is_read_ahead_never_fills_a_span() -> None:
+    """What was fetched and not begun counts in the span: if it alone filled it, the reader would wait for itself."""
+    smallest = load({"MAX_UNFINISHED_SPAN": "1000"})
+    with pytest.raises(ValidationError, match="max_unfinished_span"):
+        load({"MAX_UNFINISHED_SPAN": "999"})
+    assert make_app(smallest).conf.stream_buffer_maxsize + FETCH < 1_000 * 0.8
+    assert make_app(load({})).conf.stream_buffer_maxsize + FETCH < 20_000 * 0.8
