@@ -110,6 +110,16 @@ class Enricher:
         return finished
 
     async def _receive(self, message: Message, tracker: Tracker) -> None:
+        self._begin(message, tracker)
+        # Three questions without a task's cost: a hit seldom has to wait.
+        if self.emitter.is_full:
+            await self.emitter.ebb()
+        if self.flights.is_full:
+            await self.flights.room()
+        if tracker.span >= self._early:
+            await self._stay_within(tracker)
+
+    def _begin(self, message: Message, tracker: Tracker) -> None:
         try:
             webhook = decode_webhook(message.value)
             delivery = Delivery(message, webhook, contact_of(webhook.lead, self._denylist))
@@ -123,13 +133,6 @@ class Enricher:
             return
         self._exits.tripwire.good()
         self._enter(delivery, tracker)
-        # Three questions without a task's cost: a hit seldom has to wait.
-        if self.emitter.is_full:
-            await self.emitter.ebb()
-        if self.flights.is_full:
-            await self.flights.room()
-        if tracker.span >= self._early:
-            await self._stay_within(tracker)
 
     def _enter(self, delivery: Delivery, tracker: Tracker) -> None:
         if self._is_foreign(delivery):

@@ -310,3 +310,17 @@ async def test_what_was_tried_for_too_long_blows_no_fuse(rig: Rig) -> None:
     rig.gate.failing = DatabaseUnavailableError("database: ConnectionError")
     await worker.receive(*(webhook(f"lead-{n}", (SOMEONE, OTHER)[n % 2]) for n in range(6)), headers=headers)
     assert len(worker.emitter.of(topics.DEAD.name)) == 6
+
+
+async def test_rubbish_is_not_read_faster_than_it_is_written(rig: Rig) -> None:
+    """While the broker takes no more, the reader waits, whatever it has read."""
+    worker = Worker(rig)
+    ebbed = asyncio.Event()
+    worker.emitter.is_full, worker.emitter.ebb = True, ebbed.wait
+    async with asyncio.TaskGroup() as group:
+        group.create_task(worker.read(*(b"rubbish" for _ in range(10))))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert len(worker.emitter.of(topics.DEAD.name)) == 1
+        ebbed.set()
+    assert len(worker.emitter.of(topics.DEAD.name)) == 10
