@@ -18,7 +18,6 @@ from stream.engine.consumer import POLL, TrackingConsumer, TrackingTransport
 from stream.engine.tracker import Tracker
 
 IDLE = 0.05  # seconds between looks while no partition may be read
-YIELD_EVERY = 100  # records of the changelog between two turns of the loop
 
 
 class FastConsumer(TrackingConsumer):
@@ -58,13 +57,23 @@ class FastConsumer(TrackingConsumer):
                 await batch.taken.wait()
 
     async def _deliver_changes(self, tp: TP, records: list[ConsumerRecord]) -> None:
-        for count, record in enumerate(records, 1):
-            position = self._read_offset[tp]
-            if position is None or record.offset >= position:
-                await self.callback(self._to_message(tp, record))
-                self._read_offset[tp] = record.offset
-            if count % YIELD_EVERY == 0:
-                await asyncio.sleep(0)
+        """Apply what is read at once. The last record of all goes Faust's way, which tells that recovery is over."""
+        recovery = self.app.tables.recovery
+        position = self._read_offset[tp] or 0
+        records = [record for record in records if record.offset >= position]
+        if not records:
+            return
+        highwater = recovery.active_highwaters[tp]
+        is_last = highwater is None or records[-1].offset >= highwater or tp not in recovery.active_tps
+        at_once = records[:-1] if is_last else records
+        if at_once and tp in recovery.active_tps:
+            create = self.app.create_event
+            changes = [create(record.key, record.value, (), record) for record in at_once]
+            recovery.tp_to_table[tp].apply_changelog_batch(changes)
+            recovery.active_offsets[tp] = at_once[-1].offset
+        if is_last:
+            await self.callback(self._to_message(tp, records[-1]))
+        self._read_offset[tp] = records[-1].offset
 
 
 class FastTransport(TrackingTransport):

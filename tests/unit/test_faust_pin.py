@@ -18,6 +18,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.producer.message_accumulator import BatchBuilder
 from faust._cython.streams import StreamIterator
+from faust.tables.recovery import Recovery
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport
 
 from stream.engine.batches import RawSchema
@@ -38,6 +39,8 @@ LEANED_ON = [
     (Consumer.perform_seek, ["self"], True),
     (Consumer.on_partitions_revoked, ["self", "revoked"], True),
     (Consumer.wait_first, ["self", "coros", "timeout"], True),
+    (Recovery.need_recovery, ["self"], False),
+    (faust.Table.apply_changelog_batch, ["self", "batch"], False),
     (faust.App.create_event, ["self", "key", "value", "headers", "message"], False),
     (AIOKafkaConsumerThread._commit, ["self", "offsets"], True),
     (AIOKafkaConsumerThread._ensure_consumer, ["self"], False),
@@ -95,7 +98,11 @@ def test_faust_hands_on_by_what_is_leaned_on() -> None:
         assert f"self.{name}" in source, name
     assert "await consumer._drain_messages(self)" in source
     assert "await self.perform_seek()" in inspect.getsource(Consumer.getmany)
-    assert "consumer.perform_seek()" in inspect.getsource(faust.tables.recovery.Recovery._resume_streams)
+    recovery = inspect.getsource(faust.tables.recovery)
+    assert "consumer.perform_seek()" in inspect.getsource(Recovery._resume_streams)
+    assert "if seen_offset is None or offset > seen_offset:" in recovery
+    for name in ("active_highwaters", "active_offsets", "active_tps", "tp_to_table"):
+        assert f"self.{name}" in recovery, name
 
 
 def test_the_transport_builds_our_consumer() -> None:
