@@ -98,7 +98,7 @@ def _acting(command: Callable[..., None]) -> Callable[..., None]:
 
 @click.group()
 def command() -> None:
-    r"""Dead letters: what could never succeed, with the reason. A letter's number is its offset in webhooks.dead.
+    """Dead letters: what could never succeed, with the reason. A letter's number is its offset in webhooks.dead.
 
     \b
     Examples:
@@ -106,7 +106,7 @@ def command() -> None:
       python -m stream dlq show 17
       python -m stream dlq redrive --class GivenUpError --execute
       python -m stream dlq drop 17 18 --execute
-    """
+    """  # noqa: D301 - click's mark for lines to be left as they are
 
 
 @command.command("list")
