@@ -140,6 +140,7 @@ class Worker:
         """End in good order; 1 when not all of what ended here could be delivered and committed."""
         trackers = self.consumer().trackers
         trackers.shut()
+        self.consumer().stop_flow()  # else all that lies in the topic would be fetched and dropped during the grace
         work.cancel()
         log.info("stopping", unfinished=trackers.unfinished, under_way=self.enricher.flights.under_way)
         await _first_of(self.enricher.flights.drain(self.grace), stop.hurry.wait())

@@ -9,9 +9,11 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from stream import topics
+from stream.kafka import open_admin
 from stream.local.people import Someone, population
 from stream.local.processes import Child, answers
 from stream.local.stack import Stack
+from stream.ops.groups import members
 from tests.e2e.system import (
     begin_again,
     call,
@@ -89,6 +91,26 @@ def test_what_is_under_way_longer_than_the_grace_is_parked_and_comes_back(stack:
     assert ids(events_until(stack, lambda events: ids(events) >= wanted)) == wanted
     calls = {key: times for key, times in counts(stack)["asked"].items() if key.startswith("diretrix/")}
     assert sum(calls.values()) - len(people) <= SLOTS
+
+
+def test_a_worker_that_will_not_come_back_is_no_member_when_it_has_ended(stack: Stack) -> None:
+    """--leave-on-stop: the others need not wait for its session; without it a restart finds its partitions."""
+    worker = stack.children["worker"]
+    assert worker.stop() == 0
+    assert asyncio.run(who(stack)) != []
+    worker = stack.children["worker"] = Child(
+        "leaves", ["stream", "worker", "--leave-on-stop"], stack.environment(), stack.folder
+    )
+    worker.start()
+    worker.wait_for(f"{stack.worker_url}/readyz")
+    assert worker.stop() == 0
+    assert asyncio.run(who(stack)) == []
+
+
+async def who(stack: Stack) -> list[str]:
+    """The workers' group."""
+    async with open_admin(stack.settings()) as admin:
+        return await members(admin, topics.WORKER_GROUP)
 
 
 def test_a_second_sigterm_ends_the_grace(stack: Stack) -> None:

@@ -131,3 +131,11 @@ def test_commits_and_gaps_go_through_what_is_replaced() -> None:
 def test_streams_are_iterated_by_the_compiled_iterator() -> None:
     """Faust uses its Cython iterator, as the measurements assume."""
     assert faust.streams._CStreamIterator is StreamIterator
+
+
+def test_the_facts_of_the_watchdog_are_where_they_are_looked_for() -> None:
+    """Whether the group is being joined, and how far the table's recovery is."""
+    app = faust.App("pin", broker="kafka://localhost")
+    assert (app.rebalancing, app.rebalancing_count) == (False, 0)
+    recovery = app.tables.recovery
+    assert (recovery.completed.is_set(), dict(recovery.active_offsets)) == (False, {})

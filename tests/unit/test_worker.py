@@ -1,0 +1,170 @@
+"""A worker's beginning and end, with a Faust that hangs where Faust may hang."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from stream import worker as life
+from stream.domain.errors import StopError
+from stream.engine.tracker import Trackers
+from stream.worker import Stop, Worker
+
+LIMIT = 5.0  # seconds
+PARTITION = ("webhooks", 0)
+
+
+async def for_ever(*_: object) -> None:
+    """Never end."""
+    await asyncio.Event().wait()
+
+
+async def at_once(*_: object) -> None:
+    """End."""
+
+
+class Flights:
+    """What flies, as far as the end looks at it."""
+
+    under_way = 0
+
+    def __init__(self) -> None:
+        self.drained_for: float | None = None
+        self.land = asyncio.Event()
+
+    async def drain(self, seconds: float) -> None:
+        """Wait until it has landed."""
+        self.drained_for = seconds
+        await self.land.wait()
+
+
+class World:
+    """A worker of which every part does as it is told."""
+
+    def __init__(self) -> None:
+        self.trackers = Trackers()
+        self.trackers.renew([PARTITION])
+        self.flights = Flights()
+        self.flights.land.set()
+        self.parked: list[str] = []
+        self.fetches = True
+        self.app = SimpleNamespace(
+            on_partitions_revoked=SimpleNamespace(connect=lambda handler: handler),
+            on_rebalance_complete=SimpleNamespace(connect=lambda handler: handler),
+            start=at_once,
+            stop=at_once,
+            wait_until_stopped=for_ever,
+            crash_reason=None,
+            consumer=SimpleNamespace(trackers=self.trackers, commit=self.commit, stop_flow=self.stop_flow),
+        )
+        self.emitter = SimpleNamespace(backlog=0, flush=at_once)
+        self.watchdog = SimpleNamespace(run=for_ever)
+        self.stop = Stop()
+
+    def stop_flow(self) -> None:
+        """Fetch nothing more."""
+        self.fetches = False
+
+    async def commit(self) -> None:
+        """The broker accepts it all."""
+        self.trackers.committed(self.trackers.committable())
+
+    def worker(self) -> Worker:
+        """The worker of these parts."""
+        enricher = SimpleNamespace(flights=self.flights, park_all=self.parked.append, stop=at_once)
+        waits = SimpleNamespace(run=for_ever, beat=for_ever, watch=for_ever)
+        parts: dict[str, Any] = {
+            "app": self.app,
+            "enricher": enricher,
+            "cache": SimpleNamespace(),
+            "emitter": self.emitter,
+            "retry": waits,
+            "watchdog": self.watchdog,
+            "pulse": waits,
+            "probe": waits,
+            "tripwire": waits,
+        }
+        return Worker(**parts, ask=at_once, grace=600.0)
+
+
+@pytest.fixture
+async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+    monkeypatch.setattr(life, "STEP", 0.05)
+    async with asyncio.timeout(LIMIT):
+        yield World()
+
+
+async def test_a_start_that_hangs_is_watched(world: World) -> None:
+    """The broker went away while the group was being joined: the watchdog ends it, with its reason and 1."""
+
+    async def watch() -> None:
+        raise StopError("the broker is away")
+
+    world.app.start, world.watchdog.run = for_ever, watch
+    assert await world.worker().run(world.stop) == 1
+
+
+async def test_a_start_that_hangs_can_be_stopped(world: World) -> None:
+    """Nothing has begun, so nothing is left."""
+    world.app.start = for_ever
+    world.stop.tell()
+    assert await world.worker().run(world.stop) == 0
+
+
+async def test_a_faust_that_does_not_end_is_not_waited_for(world: World) -> None:
+    """All was delivered and committed: 0, and whoever ends the process is told that waiting is of no use."""
+
+    async def ignore() -> None:
+        while True:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                if not ignoring:
+                    raise
+
+    ignoring, world.app.stop = True, ignore
+    world.stop.tell()
+    worker = world.worker()
+    assert (await worker.run(world.stop), worker.hangs) == (0, True)
+    ignoring = False
+
+
+async def test_a_stop_begins_nothing_more(world: World) -> None:
+    """Not in this generation, and not in one that begins while what is under way has its grace."""
+    world.flights.land.clear()
+    running = asyncio.create_task(world.worker().run(world.stop))
+    world.stop.tell()
+    while world.flights.drained_for is None:  # noqa: ASYNC110 - the worker sets no event
+        await asyncio.sleep(0)
+    world.trackers.renew([PARTITION])
+    assert (world.trackers.open(), world.flights.drained_for, world.fetches) == ({}, 600.0, False)
+    world.flights.land.set()
+    assert await running == 0
+    assert world.parked == ["shutdown"]
+
+
+async def test_a_second_signal_ends_the_grace(world: World) -> None:
+    """What flies is parked at once."""
+    world.flights.land.clear()
+    world.stop.tell()
+    world.stop.tell()
+    assert await world.worker().run(world.stop) == 0
+    assert world.parked == ["shutdown"]
+
+
+@pytest.mark.parametrize("what", ["undelivered", "uncommitted"])
+async def test_what_could_not_be_put_away_is_said(world: World, what: str) -> None:
+    """With a broker that is away the exit code is 1, and the end comes all the same."""
+    if what == "undelivered":
+        world.emitter.backlog, world.emitter.flush = 3, for_ever
+    else:
+        tracker = world.trackers.open()[PARTITION]
+        tracker.arrive([0])
+        tracker.finish(0)
+        world.app.consumer.commit = for_ever
+    world.stop.tell()
+    assert await world.worker().run(world.stop) == 1
