@@ -105,14 +105,29 @@ class TrackingConsumer(Consumer):  # type: ignore[misc]
             await super().perform_seek()
             self.trackers.restart()
 
+    async def seek_to_committed(self) -> Mapping[TP, int]:
+        """Seek where something is committed; where nothing is, to the beginning.
+
+        aiokafka leaves a partition where it is when nothing, or 0, is committed: what was fetched already and is
+        forgotten would not be fetched again.
+        """
+        committed: Mapping[TP, int] = await super().seek_to_committed()
+        unmoved = [tp for tp, offset in committed.items() if not offset and not self._is_changelog_tp(tp)]
+        if unmoved:
+            try:
+                await self._thread.seek_to_beginning(*unmoved)
+            except IllegalStateError:
+                log.info("a partition was taken away; its next owner begins where it must")
+        return committed
+
     async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:  # noqa: ASYNC109 - Faust's
         async with self._moving:
             trackers = self.trackers.open()
             fetched = await super()._getmany(active_partitions, min(timeout, POLL))
-        return {
-            tp: records if self._is_changelog_tp(tp) else self._track(trackers.get(tp), records)
-            for tp, records in fetched.items()
-        }
+            return {
+                tp: records if self._is_changelog_tp(tp) else self._track(trackers.get(tp), records)
+                for tp, records in fetched.items()
+            }
 
     def _track(self, tracker: Tracker | None, records: list[ConsumerRecord]) -> list[Batch]:
         if tracker is None or tracker.closed:

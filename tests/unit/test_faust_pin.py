@@ -37,6 +37,8 @@ LEANED_ON = [
     (Consumer._drain_messages, ["self", "fetcher"], True),
     (Consumer._to_message, ["self", "tp", "record"], False),
     (Consumer.perform_seek, ["self"], True),
+    (Consumer.seek_to_committed, ["self"], True),
+    (AIOKafkaConsumerThread.seek_to_beginning, ["self", "partitions"], True),
     (Consumer.on_partitions_revoked, ["self", "revoked"], True),
     (Consumer.wait_first, ["self", "coros", "timeout"], True),
     (Recovery.need_recovery, ["self"], False),
