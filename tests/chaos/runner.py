@@ -16,7 +16,7 @@ from tests.chaos.rig import Rig
 from tests.chaos.scenario import Scenario
 
 # Parked webhooks come back soon, and a look-up whose partner hangs does not take half a minute of the run.
-ENVIRONMENT = {"RETRY_DELAYS": "1s", "LOOKUP_DEADLINE": "5s"}
+ENVIRONMENT = {"RETRY_DELAYS": "1s", "LOOKUP_DEADLINE": "8s"}
 
 
 def run(scenario: Scenario, seed: int, size: Mapping[str, int], say: Callable[[str], None]) -> Report:
