@@ -4,6 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 ARGS ?=
+EXTRAS ?= local,test,lint
 
 .PHONY: help demo test lint chaos bench audit clean
 help: ## say what there is
@@ -24,7 +25,12 @@ lint: $(READY) ## linters, types, and which way imports go
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
-bench: $(VENV)/bench ## measure, beside peers (ARGS="hits --rounds 3 --json", ARGS=--help)
+# In an environment of its own: a peer pins older versions of what we use.
+bench: ## measure, beside peers (ARGS="hits --rounds 3 --json", ARGS=--help)
+	@$(MAKE) --no-print-directory VENV=.venv-bench EXTRAS=local,test,bench measure
+
+.PHONY: measure
+measure: $(READY)
 	@$(BIN)/python -m bench $(ARGS)
 
 # Strict: a package that the advisory database does not know, or can't be asked about, is not one without findings.
@@ -33,8 +39,8 @@ audit: $(READY) ## ask the advisory database of PyPI about every package (needs 
 	@$(BIN)/python -m pip freeze --exclude-editable >$(VENV)/installed.txt
 	$(BIN)/pip-audit --strict --no-deps --disable-pip -r $(VENV)/installed.txt $(ARGS)
 
-clean: ## remove the virtual environment
-	rm -rf $(VENV)
+clean: ## remove the virtual environments
+	rm -rf $(VENV) .venv-bench
 
 # Two makes at once wait for each other where flock is there.
 $(READY): pyproject.toml
@@ -42,14 +48,10 @@ $(READY): pyproject.toml
 	  echo "Python 3.11 or newer is needed, this is $$($(PYTHON) --version): make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }
 	@if command -v flock >/dev/null; then exec flock .venv.lock $(MAKE) --no-print-directory install; else exec $(MAKE) --no-print-directory install; fi
 
-$(VENV)/bench: $(READY)
-	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar on -e '.[bench]'
-	@touch $@
-
 .PHONY: install
 install:
 	@if [ $(READY) -nt pyproject.toml ]; then exit 0; fi; set -e; \
 	echo "setting up $(VENV) (once; a minute or two)"; \
 	$(PYTHON) -m venv $(VENV); \
-	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar on -e '.[local,test,lint]'; \
+	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar on -e '.[$(EXTRAS)]'; \
 	touch $(READY)
