@@ -66,6 +66,9 @@ class ChangelogOffsets(UserDict[TP, int | None]):
     def __missing__(self, tp: TP) -> None:
         return None
 
+    def __delitem__(self, tp: TP) -> None:
+        self.data.pop(tp, None)  # Faust forgets what is revoked, and we may never have known it
+
     def __setitem__(self, tp: TP, offset: int | None) -> None:
         if self._is_changelog(tp):
             super().__setitem__(tp, offset)

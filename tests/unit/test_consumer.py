@@ -38,6 +38,7 @@ async def test_what_is_read_again_after_a_seek_is_not_dropped(consumer: Tracking
     assert consumer._read_offset[WEBHOOKS] is None
     assert consumer._read_offset[CHANGELOG] == 100
     assert consumer._read_offset.pop(CHANGELOG, None) == 100
+    assert consumer._read_offset.pop(WEBHOOKS, None) is None  # as Faust does with what is revoked
     assert consumer._read_offset[CHANGELOG] is None
 
 
