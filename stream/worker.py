@@ -28,7 +28,7 @@ from stream.tiers.cache import TableCache
 
 log = get_logger(__name__)
 
-DRAIN_ON_REVOKE = 5.0  # seconds; a paid call takes 2, and the group waits for us
+DRAIN_ON_REVOKE = 12.0  # seconds; the longest paid call takes 10, and the next owner would pay for it again
 STEP = 3.0  # seconds for each step that ends the worker after its grace
 STEPS = 5  # of them: stop look-ups, deliver, commit, stop Faust, close connections
 SWEEP_EVERY = 30.0  # seconds
@@ -83,6 +83,7 @@ class Worker:
         async def on_revoked(app: faust.App, revoked: set[object], **kwargs: object) -> None:
             del app, kwargs
             if revoked:
+                self.enricher.abandon_waiting()
                 await self._drain(DRAIN_ON_REVOKE)
 
         @self.app.on_rebalance_complete.connect  # type: ignore[untyped-decorator]

@@ -248,6 +248,17 @@ class Enricher:
         await self.flights.close()
         await self._ladder.settled()
 
+    def abandon_waiting(self) -> None:
+        """Begin no look-up that has not begun: whoever gets its partition reads the webhook again, and would pay."""
+        for tracker, flying in list(self._flying.items()):
+            begun = {offset: delivery for offset, delivery in flying.items() if delivery.started is not None}
+            for offset in flying.keys() - begun.keys():
+                flying[offset].ended = True
+            if begun:
+                self._flying[tracker] = begun
+            else:
+                del self._flying[tracker]
+
     def park_all(self, reason: str) -> None:
         """Park whatever flies: the worker is leaving."""
         for deliveries in list(self._flying.values()):

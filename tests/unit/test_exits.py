@@ -202,6 +202,24 @@ async def test_whoever_leaves_parks_what_flies(rig: Rig, worker: Worker) -> None
     assert worker.trackers.committable() == {PARTITION: 6}
 
 
+async def test_what_waits_when_partitions_go_is_left_to_whoever_gets_them(rig: Rig) -> None:
+    """What is being looked up ends; what has not begun pays for nothing here and stays unfinished."""
+    worker = Worker(rig, slots=1)
+    for one in (SOMEONE, OTHER):
+        rig.know(one)
+    rig.gate.open.clear()
+    await worker.read(webhook("first", SOMEONE), webhook("second", OTHER))
+    await asyncio.sleep(0)  # the first takes the only slot
+    worker.enricher.abandon_waiting()
+    rig.gate.open.set()
+    await worker.enricher.flights.drain(LIMIT)
+    assert [event.lead.id for event in worker.events()] == ["first"]
+    assert rig.calls("diretrix") == 1
+    worker.emitter.deliver()
+    assert worker.trackers.committable() == {PARTITION: 1}
+    assert worker.enricher.oldest_age() == 0.0
+
+
 async def test_a_webhook_tried_for_too_long_goes_out_with_what_is_known(rig: Rig, worker: Worker) -> None:
     """Diretrix knew the person and the Work API never came back: name and CPF go out, marked as not complete."""
     rig.know(SOMEONE)
