@@ -104,6 +104,7 @@ class Flights:
         try:
             has_slot = await self._take_slot()
             reason = "" if has_slot else "queue"
+            metrics.LOOKUPS_RUNNING.inc(has_slot)
             # A webhook stays in the queue while it is looked up: what comes next must still find the flight.
             while flight.waiting:
                 reason = await self._look_up_safely(flight.waiting[0], reason)
@@ -112,6 +113,7 @@ class Flights:
         finally:
             if has_slot:
                 self._slots.release()
+                metrics.LOOKUPS_RUNNING.dec()
             for key in flight.keys:
                 self._by_key.pop(key, None)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from stream import metrics
 from stream.agents.delivery import Delivery, Message
 from stream.agents.flights import Flights
 from stream.domain.identity import contact_of
@@ -98,8 +99,10 @@ async def test_contacts_fly_beside_one_another_up_to_the_slots() -> None:
     async with asyncio.timeout(LIMIT):
         while memory.most < 3:  # noqa: ASYNC110 - what is waited for sets no event
             await asyncio.sleep(0)
+    assert metrics.LOOKUPS_RUNNING._value.get() == 3  # noqa: SLF001 - prometheus-client has no other way to read one
     memory.gate.set()
     await fleet.drain(LIMIT)
+    assert metrics.LOOKUPS_RUNNING._value.get() == 0  # noqa: SLF001
     assert memory.most == 3
     assert sorted(memory.ended) == list(range(10))
 
