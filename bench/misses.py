@@ -8,6 +8,7 @@ measured is how near it comes: the share of S / L over all look-ups, from the st
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from statistics import median
@@ -35,6 +36,7 @@ COMMAND = "python -m bench misses"
 PARTITIONS = 8
 SLOTS = 128  # the default
 DIRETRIX, WORK = 1.25, 3.5  # seconds a call: the middle of what is observed
+FIRST_SEEN = 0.98  # least share of the look-ups that Diretrix answers
 WAVES = 6  # how often every slot is used
 
 
@@ -136,7 +138,10 @@ def _items(made: list[Record]) -> list[Item]:
 
 
 def _check(events: list[ConsumerRecord], count: int) -> None:
-    """All must have been looked up and found: a parked webhook would end sooner."""
-    tiers = {decode_event(event.value).tier for event in events}
-    if len(events) != count or tiers != {"diretrix"}:
+    """All must have been looked up and found: a parked webhook would end sooner.
+
+    One that is read again, because partitions moved while it was looked up, is answered by PostgreSQL.
+    """
+    tiers = Counter(decode_event(event.value).tier for event in events)
+    if len(events) != count or not tiers.keys() <= {"diretrix", "postgres"} or tiers["diretrix"] < FIRST_SEEN * count:
         raise StopError(f"{len(events)} events for {count} new contacts, answered by {tiers}")
