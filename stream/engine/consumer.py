@@ -98,8 +98,8 @@ class TrackingConsumer(Consumer):  # type: ignore[misc]
         await super().on_partitions_revoked(revoked)
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
-        """Begin a generation with trackers of its own, before its first record is fetched."""
-        self.trackers.renew(tp for tp in assigned if not self._is_changelog_tp(tp))
+        """Begin a generation with trackers of its own; they take nothing before the seek to the committed offsets."""
+        self.trackers.renew((tp for tp in assigned if not self._is_changelog_tp(tp)), sought=False)
         await super().on_partitions_assigned(assigned, generation_id)
 
     async def perform_seek(self) -> None:

@@ -92,11 +92,17 @@ class Trackers:
         self._live: dict[tuple[str, int], Tracker] = {}
         self._committed: dict[tuple[str, int], int] = {}
         self._shut = False
+        self._sought = True
         self.commits = 0  # that the broker has accepted
 
-    def renew(self, partitions: Iterable[tuple[str, int]]) -> None:
-        """Begin a generation: forget what the one before had under way."""
+    def renew(self, partitions: Iterable[tuple[str, int]], *, sought: bool = True) -> None:
+        """Begin a generation: forget what the one before had under way.
+
+        ``sought``: the reader stands at the committed offsets already. Otherwise nothing is taken before ``restart``:
+        a fetch that began before the assignment was dropped, and what comes after it would leave a gap.
+        """
         self.close()
+        self._sought = sought
         self._live = {partition: Tracker() for partition in partitions}
         self._committed = {}
 
@@ -107,10 +113,11 @@ class Trackers:
                 tracker.closed = True
                 self._live[partition] = Tracker()
         self._committed = {}
+        self._sought = True
 
     def open(self) -> dict[tuple[str, int], Tracker]:
         """The trackers that take what is fetched now."""
-        if self._shut:
+        if self._shut or not self._sought:
             return {}
         return {partition: tracker for partition, tracker in self._live.items() if not tracker.closed}
 

@@ -16,7 +16,8 @@ from tests.chaos.rig import Rig
 from tests.chaos.scenario import Scenario
 
 # Parked webhooks come back soon, and a look-up whose partner hangs does not take half a minute of the run.
-ENVIRONMENT = {"RETRY_DELAYS": "1s", "LOOKUP_DEADLINE": "8s"}
+# A write to the CRM that a killed process had under way is waited for twice its time-out.
+ENVIRONMENT = {"RETRY_DELAYS": "1s", "LOOKUP_DEADLINE": "8s", "C2S_TIMEOUT": "5s"}
 
 
 def run(scenario: Scenario, seed: int, size: Mapping[str, int], say: Callable[[str], None]) -> Report:

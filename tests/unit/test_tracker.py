@@ -170,20 +170,19 @@ class Reader(RuleBasedStateMachine):
     @rule()
     def seek(self) -> None:
         """Faust goes back to the committed offset, in the middle of a generation."""
-        if self.trackers.open():
-            self.position = self.committed
-            self.trackers.restart()
+        self.position = self.committed
+        self.trackers.restart()
 
     @rule()
     def revoke(self) -> None:
         """The partition is about to go."""
         self.trackers.close()
 
-    @rule()
-    def assign(self) -> None:
-        """It comes back, in a new generation."""
-        self.trackers.renew([PARTITION])
-        self.position = self.committed
+    @rule(lost=st.integers(0, 5))
+    def assign(self, lost: int) -> None:
+        """It comes back, in a new generation. A fetch that began before it may be dropped when it returns."""
+        self.trackers.renew([PARTITION], sought=False)
+        self.position = min(self.committed + lost, self.END)
 
     @invariant()
     def nothing_is_committed_past(self) -> None:
@@ -192,7 +191,8 @@ class Reader(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """Once all is quiet, the committed offset reaches the end."""
-        self.assign()
+        self.assign(0)
+        self.seek()
         while self.position < self.END:
             self.fetch(8)
         self.begin(len(self.queued))
