@@ -165,7 +165,14 @@ async def c2s() -> AsyncIterator[tuple[Simulators, str]]:
 async def sync(broker: Settings, base: str, database_url: str) -> asyncio.subprocess.Process:
     """The CRM sync in a process of its own."""
     return await start(
-        broker, "-m", "stream", "crm-sync", DATABASE_URL=database_url, C2S_BASE_URL=base, C2S_TOKEN="secret-token"
+        broker,
+        "-m",
+        "stream",
+        "crm-sync",
+        DATABASE_URL=database_url,
+        C2S_BASE_URL=base,
+        C2S_TOKEN="secret-token",
+        C2S_TIMEOUT="3s",
     )
 
 
