@@ -1,4 +1,8 @@
-"""The databases of the component tests, here too."""
+"""The databases of the component tests, here too; no process outlives its test."""
+
+from collections.abc import AsyncIterator
+
+import pytest
 
 from tests.component.conftest import (  # noqa: F401 - fixtures
     database_settings,
@@ -8,3 +12,10 @@ from tests.component.conftest import (  # noqa: F401 - fixtures
     postgres_url,
     template,
 )
+from tests.integration.enriched import end_started
+
+
+@pytest.fixture(autouse=True)
+async def _nothing_outlives_its_test() -> AsyncIterator[None]:
+    yield
+    await end_started()

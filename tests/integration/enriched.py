@@ -26,6 +26,7 @@ ROOT = Path(__file__).parents[2]
 NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 PERSON = person_from_candidate(Candidate("MARIA LIMA", "52998224725"), NOW)
 LIMIT = 30.0  # seconds
+STARTED: list[asyncio.subprocess.Process] = []
 
 
 def identity(lead: str, source: str = "c2s") -> str:
@@ -148,8 +149,8 @@ def environment(settings: Settings, **more: str) -> dict[str, str]:
 
 
 async def start(settings: Settings, *arguments: str, **more: str) -> asyncio.subprocess.Process:
-    """Start ``python ...`` beside the test's broker."""
-    return await asyncio.create_subprocess_exec(
+    """Start ``python ...`` beside the test's broker; it does not outlive the test."""
+    process = await asyncio.create_subprocess_exec(
         sys.executable,
         *arguments,
         cwd=ROOT,
@@ -157,6 +158,17 @@ async def start(settings: Settings, *arguments: str, **more: str) -> asyncio.sub
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
+    STARTED.append(process)
+    return process
+
+
+async def end_started() -> None:
+    """Kill what a test that failed has left: it would read the next test's topics."""
+    while STARTED:
+        process = STARTED.pop()
+        if process.returncode is None:
+            process.kill()
+            await process.communicate()
 
 
 async def command(settings: Settings, *arguments: str, **more: str) -> tuple[int | None, str, str]:
