@@ -265,12 +265,12 @@ async def _partitions(consumer: AIOKafkaConsumer) -> set[int]:
     return partitions
 
 
-async def test_an_older_deployment_gets_the_tiers_that_it_lacks(broker: Settings) -> None:
+async def test_an_older_deployment_gets_the_tiers_that_it_lacks(broker: Settings, database_url: str) -> None:
     """A broker with the first retry topic only stops a worker, which says what to run, and that mends it."""
     async with open_admin(broker) as admin:
         await remove(admin, SECOND.name, THIRD.name)
         assert {one.topic for one in must_stop(await differences(admin, broker))} == {SECOND.name, THIRD.name}
-        code, _, said = await command(broker, "worker", **SECRETS)
+        code, _, said = await command(broker, "worker", DATABASE_URL=database_url, **SECRETS)
         assert code == 1
         assert "Run: python -m stream topics" in said
         assert set(await create_missing(admin, broker)) == {SECOND.name, THIRD.name}
