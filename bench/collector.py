@@ -27,7 +27,7 @@ from stream.domain.choice import Found, next_step
 from stream.domain.events import Answer, Outcome, Tier, encode_event
 from stream.domain.identity import contact_of
 from stream.domain.leads import Source, decode_webhook, encode_webhook
-from stream.engine.emitter import partition_of
+from stream.kafka import partition_of
 from stream.local.people import population
 from stream.settings import load
 from stream.tiers.cache import Lifetimes, TableCache

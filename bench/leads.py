@@ -20,8 +20,8 @@ from stream.domain.events import Outcome, revision
 from stream.domain.identity import Contact, contact_of
 from stream.domain.leads import Source, lead_from_c2s
 from stream.domain.person import Candidate, person_from_work
-from stream.engine.emitter import partition_of
 from stream.enrichment import known_person
+from stream.kafka import partition_of
 from stream.local.people import Someone, population, typed
 from stream.settings import load
 from stream.tiers.cache import Lifetimes, TableCache

@@ -26,8 +26,8 @@ from stream.domain.events import Answer, Match, Outcome, Tier, encode_event, eve
 from stream.domain.freshness import Entry
 from stream.domain.identity import Contact, Phone, contact_of
 from stream.domain.leads import Source, decode_webhook
-from stream.engine.emitter import partition_of
 from stream.engine.tracker import Tracker
+from stream.kafka import partition_of
 from stream.settings import load
 from stream.tiers.cache import Lifetimes, TableCache
 

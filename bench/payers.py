@@ -18,8 +18,8 @@ from stream.domain.choice import Found, NobodyKnows, next_step
 from stream.domain.events import Match
 from stream.domain.identity import Contact, Cpf
 from stream.domain.person import Candidate
-from stream.engine.emitter import partition_of
 from stream.enrichment import Books, Ladder, People, Question, Shelf, Terms
+from stream.kafka import partition_of
 from stream.local.people import Someone
 from stream.settings import Settings
 from stream.tiers.cache import Lifetimes, TableCache

@@ -10,16 +10,12 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import Any
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.partitioner import murmur2
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from producers.items import Record
-
-REMEMBERED = 50_000  # keys whose partition is remembered
+from stream.kafka import fill_batch, partition_of
 
 
 class Ticket:
@@ -134,21 +130,6 @@ class Outbox:
             lane.sender = None
 
     def _batch(self, waiting: deque[tuple[Record, Ticket]]) -> tuple[BatchBuilder, list[Ticket]]:
-        """Take from ``waiting`` what fits one batch. The first record always fits: the broker judges its size."""
-        batch: BatchBuilder = self._producer.create_batch()
-        tickets: list[Ticket] = []
-        while waiting:
-            record, ticket = waiting[0]
-            added: Any = batch.append(timestamp=None, key=record.key, value=record.value, headers=record.headers)
-            if added is None:
-                break
-            tickets.append(ticket)
-            waiting.popleft()
-        batch.close()
-        return batch, tickets
-
-
-@lru_cache(maxsize=REMEMBERED)
-def partition_of(key: bytes, partitions: int) -> int:
-    """The partition that Java's default partitioner gives ``key``."""
-    return int((murmur2(key) & 0x7FFFFFFF) % partitions)
+        """Take from ``waiting`` what fits one batch."""
+        batch, count = fill_batch(self._producer, (record for record, _ in waiting))
+        return batch, [waiting.popleft()[1] for _ in range(count)]

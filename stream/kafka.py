@@ -1,14 +1,17 @@
-"""Connections to the broker: producer, consumer, admin, each with the configured security."""
+"""Connections to the broker: producer, consumer, admin, each with the configured security; batches."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from functools import lru_cache
+from typing import Any, Protocol
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.helpers import create_ssl_context
+from aiokafka.partitioner import murmur2
+from aiokafka.producer.message_accumulator import BatchBuilder
 
 from stream.settings import Settings
 
@@ -87,3 +90,32 @@ async def open_admin(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
         yield admin
     finally:
         await admin.close()
+
+
+class Sendable(Protocol):
+    """What a record is made of."""
+
+    @property
+    def key(self) -> bytes | None: ...  # noqa: D102
+    @property
+    def value(self) -> bytes | None: ...  # noqa: D102
+    @property
+    def headers(self) -> Sequence[tuple[str, bytes | None]]: ...  # noqa: D102
+
+
+def fill_batch(producer: AIOKafkaProducer, records: Iterable[Sendable]) -> tuple[BatchBuilder, int]:
+    """A closed batch of the first records, and how many fit. The first always fits: the broker judges its size."""
+    batch: BatchBuilder = producer.create_batch()
+    count = 0
+    for record in records:
+        if batch.append(timestamp=None, key=record.key, value=record.value, headers=record.headers) is None:
+            break
+        count += 1
+    batch.close()
+    return batch, count
+
+
+@lru_cache(maxsize=100_000)
+def partition_of(key: bytes, partitions: int) -> int:
+    """The partition that Java's default partitioner gives ``key``."""
+    return int((murmur2(key) & 0x7FFFFFFF) % partitions)

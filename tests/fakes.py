@@ -14,7 +14,8 @@ from stream.domain.errors import BudgetSpentError
 from stream.domain.identity import Contact, Cpf, Email, Phone
 from stream.domain.leads import Source, encode_webhook
 from stream.domain.person import Candidate, Found, Known, Person, StoredAnswer
-from stream.engine.emitter import Headers, Record, partition_of
+from stream.engine.emitter import Headers, Record
+from stream.kafka import partition_of
 from stream.local.people import Someone
 
 NOW = datetime(2026, 1, 31, 15, 0, tzinfo=UTC)

@@ -27,9 +27,10 @@ from stream.domain.identity import contact_of
 from stream.domain.leads import decode_webhook
 from stream.domain.person import person_from_candidate
 from stream.engine.batches import Batch
-from stream.engine.emitter import Emitter, partition_of
+from stream.engine.emitter import Emitter
 from stream.engine.tracker import Tracker
 from stream.enrichment import Ladder, Question, known_person
+from stream.kafka import partition_of
 from stream.logs import get_logger
 from stream.tiers.cache import TableCache
 

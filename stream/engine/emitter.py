@@ -15,14 +15,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 
 import msgspec
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
-from aiokafka.partitioner import murmur2
 from aiokafka.producer.message_accumulator import BatchBuilder
 
+from stream.kafka import fill_batch, partition_of
 from stream.logs import get_logger
 
 log = get_logger(__name__)
@@ -32,12 +31,6 @@ Delivered = Callable[[], None]
 
 BACKLOG_LIMIT = 20_000  # records emitted and not yet delivered; above it the reader waits
 RESEND_DELAY = 1.0  # seconds between tries of a batch that failed
-
-
-@lru_cache(maxsize=100_000)
-def partition_of(key: bytes, partitions: int) -> int:
-    """The partition that Java's default partitioner gives ``key``."""
-    return int((murmur2(key) & 0x7FFFFFFF) % partitions)
 
 
 class Record(msgspec.Struct, eq=False):
@@ -160,12 +153,6 @@ class Emitter:
                 record.delivered()
 
     def _batch(self, waiting: deque[Record]) -> tuple[BatchBuilder, list[Record]]:
-        """Take from ``waiting`` what fits one batch. The first record always fits: the broker judges its size."""
-        batch, taken = self._producer.create_batch(), []
-        while waiting:
-            record = waiting[0]
-            if batch.append(timestamp=None, key=record.key, value=record.value, headers=record.headers) is None:
-                break
-            taken.append(waiting.popleft())
-        batch.close()
-        return batch, taken
+        """Take from ``waiting`` what fits one batch."""
+        batch, count = fill_batch(self._producer, waiting)
+        return batch, [waiting.popleft() for _ in range(count)]

@@ -13,7 +13,8 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 
 from stream.domain.errors import StopError
 from stream.engine import emitter as engine
-from stream.engine.emitter import Emitter, partition_of
+from stream.engine.emitter import Emitter
+from stream.kafka import partition_of
 
 LIMIT = 5.0  # seconds
 SMALL = 400  # bytes a batch, so that a few records need several

@@ -11,7 +11,8 @@ from aiokafka.errors import KafkaError
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from producers.items import Record
-from producers.outbox import Outbox, Ticket, partition_of
+from producers.outbox import Outbox, Ticket
+from stream.kafka import partition_of
 
 LIMIT = 5.0  # seconds
 PARTITIONS = 4
