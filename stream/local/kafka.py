@@ -251,11 +251,7 @@ class LocalKafka:
         if process is None:
             return
         process.send_signal(number)
-        try:
-            process.wait(STOP_LIMIT)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        wait_or_kill(process, STOP_LIMIT)
 
     def __enter__(self) -> LocalKafka:
         self.start()
@@ -275,6 +271,15 @@ def _listens(pid: int, port: int) -> bool:
 
 # Loaded here: a child between fork and exec, perhaps another user already, had better not load anything.
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
+
+
+def wait_or_kill(process: subprocess.Popen[bytes], limit: float) -> int:
+    """Wait for the end of a process that was told to end; killed after ``limit`` seconds. Returns its exit code."""
+    try:
+        return process.wait(limit)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.wait()
 
 
 def die_with_parent(number: signal.Signals = signal.SIGKILL) -> None:

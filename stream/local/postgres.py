@@ -22,7 +22,7 @@ from urllib.parse import quote
 import psutil
 
 from stream.domain.errors import StopError
-from stream.local.kafka import die_with_parent
+from stream.local.kafka import die_with_parent, wait_or_kill
 
 with warnings.catch_warnings():
     # The wheel asks for XDG_RUNTIME_DIR, says so where it is not set, and does without.
@@ -139,11 +139,7 @@ class LocalPostgres:
         for child in children if number is signal.SIGKILL else ():
             _kill(child)
         process.send_signal(number)
-        try:
-            process.wait(STOP_LIMIT)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        wait_or_kill(process, STOP_LIMIT)
         if not _wait_until(lambda: all(map(_has_ended, children))):
             for child in children:
                 _kill(child)

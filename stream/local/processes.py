@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from stream.domain.errors import StopError
-from stream.local.kafka import die_with_parent
+from stream.local.kafka import die_with_parent, wait_or_kill
 
 START_LIMIT = 60.0  # seconds until a child answers
 STOP_LIMIT = 40.0  # seconds; above the shutdown grace of every command
@@ -78,11 +78,7 @@ class Child:
         """Wait for its end; killed after ``limit`` seconds. Returns its exit code."""
         if self._process is None:
             return 0
-        try:
-            return self._process.wait(limit)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            return self._process.wait()
+        return wait_or_kill(self._process, limit)
 
     def stop(self) -> int:
         """SIGTERM, and SIGKILL after a while; returns the exit code."""
