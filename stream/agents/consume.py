@@ -98,7 +98,7 @@ class Consuming(ConsumerRebalanceListener):  # type: ignore[misc]
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _begin(self, record: ConsumerRecord) -> None:
-        tracker = self._trackers.open().get((record.topic, record.partition))
+        tracker = self._trackers.of((record.topic, record.partition))
         if tracker is None:
             return  # the partition was taken away while it was fetched; its next owner reads it
         tracker.arrive([record.offset])

@@ -117,9 +117,13 @@ class Trackers:
 
     def open(self) -> dict[tuple[str, int], Tracker]:
         """The trackers that take what is fetched now."""
-        if self._shut or not self._sought:
-            return {}
-        return {partition: tracker for partition, tracker in self._live.items() if not tracker.closed}
+        taking = ((partition, self.of(partition)) for partition in self._live)
+        return {partition: tracker for partition, tracker in taking if tracker is not None}
+
+    def of(self, partition: tuple[str, int]) -> Tracker | None:
+        """The tracker that takes what is fetched of ``partition`` now; None when nothing may be taken."""
+        tracker = self._live.get(partition)
+        return None if tracker is None or tracker.closed or self._shut or not self._sought else tracker
 
     def close(self) -> None:
         """Begin nothing more: the partitions are about to go. What is under way may still finish and be committed."""

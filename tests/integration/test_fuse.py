@@ -35,13 +35,8 @@ def surroundings(database_url: str, **more: str) -> dict[str, str]:
 async def ended(settings: Settings, name: str, database_url: str, **more: str) -> tuple[int | None, str]:
     """Run a process until it leaves by itself; its exit code and its log."""
     process = await start(settings, "-m", "stream", name, **surroundings(database_url, **more))
-    try:
-        async with asyncio.timeout(LIMIT):
-            out, said = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.communicate()
+    async with asyncio.timeout(LIMIT):
+        out, said = await process.communicate()
     return process.returncode, (out + said).decode()
 
 
