@@ -78,4 +78,6 @@ async def test_a_partition_that_is_taken_away_during_a_seek_ends_nothing(
 
     monkeypatch.setattr(consumer._thread, "seek_to_committed", seek_to_committed)
     monkeypatch.setattr(consumer._thread, "seek_to_beginning", seek_to_beginning)
+    consumer.trackers.renew([WEBHOOKS], sought=False)
     await consumer.perform_seek()
+    assert list(consumer.trackers.open()) == [WEBHOOKS]
