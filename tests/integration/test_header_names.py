@@ -17,13 +17,15 @@ from tests.odd_header import send_odd_header
 
 WEBHOOKS = topics.WEBHOOKS.name
 LIMIT = 20.0  # seconds
+AS_IT_IS = fetcher.MemoryRecords, fetcher.PartitionRecords  # taken before any test runs: an app exchanges them
 pytestmark = pytest.mark.usefixtures("restored")
 
 
 @pytest.fixture
 def restored() -> Iterator[None]:
-    """What is exchanged in aiokafka is put back."""
+    """A test begins with aiokafka as it is, and what was exchanged before is put back."""
     before = fetcher.MemoryRecords, fetcher.PartitionRecords
+    fetcher.MemoryRecords, fetcher.PartitionRecords = AS_IT_IS
     yield
     fetcher.MemoryRecords, fetcher.PartitionRecords = before
 
