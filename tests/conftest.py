@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import signal
 import warnings
 from collections.abc import Iterator
 from functools import partial
@@ -29,6 +30,10 @@ from stream.topics import ALL
 # A busy machine is no fault of what is tested.
 hypothesis_settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 hypothesis_settings.load_profile("patient")
+
+# A shell starts its background jobs deaf to Ctrl-C, and every process that they start inherits it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 PARTITIONS = 4
 CLEAN_LIMIT = 20.0  # seconds

@@ -31,16 +31,10 @@ def test_json_is_one_object_and_nothing_else_on_standard_output() -> None:
     assert "posting" in done.stderr
 
 
-def hear_ctrl_c() -> None:
-    """A shell starts its background jobs deaf to Ctrl-C, and what they start inherits that."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 def test_ctrl_c_stops_everything_that_was_started(tmp_path: Path) -> None:
     """After Ctrl-C no process of the demo is left, and none of its files."""
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
-    command = [*DEMO, "--spacing", "2"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment, preexec_fn=hear_ctrl_c) as demo:  # noqa: PLW1509
+    with subprocess.Popen([*DEMO, "--spacing", "2"], stderr=subprocess.PIPE, text=True, env=environment) as demo:
         assert demo.stderr is not None
         said = ""
         until = time.monotonic() + LIMIT
