@@ -22,7 +22,6 @@ from stream.domain.identity import denylist
 from stream.domain.letters import Fate, Letter, Wanted
 from stream.logs import mask
 from stream.ops.dlq import Letters, Plan
-from stream.settings import Settings
 from stream.start import settings_or_exit
 
 LONGEST_SHOWN = 20_000  # characters of a letter's bytes
@@ -116,7 +115,7 @@ def show_list(given: Given) -> None:
 
     Example: python -m stream dlq list --stage crm --json
     """
-    _run(lambda letters, _: _list(letters, given))
+    _run(lambda letters: _list(letters, given))
 
 
 @command.command("show")
@@ -128,7 +127,7 @@ def show(given: Given) -> None:
     """
     if given.wanted.is_everything:
         raise click.UsageError(NARROW.replace(", or --all", ""))
-    _run(lambda letters, _: _show(letters, given))
+    _run(lambda letters: _show(letters, given))
 
 
 @command.command("redrive")
@@ -140,7 +139,7 @@ def redrive(given: Given, *, execute: bool, everything: bool) -> None:
     What would only die again is left where it is. Example: python -m stream dlq redrive --stage enrich --execute
     """
     _must_narrow(given, everything=everything)
-    _run(lambda letters, _: _redrive(letters, given, execute=execute))
+    _run(lambda letters: _redrive(letters, given, execute=execute))
 
 
 @command.command("drop")
@@ -152,7 +151,7 @@ def drop(given: Given, *, execute: bool, everything: bool) -> None:
     Example: python -m stream dlq drop --stage receive --until 2026-11-01 --execute
     """
     _must_narrow(given, everything=everything)
-    _run(lambda letters, _: _drop(letters, given, execute=execute))
+    _run(lambda letters: _drop(letters, given, execute=execute))
 
 
 def _must_narrow(given: Given, *, everything: bool) -> None:
@@ -160,12 +159,12 @@ def _must_narrow(given: Given, *, everything: bool) -> None:
         raise click.UsageError(NARROW)
 
 
-def _run(work: Callable[[Letters, Settings], Awaitable[None]]) -> None:
+def _run(work: Callable[[Letters], Awaitable[None]]) -> None:
     settings = settings_or_exit("dlq")
 
     async def whole() -> None:
         nobodys = denylist(settings.contact_denylist)
-        await work(Letters(settings, nobodys, lambda: datetime.now(UTC)), settings)
+        await work(Letters(settings, nobodys, lambda: datetime.now(UTC)))
 
     try:
         uvloop.run(whole())

@@ -9,7 +9,7 @@ import click
 from aiokafka.errors import KafkaError
 
 from stream.kafka import open_admin
-from stream.ops.replay import Replay
+from stream.ops.groups import members
 from stream.settings import Settings, load
 from stream.topics import GROUPS
 
@@ -19,7 +19,7 @@ LIMIT = 8.0  # seconds
 async def is_alive(settings: Settings, group: str) -> bool:
     """Whether ``group`` has a member now. Raises KafkaError, OSError or TimeoutError when the broker can't be asked."""
     async with asyncio.timeout(LIMIT), open_admin(settings) as admin:
-        return bool(await Replay(admin, settings, group).members())
+        return bool(await members(admin, group))
 
 
 @click.command()
