@@ -1,8 +1,13 @@
-"""The miss path: contacts that nobody knows yet, Diretrix and the Work API at fixed latencies.
+"""The miss path: contacts that nobody knows yet, while Diretrix and the Work API take their time.
 
-By Little's law a worker with S slots can't end more than S / L look-ups a second when one takes L seconds. What is
-measured is how near it comes: the share of S / L over all look-ups, from the start of the first to the last event.
-``workers`` does the same with 1, 2 and 4 workers.
+By Little's law a worker with S slots can't end more than S / L look-ups a second when one takes L seconds on average.
+What is measured is how near it comes, while every slot has work: from the event that ends the second time that all
+slots were used to the one before the last time. L is what the simulated partners slept for, so that whatever else
+keeps a slot (reading, booking, storing, answering, waiting for a turn or a connection) is loss.
+
+The partners take a seeded time within the ranges that are observed. Beside it, all calls take equally long: then all
+slots end at the same moment, and whatever follows a call comes in bursts. ``workers`` does the same with 1, 2 and 4
+workers.
 """
 
 from __future__ import annotations
@@ -11,6 +16,7 @@ import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from statistics import median
 
 import aiohttp
@@ -28,49 +34,73 @@ from stream.kafka import partition_of
 from stream.local.kafka import free_port
 from stream.local.people import Someone
 from stream.local.processes import Child
-from stream.local.simulators import population_body
+from stream.local.simulators import LATENCY, population_body
 from stream.local.stack import Stack
 
 GOALS = ("throughput >= 0.95 of slots / latency",)
 COMMAND = "python -m bench misses"
 PARTITIONS = 8
 SLOTS = 128  # the default
-DIRETRIX, WORK = 1.25, 3.5  # seconds a call: the middle of what is observed
+ALIKE = {"diretrix": 1.25, "work": 3.5}  # seconds a call: the middle of what is observed
 FIRST_SEEN = 0.98  # least share of the look-ups that Diretrix answers
-WAVES = 6  # how often every slot is used
+WAVES = 8  # how often every slot is used
+RUN_UP, RUN_OUT = 2, 1  # of them, before and after what is measured
 
 
 async def run(options: Options) -> list[Row]:
-    """Look everybody up once a round."""
-    waves = max(2, round(WAVES * options.scale))
-    async with ready(SLOTS, 1, DIRETRIX, WORK) as trial:
-        shares = []
-        for number in range(options.rounds):
-            took = await trial.round(SLOTS * waves, options.seed + number, 1)
-            shares.append(SLOTS * waves / took * (DIRETRIX + WORK) / SLOTS)
-            print(f"round {number + 1}: {SLOTS * waves / took:.1f} look-ups/s, {shares[-1]:.3f}", file=sys.stderr)
-    note = (
-        f"{min(shares):.3f}..{max(shares):.3f} in {len(shares)} rounds; {SLOTS} slots, {DIRETRIX} + {WORK} s a look-up,"
-        f" {SLOTS * waves} look-ups"
+    """Look everybody up once a round, with each kind of partner in turns."""
+    count = SLOTS * waves(WAVES, options.scale)
+    kinds: tuple[tuple[str, dict[str, float], float | None], ...] = (
+        ("miss path: share of slots / latency", {}, 0.95),
+        ("the same, all calls equally long", ALIKE, None),
     )
-    return [
-        Row("miss path: share of slots / latency", median(shares), "x", *at_least(0.95, median(shares)), COMMAND, note)
-    ]
+    shares: dict[str, list[float]] = {name: [] for name, _, _ in kinds}
+    async with ready(SLOTS, 1) as trial:
+        for number in range(options.rounds):
+            for turn, (name, alike, _) in enumerate(kinds):
+                measured = await trial.round(count, options.seed + 10 * number + turn, 1, alike)
+                shares[name].append(measured.rate * measured.latency / SLOTS)
+                print(f"round {number + 1}: {name}: {measured}, {shares[name][-1]:.3f}", file=sys.stderr)
+    rows = []
+    for name, alike, goal in kinds:
+        took = " + ".join(f"{low:g}..{high:g}" for low, high in (LATENCY["diretrix"], LATENCY["work"]))
+        took = " + ".join(map(str, alike.values())) or took
+        found = shares[name]
+        note = f"{min(found):.3f}..{max(found):.3f} in {len(found)} rounds; {SLOTS} slots, {took} s a look-up, {count}"
+        verdict = at_least(goal, median(found)) if goal is not None else ("", None)
+        rows.append(Row(name, median(found), "x", *verdict, COMMAND, note))
+    return rows
+
+
+def waves(most: int, scale: float) -> int:
+    """How often every slot is used; one of them at least is measured."""
+    return max(RUN_UP + RUN_OUT + 1, round(most * scale))
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Look-ups a second while every slot had work, and the mean seconds that the partners took for one."""
+
+    rate: float
+    latency: float
+
+    def __str__(self) -> str:
+        return f"{self.rate:.1f} look-ups/s at {self.latency:.2f} s"
 
 
 class Trial:
     """Servers and partners; workers come and go with each round."""
 
-    def __init__(self, stack: Stack, latencies: dict[str, float]) -> None:
+    def __init__(self, stack: Stack, slots: int) -> None:
         self._stack = stack
-        self._latencies = latencies
+        self._slots = slots
 
-    async def round(self, count: int, seed: int, workers: int) -> float:
-        """Seconds from the start of the first look-up to the last event, of ``count`` new contacts."""
+    async def round(self, count: int, seed: int, workers: int, alike: dict[str, float]) -> Measured:
+        """Look ``count`` new contacts up; ``alike``: seconds that every call takes, instead of the usual."""
         settings = self._stack.settings()
         await empty_topics(settings)
         people = _spread_evenly(count, seed)
-        await self._prepare(people)
+        await self._prepare(people, alike)
         made = records(repeats(people, count, seed))
         with self._working(workers) as children:
             await fill(settings, topics.WEBHOOKS.name, _items(made))
@@ -78,7 +108,10 @@ class Trial:
             events = [event async for event in there]
         _check(events, count)
         stamps = sorted(event.timestamp for event in events)
-        return (stamps[-1] - stamps[0]) / 1000 + sum(self._latencies.values())
+        at_once = self._slots * workers
+        begin, end = RUN_UP * at_once - 1, count - RUN_OUT * at_once - 1
+        rate = (end - begin) * 1000 / (stamps[end] - stamps[begin])
+        return Measured(rate, await self._latency())
 
     @contextmanager
     def _working(self, count: int) -> Iterator[list[Child]]:
@@ -94,18 +127,25 @@ class Trial:
                 children.append(child)
             yield children
 
-    async def _prepare(self, people: Sequence[Someone]) -> None:
-        faults = {name: {"latency": seconds} for name, seconds in self._latencies.items()}
+    async def _prepare(self, people: Sequence[Someone], alike: dict[str, float]) -> None:
+        faults = {name: {"latency": seconds} for name, seconds in alike.items()}
         async with aiohttp.ClientSession(self._stack.simulators_url) as session:
-            for path, body in (("people", population_body(list(people))), ("faults", faults)):
+            for path, body in (("reset", {}), ("people", population_body(people)), ("faults", faults)):
                 data = {"data": body} if isinstance(body, bytes) else {"json": body}
                 async with session.put(f"/_control/{path}", **data) as response:
                     response.raise_for_status()
 
+    async def _latency(self) -> float:
+        """Mean seconds that both partners together took for a look-up."""
+        url = f"{self._stack.simulators_url}/_control/counts"
+        async with aiohttp.ClientSession() as session, session.get(url) as response:
+            told = await response.json()
+        return sum(seconds / told["counts"][partner] for partner, seconds in told["seconds"].items())
+
 
 @asynccontextmanager
-async def ready(slots: int, most_workers: int, diretrix: float, work: float) -> AsyncIterator[Trial]:
-    """Servers, and partners at fixed latencies; every other limit lies above what the slots ask for."""
+async def ready(slots: int, most_workers: int, scale: float = 1.0) -> AsyncIterator[Trial]:
+    """Servers, and partners as ``scale`` makes them; every other limit lies above what the slots ask for."""
     most = str(slots * most_workers)
     extra = {
         "TOPIC_PARTITIONS": str(PARTITIONS),
@@ -114,9 +154,9 @@ async def ready(slots: int, most_workers: int, diretrix: float, work: float) -> 
         "DIRETRIX_MAX_CONCURRENCY": most,
         "WORK_API_MAX_CONCURRENCY": most,
     }
-    async with stage(extra) as stack:
+    async with stage(extra, scale) as stack:
         stack.start_simulators()
-        yield Trial(stack, {"diretrix": diretrix, "work": work})
+        yield Trial(stack, slots)
 
 
 def _spread_evenly(count: int, seed: int) -> list[Someone]:

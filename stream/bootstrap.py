@@ -35,6 +35,7 @@ from stream.store.pool import open_pool
 from stream.tiers.cache import Lifetimes, TableCache
 from stream.tiers.diretrix import Diretrix
 from stream.tiers.guard import Guard
+from stream.tiers.http import partner_session
 from stream.tiers.postgres import PostgresTier
 from stream.tiers.work import WorkApi
 from stream.web.facts import WorkerFacts
@@ -57,7 +58,7 @@ async def worker(settings: Settings) -> AsyncIterator[Worker]:
         raise StopError("Faust's Cython stream is not loaded: install a wheel of faust-streaming for this platform")
     async with AsyncExitStack() as stack:
         pool = await stack.enter_async_context(open_pool(settings))
-        session = await stack.enter_async_context(aiohttp.ClientSession())
+        session = await stack.enter_async_context(partner_session())
         partners = Partners(settings, Ledger(pool, now))
         probe = BrokerProbe()
         allowance = Allowance(settings.lookup_deadline.total_seconds(), settings.lookup_queue_limit.total_seconds())

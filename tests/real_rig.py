@@ -16,6 +16,7 @@ from stream.store.contacts import ContactStore
 from stream.store.ledger import Ledger
 from stream.tiers.diretrix import Diretrix
 from stream.tiers.guard import Guard
+from stream.tiers.http import partner_session
 from stream.tiers.postgres import PostgresTier
 from stream.tiers.work import WorkApi
 from tests.ladder_scenarios import TERMS, Clock
@@ -71,7 +72,7 @@ class RealRig:
 async def real_rig(pool: asyncpg.Pool, **variables: str) -> AsyncIterator[RealRig]:
     """A rig whose partners are up. ``variables``: more of the environment."""
     simulators = Simulators(scale=0.01)
-    async with serving(simulators) as base, aiohttp.ClientSession() as session:
+    async with serving(simulators) as base, partner_session() as session:
         settings = load(
             {
                 "DIRETRIX_BASE_URL": base,

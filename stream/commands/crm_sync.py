@@ -6,7 +6,6 @@ import asyncio
 import sys
 from dataclasses import replace
 
-import aiohttp
 import click
 import orjson
 import uvloop
@@ -24,6 +23,7 @@ from stream.start import require, settings_or_exit, until_stopped
 from stream.store.deliveries import Deliveries, Unconfirmed
 from stream.store.pool import open_pool
 from stream.tiers.c2s import C2S
+from stream.tiers.http import partner_session
 
 
 @click.command()
@@ -55,7 +55,7 @@ def command(*, unconfirmed: bool, as_json: bool, reveal: bool) -> None:
 async def _sync(settings: Settings, stop: asyncio.Event) -> None:
     async with (
         open_pool(settings) as pool,
-        aiohttp.ClientSession() as session,
+        partner_session() as session,
         open_producer(settings) as producer,
         open_consumer(settings, None, topics.CRM_GROUP) as consumer,
     ):

@@ -3,7 +3,8 @@
 One process, one port: the paths do not meet. ``/_control/...`` steers it and reads its counts:
 
 - ``GET /_control/counts``: calls by partner and kind (``diretrix_paid``: those it bills; ``c2s_with_data``,
-  ``c2s_without_data``, ``c2s_duplicates``: messages), by what was asked for, by the CPF that was answered first;
+  ``c2s_without_data``, ``c2s_duplicates``: messages), by what was asked for, by the CPF that was answered first, and
+  the seconds that each partner took for all its calls;
 - ``GET /_control/crm``: messages and leads that the CRM holds, in order;
 - ``PUT /_control/people``: the population, as ``population_body`` makes it;
 - ``PUT /_control/faults``: ``{"diretrix": {"status": 500, "times": 3}}`` instead of the faults before; also
@@ -60,6 +61,7 @@ class Simulators:
     counts: Counter[str] = field(default_factory=Counter)
     asked: Counter[str] = field(default_factory=Counter)
     people_asked: Counter[str] = field(default_factory=Counter)
+    seconds: dict[str, float] = field(default_factory=dict)
     messages: list[dict[str, str]] = field(default_factory=list)
     leads: list[dict[str, Any]] = field(default_factory=list)
     faults: dict[str, Fault] = field(default_factory=dict)
@@ -164,7 +166,9 @@ class Simulators:
         try:
             fault = self._take_fault(partner)
             usual = self._chance.uniform(*LATENCY[partner]) * self.scale
-            await asyncio.sleep(usual if fault is None or fault.latency is None else fault.latency)
+            latency = usual if fault is None or fault.latency is None else fault.latency
+            self.seconds[partner] = self.seconds.get(partner, 0.0) + latency
+            await asyncio.sleep(latency)
             return None if fault is None else await _answer_of(fault, request)
         finally:
             self.at_once -= 1
@@ -216,6 +220,7 @@ class Simulators:
                 "counts": dict(self.counts),
                 "asked": dict(self.asked),
                 "people": dict(self.people_asked),
+                "seconds": self.seconds,
                 "most_at_once": self.most_at_once,
             }
         )
@@ -246,7 +251,16 @@ class Simulators:
 
     async def _reset(self, request: web.Request) -> web.Response:
         del request
-        for kept in (self.counts, self.asked, self.people_asked, self.messages, self.leads, self.faults, self._told):
+        for kept in (
+            self.counts,
+            self.asked,
+            self.people_asked,
+            self.seconds,
+            self.messages,
+            self.leads,
+            self.faults,
+            self._told,
+        ):
             kept.clear()
         self.most_at_once = self.at_once
         return web.json_response({})

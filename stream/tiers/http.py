@@ -26,6 +26,11 @@ FRESH_CONNECTION = {"Connection": "close"}
 NEVER_SENT = (aiohttp.ClientConnectorError, aiohttp.ClientConnectorCertificateError, aiohttp.ConnectionTimeoutError)
 
 
+def partner_session() -> aiohttp.ClientSession:
+    """A session without a limit of its own, which is 100 connections: how many calls go at once is for the guards."""
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
+
+
 class ConnectionLostError(aiohttp.ClientError):
     """The connection broke after the request may have been sent."""
 

@@ -206,6 +206,23 @@ async def test_a_refused_connection_was_not_billed() -> None:
     assert caught.value.billed == "no"
 
 
+async def test_as_many_calls_go_at_once_as_the_guard_lets_through(simulators: Simulators) -> None:
+    """The session has no limit of its own below the guard's: whoever has a slot would wait for a connection."""
+    many = 120  # above what aiohttp's own sessions allow
+    simulators.faults["diretrix"] = Fault(hang=60)
+    async with serving(simulators) as base, http.partner_session() as session:
+        diretrix = Diretrix(
+            session, load({"DIRETRIX_BASE_URL": base}), Guard("diretrix", at_once=many, rate=None, workers=1)
+        )
+        calls = [asyncio.create_task(diretrix.by_phone(PHONE)) for _ in range(many)]
+        async with asyncio.timeout(10):
+            while simulators.at_once < many:  # noqa: ASYNC110 - the simulators set no event
+                await asyncio.sleep(0.001)
+        for call in calls:
+            call.cancel()
+        await asyncio.gather(*calls, return_exceptions=True)
+
+
 @pytest.mark.usefixtures("without_waiting")
 async def test_a_call_that_got_no_connection_was_not_billed(
     simulators: Simulators, monkeypatch: pytest.MonkeyPatch
