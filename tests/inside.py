@@ -40,11 +40,12 @@ class World(Protocol):
 class Worker:
     """A worker's inside; ``received`` webhooks lie on one partition."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the worker's limits
         self,
         world: World,
         *,
         slots: int = 8,
+        queue: int = 1_000,
         span: int = 1_000,
         queue_limit: float = LIMIT,
         rating: Rating = Rating(100, 0.75, 100),  # noqa: B008 - a value, frozen
@@ -56,7 +57,7 @@ class Worker:
         cache = TableCache(self.table, lambda *_: None, Lifetimes(86_400.0, 3_600.0, 1_000), lambda: 0.0)
         self.tripwire = Tripwire(rating)
         exits = Exits(self.emitter, world.clock, PATIENCE, self.tripwire)
-        limits = Limits(deadline=LIMIT, slots=slots, queue=1_000, queue_limit=queue_limit, span=span)
+        limits = Limits(deadline=LIMIT, slots=slots, queue=queue, queue_limit=queue_limit, span=span)
         self.enricher = Enricher(cache, world.worker(), exits, self.emitter, limits, world.clock, frozenset())
         self._offset = 0
 

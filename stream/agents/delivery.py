@@ -10,7 +10,7 @@ import msgspec
 from stream.domain.events import event_id
 from stream.domain.identity import Contact
 from stream.domain.leads import Webhook
-from stream.domain.parking import count_of, instant_of
+from stream.domain.parking import Tries, tries_of
 
 Headers = Sequence[tuple[str, bytes | None]]  # Kafka's headers may have no value
 
@@ -39,15 +39,9 @@ class Message(msgspec.Struct, eq=False):
         headers = sum(len(name.encode()) + len(value or b"") for name, value in self.headers)
         return len(self.value or b"") + headers
 
-    @property
-    def attempts(self) -> int:
-        """Tries that failed before this one."""
-        return count_of(self.header("attempt"))
-
-    @property
-    def first_failed(self) -> datetime | None:
-        """When the first try failed, None when none did."""
-        return instant_of(self.header("first-failed"))
+    def tries(self, now: datetime) -> Tries:
+        """The tries before this one, as far as they can be believed."""
+        return tries_of(self.header, now)
 
 
 class Delivery(msgspec.Struct, eq=False):

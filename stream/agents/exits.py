@@ -50,14 +50,16 @@ class Exits:
         self._event(delivery, answer, delivery.message.finished)
 
     def parked(self, delivery: Delivery, reason: str, calls: tuple[int, int] = (0, 0)) -> bool:
-        """To the retry topic, with an event that says so; False when it was tried for too long already.
+        """To the retry topic; False when it was tried for too long already.
 
+        An event says so the first time, delivered before the webhook is finished, and later where it must tell of
         ``calls``: of Diretrix and of the Work API, paid before it failed.
         """
         if delivery.ended:
             return True
-        message = delivery.message
-        plan = self._patience.park(message.attempts, message.first_failed, self._now(), reason)
+        message, now = delivery.message, self._now()
+        tries = message.tries(now)
+        plan = self._patience.park(tries.failed, tries.since, now, reason)
         if plan is None:
             return False
         delivery.ended = True
@@ -67,11 +69,14 @@ class Exits:
         log.warning("parked", reason=reason, attempt=plan.attempt, contact=delivery.contact.masked)
         metrics.PARKED.labels(reason).inc()
         headers = [(name, value) for name, value in message.headers if name not in HEADERS] + plan.headers(reason)
-        both = _after(2, message.finished)
-        self._emitter.emit(topics.RETRIES[plan.tier].name, delivery.contact.key.encode(), message.value, headers, both)
-        diretrix, work = calls
-        answer = Answer(Outcome.PENDING, parked=True, diretrix_calls=diretrix, work_calls=work)
-        self._event(delivery, answer, both)
+        has_news = not tries.failed or any(calls)
+        delivered = _after(2, message.finished) if has_news else message.finished
+        topic, key = topics.RETRIES[plan.tier].name, delivery.contact.key.encode()
+        self._emitter.emit(topic, key, message.value, headers, delivered)
+        if has_news:
+            diretrix, work = calls
+            answer = Answer(Outcome.PENDING, parked=True, diretrix_calls=diretrix, work_calls=work)
+            self._event(delivery, answer, delivered)
         return True
 
     def dead(self, message: Message, error: PoisonError) -> None:
@@ -84,6 +89,8 @@ class Exits:
             "dead letter", reason=error.reason, path=error.path, partition=message.partition, offset=message.offset
         )
         metrics.DEAD.labels("enrich", type(error).__name__).inc()
+        now = self._now()
+        tries = message.tries(now)
         headers = dead_letter_headers(
             headers=list(message.headers),
             topic=topics.WEBHOOKS.name,
@@ -93,9 +100,9 @@ class Exits:
             stage="enrich",
             error=type(error).__name__,
             reason=str(error),
-            attempts=message.attempts + 1,
-            failed_at=self._now(),
-            first_failed=message.first_failed,
+            attempts=tries.failed + 1,
+            failed_at=now,
+            first_failed=tries.since,
         )
         # A tombstone has no value, and a record needs a key or a value.
         key, value = message.key, message.value if message.value is not None or message.key is not None else b""

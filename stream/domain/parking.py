@@ -5,15 +5,25 @@ Each tier is a topic with one delay, so that what stands first in a partition is
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 # The headers of a parked webhook. They come back with it, and are left out when it is redriven.
 HEADERS = frozenset({"attempt", "first-failed", "not-before", "reason"})
-# Why we cut a try short ourselves: nobody failed, so the webhook is not made to wait longer the next time.
+# Why we cut a try short ourselves: nobody failed, so the webhook waits no longer the next time, and is not given up.
 CUT_SHORT = frozenset({"shutdown", "span", "queue"})
 LONGEST_COUNT = 6  # digits; a longer number is nobody's count of tries
+# How far from the time that it was due a webhook may come back: clocks differ, workers are busy or away for a while.
+EARLY, LATE = timedelta(minutes=1), timedelta(hours=2)
+
+
+@dataclass(frozen=True, slots=True)
+class Tries:
+    """Tries that ``failed`` before this one; ``since`` the first of them did, None when none did."""
+
+    failed: int = 0
+    since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +53,29 @@ class Patience:
     max_age: timedelta
 
     def park(self, attempts: int, first_failed: datetime | None, now: datetime, reason: str) -> Parking | None:
-        """Decide when to try again; None when it has been tried for ``max_age``.
+        """Decide when to try again; None when it has been tried for ``max_age``, and failed once more.
 
         ``attempts``: tries that failed before this one; ``first_failed``: when the first did, None for this one.
         """
         first = min(first_failed or now, now)
-        if now - first >= self.max_age:
-            return None
         cut_short = reason in CUT_SHORT
+        if now - first >= self.max_age and not cut_short:
+            return None
         attempt = max(1, attempts) if cut_short else attempts + 1
         tier = 0 if cut_short else min(attempt, len(self.delays)) - 1
         return Parking(attempt, first, now + self.delays[tier], tier)
+
+
+def tries_of(header: Callable[[str], str], now: datetime) -> Tries:
+    """What a webhook says of its tries, where it can be believed; ``header``: the text of one of its headers.
+
+    Anybody may write to ``webhooks``, and with these headers. But what we parked comes back when it is due: what
+    does not was copied, is replayed, or never was with us, and its patience begins now.
+    """
+    since, due = instant_of(header("first-failed")), instant_of(header("not-before"))
+    if since is None or due is None or since > due or not -EARLY <= now - due <= LATE:
+        return Tries()
+    return Tries(count_of(header("attempt")), since)
 
 
 def count_of(text: str) -> int:

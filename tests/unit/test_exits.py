@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -15,12 +15,13 @@ from stream.domain.events import Outcome
 from stream.domain.fuse import Rating
 from stream.domain.identity import contact_of
 from stream.domain.leads import decode_webhook
+from stream.domain.parking import LATE, Parking
 from stream.engine.emitter import Record
 from stream.enrichment import Ladder
 from stream.local.people import Someone, population
 from tests.fake_rig import FakeRig
 from tests.fakes import NOW, c2s_webhook, partition_for
-from tests.inside import PARTITION, Worker
+from tests.inside import HOME, PARTITION, Worker
 
 LIMIT = 5.0  # seconds
 SOMEONE, OTHER = population(2, seed=31)
@@ -74,6 +75,11 @@ def worker(rig: Rig) -> Worker:
 
 def webhook(lead: str = "lead-1", someone: Someone = SOMEONE) -> bytes:
     return c2s_webhook(lead, name=someone.name, phone=someone.phone, email=someone.email)
+
+
+def tried(since: datetime, attempt: int = 26) -> list[tuple[str, bytes]]:
+    """The headers of a webhook that has just come back."""
+    return [("reroute", b"1"), *Parking(attempt, since, NOW, 0).headers("test")]
 
 
 def headers_of(record: Record) -> dict[str, str]:
@@ -184,6 +190,35 @@ async def test_foreign_headers_of_any_kind_do_not_stop_a_webhook(rig: Rig, worke
     assert headers_of(parked(worker)[0])["attempt"] == "1"
 
 
+@pytest.mark.parametrize("due", [None, NOW - LATE - timedelta(seconds=1), NOW + timedelta(minutes=2)])
+async def test_tries_that_somebody_else_writes_down_are_not_counted(
+    rig: Rig, worker: Worker, due: datetime | None
+) -> None:
+    """Sent to `webhooks` with another system's headers, or a copy of ours: tried once, parked like any other."""
+    headers = Parking(26, NOW - timedelta(days=9), due or NOW, 0).headers("theirs")
+    rig.fail_once("diretrix")
+    sent = [(name, value) for name, value in headers if due is not None or name != "not-before"]
+    (event,) = await worker.receive(webhook(), headers=[("reroute", b"1"), *sent])
+    assert event.outcome is Outcome.PENDING
+    said = headers_of(parked(worker)[0])
+    assert (said["attempt"], said["first-failed"]) == ("1", NOW.isoformat())
+
+
+async def test_that_a_webhook_waits_is_said_once(rig: Rig, worker: Worker) -> None:
+    """Parked again, it has no second event, unless there are paid calls to tell of; it is finished all the same."""
+    headers: Any = HOME
+    for topic, events in ((RETRY, 1), (MEDIUM, 1), (LONG, 2)):
+        rig.gate.failing = None if topic == LONG else DatabaseUnavailableError("database: away")
+        rig.fail_once("diretrix")
+        await worker.receive(webhook(), headers=headers)
+        worker.emitter.deliver()
+        assert worker.trackers.unfinished == 0
+        headers = parked(worker, topic)[0].headers
+        assert len(worker.events()) == events
+        rig.clock.at += timedelta(minutes=20)
+    assert [event.calls.diretrix for event in worker.events()] == [0, 1]
+
+
 async def test_whoever_leaves_parks_what_flies(rig: Rig, worker: Worker) -> None:
     """Each webhook under way or waiting is parked once, in order, and what lands after that emits nothing more."""
     rig.know(SOMEONE)
@@ -224,8 +259,7 @@ async def test_a_webhook_tried_for_too_long_goes_out_with_what_is_known(rig: Rig
     """Diretrix knew the person and the Work API never came back: name and CPF go out, marked as not complete."""
     rig.know(SOMEONE)
     rig.fail_once("work")
-    long_ago = [("first-failed", (NOW - timedelta(hours=24)).isoformat().encode()), ("attempt", b"26")]
-    (event,) = await worker.receive(webhook(), headers=[("reroute", b"1"), *long_ago])
+    (event,) = await worker.receive(webhook(), headers=tried(NOW - timedelta(hours=24)))
     assert event.outcome is Outcome.ENRICHED
     assert event.person is not None
     assert (event.person.cpf, event.person.complete) == (SOMEONE.cpf, False)
@@ -236,8 +270,7 @@ async def test_a_webhook_tried_for_too_long_of_whom_nothing_is_known_is_a_dead_l
     """It keeps its bytes, and says how often and since when it was tried."""
     rig.fail_once("diretrix")
     since = NOW - timedelta(hours=30)
-    headers = [("first-failed", since.isoformat().encode()), ("attempt", b"26"), ("reroute", b"1")]
-    assert await worker.receive(webhook(), headers=headers, key=b"k") == []
+    assert await worker.receive(webhook(), headers=tried(since), key=b"k") == []
     (letter,) = worker.emitter.of(topics.DEAD.name)
     said = headers_of(letter)
     assert (letter.key, letter.value) == (b"k", webhook())
@@ -308,6 +341,43 @@ async def test_what_waits_too_long_for_a_slot_is_parked(rig: Rig) -> None:
     assert [event.lead.id for event in worker.events()] == ["b", "a"]
 
 
+async def test_who_finds_the_queue_full_is_parked_at_once_and_the_reader_goes_on(rig: Rig) -> None:
+    """Hits leave, a webhook of whom is looked up joins and keeps its place, a stranger comes back later."""
+    worker = Worker(rig, queue=2)
+    known, *strangers = population(4, seed=32)
+    for one in (known, *strangers):
+        rig.know(one)
+    await worker.receive(webhook("known", known))
+    rig.gate.open.clear()
+    values = [webhook(f"lead-{n}", one) for n, one in enumerate((*strangers, strangers[0], known))]
+    async with asyncio.timeout(LIMIT):
+        await worker.read(*values)
+    assert [(event.lead.id, event.outcome) for event in worker.events()] == [
+        ("known", Outcome.ENRICHED),
+        ("lead-2", Outcome.PENDING),
+        ("lead-4", Outcome.ENRICHED),
+    ]
+    assert [(record.value, headers_of(record)["reason"]) for record in parked(worker)] == [(values[2], "queue")]
+    rig.gate.open.set()
+    await worker.enricher.flights.drain(LIMIT)
+    order = [event.lead.id for event in worker.events()[3:]]
+    assert sorted(order) == ["lead-0", "lead-1", "lead-3"]
+    assert order.index("lead-0") < order.index("lead-3")
+
+
+async def test_who_finds_the_queue_full_is_not_given_up(rig: Rig) -> None:
+    """However long it has been tried: this time nobody has been asked."""
+    worker = Worker(rig, queue=1)
+    rig.gate.open.clear()
+    await worker.read(webhook("first"))
+    await worker.read(webhook("second", OTHER), headers=tried(NOW - timedelta(hours=24)))
+    assert worker.emitter.of(topics.DEAD.name) == []
+    (record,) = parked(worker)
+    assert headers_of(record)["attempt"] == "26"
+    rig.gate.open.set()
+    await worker.enricher.flights.drain(LIMIT)
+
+
 async def test_the_letter_that_blows_the_fuse_is_held_back(rig: Rig) -> None:
     """It is not written and stays unfinished, as does every one after it; whoever watches is told to leave."""
     worker = Worker(rig, rating=Rating(in_a_row=3, share=1.0, minimum=1_000))
@@ -324,7 +394,7 @@ async def test_the_letter_that_blows_the_fuse_is_held_back(rig: Rig) -> None:
 async def test_what_was_tried_for_too_long_blows_no_fuse(rig: Rig) -> None:
     """An outage of a day is no bad release: all its webhooks end as letters."""
     worker = Worker(rig, rating=Rating(in_a_row=2, share=0.1, minimum=2))
-    headers = [("first-failed", (NOW - timedelta(hours=30)).isoformat().encode()), ("reroute", b"1")]
+    headers = tried(NOW - timedelta(hours=30))
     rig.gate.failing = DatabaseUnavailableError("database: ConnectionError")
     await worker.receive(*(webhook(f"lead-{n}", (SOMEONE, OTHER)[n % 2]) for n in range(6)), headers=headers)
     assert len(worker.emitter.of(topics.DEAD.name)) == 6

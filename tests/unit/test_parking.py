@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from stream.domain.parking import CUT_SHORT, Parking, Patience, count_of, instant_of
+from stream.domain.parking import CUT_SHORT, EARLY, LATE, Parking, Patience, Tries, count_of, instant_of, tries_of
 from stream.settings import MOST_DELAYS
 from stream.topics import RETRIES, WEBHOOKS
 
@@ -36,9 +36,11 @@ def test_with_fewer_delays_the_last_one_is_kept() -> None:
 
 @pytest.mark.parametrize("reason", sorted(CUT_SHORT))
 def test_what_we_cut_short_is_no_failure(reason: str) -> None:
-    """A worker that leaves, or is full, makes no webhook wait longer: the count stays, the shortest delay is taken."""
+    """A worker that leaves, or is full, makes no webhook wait longer, nor gives it up: the count stays."""
     for attempts, counted in ((0, 1), (1, 1), (2, 2), (9, 9)):
         assert PATIENCE.park(attempts, None, NOW, reason) == Parking(counted, NOW, NOW + MINUTE, 0)
+    old = NOW - timedelta(days=2)
+    assert PATIENCE.park(9, old, NOW, reason) == Parking(9, old, NOW + MINUTE, 0)
 
 
 def test_the_first_failure_is_remembered_and_ends_it() -> None:
@@ -64,6 +66,27 @@ def test_the_headers_are_read_as_they_were_written() -> None:
     said = {name: value.decode() for name, value in plan.headers(DOWN)}
     assert (count_of(said["attempt"]), instant_of(said["first-failed"])) == (2, NOW - HOUR)
     assert (instant_of(said["not-before"]), said["reason"]) == (NOW + TEN, DOWN)
+
+
+@pytest.mark.parametrize(
+    ("late", "believed"),
+    [(-EARLY, True), (timedelta(0), True), (LATE, True), (-2 * EARLY, False), (LATE + EARLY, False)],
+)
+def test_what_a_webhook_says_of_its_tries_is_believed_when_it_comes_back_in_time(
+    late: timedelta, *, believed: bool
+) -> None:
+    """A record that was copied, replayed, or never parked by us does not come when it is due."""
+    said = {name: value.decode() for name, value in Parking(3, NOW - HOUR, NOW, 0).headers(DOWN)}
+    assert tries_of(lambda name: said.get(name, ""), NOW + late) == (Tries(3, NOW - HOUR) if believed else Tries())
+
+
+@pytest.mark.parametrize("missing", ["first-failed", "not-before"])
+def test_half_of_what_is_said_of_tries_is_nothing(missing: str) -> None:
+    """Nor is a first failure after the time of the next try believed."""
+    said = {name: value.decode() for name, value in Parking(3, NOW, NOW, 0).headers(DOWN)}
+    assert tries_of(lambda name: said[name] if name != missing else "", NOW) == Tries()
+    said["first-failed"] = (NOW + EARLY).isoformat()
+    assert tries_of(said.__getitem__, NOW) == Tries()
 
 
 @pytest.mark.parametrize("text", ["", "-1", "1.5", "x", "9" * 5_000, "٣"])
