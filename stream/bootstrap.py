@@ -95,7 +95,9 @@ async def worker(settings: Settings) -> AsyncIterator[Worker]:
             enricher=enricher,
             cache=cache,
             emitter=emitter,
-            retry=RetryReader(retry_consumer, emitter, now, longest=settings.retry_delays[-1]),
+            retry=RetryReader(
+                retry_consumer, emitter, now, settings.retry_delays[-1], busy=lambda: enricher.flights.is_busy
+            ),
             watchdog=Watchdog(facts.gather, allowance),
             pulse=pulse,
             probe=probe,

@@ -184,7 +184,7 @@ class Settings(BaseSettings):
     enrichment_max_age: Duration = Field(timedelta(days=180), description="age at which a stored person is refreshed")
     contact_denylist: Names = Field((), description="phones and e-mails that are nobody's, such as the firm's own")
     lookup_slots: int = Field(128, ge=1, description="contacts looked up at once")
-    lookup_queue: int = Field(5_000, ge=1, description="contacts that may wait for a slot")
+    lookup_queue: int = Field(5_000, ge=1, description="contacts looked up or waiting for it; the next is parked")
     lookup_deadline: Duration = Field(timedelta(seconds=30), description="limit of one look-up from its start")
     lookup_queue_limit: Duration = Field(timedelta(seconds=120), description="limit of the wait for a slot")
     max_unfinished_span: int = Field(

@@ -112,11 +112,9 @@ class Enricher:
 
     async def _receive(self, message: Message, tracker: Tracker) -> None:
         self._begin(message, tracker)
-        # Three questions without a task's cost: a hit seldom has to wait.
+        # Two questions without a task's cost: a hit seldom has to wait.
         if self.emitter.is_full:
             await self.emitter.ebb()
-        if self.flights.is_full:
-            await self.flights.room()
         if tracker.span >= self._early:
             await self._stay_within(tracker)
 
@@ -145,9 +143,14 @@ class Enricher:
         if delivery.contact.is_empty:
             self._exits.answered(delivery, Answer(Outcome.NO_CONTACT))
             return
-        answer = None if self.flights.find(delivery) else self._from_table(delivery)
+        flight = self.flights.find(delivery)
+        answer = None if flight else self._from_table(delivery)
         if answer is not None:
             self._exits.answered(delivery, answer)
+            return
+        if flight is None and self.flights.is_full:
+            # Nobody waits for room: hits come behind it.
+            self._fall_back(delivery, Knowledge(), "queue")
             return
         self._flying.setdefault(tracker, {})[delivery.message.offset] = delivery
         self.flights.submit(delivery)
@@ -226,8 +229,8 @@ class Enricher:
     async def _stay_within(self, tracker: Tracker) -> None:
         """Keep the span between the oldest unfinished offset and the newest within its bound."""
         oldest = next(iter(self._flying.get(tracker, {}).values()), None)
-        if oldest is not None and not oldest.ended and not self._exits.parked(oldest, "span"):
-            log.warning("span is full and its oldest webhook may not be parked again")
+        if oldest is not None:
+            self._exits.parked(oldest, "span")
         while tracker.span >= self._limits.span:
             self._finished.clear()
             await self._finished.wait()

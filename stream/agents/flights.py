@@ -1,7 +1,8 @@
 """Single flight: while a contact is looked up, its other webhooks wait for that result and leave in order.
 
 A flight works through the webhooks of one contact, one after the other. A webhook that shares an alias with
-a flight joins it. Flights share a bounded number of slots; when too many webhooks wait, the reader does too.
+a flight joins it. Flights share a bounded number of slots, and no more of them wait than may: the reader sends the
+next contact away (``is_full``) and never waits for this queue.
 """
 
 from __future__ import annotations
@@ -35,15 +36,13 @@ class Flights:
     """All flights of a worker."""
 
     def __init__(self, look_up: LookUp, *, slots: int, queue: int, queue_limit: float) -> None:
-        """``queue``: webhooks that may wait; ``queue_limit``: seconds a flight may wait for a slot."""
+        """``queue``: flights there may be; ``queue_limit``: seconds a flight may wait for a slot."""
         self._look_up = look_up
         self._slots = asyncio.Semaphore(slots)
         self._queue = queue
         self._queue_limit = queue_limit
         self._by_key: dict[Key, Flight] = {}
         self._count = 0
-        self._room = asyncio.Event()
-        self._room.set()
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -64,8 +63,6 @@ class Flights:
     def submit(self, delivery: Delivery) -> None:
         """Join the contact's flight, or start one."""
         self._count += 1
-        if self._count >= self._queue:
-            self._room.clear()
         metrics.LOOKUPS_WAITING.set(self._count)
         flight = self.find(delivery)
         if flight is None:
@@ -81,12 +78,13 @@ class Flights:
 
     @property
     def is_full(self) -> bool:
-        """Whether as many webhooks wait as may."""
-        return self._count >= self._queue
+        """Whether there are as many flights as may be: a webhook may still join one, but none may start."""
+        return len(self._tasks) >= self._queue
 
-    async def room(self) -> None:
-        """Wait until another webhook may be submitted."""
-        await self._room.wait()
+    @property
+    def is_busy(self) -> bool:
+        """Whether what is parked had better wait: half of the queue is for those who come first."""
+        return 2 * len(self._tasks) >= self._queue
 
     async def drain(self, seconds: float) -> None:
         """Wait until nothing flies, at most ``seconds``."""
@@ -135,8 +133,6 @@ class Flights:
 
     def _landed(self) -> None:
         self._count -= 1
-        if self._count < self._queue:
-            self._room.set()
         metrics.LOOKUPS_WAITING.set(self._count)
 
 

@@ -3,6 +3,8 @@
 A plain consumer of a group of its own. A partition whose first record is not due is paused until it is, and
 that record is read again then: nothing unfinished is held while it waits, so restarts keep it. Partitions do
 not wait for each other, be they of one topic or of two: each is moved by a task of its own.
+
+While the worker has more to look up than it can, what is due stays here: moved, it would only be parked once more.
 """
 
 from __future__ import annotations
@@ -32,13 +34,22 @@ class RetryReader:
     """Moves due records from the retry topics back to ``webhooks``."""
 
     def __init__(
-        self, consumer: AIOKafkaConsumer, emitter: Emitter, now: Callable[[], datetime], longest: timedelta
+        self,
+        consumer: AIOKafkaConsumer,
+        emitter: Emitter,
+        now: Callable[[], datetime],
+        longest: timedelta,
+        busy: Callable[[], bool],
     ) -> None:
-        """``consumer`` has no topic yet. ``longest``: no record waits longer, whatever its header says."""
+        """``consumer`` has no topic yet. ``longest``: no record waits longer, whatever its header says.
+
+        ``busy``: what is due waits while the worker is, by ``longest`` at most: no topic keeps a record for ever.
+        """
         self._consumer = consumer
         self._emitter = emitter
         self._now = now
         self._longest = longest
+        self._busy = busy
         self._waiting: dict[TopicPartition, datetime] = {}
         self._moving: dict[TopicPartition, asyncio.Task[None]] = {}
         consumer.subscribe([topic.name for topic in topics.RETRIES])
@@ -80,7 +91,7 @@ class RetryReader:
 
     def _nap(self) -> int:
         """Milliseconds until something is due, or partitions may have come or gone."""
-        left = (min(self._waiting.values()) - self._now()).total_seconds() if self._waiting else LONGEST_NAP
+        left = (min(self._waiting.values()) - self._awaited()).total_seconds() if self._waiting else LONGEST_NAP
         return int(min(max(left, 0.0), LONGEST_NAP) * 1000) + 1
 
     def _collect(self) -> None:
@@ -91,8 +102,12 @@ class RetryReader:
                 task.result()
                 self._waiting.setdefault(partition, self._now())
 
+    def _awaited(self) -> datetime:
+        """The instant that has come for what waits: now, or, while the worker is busy, an earlier one."""
+        return self._now() - self._longest if self._busy() else self._now()
+
     def _wake(self) -> None:
-        assigned, now = self._consumer.assignment(), self._now()
+        assigned, now = self._consumer.assignment(), self._awaited()
         for partition, due in list(self._waiting.items()):
             if partition not in assigned:
                 del self._waiting[partition]

@@ -73,16 +73,18 @@ def test_what_is_under_way_longer_than_the_grace_is_parked_and_comes_back(stack:
     people = population(24, 31)
     teach(stack, people)
     worker = stack.children["worker"]
-    hang(stack, people, "slow")
+    hang(stack, people[:QUEUE], "slow")
     worker.signal(signal.SIGTERM)
+    said(worker, "stopping")
+    post(stack, [lead(f"slow-{number}", people[number]) for number in range(QUEUE, len(people))])
     assert ends(worker) == 0
 
     asked = counts(stack)["counts"]["diretrix"]
     pending = events_until(stack, lambda events: len(events) >= QUEUE)
     assert {event.outcome for event in pending} == {"pending"}
-    # What was not begun is not committed, and it has no event yet.
+    # What came later is not begun and not committed, and it has no event yet.
     left = asyncio.run(lag(stack.settings(), topics.WORKER_GROUP, topics.WEBHOOKS.name))
-    assert left == len(people) - len(pending)
+    assert left == len(people) - len(pending) == len(people) - QUEUE
     assert asked == SLOTS
 
     faults(stack)

@@ -65,13 +65,16 @@ class Stuck(Emitter):
 
 @asynccontextmanager
 async def reader(
-    settings: Settings, clock: Callable[[], datetime], kind: type[Emitter] = Emitter
+    settings: Settings,
+    clock: Callable[[], datetime],
+    kind: type[Emitter] = Emitter,
+    busy: Callable[[], bool] = lambda: False,
 ) -> AsyncIterator[AIOKafkaConsumer]:
     """A reader at work; gives its consumer."""
     async with open_producer(settings) as producer, open_consumer(settings, None, topics.RETRY_GROUP) as consumer:
         emitter = kind(producer)
         await emitter.learn(topics.WEBHOOKS.name)
-        running = asyncio.create_task(RetryReader(consumer, emitter, clock, LONGEST).run())
+        running = asyncio.create_task(RetryReader(consumer, emitter, clock, LONGEST, busy).run())
         try:
             yield consumer
             assert not running.done(), running.exception()
@@ -140,6 +143,23 @@ async def test_what_is_not_due_waits_and_is_not_committed(broker: Settings, cloc
         clock.at += timedelta(seconds=2)
         assert await until_back(broker, 1) == ["soon"]
         await until(lambda: _equals(stands(broker), 1))
+
+
+async def test_what_is_due_waits_while_the_worker_is_busy_but_not_for_ever(broker: Settings, clock: Clock) -> None:
+    """It comes back when there is room, or when it has waited for the longest delay."""
+    await park(broker, clock, ["soon"], timedelta(seconds=30))
+    full = True
+    async with reader(broker, clock, busy=lambda: full) as consumer:
+        await waits(consumer, 1)
+        clock.at += timedelta(seconds=31)
+        assert await back(broker) == []
+        full = False
+        assert await until_back(broker, 1) == ["soon"]
+        full = True
+        await park(broker, clock, ["later"], timedelta(seconds=30))
+        await waits(consumer, 1)
+        clock.at += LONGEST + timedelta(seconds=31)
+        assert await until_back(broker, 2) == ["later", "soon"]
 
 
 async def test_a_tier_that_waits_holds_up_no_other(broker: Settings, clock: Clock) -> None:

@@ -167,19 +167,18 @@ async def test_an_exception_nobody_foresaw_ends_the_webhook_as_internal() -> Non
     assert fleet.under_way == 0
 
 
-async def test_the_reader_waits_while_the_queue_is_full() -> None:
-    """``room`` opens again when a webhook has landed."""
+async def test_the_queue_holds_contacts_and_whoever_waits_for_one_joins_it() -> None:
+    """It is full of contacts, not of their webhooks, and has room again when one has landed."""
     memory = Memory()
     fleet = flights(memory.look_up, queue=2)
-    for offset in range(2):
-        fleet.submit(delivery(offset, phone=someone(offset)))
-    waiting = asyncio.create_task(fleet.room())
-    await asyncio.sleep(0)
-    assert not waiting.done()
+    for offset in range(4):
+        fleet.submit(delivery(offset, phone=someone(0)))
+    assert (fleet.is_busy, fleet.is_full) == (True, False)
+    fleet.submit(delivery(4, phone=someone(1)))
+    assert fleet.is_full
     memory.gate.set()
-    async with asyncio.timeout(LIMIT):
-        await waiting
     await fleet.drain(LIMIT)
+    assert (fleet.is_busy, fleet.is_full) == (False, False)
 
 
 async def test_closing_stops_what_flies() -> None:
