@@ -42,8 +42,10 @@ class CrmSync:
         self._settings = settings
         self._tripwire = Tripwire(settings.fuse)
         # A claim that is older has no call under way any more: the call had its time, and so had writing down its end.
-        self._longest_call = 2 * settings.c2s_timeout
-        self._unsure_for = self._longest_call if settings.crm_resend_unconfirmed else None
+        longest = 2 * settings.c2s_timeout
+        self._unsure_for = longest if settings.crm_resend_unconfirmed else None
+        # Who sends again retakes it: were it settled by its age, one that comes of age between the two would be lost.
+        self._settled_after = None if settings.crm_resend_unconfirmed else longest
 
     async def handle(self, record: ConsumerRecord) -> None:
         """End one record. Raises TransientError for what may be tried again: nothing was written."""
@@ -81,7 +83,7 @@ class CrmSync:
             return True
         if await self._deliveries.retake_lead(source, lead_id, self._unsure_for):
             return True
-        _wait_unless(await self._deliveries.is_lead_settled(source, lead_id, self._longest_call))
+        _wait_unless(await self._deliveries.is_lead_settled(source, lead_id, self._settled_after))
         return False
 
     async def _claim(self, c2s_id: str, facts: str, event_id: str) -> bool:
@@ -89,7 +91,7 @@ class CrmSync:
             return True
         if await self._deliveries.retake(c2s_id, facts, event_id, self._unsure_for):
             return True
-        _wait_unless(await self._deliveries.is_settled(c2s_id, facts, self._longest_call))
+        _wait_unless(await self._deliveries.is_settled(c2s_id, facts, self._settled_after))
         return False
 
     async def _follow_up(self, facts: str, event: EnrichedEvent) -> None:

@@ -56,8 +56,11 @@ class Deliveries:
             values = (c2s_id, facts, UUID(event_id), unsure_for)
             return await self._pool.fetchval(sql("retake_delivery"), *values) is not None
 
-    async def is_settled(self, c2s_id: str, facts: str, longest: timedelta) -> bool:
-        """Whether a message was claimed and nobody has its call under way; a call takes ``longest`` at most."""
+    async def is_settled(self, c2s_id: str, facts: str, longest: timedelta | None) -> bool:
+        """Whether a message was claimed and nobody has its call under way.
+
+        A call takes ``longest`` at most; None: no claim's age says that its call is over.
+        """
         with database_errors():
             return bool(await self._pool.fetchval(sql("is_delivery_settled"), c2s_id, facts, longest))
 
@@ -81,7 +84,7 @@ class Deliveries:
         with database_errors():
             return await self._pool.fetchval(sql("retake_lead"), source, lead_id, unsure_for) is not None
 
-    async def is_lead_settled(self, source: str, lead_id: str, longest: timedelta) -> bool:
+    async def is_lead_settled(self, source: str, lead_id: str, longest: timedelta | None) -> bool:
         """The same of a creation."""
         with database_errors():
             return bool(await self._pool.fetchval(sql("is_lead_settled"), source, lead_id, longest))

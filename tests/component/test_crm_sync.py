@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import os
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid5
 
@@ -30,6 +31,7 @@ from stream.store.deliveries import Deliveries
 from stream.tiers.c2s import C2S
 
 NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
+OF_AGE = timedelta(seconds=1)  # twice the time-out of a call
 CPF = "52998224725"
 PARTIAL = person_from_candidate(Candidate("MARIA LIMA", CPF), NOW)
 MARIA = person_from_work({"DadosBasicos": {"nome": "MARIA LIMA"}, "DadosEconomicos": {"renda": "8500,50"}}, CPF, NOW)
@@ -280,6 +282,41 @@ async def test_what_a_dead_process_left_is_sent_again_when_asked_for(crm: Crm, m
     await asyncio.gather(call, return_exceptions=True)
     crm.c2s.faults.clear()
     await until_ended(crm.sync(CRM_RESEND_UNCONFIRMED="true"), make(MARIA))
+    assert len(crm.c2s.messages) + len(crm.c2s.leads) == 1
+    assert await crm.unconfirmed() == []
+
+
+class SlowDeliveries(Deliveries):
+    """The real ones, but what is retaken and found settled are a while apart, in which a claim comes of age."""
+
+    async def retake(self, c2s_id: str, facts: str, event_id: str, unsure_for: timedelta | None) -> bool:
+        """Retake, then wait."""
+        retaken = await super().retake(c2s_id, facts, event_id, unsure_for)
+        await asyncio.sleep(OF_AGE.total_seconds())
+        return retaken
+
+    async def retake_lead(self, source: str, lead_id: str, unsure_for: timedelta | None) -> bool:
+        """The same of a lead."""
+        retaken = await super().retake_lead(source, lead_id, unsure_for)
+        await asyncio.sleep(OF_AGE.total_seconds())
+        return retaken
+
+
+@pytest.mark.parametrize("make", [event, google])
+async def test_what_comes_of_age_between_two_looks_is_sent_again_too(
+    crm: Crm, make: Callable[[Person], Any], pool: asyncpg.Pool
+) -> None:
+    """A claim that was too young to be retaken does not pass for settled a moment later."""
+    crm.c2s.faults["c2s"] = Fault(hang=5)
+    call = asyncio.create_task(crm.sync(C2S_TIMEOUT="30s").handle(make(MARIA)))
+    await eventually(lambda: sum(crm.c2s.counts.values()) == 1)
+    call.cancel()
+    await asyncio.gather(call, return_exceptions=True)
+    crm.c2s.faults.clear()
+    slow = dataclasses.replace(crm, deliveries=SlowDeliveries(pool))  # type: ignore[arg-type]
+    await until_ended(
+        slow.sync(CRM_RESEND_UNCONFIRMED="true", C2S_TIMEOUT=f"{OF_AGE.total_seconds() / 2}s"), make(MARIA)
+    )
     assert len(crm.c2s.messages) + len(crm.c2s.leads) == 1
     assert await crm.unconfirmed() == []
 
