@@ -5,15 +5,19 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import shlex
+import signal
 import sys
-from functools import partial
 
 import click
 from rich.console import Console
 
+from tests.chaos.progress import Progress
 from tests.chaos.report import show
 from tests.chaos.runner import run
 from tests.chaos.scenario import Scenario, found
+
+INTERRUPTED = 130  # exit code
 
 
 @click.command()
@@ -33,13 +37,29 @@ def main(seed: int | None, only: str, size: str, changes: tuple[str, ...]) -> No
         os.environ.pop(name, None)
     # The reader meets the broker as it is left: its client says so at every try.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    # A supervisor's way to interrupt is heard as Ctrl-C is: what was started is stopped.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     seed = seed if seed is not None else secrets.randbelow(10_000)
-    say = partial(print, flush=True)
-    say(f"seed {seed}")
-    reports = [run(one, seed, _size(one, size, changes), say) for one in _chosen(only, size)]
+    again = repeat(seed, only, size, changes)
+    chosen = _chosen(only, size)
+    progress = Progress(len(chosen))
+    progress.say(again)
+    try:
+        reports = [run(one, seed, _size(one, size, changes), progress.next()) for one in chosen]
+    except KeyboardInterrupt:
+        progress.say("interrupted; everything is stopped")
+        sys.exit(INTERRUPTED)
     show(reports, Console(width=max(120, 30 * len(reports))))
-    print(f'seed {seed}: make chaos ARGS="--seed {seed} --size {size}{f" --only {only}" if only else ""}"')
+    print(again)
     sys.exit(0 if reports and all(report.kept for report in reports) else 1)
+
+
+def repeat(seed: int, only: str, size: str, changes: tuple[str, ...]) -> str:
+    """The command that plays the same again."""
+    options = ["--seed", str(seed), "--size", size, *(["--only", only] if only else [])]
+    for change in changes:
+        options += ["--set", change]
+    return f'seed {seed}: make chaos ARGS="{shlex.join(options)}"'
 
 
 def _chosen(only: str, size: str) -> list[Scenario]:

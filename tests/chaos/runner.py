@@ -39,6 +39,11 @@ def run(scenario: Scenario, seed: int, size: Mapping[str, int], say: Callable[[s
         except (StreamError, KafkaError, PostgresError, InterfaceError, AssertionError, OSError) as error:
             report.broken.append(f"it did not get to its end: {type(error).__name__}: {error}")
             rig.say(traceback.format_exc())
+        except KeyboardInterrupt:
+            # At once: a process that is suspended hears nothing else, and nobody waits for the others' grace.
+            for child in stack.children.values():
+                child.kill()
+            raise
         if rig.left:
             report.notes["left by itself"] = ", ".join(f"{name} {times} times" for name, times in rig.left.items())
         report.seconds = time.monotonic() - began

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 import urllib.request
+from contextlib import suppress
 from statistics import linear_regression
 
 import psutil
@@ -21,7 +22,7 @@ SLACK = 20  # files, tasks: what comes and goes
 
 
 class Scenario(scenario.Scenario):
-    """Memory, open files, tasks and unfinished webhooks of the worker are level."""
+    """Memory, open files, tasks and unfinished webhooks of the worker are level, and no process leaves."""
 
     number, name = 9, "soak"
     full = {"minutes": 15, "per_second": 0, "burst": 6_000, "people": 20_000}
@@ -35,12 +36,18 @@ class Scenario(scenario.Scenario):
         rig.note("pace", f"{pace:.0f} webhooks a second")
         load = rig.load(int(pace * minutes * 60), per_second=pace)
         samples: list[dict[str, float]] = []
+        before = processes(rig)
         began = time.monotonic()
         while load.is_running:
-            samples.append({"minute": (time.monotonic() - began) / 60, **sample(rig)})
+            # One that has ended has no figures; sleep() starts it again, and it is told of below.
+            with suppress(psutil.Error, OSError):
+                samples.append({"minute": (time.monotonic() - began) / 60, **sample(rig)})
             rig.sleep(EVERY)
-            if len(samples) % 12 == 0:
+            if samples and len(samples) % 12 == 0:
                 rig.say(", ".join(f"{name} {value:.1f}" for name, value in samples[-1].items()))
+        after = processes(rig)
+        rig.note("processes, from beginning to end", ", ".join(f"{name} {pid}" for name, pid in after.items()))
+        rig.promise(after == before and not rig.left, f"processes left: {before} then, {after} now, {rig.left}")
         self._judge(rig, samples[int(len(samples) * WARM_UP) :])
 
     @staticmethod
@@ -57,7 +64,7 @@ class Scenario(scenario.Scenario):
     @staticmethod
     def _judge(rig: Rig, samples: list[dict[str, float]]) -> None:
         minutes = [one["minute"] for one in samples]
-        for name in samples[0].keys() - {"minute"}:
+        for name in [name for name in samples[0] if name != "minute"]:
             values = [one[name] for one in samples]
             slope = linear_regression(minutes, values).slope
             rig.note(name, f"{values[0]:.1f} -> {values[-1]:.1f}, highest {max(values):.1f}, {slope:+.2f} a minute")
@@ -67,6 +74,11 @@ class Scenario(scenario.Scenario):
                 half = len(values) // 2
                 level = max(values[:half]) * SPREAD + SLACK
                 rig.promise(max(values[half:]) <= level, f"{name} grow: {max(values[half:]):.0f} after {level:.0f}")
+
+
+def processes(rig: Rig) -> dict[str, int | None]:
+    """The process ids of ours; None of one that has ended."""
+    return {name: child.pid if child.is_running else None for name, child in rig.stack.children.items()}
 
 
 def sample(rig: Rig) -> dict[str, float]:

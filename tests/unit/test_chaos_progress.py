@@ -1,0 +1,23 @@
+"""What a run of the chaos suite says of itself."""
+
+from __future__ import annotations
+
+from tests.chaos.__main__ import repeat
+from tests.chaos.progress import Progress
+
+
+def test_the_command_that_plays_a_run_again_has_all_its_options() -> None:
+    """Seed, scenarios, size and every change of a size."""
+    changes = ("webhooks=500", "kills=2")
+    wanted = 'seed 7: make chaos ARGS="--seed 7 --size small --only 1,2 --set webhooks=500 --set kills=2"'
+    assert repeat(7, "1,2", "small", changes) == wanted
+    assert repeat(7, "", "full", ()) == 'seed 7: make chaos ARGS="--seed 7 --size full"'
+
+
+def test_a_line_says_which_scenario_of_how_many_it_is_about() -> None:
+    """The minutes passed stand before it."""
+    lines: list[str] = []
+    progress = Progress(11, lines.append)
+    progress.next()
+    progress.next()("worker killed")
+    assert lines == [" 0.0 min, 2 of 11: worker killed"]
