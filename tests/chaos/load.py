@@ -19,8 +19,10 @@ from tests.e2e.system import call
 
 GOOGLE_SHARE = 0.1
 DAYS = 100_000  # a seed is also a day; calendars end
-TICK = 0.1  # seconds between posts
+TICK = 0.1  # seconds between arrays
+LARGEST = 200  # webhooks in an array
 PATIENCE = 180.0  # seconds for which one body is sent again
+BEHIND = 1.0  # seconds that are made up for
 PAUSE = 0.3  # seconds before it is
 
 Post = tuple[str, Any, list[str]]  # path, body, event ids
@@ -29,14 +31,14 @@ Post = tuple[str, Any, list[str]]  # path, body, event ids
 class Load:
     """A thread that posts. It starts no process: a child would die with the thread."""
 
-    def __init__(self, url: str, posts: Iterable[Post], pause: float) -> None:
-        """``pause``: seconds between posts."""
+    def __init__(self, url: str, posts: Iterable[Post], per_second: float) -> None:
+        """``per_second``: webhooks, however many come in one post."""
         self.answered: set[str] = set()
         self.again = 0
         self.failure = ""
         self._url = url
         self._posts = posts
-        self._pause = pause
+        self._per_second = per_second
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
@@ -62,9 +64,7 @@ class Load:
             if not self._post(path, body):
                 return
             self.answered.update(identities)
-            due = max(
-                due + self._pause, time.monotonic() - 1.0
-            )  # what a bounce held up is made up for, not all at once
+            due = next_due(due, len(identities), self._per_second, time.monotonic())
             time.sleep(max(0.0, due - time.monotonic()))
 
     def _post(self, path: str, body: Any) -> bool:
@@ -80,6 +80,11 @@ class Load:
                 time.sleep(PAUSE)
             else:
                 return True
+
+
+def next_due(due: float, webhooks: int, per_second: float, now: float) -> float:
+    """When the post after one of so many webhooks is due; what a bounce held up is made up for, not all at once."""
+    return max(due + webhooks / per_second, now - BEHIND)
 
 
 def posts(people: list[Someone], webhooks: int, size: int, seed: int, first: int) -> Iterator[Post]:

@@ -22,7 +22,7 @@ from stream.local.stack import Stack
 from stream.ops.replay import Replay, Target, plan
 from tests.chaos import verifier
 from tests.chaos.evidence import Evidence
-from tests.chaos.load import TICK, Load, posts
+from tests.chaos.load import LARGEST, TICK, Load, posts
 from tests.chaos.reader import Reader
 from tests.chaos.report import Report
 from tests.e2e.system import post, teach
@@ -67,9 +67,9 @@ class Rig:
         """Start posting, about this many a second. ``people``: so many new ones; 0: those there are."""
         if people or not self._people:
             self.people(people or max(1, webhooks // 2))
-        size = max(1, round(per_second * TICK))
+        size = min(LARGEST, max(1, round(per_second * TICK)))
         seed = self.report.seed * 1_000 + len(self._loads)
-        load = Load(self.stack.producers_url, posts(self._people, webhooks, size, seed, self._sent), size / per_second)
+        load = Load(self.stack.producers_url, posts(self._people, webhooks, size, seed, self._sent), per_second)
         self._sent += webhooks
         self._loads.append(load)
         return load

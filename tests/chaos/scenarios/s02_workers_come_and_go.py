@@ -14,7 +14,7 @@ class Scenario(scenario.Scenario):
 
     number, name = 2, "workers come and go"
     full = {"webhooks": 9_000, "per_second": 75, "pause": 10, "beyond_session": 5}
-    small = {"webhooks": 1_500, "per_second": 60, "pause": 1, "beyond_session": 2}
+    small = {"webhooks": 1_500, "per_second": 40, "pause": 1, "beyond_session": 2}
 
     def play(self, rig: Rig, webhooks: int, per_second: int, pause: int, beyond_session: int) -> None:
         """``pause``: seconds between changes; ``beyond_session``: seconds that a suspension outlasts the session."""

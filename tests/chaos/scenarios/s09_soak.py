@@ -15,6 +15,7 @@ from tests.chaos import scenario
 from tests.chaos.rig import Rig
 
 EVERY = 5.0  # seconds between samples
+A_MINUTE = 12  # samples
 WARM_UP = 0.3  # share of the run in which the table fills and the allocator finds its size
 HIGHEST_SLOPE = 1.0  # MB a minute
 SPREAD = 1.5  # how far the end may lie above the middle: counts jitter
@@ -43,8 +44,10 @@ class Scenario(scenario.Scenario):
             with suppress(psutil.Error, OSError):
                 samples.append({"minute": (time.monotonic() - began) / 60, **sample(rig)})
             rig.sleep(EVERY)
-            if samples and len(samples) % 12 == 0:
+            if samples and len(samples) % A_MINUTE == 0:
+                rig.look()  # bit by bit: what a quarter of an hour brings is too much for one look
                 rig.say(", ".join(f"{name} {value:.1f}" for name, value in samples[-1].items()))
+        rig.note("posted", f"{len(load.answered) / (time.monotonic() - began):.0f} webhooks a second")
         after = processes(rig)
         rig.note("processes, from beginning to end", ", ".join(f"{name} {pid}" for name, pid in after.items()))
         rig.promise(after == before and not rig.left, f"processes left: {before} then, {after} now, {rig.left}")
