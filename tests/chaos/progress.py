@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 
+LONGEST = 60  # characters of a line that are said again
 SILENCE = 30.0  # seconds after which it is said what is still being done
 
 
@@ -28,15 +29,17 @@ class Progress:
 
     def say(self, text: str) -> None:
         """Write a line."""
-        self._said, self._last = time.monotonic(), text.strip()
+        self._said, self._last = time.monotonic(), text.strip()[:LONGEST]
         minutes = (self._said - self._began) / 60
         self._write(f"{minutes:4.1f} min, {self._number} of {self._scenarios}: {text}")
 
     def _break_silence(self) -> None:
         while True:
             time.sleep(SILENCE / 10)
+            last = self._last
             if time.monotonic() > self._said + SILENCE:
-                self.say(f"  still after: {self._last.removeprefix('still after: ')}")
+                self.say(f"  still after: {last}")
+                self._last = last
 
 
 def _print(line: str) -> None:
