@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -23,7 +23,7 @@ from stream.domain.errors import StopError
 from stream.domain.identity import denylist
 from stream.domain.parking import Patience
 from stream.engine.emitter import Emitter
-from stream.engine.probe import BrokerProbe
+from stream.engine.probe import Probe
 from stream.engine.watchdog import Allowance, Pulse, Watchdog
 from stream.enrichment import Ladder, Terms
 from stream.kafka import open_admin, open_consumer, open_producer
@@ -31,7 +31,7 @@ from stream.ops.topics import differences, must_stop
 from stream.settings import Settings
 from stream.store.contacts import ContactStore
 from stream.store.ledger import Ledger
-from stream.store.pool import open_pool
+from stream.store.pool import ask, open_pool, reach
 from stream.tiers.cache import Lifetimes, TableCache
 from stream.tiers.diretrix import Diretrix
 from stream.tiers.guard import Guard
@@ -57,17 +57,18 @@ async def worker(settings: Settings) -> AsyncIterator[Worker]:
     if not _cython_stream_is_loaded():
         raise StopError("Faust's Cython stream is not loaded: install a wheel of faust-streaming for this platform")
     async with AsyncExitStack() as stack:
-        pool = await stack.enter_async_context(open_pool(settings))
+        pool = await stack.enter_async_context(open_pool(settings, connected=False))
         session = await stack.enter_async_context(partner_session())
         partners = Partners(settings, Ledger(pool, now))
-        probe = BrokerProbe()
+        broker, database = Probe("the broker"), Probe("the database")
         allowance = Allowance(settings.lookup_deadline.total_seconds(), settings.lookup_queue_limit.total_seconds())
-        facts = WorkerFacts(probe, allowance)
-        # Served before the broker is there: an operator must see what the worker waits for.
-        site = pages(facts.healthy, _ready(facts.ready, pool), partners.trouble, facts.without)
+        facts = WorkerFacts(broker, database, allowance)
+        # Served before they are there: an operator must see what the worker waits for.
+        site = pages(facts.healthy, facts.ready, partners.trouble, facts.without)
         runner = await serve(site, settings.stream_web_host, settings.stream_web_port)
         stack.push_async_callback(runner.cleanup)
-        admin = await probe.reach(lambda: stack.enter_async_context(open_admin(settings)))
+        await database.reach(lambda: reach(pool))
+        admin = await broker.reach(lambda: stack.enter_async_context(open_admin(settings)))
         wrong = must_stop(await differences(admin, settings))
         if wrong:
             raise StopError(
@@ -100,8 +101,7 @@ async def worker(settings: Settings) -> AsyncIterator[Worker]:
             ),
             watchdog=Watchdog(facts.gather, allowance),
             pulse=pulse,
-            probe=probe,
-            ask=admin.describe_cluster,
+            probes=lambda: [broker.run(admin.describe_cluster), database.run(lambda: ask(pool))],
             tripwire=tripwire,
             grace=settings.shutdown_grace.total_seconds(),
         )
@@ -185,15 +185,3 @@ def _enricher(cache: TableCache, ladder: Ladder, emitter: Emitter, settings: Set
         span=settings.max_unfinished_span,
     )
     return Enricher(cache, ladder, exits, emitter, limits, now, denylist(settings.contact_denylist))
-
-
-def _ready(worker_ready: Callable[[], dict[str, str]], pool: asyncpg.Pool) -> Callable[[], Awaitable[dict[str, str]]]:
-    async def ready() -> dict[str, str]:
-        try:
-            await pool.fetchval("SELECT 1", timeout=2)
-            database = ""
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            database = type(error).__name__
-        return {**worker_ready(), "database": database}
-
-    return ready

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from functools import lru_cache
@@ -9,6 +10,15 @@ from typing import Any, Protocol
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.conn import collect_hosts, create_conn
+from aiokafka.errors import (
+    AuthenticationFailedError,
+    IllegalSaslStateError,
+    KafkaConnectionError,
+    KafkaError,
+    SaslAuthenticationFailed,
+    UnsupportedSaslMechanismError,
+)
 from aiokafka.helpers import create_ssl_context
 from aiokafka.partitioner import murmur2
 from aiokafka.producer.message_accumulator import BatchBuilder
@@ -19,6 +29,14 @@ REQUEST_TIMEOUT = 15_000  # ms; after it a broker is asked again
 LONGEST_PAUSE = 86_400_000  # ms without reading; a partner or database may be away for long, and the group goes on
 LARGEST_BATCH = 262_144  # bytes; the default of 16 KiB holds a handful of events
 LARGEST_RECORD = 3_145_728  # bytes; above what webhooks.dead accepts, so that the broker is the one to refuse
+# What no waiting mends: the broker is there and refuses us, or we it.
+REFUSALS = (
+    SaslAuthenticationFailed,
+    AuthenticationFailedError,
+    UnsupportedSaslMechanismError,
+    IllegalSaslStateError,
+    ssl.SSLCertVerificationError,
+)
 
 
 def client_options(settings: Settings) -> dict[str, Any]:
@@ -37,6 +55,38 @@ def client_options(settings: Settings) -> dict[str, Any]:
     return options
 
 
+class Client(Protocol):
+    """A producer, a consumer or an admin client."""
+
+    async def start(self) -> None: ...  # noqa: D102
+
+
+async def _start(client: Client, settings: Settings) -> None:
+    """Start a client. Raises KafkaConnectionError for a broker that is away, AuthenticationFailedError for a refusal.
+
+    aiokafka says of both that it could not connect; so who could not is asked why.
+    """
+    try:
+        await client.start()
+    except KafkaConnectionError:
+        if settings.kafka_security_protocol != "PLAINTEXT":
+            await _raise_refusal(client_options(settings))
+        raise
+
+
+async def _raise_refusal(options: dict[str, Any]) -> None:
+    for host, port, _ in collect_hosts(options.pop("bootstrap_servers")):
+        try:
+            connection = await create_conn(host, port, **options, request_timeout_ms=REQUEST_TIMEOUT)
+        except REFUSALS as error:
+            raise AuthenticationFailedError(
+                f"refused, and waiting does not help: {error}. Check KAFKA_SASL_* and KAFKA_SSL_CAFILE"
+            ) from None
+        except (KafkaError, OSError):  # a TimeoutError is an OSError
+            continue
+        connection.close()
+
+
 @asynccontextmanager
 async def open_producer(settings: Settings, **options: Any) -> AsyncIterator[AIOKafkaProducer]:
     """An idempotent producer with ``acks=all``; flushed and closed at the end."""
@@ -51,7 +101,7 @@ async def open_producer(settings: Settings, **options: Any) -> AsyncIterator[AIO
     )
     try:
         # Inside, so that a producer that can't connect is closed too.
-        await producer.start()
+        await _start(producer, settings)
         yield producer
     finally:
         await producer.stop()
@@ -75,7 +125,7 @@ async def open_consumer(
     )
     try:
         # Inside, so that a consumer that can't connect is closed too.
-        await consumer.start()
+        await _start(consumer, settings)
         yield consumer
     finally:
         await consumer.stop()
@@ -86,7 +136,7 @@ async def open_admin(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
     """An admin client."""
     admin = AIOKafkaAdminClient(**client_options(settings), request_timeout_ms=REQUEST_TIMEOUT)
     try:
-        await admin.start()
+        await _start(admin, settings)
         yield admin
     finally:
         await admin.close()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 
 import faust
@@ -21,7 +21,6 @@ from stream.domain.errors import StopError
 from stream.engine.collector import settle
 from stream.engine.consumer import TrackingConsumer
 from stream.engine.emitter import Emitter
-from stream.engine.probe import BrokerProbe
 from stream.engine.watchdog import Pulse, Watchdog
 from stream.logs import get_logger
 from stream.tiers.cache import TableCache
@@ -55,7 +54,8 @@ class Stop:
 class Worker:
     """The parts that live together.
 
-    ``ask`` asks the broker anything; ``hangs``: the end did not come in good order, so that it is of no use to wait.
+    ``probes`` ask for ever whether what it needs is there; ``hangs``: the end did not come in good order, so that it is
+    of no use to wait.
     """
 
     app: faust.App
@@ -65,8 +65,7 @@ class Worker:
     retry: RetryReader
     watchdog: Watchdog
     pulse: Pulse
-    probe: BrokerProbe
-    ask: Callable[[], Awaitable[object]]
+    probes: Callable[[], Sequence[Coroutine[None, None, None]]]
     tripwire: Tripwire
     grace: float
     hangs: bool = False
@@ -99,7 +98,7 @@ class Worker:
         """Work until told to stop; returns the exit code."""
         self.wire()
         # All watch from the start: joining the group may take longer than a session, or for ever.
-        watches = (self.pulse.beat(), self.probe.run(self.ask), self.watchdog.run(), self.tripwire.watch())
+        watches = (self.pulse.beat(), *self.probes(), self.watchdog.run(), self.tripwire.watch())
         guards = [asyncio.create_task(watch) for watch in watches]
         work = asyncio.create_task(self._work())
         try:

@@ -1,4 +1,4 @@
-"""Is the broker there? Asked on a connection of its own, whatever else goes on: an idle worker knows it too."""
+"""Are the broker and the database there? Asked for it alone, whatever else goes on: an idle worker knows it too."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TypeVar
 
 from aiokafka.errors import KafkaConnectionError, KafkaError
 
-from stream.domain.errors import StopError
-from stream.engine.watchdog import BROKER_AWAY, BROKER_PATIENCE
+from stream.domain.errors import DatabaseUnavailableError, StopError
+from stream.engine.watchdog import BROKER_PATIENCE
 from stream.logs import get_logger
 
 log = get_logger(__name__)
@@ -21,13 +21,19 @@ LIMIT = 5.0  # seconds for an answer
 T = TypeVar("T")
 
 
-class BrokerProbe:
-    """Knows since when the broker has not answered."""
+class Probe:
+    """Knows since when something has not answered."""
 
     def __init__(
-        self, clock: Callable[[], float] = time.monotonic, *, every: float = EVERY, patience: float = BROKER_PATIENCE
+        self,
+        what: str,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        every: float = EVERY,
+        patience: float = BROKER_PATIENCE,
     ) -> None:
-        """``patience``: seconds for which ``reach`` tries."""
+        """``what``: its name; ``patience``: seconds for which ``reach`` tries."""
+        self._is_away, self._is_back = f"{what} is away", f"{what} is back"
         self._clock = clock
         self._every = every
         self._patience = patience
@@ -35,21 +41,21 @@ class BrokerProbe:
 
     @property
     def away(self) -> float:
-        """Seconds for which the broker has not answered; 0 while it does."""
+        """Seconds for which it has not answered; 0 while it does."""
         return 0.0 if self._since is None else max(self._clock() - self._since, 0.001)
 
     async def reach(self, connect: Callable[[], Awaitable[T]]) -> T:
-        """Connect as soon as the broker is there. Raises StopError when it does not come; others as they are."""
+        """Connect as soon as it is there. Raises StopError when it does not come; others as they are."""
         while True:
             try:
                 reached = await connect()
-            except (KafkaConnectionError, OSError) as error:
+            except (KafkaConnectionError, DatabaseUnavailableError, OSError) as error:
                 self._missed(error)
             else:
                 self._answered()
                 return reached
             if self.away > self._patience:
-                raise StopError(f"{BROKER_AWAY}: nothing answered for {self._patience:.0f} s")
+                raise StopError(f"{self._is_away}: nothing answered for {self._patience:.0f} s")
             await asyncio.sleep(self._every)
 
     async def run(self, ask: Callable[[], Awaitable[object]]) -> None:
@@ -58,7 +64,7 @@ class BrokerProbe:
             try:
                 async with asyncio.timeout(LIMIT):
                     await ask()
-            except (KafkaError, OSError) as error:  # a TimeoutError is an OSError
+            except (KafkaError, DatabaseUnavailableError, OSError) as error:  # a TimeoutError is an OSError
                 self._missed(error)
             else:
                 self._answered()
@@ -67,9 +73,10 @@ class BrokerProbe:
     def _missed(self, error: Exception) -> None:
         if self._since is None:
             self._since = self._clock()
-            log.warning(BROKER_AWAY, error=type(error).__name__)
+            reason = error.reason if isinstance(error, DatabaseUnavailableError) else type(error).__name__
+            log.warning(self._is_away, error=reason)
 
     def _answered(self) -> None:
         if self._since is not None:
-            log.info("the broker is back", away=f"{self.away:.1f} s")
+            log.info(self._is_back, away=f"{self.away:.1f} s")
             self._since = None

@@ -10,7 +10,7 @@ from typing import Any
 import asyncpg
 import orjson
 
-from stream.domain.errors import DatabaseUnavailableError
+from stream.domain.errors import DatabaseUnavailableError, StopError
 from stream.settings import Settings
 
 # The server is away, full, shutting down, read-only, too slow, or lets us in no longer: later it may work.
@@ -39,12 +39,15 @@ CLOSING = 2.0  # seconds for statements under way when a process leaves; the boo
 
 
 @asynccontextmanager
-async def open_pool(settings: Settings) -> AsyncIterator[asyncpg.Pool]:
-    """A bounded pool; JSON columns are Python objects. Raises DatabaseUnavailableError when it can't connect."""
+async def open_pool(settings: Settings, *, connected: bool = True) -> AsyncIterator[asyncpg.Pool]:
+    """A bounded pool; JSON columns are Python objects. Raises DatabaseUnavailableError when it can't connect.
+
+    Not ``connected``: it connects when it is first used, so that who opens it can wait for the database.
+    """
     with database_errors():
         pool = await asyncpg.create_pool(
             settings.database_url.get_secret_value(),
-            min_size=1,
+            min_size=int(connected),
             max_size=settings.database_pool_size,
             command_timeout=settings.database_timeout.total_seconds(),
             timeout=settings.database_timeout.total_seconds(),
@@ -56,6 +59,21 @@ async def open_pool(settings: Settings) -> AsyncIterator[asyncpg.Pool]:
         yield pool
     finally:
         await _close(pool)
+
+
+async def ask(pool: asyncpg.Pool) -> None:
+    """Ask the database anything. Raises DatabaseUnavailableError when it does not answer."""
+    with database_errors():
+        await pool.fetchval("SELECT 1")
+
+
+async def reach(pool: asyncpg.Pool) -> None:
+    """The same at a start, where a refusal is no absence. Raises StopError for it."""
+    with database_errors():
+        try:
+            await pool.fetchval("SELECT 1")
+        except asyncpg.InvalidAuthorizationSpecificationError as error:
+            raise StopError(f"the database refuses us: {type(error).__name__}. Check DATABASE_URL") from None
 
 
 async def _close(pool: asyncpg.Pool) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Hashable, Iterable
 import faust
 
 from stream.agents.enrich import Enricher
-from stream.engine.probe import BrokerProbe
+from stream.engine.probe import Probe
 from stream.engine.watchdog import Allowance, Facts, diagnose
 
 
@@ -27,8 +27,11 @@ class Ages:
 class WorkerFacts:
     """What the watchdog and the pages want to know of a worker, from before it reaches the broker."""
 
-    def __init__(self, probe: BrokerProbe, allowance: Allowance, clock: Callable[[], float] = time.monotonic) -> None:
-        self._probe = probe
+    def __init__(
+        self, broker: Probe, database: Probe, allowance: Allowance, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._probe = broker
+        self._database = database
         self._patience = allowance
         self._clock = clock
         self._parts: tuple[faust.App, Enricher] | None = None
@@ -71,15 +74,15 @@ class WorkerFacts:
 
     def without(self) -> dict[str, str]:
         """What an otherwise healthy worker waits for."""
-        return {"broker": self._broker()}
+        return self._connections()
 
-    def ready(self) -> dict[str, str]:
-        """Assigned and recovered."""
+    async def ready(self) -> dict[str, str]:
+        """Connected, assigned and recovered."""
         if self._parts is None:
-            return {"broker": self._broker(), "assignment": "the worker is being started"}
+            return {**self._connections(), "assignment": "the worker is being started"}
         app, _ = self._parts
         return {
-            "broker": self._broker(),
+            **self._connections(),
             "assignment": "" if app.consumer.trackers.assigned else "no partition is assigned",
             "recovery": "the table is being recovered" if self._unrest(app) else "",
         }
@@ -90,9 +93,9 @@ class WorkerFacts:
         unsent = 0.0 if failing is None else max(self._clock() - failing, 0.001)
         return max(self._probe.away, unsent)
 
-    def _broker(self) -> str:
-        away = self.broker_away()
-        return f"away for {away:.0f} s" if away else ""
+    def _connections(self) -> dict[str, str]:
+        away = {"broker": self.broker_away(), "database": self._database.away}
+        return {name: f"away for {seconds:.0f} s" if seconds else "" for name, seconds in away.items()}
 
     @staticmethod
     def _unrest(app: faust.App) -> list[Hashable]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 import trustme
-from aiokafka.errors import KafkaError
+from aiokafka.errors import AuthenticationFailedError
 from click.testing import CliRunner
 
 from stream.cli import main
@@ -82,8 +85,8 @@ async def test_the_right_credentials_open_every_client(secure: SecureKafka) -> N
     "wrong", [{"KAFKA_SASL_PASSWORD": "another"}, {"KAFKA_SASL_USERNAME": "nobody"}, {"KAFKA_SASL_MECHANISM": "PLAIN"}]
 )
 async def test_wrong_credentials_open_nothing(secure: SecureKafka, wrong: dict[str, str]) -> None:
-    """A wrong password, user or mechanism is refused."""
-    with pytest.raises(KafkaError):
+    """A wrong password, user or mechanism is refused, and does not look like a broker that is away."""
+    with pytest.raises(AuthenticationFailedError, match="KAFKA_SASL"):
         await opens(other(secure, **wrong))
 
 
@@ -92,14 +95,14 @@ async def test_a_broker_that_another_authority_vouches_for_is_not_spoken_to(
 ) -> None:
     """The certificate is checked against KAFKA_SSL_CAFILE before any credential is sent."""
     trustme.CA().cert_pem.write_to_path(tmp_path / "other.pem")
-    with pytest.raises(KafkaError):
+    with pytest.raises(AuthenticationFailedError, match="certificate"):
         await opens(other(secure, KAFKA_SSL_CAFILE=str(tmp_path / "other.pem")))
 
 
 async def test_a_wrong_host_is_not_spoken_to(secure: SecureKafka) -> None:
     """The certificate must name the host that is asked: it names 127.0.0.1 and not localhost."""
     port = secure.bootstrap_servers.split(":")[1]
-    with pytest.raises(KafkaError):
+    with pytest.raises(AuthenticationFailedError, match="certificate"):
         await opens(other(secure, KAFKA_BOOTSTRAP_SERVERS=f"localhost:{port}"))
 
 
@@ -110,3 +113,16 @@ def test_an_operator_with_a_wrong_password_is_told_so(secure: SecureKafka) -> No
     assert result.exit_code == 1, result.output
     assert "wrong-password-71" not in result.output + result.stderr
     assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize("process", ["worker", "crm-sync"])
+def test_a_process_with_a_wrong_password_leaves_at_once(secure: SecureKafka, database_url: str, process: str) -> None:
+    """It waits for no broker, since that one is there, and says what to look at."""
+    secrets = dict.fromkeys(("DIRETRIX_USER", "DIRETRIX_PASSWORD", "WORK_API_TOKEN", "C2S_TOKEN"), "x")
+    environment = {**os.environ, **secrets, **secure.environment(), "DATABASE_URL": database_url}
+    environment |= {"KAFKA_SASL_PASSWORD": "wrong-password-71", "STREAM_WEB_PORT": "0"}
+    command = [sys.executable, "-m", "stream", process]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=LIMIT * 3, check=False)
+    assert ended.returncode == 1, ended.stderr
+    assert "Check KAFKA_SASL_*" in ended.stderr
+    assert "wrong-password-71" not in ended.stderr

@@ -9,7 +9,7 @@ from typing import Any
 
 from aiokafka.errors import KafkaConnectionError
 
-from stream.engine.probe import BrokerProbe
+from stream.engine.probe import Probe
 from stream.engine.tracker import Trackers
 from stream.engine.watchdog import BROKER_PATIENCE, STALL, UNHEARD, UNSETTLED, Allowance, Facts, diagnose
 from stream.web.facts import WorkerFacts
@@ -38,8 +38,8 @@ class Worker:
         self.emitter = SimpleNamespace(failing_since=None)
         self.oldest = 0.0
         enricher: Any = SimpleNamespace(oldest_age=lambda: self.oldest, restarts=0, emitter=self.emitter)
-        self.probe = BrokerProbe(lambda: self.at, every=0.0)
-        self.facts = WorkerFacts(self.probe, ALLOWANCE, lambda: self.at)
+        self.probe = Probe("the broker", lambda: self.at, every=0.0)
+        self.facts = WorkerFacts(self.probe, Probe("the database"), ALLOWANCE, lambda: self.at)
         self.facts.watch(self.app, enricher)
 
     def arrive(self, partition: tuple[str, int] = PARTITION) -> int:
@@ -178,7 +178,8 @@ async def test_a_broker_that_is_away_has_five_minutes_and_then_everything_its_ti
     worker.emitter.failing_since = 0.001
     worker.oldest = worker.at = BROKER_PATIENCE - 1
     assert await worker.diagnosed() is None
-    assert (await worker.facts.healthy(), worker.facts.without()) == ({"progress": ""}, {"broker": "away for 299 s"})
+    away = {"broker": "away for 299 s", "database": ""}
+    assert (await worker.facts.healthy(), worker.facts.without()) == ({"progress": ""}, away)
     worker.emitter.failing_since = None
     assert await worker.diagnosed() is None
     worker.emitter.failing_since = 0.001
@@ -206,19 +207,19 @@ async def test_an_idle_worker_learns_from_its_probe_that_the_broker_is_away() ->
         asked.clear()
         await asked.wait()
         worker.at += 1
-        seen.append(worker.facts.ready()["broker"])
+        seen.append((await worker.facts.ready())["broker"])
     await asyncio.sleep(0)
     probing.cancel()
     await asyncio.gather(probing, return_exceptions=True)
     assert "" in seen
     worker.at += 7
-    assert worker.facts.ready()["broker"].startswith("away for")
+    assert (await worker.facts.ready())["broker"].startswith("away for")
     worker.at += BROKER_PATIENCE
     assert await worker.diagnosed() == "the broker is away"
 
 
-async def test_before_there_is_a_worker_the_pages_speak_of_the_broker() -> None:
+async def test_before_there_is_a_worker_the_pages_speak_of_what_it_waits_for() -> None:
     """Healthy, since it waits; not ready, and it says for what."""
-    facts = WorkerFacts(BrokerProbe(), ALLOWANCE)
+    facts = WorkerFacts(Probe("the broker"), Probe("the database"), ALLOWANCE)
     assert await facts.healthy() == {"progress": ""}
-    assert facts.ready() == {"broker": "", "assignment": "the worker is being started"}
+    assert await facts.ready() == {"broker": "", "database": "", "assignment": "the worker is being started"}

@@ -1,18 +1,18 @@
-"""Reaching a broker that is away at start."""
+"""Reaching a broker or a database that is away at start."""
 
 from __future__ import annotations
 
 import pytest
 from aiokafka.errors import KafkaConnectionError
 
-from stream.domain.errors import StopError
-from stream.engine.probe import BrokerProbe
+from stream.domain.errors import DatabaseUnavailableError, StopError
+from stream.engine.probe import Probe
 
 
 async def test_a_broker_that_comes_late_is_reached() -> None:
     """Refused connections are tried again, and the absence is over with the first that holds."""
     tries = [KafkaConnectionError(), OSError(), None]
-    probe = BrokerProbe(every=0.0)
+    probe = Probe("the broker", every=0.0)
     away = []
 
     async def connect() -> str:
@@ -25,24 +25,28 @@ async def test_a_broker_that_comes_late_is_reached() -> None:
     assert (away, probe.away) == ([False, True, True], 0.0)
 
 
-async def test_a_broker_that_does_not_come_is_given_up() -> None:
+@pytest.mark.parametrize(
+    ("what", "error"),
+    [("the broker", KafkaConnectionError()), ("the database", DatabaseUnavailableError("database: OSError"))],
+)
+async def test_what_does_not_come_is_given_up(what: str, error: Exception) -> None:
     """After its patience, with a reason that an operator understands."""
     now = 0.0
-    probe = BrokerProbe(lambda: now, every=0.0, patience=300.0)
+    probe = Probe(what, lambda: now, every=0.0, patience=300.0)
 
     async def connect() -> None:
         nonlocal now
         now += 100.0
-        raise KafkaConnectionError
+        raise error
 
-    with pytest.raises(StopError, match="the broker is away: nothing answered for 300 s"):
+    with pytest.raises(StopError, match=f"{what} is away: nothing answered for 300 s"):
         await probe.reach(connect)
     assert now == 500.0
 
 
 async def test_what_waiting_does_not_mend_is_told_at_once() -> None:
     """A fault of the configuration is no absence."""
-    probe = BrokerProbe(every=0.0)
+    probe = Probe("the broker", every=0.0)
 
     async def connect() -> None:
         raise StopError("topics differ from the map")

@@ -85,10 +85,9 @@ class World:
             "retry": waits,
             "watchdog": self.watchdog,
             "pulse": waits,
-            "probe": waits,
             "tripwire": waits,
         }
-        return Worker(**parts, ask=at_once, grace=600.0)
+        return Worker(**parts, probes=lambda: [for_ever()], grace=600.0)
 
 
 @pytest.fixture
