@@ -24,6 +24,7 @@ from stream.domain.identity import denylist
 from stream.domain.parking import Patience
 from stream.engine.emitter import Emitter
 from stream.engine.probe import Probe
+from stream.engine.turn import TurnClock
 from stream.engine.watchdog import Allowance, Pulse, Watchdog
 from stream.enrichment import Ladder, Terms
 from stream.kafka import open_admin, open_consumer, open_producer
@@ -127,7 +128,8 @@ def _cache(table: Any, emitter: Emitter, settings: Settings) -> TableCache:
         unknown=settings.cache_ttl_unknown.total_seconds(),
         capacity=settings.cache_capacity,
     )
-    return TableCache(table.data, publish, lifetimes, random.random)
+    # The dict inside of Faust's memory store, which it keeps for life: each of the layers above costs a call.
+    return TableCache(table.data.data, publish, lifetimes, random.random)
 
 
 class Partners:
@@ -176,7 +178,8 @@ def _ladder(pool: asyncpg.Pool, session: aiohttp.ClientSession, settings: Settin
 
 
 def _enricher(cache: TableCache, ladder: Ladder, emitter: Emitter, settings: Settings, tripwire: Tripwire) -> Enricher:
-    exits = Exits(emitter, now, Patience(settings.retry_delays, settings.retry_max_age), tripwire)
+    clock = TurnClock(now)
+    exits = Exits(emitter, clock, Patience(settings.retry_delays, settings.retry_max_age), tripwire)
     limits = Limits(
         deadline=settings.lookup_deadline.total_seconds(),
         slots=settings.lookup_slots,
@@ -184,4 +187,4 @@ def _enricher(cache: TableCache, ladder: Ladder, emitter: Emitter, settings: Set
         queue_limit=settings.lookup_queue_limit.total_seconds(),
         span=settings.max_unfinished_span,
     )
-    return Enricher(cache, ladder, exits, emitter, limits, now, denylist(settings.contact_denylist))
+    return Enricher(cache, ladder, exits, emitter, limits, clock, denylist(settings.contact_denylist))

@@ -53,6 +53,7 @@ class CrmSync:
             event = decode_event(record.value or b"")
             await self._write(event)
             self._tripwire.good()
+            self._tripwire.tally()
         except PoisonError as error:
             await self._bury(record, error)
         except (ValueError, asyncpg.DataError):

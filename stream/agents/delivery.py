@@ -48,7 +48,7 @@ class Delivery(msgspec.Struct, eq=False):
     """A message that was understood.
 
     ``ended`` is set by whichever end comes first, and only that one counts; ``started`` (monotonic seconds)
-    when it is looked up.
+    when it is looked up. ``key``: its contact's, as records carry it.
     """
 
     message: Message
@@ -57,6 +57,8 @@ class Delivery(msgspec.Struct, eq=False):
     ended: bool = False
     started: float | None = None
     event_id: str = ""
+    key: bytes = b""
 
     def __post_init__(self) -> None:
         self.event_id = event_id(self.webhook.lead)
+        self.key = self.contact.key.encode()

@@ -20,7 +20,7 @@ from stream import topics
 from stream.agents.delivery import Delivery, Message
 from stream.agents.exits import Exits
 from stream.agents.flights import Flights
-from stream.domain.choice import Complete, Found, Knowledge, KnownPerson, NobodyKnows, Step, next_step
+from stream.domain.choice import Complete, Found, Knowledge, KnownPerson, NobodyKnows, Step, next_step, settled
 from stream.domain.errors import GivenUpError, PoisonError, RefusedError, TransientError
 from stream.domain.events import Answer, Match, Outcome, Tier
 from stream.domain.identity import contact_of
@@ -36,7 +36,7 @@ from stream.tiers.cache import TableCache
 
 log = get_logger(__name__)
 
-YIELD_EVERY = 50  # records answered in one turn of the loop; deliveries and look-ups go on between
+YIELD_EVERY = 200  # records answered in one turn of the loop; deliveries and look-ups go on between
 EARLY_PARK = 0.8  # share of the span at which the oldest webhook is parked so that reading can go on
 
 
@@ -96,9 +96,16 @@ class Enricher:
         for count, record in enumerate(batch.records, 1):
             if tracker.closed:
                 return
-            await self._receive(_message(record, self._finisher(tracker, record.offset)), tracker)
+            self._begin(_message(record, self._finisher(tracker, record.offset)), tracker)
+            # Two questions without a task's cost: a hit seldom has to wait.
+            if self.emitter.is_full:
+                await self.emitter.ebb()
+            if tracker.span >= self._early:
+                await self._stay_within(tracker)
             if count % YIELD_EVERY == 0:
+                self._exits.tripwire.tally()
                 await asyncio.sleep(0)
+        self._exits.tripwire.tally()
 
     def _finisher(self, tracker: Tracker, offset: int) -> Callable[[], None]:
         def finished() -> None:
@@ -109,14 +116,6 @@ class Enricher:
             self._finished.set()
 
         return finished
-
-    async def _receive(self, message: Message, tracker: Tracker) -> None:
-        self._begin(message, tracker)
-        # Two questions without a task's cost: a hit seldom has to wait.
-        if self.emitter.is_full:
-            await self.emitter.ebb()
-        if tracker.span >= self._early:
-            await self._stay_within(tracker)
 
     def _begin(self, message: Message, tracker: Tracker) -> None:
         try:
@@ -157,13 +156,17 @@ class Enricher:
 
     def _is_foreign(self, delivery: Delivery) -> bool:
         """Whether the message lies on a partition that its contact does not belong to; moved once at most."""
-        partition = partition_of(delivery.contact.key.encode(), self.emitter.partitions(topics.WEBHOOKS.name))
+        partition = partition_of(delivery.key, self.emitter.partitions(topics.WEBHOOKS.name))
         return partition != delivery.message.partition and not delivery.message.header("reroute")
 
     def _from_table(self, delivery: Delivery) -> Answer | None:
         contact, name = delivery.contact, delivery.webhook.lead.name
+        partition, now = delivery.message.partition, self.timestamp()
+        entry = self._cache.surest(partition, contact, now)
+        if entry is not None and (match := settled(contact, name, entry)) is not None:
+            return Answer(Outcome.ENRICHED, Tier.CACHE, match, entry.person, entry.facts)
         step: Step | None = None
-        for known in self._cache.recollect(delivery.message.partition, contact, self.timestamp()):
+        for known in self._cache.recollect(partition, contact, now):
             step = next_step(contact, name, known)
             if isinstance(step, Found):
                 return _answer(step, Tier.CACHE)

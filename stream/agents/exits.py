@@ -71,8 +71,7 @@ class Exits:
         headers = [(name, value) for name, value in message.headers if name not in HEADERS] + plan.headers(reason)
         has_news = not tries.failed or any(calls)
         delivered = _after(2, message.finished) if has_news else message.finished
-        topic, key = topics.RETRIES[plan.tier].name, delivery.contact.key.encode()
-        self._emitter.emit(topic, key, message.value, headers, delivered)
+        self._emitter.emit(topics.RETRIES[plan.tier].name, delivery.key, message.value, headers, delivered)
         if has_news:
             diretrix, work = calls
             answer = Answer(Outcome.PENDING, parked=True, diretrix_calls=diretrix, work_calls=work)
@@ -116,14 +115,15 @@ class Exits:
             return
         metrics.REROUTED.inc()
         headers = [*delivery.message.headers, ("reroute", b"1")]
-        key = delivery.contact.key.encode()
-        self._emitter.emit(topics.WEBHOOKS.name, key, delivery.message.value, headers, delivery.message.finished)
+        self._emitter.emit(
+            topics.WEBHOOKS.name, delivery.key, delivery.message.value, headers, delivery.message.finished
+        )
 
     def _event(self, delivery: Delivery, answer: Answer, delivered: Callable[[], None]) -> None:
         now = self._now()
         value = encode_event(delivery.webhook, delivery.contact, answer, now, delivery.event_id)
         headers = event_headers(delivery.event_id, now)
-        self._emitter.emit(topics.ENRICHED.name, delivery.contact.key.encode(), value, headers, delivered)
+        self._emitter.emit(topics.ENRICHED.name, delivery.key, value, headers, delivered)
 
 
 def _after(times: int, then: Callable[[], None]) -> Callable[[], None]:

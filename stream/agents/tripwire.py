@@ -22,15 +22,23 @@ class Tripwire:
         self._fuse = Fuse(rating)
         self._clock = clock
         self._blown = asyncio.Event()
+        self._understood = 0
 
     def good(self) -> None:
-        """A record was understood."""
-        self._fuse.good(self._clock())
+        """A record was understood. Counted with the others of its turn: see ``tally``."""
+        self._understood += 1
+
+    def tally(self) -> None:
+        """Tell the fuse what was understood since the last time; before long, since the fuse looks at a minute."""
+        if self._understood:
+            self._fuse.good(self._clock(), self._understood)
+            self._understood = 0
 
     def check(self, error: PoisonError) -> None:
         """Raise FuseBlownError instead of letting a letter be written, once there are too many."""
         if isinstance(error, GivenUpError):
             return  # it was understood, and an outage of a day is no bad release
+        self.tally()
         if self._fuse.dead(self._clock()):
             metrics.FUSE_BLOWN.set(1)
             self._blown.set()

@@ -13,6 +13,7 @@ from __future__ import annotations
 import msgspec
 
 from stream.domain.events import Match
+from stream.domain.freshness import Entry
 from stream.domain.identity import Contact, Email, Phone
 from stream.domain.names import Fit, fit
 from stream.domain.person import Candidate
@@ -85,6 +86,19 @@ def next_step(contact: Contact, name: str, known: Knowledge, *, allow_stale: boo
     if person is None or (person.stale and not allow_stale):
         return chosen
     return Found(person, chosen.match)
+
+
+def settled(contact: Contact, name: str, entry: Entry) -> Match | None:
+    """How the lead called ``name`` fits the one person with whom its surest alias was answered.
+
+    None where there is more to weigh. The short way to what ``next_step`` says of such an entry: most webhooks
+    are about people who are known, and no knowledge has to be gathered for them (a test holds the two together).
+    """
+    if contact.cpf is not None or not entry.asked or entry.person is None or len(entry.candidates) != 1:
+        return None
+    candidate = entry.candidates[0]
+    fits = fit(name, candidate.name)
+    return None if fits is Fit.DIFFERS or candidate.cpf != entry.cpf else _MATCHES[fits]
 
 
 def _by_form(contact: Contact, name: str, known: Knowledge) -> Complete | None:

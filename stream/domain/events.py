@@ -139,8 +139,13 @@ def event_headers(
         ("ce_id", identity.encode()),
         ("ce_type", kind.encode()),
         ("ce_source", source.encode()),
-        ("ce_time", time.isoformat().encode()),
+        ("ce_time", _text(time)),
     ]
+
+
+@lru_cache(maxsize=8)  # those of one turn of the loop share it
+def _text(time: datetime) -> bytes:
+    return time.isoformat().encode()
 
 
 Instant = Annotated[datetime, msgspec.Meta(tz=True)]

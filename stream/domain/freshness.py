@@ -79,8 +79,8 @@ class Entry(msgspec.Struct, frozen=True):
         return self.known * _KNOWN | self.asked * _ASKED | self.complete * _COMPLETE | has_person * _HAS_PERSON
 
     @classmethod
-    def decode(cls, value: bytes) -> Entry:
-        """The reverse of ``encode``; raises ValueError on anything else."""
+    def decode(cls, value: bytes, end: int | None = None) -> Entry:
+        """The reverse of ``encode``; raises ValueError on anything else. ``end``: where the entry ends in ``value``."""
         try:
             (version, flags, refreshed, fetched, expires, *lengths) = _HEAD.unpack_from(value)
         except struct.error as error:
@@ -89,7 +89,8 @@ class Entry(msgspec.Struct, frozen=True):
         cpf_at = facts_at + lengths[1]
         candidates_at = cpf_at + lengths[2]
         person_at = candidates_at + lengths[3]
-        if version != VERSION or len(value) != person_at + lengths[4]:
+        end = len(value) if end is None else end
+        if version != VERSION or end != person_at + lengths[4]:
             raise ValueError("not an entry of this version")
         return cls(
             flags & _KNOWN != 0,
@@ -97,7 +98,7 @@ class Entry(msgspec.Struct, frozen=True):
             _candidates.decode(value[candidates_at:person_at]) if lengths[3] else (),
             value[cpf_at:candidates_at].decode(),
             value[_HEAD.size : facts_at].decode(),
-            value[person_at:] if flags & _HAS_PERSON else None,
+            value[person_at:end] if flags & _HAS_PERSON else None,
             value[facts_at:cpf_at].decode(),
             flags & _COMPLETE != 0,
             fetched,
@@ -114,7 +115,7 @@ def sealed(key: bytes, entry: Entry) -> bytes:
 
 def opened(value: bytes) -> Entry:
     """The entry of what was ``sealed``; raises ValueError on anything else."""
-    return Entry.decode(value[: -_SEAL.size])
+    return Entry.decode(value, len(value) - _SEAL.size)
 
 
 def is_whole(key: bytes, value: bytes) -> bool:

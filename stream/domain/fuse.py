@@ -32,30 +32,30 @@ class Fuse:
         self._buckets: deque[list[int]] = deque()  # second, read, dead
         self.blown = ""
 
-    def good(self, now: float) -> None:
-        """Something was understood."""
+    def good(self, now: float, count: int = 1) -> None:
+        """So much was understood, one after the other."""
         self._row = 0
-        self._count(now, 0)
+        self._count(now, count, 0)
 
     def dead(self, now: float) -> str:
         """Something can never succeed. Gives why the fuse is blown, "" while it holds; blown once, it stays so."""
         self._row += 1
-        self._count(now, 1)
+        self._count(now, 1, 1)
         if not self.blown:
             self.blown = self._reason()
         return self.blown
 
-    def _count(self, now: float, dead: int) -> None:
+    def _count(self, now: float, read: int, dead: int) -> None:
         second, buckets = int(now), self._buckets
         if not buckets or buckets[-1][0] != second:
             buckets.append([second, 0, 0])
             while buckets[0][0] <= second - WINDOW:
-                _, read, gone = buckets.popleft()
-                self._read -= read
-                self._dead -= gone
-        buckets[-1][1] += 1
+                _, read_then, dead_then = buckets.popleft()
+                self._read -= read_then
+                self._dead -= dead_then
+        buckets[-1][1] += read
         buckets[-1][2] += dead
-        self._read += 1
+        self._read += read
         self._dead += dead
 
     def _reason(self) -> str:

@@ -4,7 +4,8 @@ Its key is partition + alias: Faust's memory store is one dict for all partition
 one partition would overwrite another's entry. Losing the table costs PostgreSQL reads, never a paid call.
 
 The table is Faust's (assignment, recovery); every write also goes to its changelog through ``publish``.
-Least recently used entries leave first when the capacity is reached, expired ones are swept.
+When the capacity is reached, what was written first leaves first, unless it was used since (second chance, as
+in CLOCK); expired entries are swept.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from stream.domain.names import normalise
 from stream.domain.person import Candidate, Person
 
 Publish = Callable[[int, bytes, bytes | None], None]  # partition, key, value; None deletes
+_UNSEEN, _WHOLE, _USED = range(3)  # what recovery brought is looked at once, at its first use
 MAX_LISTED = 10  # aliases a person lists that are remembered; more are noise
 
 
@@ -50,16 +52,16 @@ class TableCache:
         self._publish = publish
         self._lifetimes = lifetimes
         self._jitter = jitter
-        # In order of use; whether it is known to be whole: what recovery brought is looked at once, at its first use.
-        self._recent: OrderedDict[bytes, bool] = OrderedDict()
+        # In order of writing; a use gives a second chance, which costs a hit less than a move in the order would.
+        self._recent: OrderedDict[bytes, int] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._table)
 
     def recovered(self) -> None:
         """Take over what recovery has brought back, in no order of use."""
-        self._recent = OrderedDict.fromkeys(self._table, False)
-        self._evict()
+        self._recent = OrderedDict.fromkeys(self._table, _UNSEEN)
+        self._evict(self._lifetimes.capacity)
 
     def get(self, partition: int, alias: str) -> Entry | None:
         """The entry of one alias, whatever its age; an undecodable one is as good as none."""
@@ -67,12 +69,17 @@ class TableCache:
         value = self._table.get(key)
         if value is None or not (self._recent.get(key) or is_whole(key, value)):
             return None
-        self._recent[key] = True
-        self._recent.move_to_end(key)
+        self._recent[key] = _USED
         try:
             return opened(value)
         except ValueError:
             return None
+
+    def surest(self, partition: int, contact: Contact, now: float) -> Entry | None:
+        """The entry of a contact's surest alias, when it is fresh."""
+        alias = contact.cpf or contact.phone or contact.email
+        entry = None if alias is None else self.get(partition, alias.alias)
+        return entry if entry is not None and now < entry.expires_at else None
 
     def recall(self, partition: int, contact: Contact, now: float, *, stale: bool = False) -> Knowledge:
         """What the table knows of a contact; with ``stale``, also what is past its time."""
@@ -210,16 +217,19 @@ class TableCache:
         if old is not None and old.facts == entry.facts:
             best = msgspec.structs.replace(best, refreshed=old.refreshed + 1)
         value = sealed(key, best)
+        self._recent.pop(key, None)
+        self._evict(self._lifetimes.capacity - 1)
         self._table[key] = value
-        self._recent[key] = True
-        self._recent.move_to_end(key)
+        self._recent[key] = _WHOLE
         self._publish(partition, key, value)
-        self._evict()
 
-    def _evict(self) -> None:
-        while len(self._recent) > self._lifetimes.capacity:
-            key, _ = self._recent.popitem(last=False)
-            self._delete(key)
+    def _evict(self, most: int) -> None:
+        while len(self._recent) > most:
+            key, use = self._recent.popitem(last=False)
+            if use == _USED:
+                self._recent[key] = _WHOLE
+            else:
+                self._delete(key)
 
     def sweep(self, now: float, *, most: int = 1_000) -> int:
         """Delete entries long past their time, ``most`` at a go; returns how many. Stale ones serve an outage."""

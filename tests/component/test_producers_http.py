@@ -143,7 +143,7 @@ async def test_what_can_not_be_a_contact_is_no_key_and_not_thrown_away(
     sent = event(**customer)
     assert (await client.c2s(sent))[0] == 200
     assert client.broker.webhooks[0].key == key
-    assert decode_webhook(client.broker.webhooks[0].value).payload == sent
+    assert orjson.loads(client.broker.webhooks[0].value)["payload"] == sent
 
 
 async def test_what_was_read_is_beside_what_was_received(client: Client) -> None:
@@ -221,7 +221,7 @@ async def test_a_google_lead_is_answered_with_an_empty_object(client: Client) ->
     first, second = client.broker.webhooks
     assert first.key == b"52998224725"
     assert first.identity == second.identity
-    assert decode_webhook(first.value).payload == form
+    assert orjson.loads(first.value)["payload"] == form
 
 
 @pytest.mark.parametrize("spelling", ["google_key", "google\\u005fkey"])

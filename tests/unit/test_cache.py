@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from stream.domain.choice import Knowledge, KnownPerson
+from stream.domain.choice import Found, Knowledge, KnownPerson, next_step, settled
+from stream.domain.events import Match
 from stream.domain.freshness import Entry, opened
 from stream.domain.identity import Contact, Cpf, Email, Phone
 from stream.domain.person import Candidate, person_from_work
@@ -89,16 +92,64 @@ def test_a_partition_has_entries_of_its_own(table: Table) -> None:
     assert [(partition, partition_of_key(key)) for partition, key, _ in table.changelog] == [(3, 3)]
 
 
-def test_the_least_recently_used_entry_leaves_first(table: Table) -> None:
-    """At capacity what was read or written longest ago goes, from the table and from its changelog."""
+def test_the_oldest_entry_that_was_not_used_leaves_first() -> None:
+    """At capacity what was written longest ago goes unless it was read since, from the table and its changelog."""
     table = Table(capacity=2)
     for alias in ("p:1", "p:2"):
         table.remember(Knowledge(answers={alias: ()}))
     assert table.cache.get(0, "p:1") is not None
     table.remember(Knowledge(answers={"p:3": ()}))
     assert set(table.rows) == {table_key(0, "p:1"), table_key(0, "p:3")}
-    assert table.changelog[-1] == (0, table_key(0, "p:2"), None)
+    assert (0, table_key(0, "p:2"), None) in table.changelog
     assert table.rows == table.replayed()
+
+
+def test_a_use_gives_one_second_chance() -> None:
+    """What is read once and never again leaves with the next round, so that a full table always has room."""
+    table = Table(capacity=2)
+    for alias in ("p:1", "p:2"):
+        table.remember(Knowledge(answers={alias: ()}))
+        assert table.cache.get(0, alias) is not None
+    for alias in ("p:3", "p:4"):
+        table.remember(Knowledge(answers={alias: ()}))
+    assert set(table.rows) == {table_key(0, "p:3"), table_key(0, "p:4")}
+
+
+NAMES = st.sampled_from([SOMEONE.name, SOMEONE.name.split()[0], OTHER.name, "", "Cliente WhatsApp"])
+CANDIDATES = st.sampled_from([(), (CANDIDATE,), (Candidate("", SOMEONE.cpf),), (Candidate(OTHER.name, OTHER.cpf),)])
+
+
+@given(
+    CANDIDATES | st.tuples(CANDIDATES, CANDIDATES).map(lambda both: both[0] + both[1]),
+    st.sampled_from([None, PERSON, replace(PERSON, stale=True), replace(PERSON, cpf=OTHER.cpf)]),
+    NAMES,
+    st.sampled_from([CONTACT, replace(CONTACT, phone=None), replace(CONTACT, cpf=Cpf(SOMEONE.cpf))]),
+    st.sampled_from([T, T + KNOWN - 1, T + KNOWN]),
+)
+def test_what_is_settled_at_a_glance_is_what_the_policy_says(
+    candidates: tuple[Candidate, ...], person: KnownPerson | None, name: str, contact: Contact, now: float
+) -> None:
+    """Whenever the surest alias's entry settles who a lead is, the policy finds the same person with the same match."""
+    table = Table()
+    persons = {person.cpf: person} if person is not None else {}
+    table.remember(Knowledge(answers={PHONE.alias: candidates, EMAIL.alias: candidates}, persons=persons), person)
+    entry = table.cache.surest(0, contact, now)
+    match = None if entry is None else settled(contact, name, entry)
+    if match is None:
+        return
+    assert entry is not None
+    step = next_step(contact, name, table.cache.recall(0, contact, now))
+    assert isinstance(step, Found)
+    assert (step.match, step.person.person, step.person.facts) == (match, entry.person, entry.facts)
+    assert not step.person.stale
+
+
+def test_most_hits_are_settled_at_a_glance(table: Table) -> None:
+    """Who was asked for once and comes again under the same name needs no gathering of knowledge."""
+    table.remember(answered((CANDIDATE,), PERSON), PERSON)
+    entry = table.cache.surest(0, CONTACT, T)
+    assert entry is not None
+    assert settled(CONTACT, SOMEONE.name, entry) is Match.NAME
 
 
 def test_recovery_beyond_the_capacity_is_cut_back() -> None:

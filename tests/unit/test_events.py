@@ -75,7 +75,7 @@ def lead(source: Source = Source.C2S, updated_at: datetime | None = NOW, lead_id
 
 def event(answer: Answer, emitted_at: datetime = NOW) -> bytes:
     one = lead()
-    webhook = Webhook(one.source, NOW, {}, one)
+    webhook = Webhook(one.source, NOW, one)
     return encode_event(webhook, contact_of(one, frozenset()), answer, emitted_at)
 
 
@@ -85,7 +85,7 @@ def test_every_event_satisfies_its_schema(
 ) -> None:
     """Whatever the lead and the answer, the event is as its schema says, has no other field, and is read again."""
     contact = contact_of(one, frozenset())
-    value = encode_event(Webhook(one.source, received_at, {}, one), contact, answer, emitted_at)
+    value = encode_event(Webhook(one.source, received_at, one), contact, answer, emitted_at)
     read: dict[str, Any] = orjson.loads(value)
     SCHEMA.validate(read)
     described = SCHEMA.schema["properties"]

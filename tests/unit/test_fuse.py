@@ -36,6 +36,15 @@ def test_a_good_one_begins_the_row_anew() -> None:
     assert read(Fuse(RATING), "ddddgddddg") == ""
 
 
+def test_many_good_ones_count_as_many() -> None:
+    """What was understood may be told at once: the share is the same as one by one."""
+    at_once, one_by_one = Fuse(RATING), Fuse(RATING)
+    at_once.good(0.0, 10)
+    read(one_by_one, "g" * 10)
+    assert read(at_once, "ddddgddddgddd") == read(one_by_one, "ddddgddddgddd") == ""
+    assert read(at_once, "gdddd") == read(one_by_one, "gdddd") == "14 dead letters of 27 records read within 60 s"
+
+
 def test_more_than_a_share_blows_it_once_there_are_enough() -> None:
     """Ten of nineteen is more than half; nine of seventeen are too few to say anything."""
     assert read(Fuse(RATING), "dg" * 8 + "d") == ""

@@ -12,6 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
+from stream.domain import leads
 from stream.domain.errors import PoisonError
 from stream.domain.events import schema
 from stream.domain.identity import contact_of
@@ -143,12 +144,12 @@ def sent(payload: Any, source: str = "c2s", **changes: Any) -> bytes:
     ],
 )
 def test_what_production_sends_is_read(name: str, expected: Lead, key: str) -> None:
-    """Each golden webhook goes through the topic and gives its lead and key; the payload is as it was."""
+    """Each golden webhook goes through the topic and gives its lead and key."""
     payload = golden(name)
     value = encode_webhook(expected.source, NOW, payload, {"key": key})
     webhook = decode_webhook(value)
     assert webhook.lead == expected
-    assert (webhook.source, webhook.received_at, webhook.payload) == (expected.source, NOW, payload)
+    assert (webhook.source, webhook.received_at) == (expected.source, NOW)
     assert contact_of(webhook.lead, frozenset()).key == key
     SCHEMA.validate(orjson.loads(value))
 
@@ -306,7 +307,10 @@ def test_any_bytes_are_a_webhook_or_poison(value: bytes) -> None:
 def test_any_json_is_a_webhook_or_poison(
     source: str, payload: Any, fields: dict[str, Any], attributes: dict[str, Any], odd: str
 ) -> None:
-    """No JSON raises anything but PoisonError; what is read is accepted by the schema, written again and equal."""
+    """No JSON raises anything but PoisonError; what is read is accepted by the schema, written again and equal.
+
+    The decoder of what is ordinary and the one that forgives more read the same lead.
+    """
     if odd == "parts":
         at = "2026-01-31T12:00:00Z"
         payload = {"id": "L1", "lead_id": "g1", **fields, "attributes": {"updated_at": at, **attributes}}
@@ -318,6 +322,6 @@ def test_any_json_is_a_webhook_or_poison(
         webhook = decode_webhook(value)
     except PoisonError:
         return
-    again = encode_webhook(webhook.source, webhook.received_at, webhook.payload, None)
-    assert decode_webhook(again) == webhook
+    assert decode_webhook(encode_webhook(webhook.source, webhook.received_at, payload, None)) == webhook
+    assert leads._decode_any(value) == webhook  # noqa: SLF001 - the long way
     SCHEMA.validate(orjson.loads(value))
