@@ -11,7 +11,7 @@ from datetime import datetime
 from stream import metrics, topics
 from stream.agents.delivery import Delivery, Message
 from stream.agents.tripwire import Tripwire
-from stream.domain.deadletters import dead_letter_headers
+from stream.domain.deadletters import TOO_LARGE, dead_letter_headers
 from stream.domain.errors import FuseBlownError, GivenUpError, PoisonError
 from stream.domain.events import Answer, Outcome, Tier, encode_event, event_headers
 from stream.domain.parking import HEADERS, Patience
@@ -111,7 +111,7 @@ class Exits:
         """Once more to ``webhooks``, with the key of its contact, so that one worker owns the contact."""
         delivery.ended = True
         if delivery.message.size > topics.LARGEST_MOVED:
-            self.dead(delivery.message, PoisonError("too large to be moved to its contact's partition"))
+            self.dead(delivery.message, PoisonError(TOO_LARGE))
             return
         metrics.REROUTED.inc()
         headers = [*delivery.message.headers, ("reroute", b"1")]

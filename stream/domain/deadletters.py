@@ -9,6 +9,7 @@ from importlib import metadata
 
 PREFIX = "dl-"
 LONGEST_REASON = 500  # characters
+TOO_LARGE = "too large to be moved to its contact's partition"  # a reason that no redrive mends
 
 
 def dead_letter_headers(  # noqa: PLR0913 - a dead letter has this many facts

@@ -15,6 +15,7 @@ from typing import Any
 
 import orjson
 
+from stream.domain.deadletters import TOO_LARGE
 from stream.domain.errors import PoisonError
 from stream.domain.events import decode_event, event_headers, event_id
 from stream.domain.identity import contact_of
@@ -46,6 +47,8 @@ def revive(letter: Letter, value: bytes | None, nobodys: frozenset[str]) -> Revi
     match letter.stage:
         case "receive":
             return _as_received(letter, value or b"", nobodys)
+        case "enrich" if letter.reason == TOO_LARGE:
+            raise PoisonError(TOO_LARGE)  # it would lie where it lay
         case "enrich":
             decode_webhook(value)
         case "crm":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import orjson
 import pytest
 
 from producers.items import Part, dead_letter, webhook
-from stream.domain.deadletters import dead_letter_headers
+from stream.domain.deadletters import TOO_LARGE, dead_letter_headers
 from stream.domain.errors import PoisonError
 from stream.domain.leads import Source, decode_webhook
 from stream.domain.letters import Fate, Letter, Wanted, marker, read_letter, read_marker
@@ -168,6 +169,7 @@ def test_a_redriven_event_goes_back_to_the_events() -> None:
     [
         (letter(), b"not JSON", "not JSON"),
         (letter(), None, "tombstone"),
+        (replace(letter(), reason=TOO_LARGE), c2s_webhook(phone="11987654321"), "too large"),
         (letter("crm"), b"{}", "not an event"),
         (letter("receive", headers=[("ce_source", b"/lead-stream/producers/c2s")]), b"{}", "required"),
         (letter("receive", headers=[("ce_source", b"/lead-stream/producers/c2s")]), b"[]", "object"),
