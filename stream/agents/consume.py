@@ -41,6 +41,7 @@ class Consuming(ConsumerRebalanceListener):  # type: ignore[misc]
         self._last: dict[bytes, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._resting: set[asyncio.Task[None]] = set()
+        self._stop = asyncio.Event()
         consumer.subscribe([topic], listener=self)
 
     async def on_partitions_revoked(self, revoked: list[TopicPartition]) -> None:
@@ -54,12 +55,14 @@ class Consuming(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def run(self, stop: asyncio.Event) -> None:
         """Read until ``stop``; then end what is under way and commit. Raises StopError where a handler gave up."""
+        self._stop = stop
         committer = asyncio.create_task(self._commit_for_ever())
         stopped = asyncio.create_task(stop.wait())
         try:
             while not stop.is_set():
                 await self._turn(stopped)
         finally:
+            stop.set()  # also where a handler gave up: nothing more begins
             committer.cancel()
             stopped.cancel()
             await self._end()
@@ -124,6 +127,8 @@ class Consuming(ConsumerRebalanceListener):  # type: ignore[misc]
         for pause in itertools.chain(PAUSES, itertools.repeat(PAUSES[-1])):
             try:
                 async with self._slots:
+                    if self._stop.is_set():
+                        raise asyncio.CancelledError  # begun now, it might be cut before its end; so it comes again
                     return await self._handler(record)
             except TransientError as error:
                 seconds = error.retry_after or pause

@@ -7,6 +7,8 @@ listed and sent again only when somebody asks for it (docs/adr/0006-writing-to-a
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from functools import partial
@@ -164,6 +166,11 @@ class CrmSync:
         except PoisonError as error:
             await _booked(partial(settle, "refused", error.reason))
             metrics.CRM_WRITES.labels(kind, "refused").inc()
+            raise
+        except asyncio.CancelledError:
+            # We leave in the middle of it: whoever has the event next need not wait for how it ends.
+            with contextlib.suppress(DatabaseUnavailableError):
+                await settle("unconfirmed", "stopped in the call")
             raise
         metrics.CRM_WRITES.labels(kind, "done").inc()
         return result

@@ -59,7 +59,8 @@ class Deliveries:
     async def is_settled(self, c2s_id: str, facts: str, longest: timedelta | None) -> bool:
         """Whether a message was claimed and nobody has its call under way.
 
-        A call takes ``longest`` at most; None: no claim's age says that its call is over.
+        A call takes ``longest`` at most; None: no claim's age says that its call is over. A claim that is older is
+        unconfirmed from now on.
         """
         with database_errors():
             return bool(await self._pool.fetchval(sql("is_delivery_settled"), c2s_id, facts, longest))
@@ -70,7 +71,7 @@ class Deliveries:
             await self._pool.execute(sql("settle_delivery"), c2s_id, facts, status, reason or None)
 
     async def release(self, c2s_id: str, facts: str) -> None:
-        """Take a claim back: the message was certainly not sent."""
+        """Take a claim back, unless it was given up meanwhile: the message was certainly not sent."""
         with database_errors():
             await self._pool.execute(sql("release_delivery"), c2s_id, facts)
 
@@ -110,7 +111,7 @@ class Deliveries:
                     await connection.execute(sql("settle_delivery"), c2s_id, facts, "confirmed", None)
 
     async def release_lead(self, source: str, lead_id: str) -> None:
-        """Take the claim of a creation back: it was certainly not carried out."""
+        """Take the claim of a creation back, as ``release`` does a message's: it was certainly not carried out."""
         with database_errors():
             await self._pool.execute(sql("release_lead"), source, lead_id)
 

@@ -210,15 +210,20 @@ RETURNING lead_id
 SELECT c2s_id, status FROM stream.crm_leads WHERE source = $1 AND lead_id = $2
 
 -- name: is_lead_settled
-SELECT EXISTS (SELECT FROM stream.crm_leads
-               WHERE source = $1 AND lead_id = $2 AND (status <> 'claimed' OR claimed_at < now() - $3::interval))
+-- As is_delivery_settled.
+WITH given_up AS (
+    UPDATE stream.crm_leads SET status = 'unconfirmed', confirmed_at = now()
+    WHERE source = $1 AND lead_id = $2 AND status = 'claimed' AND claimed_at < now() - $3::interval
+    RETURNING lead_id)
+SELECT EXISTS (SELECT FROM given_up)
+    OR EXISTS (SELECT FROM stream.crm_leads WHERE source = $1 AND lead_id = $2 AND status <> 'claimed')
 
 -- name: confirm_lead
 UPDATE stream.crm_leads SET status = $3, c2s_id = COALESCE($4, c2s_id), confirmed_at = now()
 WHERE source = $1 AND lead_id = $2
 
 -- name: release_lead
-DELETE FROM stream.crm_leads WHERE source = $1 AND lead_id = $2 AND status <> 'created'
+DELETE FROM stream.crm_leads WHERE source = $1 AND lead_id = $2 AND status = 'claimed'
 
 -- name: claim_delivery
 INSERT INTO stream.crm_deliveries (c2s_id, facts, event_id, status) VALUES ($1, $2, $3, 'claimed')
@@ -236,14 +241,20 @@ WHERE c2s_id = $1 AND facts = $2
 RETURNING c2s_id
 
 -- name: is_delivery_settled
-SELECT EXISTS (SELECT FROM stream.crm_deliveries
-               WHERE c2s_id = $1 AND facts = $2 AND (status <> 'claimed' OR claimed_at < now() - $3::interval))
+-- Whoever asks goes on when it is. So a claim older than $3 is given up in the same statement: its maker can't take it
+-- back any more, which would leave nobody who makes the call or knows of it.
+WITH given_up AS (
+    UPDATE stream.crm_deliveries SET status = 'unconfirmed', reason = 'nobody said how it ended', confirmed_at = now()
+    WHERE c2s_id = $1 AND facts = $2 AND status = 'claimed' AND claimed_at < now() - $3::interval
+    RETURNING c2s_id)
+SELECT EXISTS (SELECT FROM given_up)
+    OR EXISTS (SELECT FROM stream.crm_deliveries WHERE c2s_id = $1 AND facts = $2 AND status <> 'claimed')
 
 -- name: settle_delivery
 UPDATE stream.crm_deliveries SET status = $3, reason = $4, confirmed_at = now() WHERE c2s_id = $1 AND facts = $2
 
 -- name: release_delivery
-DELETE FROM stream.crm_deliveries WHERE c2s_id = $1 AND facts = $2 AND status <> 'confirmed'
+DELETE FROM stream.crm_deliveries WHERE c2s_id = $1 AND facts = $2 AND status = 'claimed'
 
 -- name: unconfirmed
 SELECT 'message' AS kind, c2s_id AS lead, facts, event_id::text, status, claimed_at

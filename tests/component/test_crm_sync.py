@@ -55,9 +55,11 @@ class Letters:
 
 
 class FailingDeliveries(Deliveries):
-    """The real ones, but the database is away when a call has been settled, as often as told."""
+    """The real ones, but the database is away when a call has been settled, as often as told, or for long."""
 
     failures = 0
+    away: asyncio.Event | None = None  # set when it is back
+    dead = False  # whoever would write it down is no more
 
     async def settle(self, c2s_id: str, facts: str, status: str, reason: str = "") -> None:
         """Fail, or settle."""
@@ -66,17 +68,32 @@ class FailingDeliveries(Deliveries):
 
     async def release(self, c2s_id: str, facts: str) -> None:
         """Fail, or release."""
+        await self._wait()
         self._fail()
         await super().release(c2s_id, facts)
+
+    async def release_lead(self, source: str, lead_id: str) -> None:
+        """Release."""
+        await self._wait()
+        await super().release_lead(source, lead_id)
 
     async def created(self, source: str, lead_id: str, c2s_id: str, facts: str | None, event_id: str) -> None:
         """Fail, or write it down."""
         self._fail()
         await super().created(source, lead_id, c2s_id, facts, event_id)
 
+    async def settle_lead(self, source: str, lead_id: str, status: str, c2s_id: str | None = None) -> None:
+        """Fail, or settle."""
+        self._fail()
+        await super().settle_lead(source, lead_id, status, c2s_id)
+
+    async def _wait(self) -> None:
+        if self.away is not None:
+            await self.away.wait()
+
     def _fail(self) -> None:
-        if self.failures:
-            self.failures -= 1
+        if self.failures or self.dead:
+            self.failures -= not self.dead
             raise DatabaseUnavailableError("database: away")
 
 
@@ -278,8 +295,7 @@ async def test_what_a_dead_process_left_is_sent_again_when_asked_for(crm: Crm, m
     crm.c2s.faults["c2s"] = Fault(hang=5)
     call = asyncio.create_task(crm.sync(C2S_TIMEOUT="30s").handle(make(MARIA)))
     await eventually(lambda: sum(crm.c2s.counts.values()) == 1)
-    call.cancel()
-    await asyncio.gather(call, return_exceptions=True)
+    await die(crm, call)
     crm.c2s.faults.clear()
     await until_ended(crm.sync(CRM_RESEND_UNCONFIRMED="true"), make(MARIA))
     assert len(crm.c2s.messages) + len(crm.c2s.leads) == 1
@@ -310,8 +326,7 @@ async def test_what_comes_of_age_between_two_looks_is_sent_again_too(
     crm.c2s.faults["c2s"] = Fault(hang=5)
     call = asyncio.create_task(crm.sync(C2S_TIMEOUT="30s").handle(make(MARIA)))
     await eventually(lambda: sum(crm.c2s.counts.values()) == 1)
-    call.cancel()
-    await asyncio.gather(call, return_exceptions=True)
+    await die(crm, call)
     crm.c2s.faults.clear()
     slow = dataclasses.replace(crm, deliveries=SlowDeliveries(pool))  # type: ignore[arg-type]
     await until_ended(
@@ -335,16 +350,45 @@ async def test_a_call_that_its_maker_takes_back_is_not_relied_upon(crm: Crm, mak
     assert await crm.unconfirmed() == []
 
 
+@pytest.mark.parametrize("make", [event, google])
+async def test_a_call_that_its_maker_takes_back_too_late_is_listed(crm: Crm, make: Callable[[Person], Any]) -> None:
+    """Whoever took its event over has gone on by then: the maker may be stopped, and nobody would make the call."""
+    crm.c2s.faults["c2s"] = Fault(status=429, times=1)
+    crm.deliveries.away = asyncio.Event()
+    first = asyncio.create_task(crm.sync().handle(make(MARIA)))
+    await eventually(lambda: sum(crm.c2s.counts.values()) == 1)
+    await until_ended(crm.sync(), make(MARIA))
+    crm.deliveries.away.set()
+    with pytest.raises(PartnerUnavailableError):
+        await first
+    kind, lead = ("message", "L1") if make is event else ("lead", "G1")
+    assert await crm.unconfirmed() == [(kind, lead, "unconfirmed")]
+
+
+@pytest.mark.parametrize("make", [event, google])
+async def test_a_process_that_is_stopped_in_a_call_holds_nobody_up(crm: Crm, make: Callable[[Person], Any]) -> None:
+    """The call may have been carried out: listed at once, it is not waited for after a restart."""
+    crm.c2s.faults["c2s"] = Fault(hang=5)
+    call = asyncio.create_task(crm.sync(C2S_TIMEOUT="30s").handle(make(MARIA)))
+    await eventually(lambda: sum(crm.c2s.counts.values()) == 1)
+    call.cancel()
+    await asyncio.gather(call, return_exceptions=True)
+    kind, lead = ("message", "L1") if make is event else ("lead", "G1")
+    assert await crm.unconfirmed() == [(kind, lead, "unconfirmed")]
+    await crm.sync(C2S_TIMEOUT="30s").handle(make(MARIA))
+    assert crm.c2s.messages == crm.c2s.leads == []
+
+
 async def test_a_process_that_dies_in_a_call_leaves_it_unconfirmed(crm: Crm) -> None:
     """The claim stands before the call: after a restart the message is listed and not written again."""
     crm.c2s.faults["c2s"] = Fault(hang=5)
     call = asyncio.create_task(crm.sync(C2S_TIMEOUT="30s").handle(event(MARIA)))
     await eventually(lambda: crm.c2s.counts["c2s_message"] == 1)
-    call.cancel()
-    await asyncio.gather(call, return_exceptions=True)
+    await die(crm, call)
     crm.c2s.faults.clear()
-    await until_ended(crm.sync(), event(MARIA))
     assert await crm.unconfirmed() == [("message", "L1", "claimed")]
+    await until_ended(crm.sync(), event(MARIA))
+    assert await crm.unconfirmed() == [("message", "L1", "unconfirmed")]
     assert crm.c2s.messages == []
 
 
@@ -480,6 +524,14 @@ async def command(*options: str, url: str) -> tuple[int | None, str, str]:
     )
     out, said = await process.communicate()
     return process.returncode, out.decode(), said.decode()
+
+
+async def die(crm: Crm, call: asyncio.Task[None]) -> None:
+    """End a process in the middle of its call: nothing more is written down."""
+    crm.deliveries.dead = True
+    call.cancel()
+    await asyncio.gather(call, return_exceptions=True)
+    crm.deliveries.dead = False
 
 
 async def until_ended(sync: CrmSync, told: Any) -> None:

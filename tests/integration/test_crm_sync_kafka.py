@@ -140,6 +140,30 @@ async def test_a_stop_is_heard_while_everything_is_tried_again(broker: Settings)
     assert sum((await committed(broker, CRM_GROUP)).values()) == 0
 
 
+async def test_a_stop_begins_nothing_more(broker: Settings) -> None:
+    """What waits for a slot comes again; begun now, its call would be cut at the end and its claim would stay."""
+    gate, begun = asyncio.Event(), []
+
+    async def handle(record: ConsumerRecord) -> None:
+        begun.append(lead_of(record))
+        await gate.wait()
+
+    await publish(broker, leads(8, keys=8))
+    stop = asyncio.Event()
+    async with open_consumer(broker, None, CRM_GROUP) as consumer:
+        running = asyncio.create_task(Consuming(consumer, ENRICHED.name, handle, at_once=2).run(stop))
+        await until(lambda: _begun(begun, 2))
+        stop.set()
+        gate.set()
+        await running
+    assert len(begun) == 2
+    assert sum((await committed(broker, CRM_GROUP)).values()) <= 2
+
+
+async def _begun(begun: list[str], count: int) -> bool:
+    return len(begun) == count
+
+
 async def test_what_nobody_foresaw_ends_the_process_and_not_the_record(broker: Settings) -> None:
     """A fault stops the loop with its class as the reason; its record is not committed, nor what follows it."""
 
