@@ -18,8 +18,10 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.producer.message_accumulator import BatchBuilder
 from faust._cython.streams import StreamIterator
+from faust.stores.memory import Store
 from faust.tables.recovery import Recovery
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport
+from yarl import URL
 
 from stream.engine.batches import RawSchema
 from stream.engine.consumer import TrackingConsumer, TrackingConsumerThread, TrackingTransport
@@ -141,3 +143,22 @@ def test_the_facts_of_the_watchdog_are_where_they_are_looked_for() -> None:
     assert (app.rebalancing, app.rebalancing_count) == (False, 0)
     recovery = app.tables.recovery
     assert (recovery.completed.is_set(), dict(recovery.active_offsets)) == (False, {})
+
+
+def test_the_memory_store_keeps_one_dict_for_life() -> None:
+    """The cache reads the dict itself: recovery and a rebalance must fill and empty this one, and no other."""
+    app = faust.App("pin", broker="kafka://localhost")
+    store = Store(URL("memory://"), app, app.Table("pin"))
+    rows = store.data
+    assert type(rows) is dict
+    store[b"key"] = b"value"
+    assert rows == {b"key": b"value"}
+    store._clear()
+    store.reset_state()
+    assert store.data is rows
+    assert rows == {}
+    assert not {name for name, value in vars(Store).items() if "self.data =" in _source(value)} - {"__post_init__"}
+
+
+def _source(value: object) -> str:
+    return inspect.getsource(value) if inspect.isfunction(value) else ""
