@@ -14,7 +14,7 @@ demo: $(READY) ## play a day of leads on this machine (ARGS="--scale 0.1", ARGS=
 	@$(BIN)/python -m stream demo $(ARGS)
 
 test: $(READY) ## run every test (ARGS="tests/unit -k phone")
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest $(or $(ARGS),-v)
 
 chaos: $(READY) ## break the running system on purpose and count every record (ARGS="--seed 7 --only 1,2 --size small")
 	@$(BIN)/python -m tests.chaos $(ARGS)

@@ -6,10 +6,12 @@ import asyncio
 import gc
 import os
 import signal
+import sys
 import warnings
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from uuid import uuid4
 
@@ -35,11 +37,29 @@ hypothesis_settings.load_profile("patient")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+ROOT = Path(__file__).parent
+FOLDERS = ("e2e", "integration", "component", "unit")  # by how long a file of theirs takes
+MOST_AT_ONCE = 4  # processes that test; each has servers of its own
 PARTITIONS = 4
 CLEAN_LIMIT = 20.0  # seconds
 KAFKA_IMAGE = "confluentinc/cp-kafka:7.9.2"  # testcontainers knows how to start this one
 # What the embedded broker is set to as well: no topic comes by itself, and a lost member is missed soon.
 KAFKA_VARIABLES = {"KAFKA_AUTO_CREATE_TOPICS_ENABLE": "false", "KAFKA_GROUP_MIN_SESSION_TIMEOUT_MS": "1000"}
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """How many processes test at once: tests mostly wait. A part of the tests, or a broker to share, has one."""
+    option = config.option
+    whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS and not option.keyword
+    if not whole or option.capture == "no" or os.environ.get("TEST_KAFKA_BOOTSTRAP_SERVERS"):
+        return 0
+    return min((os.cpu_count() or 1) + 1, MOST_AT_ONCE)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where several processes test, the longest files come first: who gets the last one is not waited for long."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: FOLDERS.index(item.path.relative_to(ROOT).parts[0]))
 
 
 def docker_answers() -> bool:
@@ -66,7 +86,8 @@ def jars(pytestconfig: pytest.Config) -> list[Path]:
     """Kafka's jars; a download, the first time, is seen although output is captured."""
     capture: Any = pytestconfig.pluginmanager.getplugin("capturemanager")
     with capture.global_and_fixture_disabled():
-        return download(partial(print, flush=True))
+        # Standard error: a process of several that test at once has no other way to the terminal.
+        return download(partial(print, file=sys.stderr, flush=True))
 
 
 @pytest.fixture(scope="session")
@@ -104,6 +125,16 @@ async def remove_topics(admin: AIOKafkaAdminClient) -> None:
         while there := ours & set(await admin.list_topics()):
             await admin.delete_topics(list(there))
             await asyncio.sleep(0.05)
+
+
+@pytest.fixture
+def apart() -> Iterator[Path]:
+    """A folder that is not below pytest's, for PostgreSQL: as root it runs as another user.
+
+    The start of any other pytest closes pytest's folder to others for a moment.
+    """
+    with TemporaryDirectory(prefix="lead-stream-apart-") as folder:
+        yield Path(folder)
 
 
 @pytest.fixture

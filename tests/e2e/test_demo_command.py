@@ -31,9 +31,9 @@ def test_json_is_one_object_and_nothing_else_on_standard_output() -> None:
     assert "posting" in done.stderr
 
 
-def test_ctrl_c_stops_everything_that_was_started(tmp_path: Path) -> None:
+def test_ctrl_c_stops_everything_that_was_started(apart: Path) -> None:
     """After Ctrl-C no process of the demo is left, and none of its files."""
-    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    environment = {**os.environ, "TMPDIR": str(apart)}
     with subprocess.Popen([*DEMO, "--spacing", "2"], stderr=subprocess.PIPE, text=True, env=environment) as demo:
         assert demo.stderr is not None
         said = ""
@@ -49,8 +49,6 @@ def test_ctrl_c_stops_everything_that_was_started(tmp_path: Path) -> None:
     assert "interrupted; everything is stopped" in said
     _, alive = psutil.wait_procs(started, timeout=5)
     assert [process.cmdline() for process in alive] == []
-    by_folder = [
-        one for one in psutil.process_iter(["cmdline"]) if str(tmp_path) in " ".join(one.info["cmdline"] or [])
-    ]
+    by_folder = [one for one in psutil.process_iter(["cmdline"]) if str(apart) in " ".join(one.info["cmdline"] or [])]
     assert by_folder == []
-    assert list(tmp_path.glob("lead-stream-*")) == []
+    assert list(apart.glob("lead-stream-*")) == []

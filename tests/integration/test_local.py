@@ -67,9 +67,9 @@ def settings_of(server: LocalKafka) -> Settings:
     return load({"KAFKA_BOOTSTRAP_SERVERS": server.bootstrap_servers, "TOPIC_PARTITIONS": "2"})
 
 
-async def test_a_broker_that_crashes_comes_back_with_its_port_and_data(tmp_path: Path) -> None:
+async def test_a_broker_that_crashes_comes_back_with_its_port_and_data(apart: Path) -> None:
     """After SIGKILL and a new start, what was acknowledged is there, under the same address."""
-    with LocalKafka(tmp_path) as server:
+    with LocalKafka(apart) as server:
         settings = settings_of(server)
         async with open_admin(settings) as admin:
             await create_missing(admin, settings)
@@ -83,9 +83,9 @@ async def test_a_broker_that_crashes_comes_back_with_its_port_and_data(tmp_path:
             assert (server.bootstrap_servers, settings.kafka_bootstrap_servers) == (f"127.0.0.1:{server.port}",) * 2
 
 
-async def test_no_topic_comes_by_itself(tmp_path: Path) -> None:
+async def test_no_topic_comes_by_itself(apart: Path) -> None:
     """Topics are the project's own: the broker makes none for who only asks."""
-    with LocalKafka(tmp_path) as server:
+    with LocalKafka(apart) as server:
         settings = settings_of(server)
         async with open_admin(settings) as admin:
             await create_missing(admin, settings)
@@ -94,20 +94,20 @@ async def test_no_topic_comes_by_itself(tmp_path: Path) -> None:
         assert there == {topic.name for topic in topics.ALL}
 
 
-def test_a_stopped_broker_is_gone(tmp_path: Path) -> None:
+def test_a_stopped_broker_is_gone(apart: Path) -> None:
     """Stopping ends the process and frees the port."""
-    with LocalKafka(tmp_path) as server:
+    with LocalKafka(apart) as server:
         pid = server.pid
         assert pid is not None
         assert lives(pid)
     assert not lives(pid)
     assert not is_open(server.port)
-    assert not of(tmp_path)
+    assert not of(apart)
 
 
-def test_a_broker_that_cant_start_says_why_and_is_not_left_behind(tmp_path: Path) -> None:
+def test_a_broker_that_cant_start_says_why_and_is_not_left_behind(apart: Path) -> None:
     """Somebody else has its port: that is not taken for the broker, and the error has the log's end."""
-    with LocalKafka(tmp_path) as server:
+    with LocalKafka(apart) as server:
         server.kill()
         with closing(socket.socket()) as other:
             other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -116,7 +116,7 @@ def test_a_broker_that_cant_start_says_why_and_is_not_left_behind(tmp_path: Path
             with pytest.raises(StopError, match="Kafka did not start") as caught:
                 server.start()
     assert "in use" in str(caught.value) or "BindException" in str(caught.value)
-    assert not of(tmp_path)
+    assert not of(apart)
 
 
 def test_jars_that_are_there_are_not_downloaded_again() -> None:
@@ -126,11 +126,11 @@ def test_jars_that_are_there_are_not_downloaded_again() -> None:
     assert not said
 
 
-def test_a_registry_that_cant_be_reached_is_said_in_words(tmp_path: Path) -> None:
+def test_a_registry_that_cant_be_reached_is_said_in_words(apart: Path) -> None:
     """Without a network and without a cache, the error says what to do."""
     code = "from stream.local.kafka import download; download()"
     nowhere = {
-        "XDG_CACHE_HOME": str(tmp_path),
+        "XDG_CACHE_HOME": str(apart),
         "HTTPS_PROXY": "http://127.0.0.1:9",
         "https_proxy": "http://127.0.0.1:9",
     }
@@ -141,22 +141,22 @@ def test_a_registry_that_cant_be_reached_is_said_in_words(tmp_path: Path) -> Non
     assert "set KAFKA_BOOTSTRAP_SERVERS" in ended.stderr.decode()
 
 
-def test_half_a_download_is_not_taken_for_a_whole_one(tmp_path: Path) -> None:
+def test_half_a_download_is_not_taken_for_a_whole_one(apart: Path) -> None:
     """What an interrupted run has left is forgotten, what is whole is kept."""
     from stream.local.kafka import _drop_unfinished  # noqa: PLC0415 - what decides, without 45 MB
 
-    maven, whole = tmp_path / "maven", download()[0]
+    maven, whole = apart / "maven", download()[0]
     maven.mkdir()
     (maven / "whole.jar").write_bytes(whole.read_bytes())
     (maven / "half.jar").write_bytes(whole.read_bytes()[:1000])
     (maven / "half.pom").write_text("<project>")
-    _drop_unfinished(tmp_path)
+    _drop_unfinished(apart)
     assert [path.name for path in maven.iterdir()] == ["whole.jar"]
 
 
-async def test_a_database_that_crashes_comes_back_with_its_data(tmp_path: Path) -> None:
+async def test_a_database_that_crashes_comes_back_with_its_data(apart: Path) -> None:
     """After SIGKILL and a new start, what was committed is there, under the same address."""
-    with LocalPostgres(tmp_path / "data") as server:
+    with LocalPostgres(apart / "data") as server:
         url = server.url
         connection = await asyncpg.connect(url)
         await connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
@@ -166,24 +166,24 @@ async def test_a_database_that_crashes_comes_back_with_its_data(tmp_path: Path) 
         connection = await asyncpg.connect(url)
         assert await connection.fetchval("SELECT answer FROM kept") == 42
         await connection.close()
-    assert not of(tmp_path)
+    assert not of(apart)
 
 
-async def test_a_database_stops_although_clients_are_connected(tmp_path: Path) -> None:
+async def test_a_database_stops_although_clients_are_connected(apart: Path) -> None:
     """Stopping does not wait for who is connected, and is soon done."""
-    server = LocalPostgres(tmp_path / "data")
+    server = LocalPostgres(apart / "data")
     server.start()
     connection = await asyncpg.connect(server.url)
     began = time.monotonic()
     server.stop()
     assert time.monotonic() - began < 5
-    assert not of(tmp_path)
+    assert not of(apart)
     connection.terminate()
 
 
-def test_a_database_may_be_deep_down(tmp_path: Path) -> None:
+def test_a_database_may_be_deep_down(apart: Path) -> None:
     """A folder whose name is too long for a Unix socket is none of the user's worries."""
-    with LocalPostgres(tmp_path / ("deep" * 20) / ("down" * 10)) as server:
+    with LocalPostgres(apart / ("deep" * 20) / ("down" * 10)) as server:
         assert server.pid is not None
 
 
@@ -217,16 +217,10 @@ def assert_nothing_left(folder: Path) -> None:
     assert not list(folder.glob("lead-stream-*"))
 
 
-@pytest.fixture
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a short name."""
-    return tmp_path_factory.mktemp("l")
-
-
-async def test_local_gives_addresses_that_work_and_leaves_nothing(folder: Path) -> None:
+async def test_local_gives_addresses_that_work_and_leaves_nothing(apart: Path) -> None:
     """One JSON object and nothing else; topics and tables are there; SIGTERM ends it with 0 and without a trace."""
-    with local(folder, "--json") as process:
-        addresses = json.loads(ready(folder, process, "}"))
+    with local(apart, "--json") as process:
+        addresses = json.loads(ready(apart, process, "}"))
         settings = load(addresses)
         async with open_admin(settings) as admin:
             assert {topic.name for topic in topics.ALL} <= set(await admin.list_topics())
@@ -237,29 +231,29 @@ async def test_local_gives_addresses_that_work_and_leaves_nothing(folder: Path) 
             assert await is_alive(settings, topics.CRM_GROUP)
         assert not await is_alive(settings, topics.CRM_GROUP)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(LIMIT) == 0, (folder / "err").read_text()
-    assert_nothing_left(folder)
+        assert process.wait(LIMIT) == 0, (apart / "err").read_text()
+    assert_nothing_left(apart)
 
 
-def test_local_prints_lines_that_a_shell_takes(folder: Path) -> None:
+def test_local_prints_lines_that_a_shell_takes(apart: Path) -> None:
     """``export`` lines for every variable, simulators included; a kill leaves no process behind."""
-    with local(folder, "--simulators") as process:
-        text = ready(folder, process, "C2S_WEBHOOK_TOKEN")
+    with local(apart, "--simulators") as process:
+        text = ready(apart, process, "C2S_WEBHOOK_TOKEN")
         shown = subprocess.check_output(["sh", "-c", f"{text}\nenv"], env={}).decode()  # noqa: S607 - any shell
         variables = dict(line.split("=", 1) for line in shown.splitlines())
         assert variables["DIRETRIX_BASE_URL"] == variables["C2S_BASE_URL"]
         assert load(variables).kafka_bootstrap_servers.startswith("127.0.0.1:")
         children = psutil.Process(process.pid).children(recursive=True)
-        assert len(of(folder)) >= 2
+        assert len(of(apart)) >= 2
         process.kill()
         process.wait()
-        until(lambda: not of(folder) and not any(lives(child.pid) for child in children), "every child's end", 10)
+        until(lambda: not of(apart) and not any(lives(child.pid) for child in children), "every child's end", 10)
 
 
-def test_ctrl_c_while_it_starts_cleans_up(folder: Path) -> None:
+def test_ctrl_c_while_it_starts_cleans_up(apart: Path) -> None:
     """Interrupted in the middle of starting, it stops what runs already and removes its folder."""
-    with local(folder) as process:
-        until(lambda: bool(of(folder)), "the first process")
+    with local(apart) as process:
+        until(lambda: bool(of(apart)), "the first process")
         process.send_signal(signal.SIGINT)
-        assert process.wait(LIMIT) == 130, (folder / "err").read_text()
-    assert_nothing_left(folder)
+        assert process.wait(LIMIT) == 130, (apart / "err").read_text()
+    assert_nothing_left(apart)
