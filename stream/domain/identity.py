@@ -39,6 +39,10 @@ _BRAZILIAN = re.compile(
 )
 _MOBILE_NOW = 9  # digits
 _FIRST_OF_LEGACY_MOBILES = "6789"
+# What nearly everybody types: no letter, no second phone, and no country but 55 ("00" is not among it). Of such a text
+# only the digits count (a test holds the short way and the long one together).
+_PLAIN_PHONE = re.compile(r"[ (]*(?:\+55|[1-9])[0-9 ().-]*", re.ASCII)
+_PUNCTUATION = str.maketrans("", "", " ()+.-")
 # What nearly everybody types. The library says the same of it (a test holds the two together) in ten times the time.
 _PLAIN_EMAIL = re.compile(
     r"(?!.*--)(?=[^@]{1,64}@)(?:[a-z0-9_+-]+\.)*[a-z0-9_+-]+"
@@ -48,6 +52,7 @@ _PLAIN_EMAIL = re.compile(
 _SPECIAL_USE = frozenset(SPECIAL_USE_DOMAIN_NAMES)
 _COUNTED = "01234567890123456789"
 _COUNTED_CPF = "123456789"
+_SEPARATORS = str.maketrans("", "", "._+-")
 _NOBODYS_NAMES = frozenset(
     {
         *("teste", "test", "testes", "testando", "exemplo", "example", "email", "fulano", "asdf", "qwerty"),
@@ -200,7 +205,7 @@ def denylist(values: Iterable[str]) -> frozenset[str]:
 
 def is_placeholder(value: Phone | Email | Cpf, nobodys: frozenset[str]) -> bool:
     """Whether a value stands for "I don't want to say": repeated or counted digits, ``teste@``, or denied."""
-    if value.alias in nobodys:
+    if nobodys and value.alias in nobodys:
         return True
     if isinstance(value, Email):
         return _is_nobodys_address(value.address)
@@ -211,7 +216,7 @@ def is_placeholder(value: Phone | Email | Cpf, nobodys: frozenset[str]) -> bool:
 
 def _is_nobodys_address(address: str) -> bool:
     local, _, domain = address.partition("@")
-    bare = re.sub(r"[._+\-]", "", local)
+    bare = local.translate(_SEPARATORS)
     return (
         bare.rstrip("0123456789") in _NOBODYS_NAMES
         or domain.partition(".")[0] in _NOBODYS_DOMAINS
@@ -220,7 +225,7 @@ def _is_nobodys_address(address: str) -> bool:
 
 
 def _is_repeated(text: str) -> bool:
-    return len(set(text)) == 1
+    return text != "" and text.count(text[0]) == len(text)
 
 
 @lru_cache(maxsize=REMEMBERED)
@@ -242,6 +247,12 @@ def _real_cpf(raw: str, nobodys: frozenset[str]) -> Cpf | None:
 
 
 def _parse_phone(raw: str) -> Phone | None:
+    if _PLAIN_PHONE.fullmatch(raw) is not None:
+        return _brazilian(raw.translate(_PUNCTUATION))
+    return _read_any_phone(raw)
+
+
+def _read_any_phone(raw: str) -> Phone | None:
     text = unicodedata.normalize("NFKC", raw)
     local, at, _ = text.partition("@")
     if at and not local.strip().isdigit():  # 5511987654321@c.us is a phone, maria1987@ is not

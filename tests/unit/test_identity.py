@@ -12,10 +12,13 @@ from stdnum.br import cpf as stdnum_cpf
 
 from stream.domain.identity import (
     _PLAIN_EMAIL,
+    _PLAIN_PHONE,
+    LONGEST_PHONE,
     Contact,
     Cpf,
     Email,
     Phone,
+    _read_any_phone,
     _read_email,
     contact_of,
     denylist,
@@ -234,6 +237,15 @@ def test_any_text_is_an_email_or_none(text: str) -> None:
 def test_the_short_way_for_plain_emails_says_what_the_library_says(text: str) -> None:
     """Whatever is read without asking the library is what it would have answered."""
     assert Email.parse(text) == _read_email(text)
+
+
+@given(st.from_regex(_PLAIN_PHONE, fullmatch=True) | spelled().map(lambda case: case[1]))
+@example("55119876543")
+@example("+5532345678")
+@example("(11) 98765-4321")
+def test_the_short_way_for_plain_phones_says_what_the_long_one_says(text: str) -> None:
+    """Whatever is read by its digits alone is what all the rules would have made of it."""
+    assert Phone.parse(text) == (_read_any_phone(text) if len(text) <= LONGEST_PHONE else None)
 
 
 @given(st.integers(1, 999_999_998), st.sampled_from(["{}{}{}{}", "{}.{}.{}-{}", " {} {} {} {} ", "CPF {}.{}.{}/{}"]))
