@@ -21,6 +21,8 @@ from stream.start import EXIT_CONFIGURATION, settings_or_exit
 
 log = get_logger(__name__)
 
+# Python's defaults look for circles after 700 allocations, which is after every third webhook or so.
+GC_THRESHOLDS = 50_000, 50, 100  # objects, and how many younger collections come before an older one
 FLUSH_SHARE = 0.2  # of the shutdown's grace; the requests under way have the rest
 
 
@@ -56,6 +58,7 @@ async def serve(settings: Settings) -> None:
         app = App(settings, publisher, lambda: datetime.now(UTC))
         async with listen(app.handle, host, port, most, grace - flush) as port:
             gc.freeze()  # what is here now stays: the collector need not look at it again
+            gc.set_threshold(*GC_THRESHOLDS)
             log.info("listening", host=host, port=port)
             await stop.wait()
             log.info("stopping: requests under way may end")

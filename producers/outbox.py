@@ -1,17 +1,18 @@
 """Records on their way to the broker, in batches: what comes while a batch is under way leaves in the next one.
 
 aiokafka's ``send`` costs a future, a look at the metadata and two tasks' turns for each record; ``send_batch`` costs
-that once a batch. One batch of a partition is under way at a time, so a key's records keep their order.
+that once a batch. One batch of a partition is under way at a time, so a key's records keep their order. aiokafka has
+one request to a broker under way at a time: a batch made before it has ended would wait there, closed, while more
+records come.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from producers.items import Record
@@ -62,12 +63,15 @@ class Ticket:
             self.afterwards(self)
 
 
-@dataclass(slots=True)
 class Lane:
-    """Records of one partition that wait for a batch."""
+    """Records of one partition that wait for a batch; one batch is under way at a time."""
 
-    waiting: deque[tuple[Record, Ticket]] = field(default_factory=deque)
-    sender: asyncio.Task[None] | None = None
+    __slots__ = ("is_busy", "partition", "waiting")
+
+    def __init__(self, partition: TopicPartition) -> None:
+        self.partition = partition
+        self.waiting: deque[tuple[Record, Ticket]] = deque()
+        self.is_busy = False
 
 
 class Outbox:
@@ -75,11 +79,18 @@ class Outbox:
 
     def __init__(self, producer: AIOKafkaProducer) -> None:
         self._producer = producer
+        self._cluster = producer.client.cluster
         self._lanes: dict[tuple[str, int], Lane] = {}
+        self._due: dict[Lane, None] = {}  # in the order in which they became so; none of them is busy
+        self._under_way: Counter[int | None] = Counter()  # batches, by broker
+        self._is_woken = False
+        self._senders: set[asyncio.Task[None]] = set()
+        self._counts: dict[str, int] = {}  # partitions of the topics that are known
+        self._cluster.add_listener(self._look_again)
 
     def knows(self, records: Sequence[Record]) -> bool:
         """Whether the broker has told us of the records' topics."""
-        return all(self._partitions(topic) for topic in {record.topic for record in records})
+        return all(self._partitions(record.topic) for record in records)
 
     async def learn(self, records: Sequence[Record]) -> None:
         """Ask the broker for the records' topics; waits while they are not there."""
@@ -89,20 +100,35 @@ class Outbox:
     def put(self, records: Sequence[Record]) -> Ticket:
         """Queue records of topics that are known."""
         ticket = Ticket(len(records))
-        counts = {topic: self._partitions(topic) for topic in {record.topic for record in records}}
         for record in records:
-            key, topic = record.key, record.topic
-            partition = 0 if key is None else partition_of(key, counts[topic])
-            lane = self._lanes.get((topic, partition))
-            if lane is None:
-                lane = self._lanes[topic, partition] = Lane()
+            lane = self._lane(record)
             lane.waiting.append((record, ticket))
-            if lane.sender is None:
-                lane.sender = asyncio.create_task(self._send(topic, partition, lane))
+            if not lane.is_busy:
+                self._due[lane] = None
+        self._wake()
         return ticket
 
+    def _lane(self, record: Record) -> Lane:
+        topic, key = record.topic, record.key
+        number = 0 if key is None else partition_of(key, self._partitions(topic))
+        lane = self._lanes.get((topic, number))
+        if lane is None:
+            lane = self._lanes[topic, number] = Lane(TopicPartition(topic, number))
+        return lane
+
     def _partitions(self, topic: str) -> int:
-        return len(self._producer.client.cluster.partitions_for_topic(topic) or ())
+        count = self._counts.get(topic, 0)
+        if not count:
+            count = len(self._cluster.partitions_for_topic(topic) or ())
+            if count:
+                self._counts[topic] = count
+        return count
+
+    def _look_again(self, cluster: object) -> None:
+        """The broker has told aiokafka something new: of partitions, or of who leads them."""
+        del cluster
+        self._counts.clear()
+        self._wake()
 
     def take_back(self, ticket: Ticket) -> None:
         """Do not send what has not left yet: its sender was told so, and a broker that is away must not fill us."""
@@ -113,21 +139,46 @@ class Outbox:
                 lane.waiting = kept
                 ticket.ended(gone)
 
-    async def _send(self, topic: str, partition: int, lane: Lane) -> None:
+    def _wake(self) -> None:
+        """Let batches leave at the end of this turn of the loop: what comes in it shares them."""
+        if not self._is_woken:
+            self._is_woken = True
+            asyncio.get_running_loop().call_soon(self._leave)
+
+    def _leave(self) -> None:
+        """Send a batch of each partition whose broker is free."""
+        self._is_woken = False
+        leaders = {lane: self._cluster.leader_for_partition(lane.partition) for lane in self._due}
+        free = {lane: broker for lane, broker in leaders.items() if not self._under_way[broker]}
+        for lane, broker in free.items():
+            del self._due[lane]
+            lane.is_busy = True
+            self._under_way[broker] += 1
+            sender = asyncio.create_task(self._send(lane, broker))
+            self._senders.add(sender)
+            sender.add_done_callback(self._senders.discard)
+
+    async def _send(self, lane: Lane, broker: int | None) -> None:
         tickets: list[Ticket] = []
         try:
-            while lane.waiting:
-                batch, tickets = self._batch(lane.waiting)
-                await (await self._producer.send_batch(batch, topic, partition=partition))
-                for ticket in tickets:
-                    ticket.ended()
+            batch, tickets = self._batch(lane.waiting)
+            if tickets:
+                topic, number = lane.partition
+                await (await self._producer.send_batch(batch, topic, partition=number))
+            for ticket in tickets:
+                ticket.ended()
         except Exception as error:  # noqa: BLE001 - whatever it was: senders must not wait for it
             # A failed batch leaves a gap in the sequence: the broker refuses what follows.
             for ticket in (*tickets, *(entry[1] for entry in lane.waiting)):
                 ticket.failed(error)
             lane.waiting.clear()
         finally:
-            lane.sender = None
+            lane.is_busy = False
+            self._under_way[broker] -= 1
+            if lane.waiting:
+                self._due[lane] = None
+            if self._due:
+                self._wake()
 
     def _batch(self, waiting: deque[tuple[Record, Ticket]]) -> tuple[BatchBuilder, list[Ticket]]:
         """Take from ``waiting`` what fits one batch."""

@@ -7,11 +7,15 @@ seconds; that is above the usual idle time of a load balancer, so that the balan
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from email.utils import formatdate
+from functools import lru_cache
 
 import orjson
-from aiohttp import HttpVersion11, web
+from aiohttp import HttpVersion11, hdrs, web
+from aiohttp.abc import AbstractStreamWriter
 
 from producers.refusal import RefusalError
 from stream.domain.errors import StopError
@@ -26,6 +30,7 @@ IDLE = 75.0  # seconds of silence
 HEAD_LIMIT = 15.0  # seconds for a head, from its first byte
 BODY_LIMIT = 15.0  # seconds for a body, from its head
 LINGER = 2.0  # seconds for what a refused client is still sending
+JSON = "application/json"
 SERVER = "lead-stream"  # all that we say of ourselves
 BACKLOG = 1_024  # connections that the kernel keeps for us
 
@@ -33,15 +38,52 @@ Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 TURNED_AWAY = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
 
+class _Short(web.Response):
+    """An answer with no other headers than each has; to a client that stays it is written whole, at once."""
+
+    _is_written = False
+
+    @property
+    def keep_alive(self) -> bool | None:
+        """Whether the connection stays; None is for aiohttp to decide."""
+        return self._is_written or super().keep_alive
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        """Write all of it, where nothing is special."""
+        stays = self.keep_alive is None and request.keep_alive
+        if not stays or request.version != HttpVersion11 or request.method == hdrs.METH_HEAD:
+            return await super().prepare(request)
+        assert isinstance(self.body, bytes)
+        self._is_written = True
+        head = (
+            f"HTTP/1.1 {self.status} {self.reason}\r\nContent-Type: {JSON}\r\nContent-Length: {len(self.body)}\r\n"
+            f"Date: {_date(int(time.time()))}\r\nServer: {SERVER}\r\n\r\n"
+        )
+        await request.writer.write(head.encode() + self.body)
+        return None
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """End what is not written yet."""
+        if not self._is_written:
+            await super().write_eof(data)
+
+
+@lru_cache(maxsize=1)
+def _date(second: int) -> str:
+    return formatdate(second, usegmt=True)
+
+
 def answer(status: int, body: object, headers: dict[str, str] | None = None) -> web.Response:
     """A JSON answer; bytes are JSON already."""
     content = body if isinstance(body, bytes) else orjson.dumps(body)
-    return web.Response(body=content, status=status, content_type="application/json", headers=headers)
+    if headers is None:
+        return _Short(body=content, status=status, content_type=JSON)
+    return web.Response(body=content, status=status, content_type=JSON, headers=headers)
 
 
 def _anonymous(response: web.StreamResponse) -> web.StreamResponse:
     """Keep aiohttp from naming itself and its version to everybody."""
-    response.headers["Server"] = SERVER
+    response.headers[hdrs.SERVER] = SERVER
     return response
 
 
@@ -50,9 +92,10 @@ async def read_body(request: web.BaseRequest) -> bytes:
     length = request.content_length
     if length is not None and length > LARGEST_BODY:
         raise RefusalError(413, f"at most {LARGEST_BODY} bytes")
-    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+    if request.headers.get(hdrs.CONTENT_ENCODING, "identity").lower() != "identity":
         raise RefusalError(415, "send it uncompressed")
-    await _continue(request)
+    if hdrs.EXPECT in request.headers:
+        await _continue(request)
     content = request.content
     if content.is_eof():
         body = content.read_nowait()  # all of it came with the head
@@ -82,10 +125,9 @@ def _not_too_large(body: bytes | bytearray) -> None:
 
 async def _continue(request: web.BaseRequest) -> None:
     """Tell a client that asks first (curl does, for large bodies) to go on."""
-    expected = request.headers.get("Expect")
-    if expected is None or request.version < HttpVersion11:
+    if request.version < HttpVersion11:
         return
-    if expected.lower() != "100-continue":
+    if request.headers[hdrs.EXPECT].lower() != "100-continue":
         raise RefusalError(417, "only 100-continue may be expected")
     await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     request.writer.output_size = 0  # the answer proper has not begun
@@ -103,8 +145,8 @@ class _Connection(web.RequestHandler):
         super().connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes; the first of a head start its time."""
-        if self._head_timer is None and not self._answering:
+        """Take bytes; the first of a head start its time, where the rest of it has not come with them."""
+        if self._head_timer is None and not self._answering and not _is_whole_head(data):
             self._head_timer = asyncio.get_running_loop().call_later(HEAD_LIMIT, self.force_close)
         super().data_received(data)
 
@@ -142,6 +184,11 @@ class _Connection(web.RequestHandler):
         response = answer(status, {"message": "this is not HTTP" if status == 400 else "an error of ours"})  # noqa: PLR2004
         response.force_close()
         return _anonymous(response)
+
+
+def _is_whole_head(data: bytes) -> bool:
+    """Whether a head begins with the first byte of ``data`` (empty lines before it are not one) and ends in it."""
+    return data[:1].isalpha() and b"\r\n\r\n" in data
 
 
 class _TurnedAway(asyncio.Protocol):

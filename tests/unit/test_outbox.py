@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -24,11 +25,20 @@ class Producer:
 
     def __init__(self) -> None:
         self.sent: list[tuple[str, int, int]] = []  # topic, partition, records
+        self.taken: list[tuple[int, int]] = []  # partition, records; acknowledged or not
         self.failures: list[BaseException] = []
         self.gate = asyncio.Event()
         self.gate.set()
         self.known: dict[str, set[int]] = {}
-        self.client = SimpleNamespace(cluster=SimpleNamespace(partitions_for_topic=self.known.get))
+        self.leaders: dict[int, int] = {}  # of partitions; broker 0 where nothing is said
+        self.changed: list[Callable[[object], None]] = []
+        self.client = SimpleNamespace(
+            cluster=SimpleNamespace(
+                partitions_for_topic=self.known.get,
+                leader_for_partition=lambda one: self.leaders.get(one.partition, 0),
+                add_listener=self.changed.append,
+            )
+        )
 
     def create_batch(self) -> BatchBuilder:
         """An empty batch, a real one."""
@@ -42,6 +52,7 @@ class Producer:
 
     async def send_batch(self, batch: BatchBuilder, topic: str, *, partition: int) -> asyncio.Future[None]:
         """Take a batch; what is returned ends with its acknowledgement."""
+        self.taken.append((partition, batch.record_count()))
         return asyncio.ensure_future(self._acknowledge(topic, partition, batch.record_count()))
 
     async def _acknowledge(self, topic: str, partition: int, records: int) -> None:
@@ -49,6 +60,21 @@ class Producer:
         if self.failures:
             raise self.failures.pop(0)
         self.sent.append((topic, partition, records))
+
+
+def keys_by_partition() -> list[bytes]:
+    """A key of each partition."""
+    found: dict[int, bytes] = {}
+    for number in range(100):
+        key = f"contact-{number}".encode()
+        found.setdefault(partition_of(key, PARTITIONS), key)
+    return [found[partition] for partition in range(PARTITIONS)]
+
+
+async def turns() -> None:
+    """Let the loop turn, as often as anything could need."""
+    for _ in range(10):
+        await asyncio.sleep(0)
 
 
 async def made() -> tuple[Outbox, Producer]:
@@ -77,6 +103,48 @@ async def test_what_several_requests_put_in_one_turn_leaves_in_one_batch() -> No
     assert [records for _, _, records in producer.sent] == [3]
 
 
+async def test_what_comes_while_the_broker_is_asked_leaves_together() -> None:
+    """No batch is closed before it can leave: other partitions of that broker wait too, those of another do not."""
+    outbox, producer = await made()
+    keys = keys_by_partition()
+    producer.leaders = {3: 7}
+    producer.gate.clear()
+    tickets = [outbox.put([record(keys[0])])]
+    await turns()
+    for _ in range(3):
+        tickets += [outbox.put([record(keys[number])]) for number in (1, 3)]
+        await turns()
+    assert producer.taken == [(0, 1), (3, 1)]
+    producer.gate.set()
+    await asyncio.gather(*map(done, tickets))
+    assert sorted(producer.taken[2:]) == [(1, 3), (3, 2)]
+
+
+async def test_a_partition_whose_leader_has_changed_does_not_wait_for_the_old_one() -> None:
+    """A broker that is gone holds up nobody who has another one by now."""
+    outbox, producer = await made()
+    keys = keys_by_partition()
+    producer.gate.clear()
+    outbox.put([record(keys[0])])
+    await turns()
+    outbox.put([record(keys[1])])
+    await turns()
+    producer.leaders = {1: 7}
+    producer.changed[0](None)
+    await turns()
+    assert producer.taken == [(0, 1), (1, 1)]
+
+
+async def test_a_topic_that_has_grown_is_used_whole() -> None:
+    """Keys go where everybody else's partitioner puts them, from the moment the broker tells of more partitions."""
+    outbox, producer = await made()
+    producer.known["webhooks"] = set(range(2 * PARTITIONS))
+    producer.changed[0](None)
+    keys = [f"contact-{number}".encode() for number in range(40)]
+    await done(outbox.put([record(key) for key in keys]))
+    assert {partition for partition, _ in producer.taken} == {partition_of(key, 2 * PARTITIONS) for key in keys}
+
+
 async def test_a_ticket_is_done_when_every_partition_has_its_records() -> None:
     """A body of several contacts is answered when the last of its batches is acknowledged, however many there are."""
     outbox, producer = await made()
@@ -99,8 +167,7 @@ async def test_without_an_acknowledgement_nobody_is_told_done() -> None:
     outbox, producer = await made()
     producer.gate.clear()
     ticket = outbox.put([record()])
-    for _ in range(10):
-        await asyncio.sleep(0)
+    await turns()
     assert not ticket.answer.done()
     producer.gate.set()
     await done(ticket)
@@ -111,7 +178,7 @@ async def test_a_refused_batch_fails_what_is_in_it_and_what_waits_behind_it() ->
     outbox, producer = await made()
     producer.gate.clear()
     first = outbox.put([record()])
-    await asyncio.sleep(0)
+    await turns()
     behind = outbox.put([record()])
     producer.failures.append(KafkaError())
     producer.gate.set()
@@ -127,7 +194,7 @@ async def test_what_is_taken_back_is_not_sent_and_not_kept() -> None:
     outbox, producer = await made()
     producer.gate.clear()
     under_way = outbox.put([record()])
-    await asyncio.sleep(0)
+    await turns()
     waiting = outbox.put([record(), record()])
     outbox.take_back(waiting)
     await done(waiting)
@@ -142,7 +209,7 @@ async def test_patience_ends_for_the_sender_and_the_records_go_on() -> None:
     outbox, producer = await made()
     producer.gate.clear()
     ticket = outbox.put([record()])
-    await asyncio.sleep(0)
+    await turns()
     over: list[Ticket] = []
     ticket.afterwards = over.append
     ticket.expire()
