@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from producers.duplicates import Duplicates
 from producers.items import Part, Record, dead_letter, webhook
@@ -33,8 +34,7 @@ class Rejection:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(NamedTuple):  # made for every request
     """What became of the webhooks of one body: ``received`` is the sum of the others."""
 
     received: int
@@ -73,8 +73,11 @@ class Intake:
             except PoisonError as error:
                 rejected.append(Rejection(index, error.path, error.reason))
                 letters.append(dead_letter(source, part, received_at, error))
-        await self._publisher.publish([*records, *(one for one in letters if one.identity not in self._letters)])
-        self._bury(letters)
+        if letters:
+            await self._publisher.publish([*records, *(one for one in letters if one.identity not in self._letters)])
+            self._bury(letters)
+        else:
+            await self._publisher.publish(records)
         return self._count(source, records, rejected)
 
     def _bury(self, letters: Sequence[Record]) -> None:
@@ -85,7 +88,10 @@ class Intake:
     def _count(self, source: Source, records: Sequence[Record], rejected: list[Rejection]) -> Receipt:
         processed = sum(self._deliveries.acknowledged(record.identity) for record in records)
         duplicates = len(records) - processed
-        for result, count in ((PROCESSED, processed), (DUPLICATE, duplicates), (REJECTED, len(rejected))):
-            if count:
-                result[source].inc(count)
+        if processed:
+            PROCESSED[source].inc(processed)
+        if duplicates:
+            DUPLICATE[source].inc(duplicates)
+        if rejected:
+            REJECTED[source].inc(len(rejected))
         return Receipt(len(records) + len(rejected), processed, duplicates, rejected)

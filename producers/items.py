@@ -17,7 +17,7 @@ from stream.domain.identity import Contact, contact_of
 from stream.domain.leads import Lead, Source, encode_webhook, lead_from_c2s, lead_from_google
 
 EVENT_TYPE = "webhook.received"
-EVENT_SOURCE = "/lead-stream/producers/"
+EVENT_SOURCES = {source: f"/lead-stream/producers/{source}" for source in Source}
 READERS = {Source.C2S: lead_from_c2s, Source.GOOGLE_ADS: lead_from_google}
 # Brackets of a payload that can't be nested too deeply for any reader; real ones have some dozens.
 HARMLESS = 200
@@ -49,7 +49,7 @@ def webhook(source: Source, part: Part, received_at: datetime, nobodys: frozense
     identity = event_id(lead)
     # The payload's own bytes: what is not known to us survives to the last digit.
     value = encode_webhook(source, received_at, orjson.Fragment(part.raw), _normalised(lead, contact))
-    headers = event_headers(identity, received_at, EVENT_TYPE, EVENT_SOURCE + source)
+    headers = event_headers(identity, received_at, EVENT_TYPE, EVENT_SOURCES[source])
     return Record(topics.WEBHOOKS.name, contact.key.encode(), value, headers, identity)
 
 
@@ -57,7 +57,7 @@ def dead_letter(source: Source, part: Part, received_at: datetime, error: Poison
     """The record of a webhook that can't be read: its bytes, and why. It never was in a topic: offset -1."""
     identity = blake2b(part.raw, digest_size=16).hexdigest()
     headers = dead_letter_headers(
-        headers=event_headers(identity, received_at, EVENT_TYPE, EVENT_SOURCE + source),
+        headers=event_headers(identity, received_at, EVENT_TYPE, EVENT_SOURCES[source]),
         topic=topics.WEBHOOKS.name,
         partition=-1,
         offset=-1,

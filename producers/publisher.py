@@ -17,6 +17,7 @@ from aiokafka.errors import KafkaError
 
 from producers.items import Record
 from producers.outbox import Outbox, Ticket
+from producers.patience import Patience
 from stream import topics
 from stream.domain.errors import TransientError
 from stream.kafka import open_producer
@@ -59,6 +60,7 @@ class KafkaPublisher:
         self._outbox: Outbox | None = None
         self._connected = asyncio.Event()
         self._unfit = asyncio.Event()
+        self._waiting = Patience()
         self._overdue: set[Ticket] = set()
         self._closing: set[asyncio.Task[None]] = set()
         self._looked: tuple[float, str] = (-LOOK_AGAIN, "not connected")
@@ -67,18 +69,17 @@ class KafkaPublisher:
         """Return when the broker has all records. Raises BrokerUnavailableError in bounded time."""
         if not records:
             return
-        loop = asyncio.get_running_loop()
-        until = loop.time() + self._patience()
+        until = asyncio.get_running_loop().time() + self._patience()
         outbox, ticket = self._outbox, None
         try:
             if outbox is None or not outbox.knows(records):
                 outbox = await self._ready(records, until)
             ticket = outbox.put(records)
-            timer = loop.call_at(until, ticket.expire)  # a fifth of what asyncio.timeout and shield take
+            self._waiting.begin(ticket, until)
             try:
                 await ticket.answer
             finally:
-                timer.cancel()
+                self._waiting.end(ticket)
         except TimeoutError:
             if outbox is not None and ticket is not None:
                 outbox.take_back(ticket)

@@ -150,14 +150,14 @@ class _Connection(web.RequestHandler):
             self._head_timer = asyncio.get_running_loop().call_later(HEAD_LIMIT, self.force_close)
         super().data_received(data)
 
-    async def answer(self, request: web.BaseRequest, handler: Handler) -> web.StreamResponse:
-        """Answer a request whose head has come."""
+    def begin_answer(self) -> None:
+        """A head has come: its time is over, and no other head's begins."""
         self._stop_timer()
         self._answering = True
-        try:
-            return _anonymous(await handler(request))
-        finally:
-            self._answering = False
+
+    def end_answer(self) -> None:
+        """The next head may come."""
+        self._answering = False
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """End."""
@@ -211,7 +211,11 @@ class Server(web.Server):
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         connection = request.protocol
         assert isinstance(connection, _Connection)
-        return await connection.answer(request, self._handler)
+        connection.begin_answer()
+        try:
+            return _anonymous(await self._handler(request))
+        finally:
+            connection.end_answer()
 
     def __call__(self) -> asyncio.Protocol:  # type: ignore[override]
         """The protocol of a new connection."""

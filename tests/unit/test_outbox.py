@@ -13,6 +13,7 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 
 from producers.items import Record
 from producers.outbox import Outbox, Ticket
+from producers.patience import Patience
 from stream.kafka import partition_of
 
 LIMIT = 5.0  # seconds
@@ -219,3 +220,16 @@ async def test_patience_ends_for_the_sender_and_the_records_go_on() -> None:
     producer.gate.set()
     await done(outbox.put([record()]))
     assert over == [ticket]
+
+
+async def test_patience_ends_only_where_its_time_is_over() -> None:
+    """Of those who wait for the broker each has its own time, and nobody is looked at after the last has gone."""
+    patience, now = Patience(), asyncio.get_running_loop().time()
+    tickets = [Ticket(1) for _ in range(3)]
+    for ticket, seconds in zip(tickets, (0.0, 60.0, 0.0), strict=True):
+        patience.begin(ticket, now + seconds)
+    patience.end(tickets[2])
+    with pytest.raises(TimeoutError):
+        await done(tickets[0])
+    assert not tickets[1].answer.done()
+    assert not tickets[2].answer.done()
