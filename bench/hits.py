@@ -9,7 +9,9 @@ events a second between the first and the last one after that. Every side's even
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from statistics import median
 
@@ -33,6 +35,8 @@ WEBHOOKS = 100_000  # measured
 PEOPLE = 10_000  # with three aliases each they fill most of a table
 SIDES = (OURS, PLAIN, QUIX, STOCK)
 SAMPLE = 500  # events of each side that are held against ours
+CHUNK = 20_000  # webhooks that are made and written at a time
+MOST_KEPT = 200_000  # webhooks kept from round to round, 5 KB each; where there are more, they are made anew
 
 
 async def run(options: Options) -> list[Row]:
@@ -79,22 +83,34 @@ class Play:
         self._settings = stack.settings()
         self._first = people
         count = people + webhooks
-        everyone = crowd(people, options.seed)
-        self._records = records(repeats(everyone, count, options.seed))
-        everybody = known(everyone)
+        self._count = count
+        self._everyone = crowd(people, options.seed)
+        self._seed = options.seed
+        self._received_at = datetime.now(UTC)
+        self._kept = list(self._made()) if count <= MOST_KEPT else None
+        everybody = known(self._everyone)
         self._people = people_file(everybody, folder)
         self._entries = [(partition, key, value, []) for partition, key, value in entries(everybody, PARTITIONS)]
-        self._sampled = {one.identity.encode() for one in self._records[:: max(1, count // SAMPLE)]}
+        looked_at = [one for chunk in self._kept or [next(self._made())] for one in chunk]
+        self._sampled = {one.identity.encode() for one in looked_at[:: max(1, len(looked_at) // SAMPLE)]}
         self._said: tuple[Side, dict[bytes, object]] | None = None
         self._rates: dict[Side, list[float]] = {}
         self._costs: dict[Side, list[float]] = {}
-        size = sum(len(record.value) for record in self._records) / count
+        size = sum(len(record.value) for record in looked_at) / len(looked_at)
         self._input = f"{webhooks:,} webhooks ({size:.0f} bytes in the topic) of {people:,} people"
+
+    def _made(self) -> Iterator[list[Record]]:
+        """The webhooks in their order, the same each time."""
+        payloads = repeats(self._everyone, self._count, self._seed)
+        while chunk := records(islice(payloads, CHUNK), self._received_at):
+            yield chunk
 
     async def round(self, side: Side, number: int) -> None:
         """Let one side do all of it once."""
         await empty_topics(self._settings)
-        await fill(self._settings, topics.WEBHOOKS.name, _items(self._records, keyed=side.keyed))
+        for turn, chunk in enumerate(self._kept or self._made()):
+            print(f"  filling the topic: {turn * CHUNK:,} of {self._count:,}", file=sys.stderr, end="\r")
+            await fill(self._settings, topics.WEBHOOKS.name, _items(chunk, keyed=side.keyed))
         if side.arguments == OURS.arguments:
             await fill(self._settings, topics.CHANGELOG.name, self._entries)
 
@@ -103,13 +119,13 @@ class Play:
             looks: list[tuple[int, float]] = []  # events there, seconds of processor time used
 
             def say(there: int) -> None:
-                print(f"  {side.name}: {there:,} of {len(self._records):,}", file=sys.stderr, end="\r")
+                print(f"  {side.name}: {there:,} of {self._count:,}", file=sys.stderr, end="\r")
                 used = process.cpu_times()
                 looks.append((there, used.user + used.system))
 
             heard = Heard(self._sampled)
             try:
-                async for event in until_events(self._settings, len(self._records), say, lambda: child.is_running):
+                async for event in until_events(self._settings, self._count, say, lambda: child.is_running):
                     heard.add(event)
             except StopError as error:
                 raise StopError(f"{side.name}: {error}\n{child.tail()}") from None
@@ -122,9 +138,9 @@ class Play:
 
     def _compare(self, side: Side, heard: Heard) -> None:
         """Each webhook has one event, and every side must have said the same."""
-        if len(heard.stamps) != len(self._records) or len(heard.identities) != len(self._records):
+        if len(heard.stamps) != self._count or len(heard.identities) != self._count:
             found = f"{len(heard.stamps)} events, {len(heard.identities)} different"
-            raise StopError(f"{side.name}: {found}, of {len(self._records)} webhooks")
+            raise StopError(f"{side.name}: {found}, of {self._count} webhooks")
         first, said = self._said = self._said or (side, heard.said)
         for identity, one in heard.said.items():
             if side is not first and one != said[identity]:

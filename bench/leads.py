@@ -90,9 +90,9 @@ def trace(people: Sequence[Someone], count: int, seed: int) -> Iterator[bytes]:
         yield orjson.dumps(payload(someone, number, chance))
 
 
-def records(payloads: Iterator[bytes]) -> list[Record]:
-    """What the producers would publish for them."""
-    received_at = datetime.now(UTC)
+def records(payloads: Iterator[bytes], received_at: datetime | None = None) -> list[Record]:
+    """What the producers would publish for them, received now or at ``received_at``."""
+    received_at = received_at or datetime.now(UTC)
     return [webhook(Source.C2S, Part(raw, orjson.loads(raw)), received_at, frozenset()) for raw in payloads]
 
 
