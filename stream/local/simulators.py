@@ -8,7 +8,8 @@ One process, one port: the paths do not meet. ``/_control/...`` steers it and re
 - ``GET /_control/crm``: messages and leads that the CRM holds, in order;
 - ``PUT /_control/people``: the population, as ``population_body`` makes it;
 - ``PUT /_control/faults``: ``{"diretrix": {"status": 500, "times": 3}}`` instead of the faults before; also
-  ``hang`` (seconds), ``reset``, ``garbage``, ``retry_after`` (seconds), ``latency`` (seconds instead of the usual);
+  ``hang`` (seconds), ``reset``, ``garbage``, ``retry_after`` (seconds), ``latency`` (seconds instead of the usual,
+  at most ``spread`` more or less);
 - ``PUT /_control/webhooks``: ``{"url": ..., "token": ...}``: where the CRM answers our writing with webhooks;
 - ``PUT /_control/reset``: forget counts, faults and what the CRM holds; the population stays.
 """
@@ -47,6 +48,7 @@ class Fault:
     garbage: bool = False
     retry_after: float | None = None
     latency: float | None = None
+    spread: float = 0.0
     times: int | None = None
 
 
@@ -165,13 +167,19 @@ class Simulators:
         self.most_at_once = max(self.most_at_once, self.at_once)
         try:
             fault = self._take_fault(partner)
-            usual = self._chance.uniform(*LATENCY[partner]) * self.scale
-            latency = usual if fault is None or fault.latency is None else fault.latency
+            latency = self._latency(partner, fault)
             self.seconds[partner] = self.seconds.get(partner, 0.0) + latency
             await asyncio.sleep(latency)
             return None if fault is None else await _answer_of(fault, request)
         finally:
             self.at_once -= 1
+
+    def _latency(self, partner: str, fault: Fault | None) -> float:
+        """Seconds that this call takes, by the seeded chance."""
+        usual = self._chance.uniform(*LATENCY[partner]) * self.scale
+        if fault is None or fault.latency is None:
+            return usual
+        return fault.latency + self._chance.uniform(-fault.spread, fault.spread)
 
     def _take_fault(self, partner: str) -> Fault | None:
         """What goes wrong with this call; one of its ``times`` is used up before others ask."""
