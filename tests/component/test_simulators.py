@@ -22,7 +22,7 @@ from stream.domain.leads import lead_from_c2s
 from stream.domain.person import candidates_from_diretrix, person_from_work, work_answer
 from stream.local.kafka import free_port
 from stream.local.people import Someone, population, typed
-from stream.local.simulators import Simulators, population_body, serving
+from stream.local.simulators import Fault, Simulators, population_body, serving
 
 BASIC = {"Authorization": aiohttp.encode_basic_auth("us", "secret")}
 WITH_DATA = "DADOS DO CLIENTE\nCPF: 529.982.247-25"
@@ -273,6 +273,22 @@ async def test_latencies_are_the_real_ones_times_the_scale() -> None:
         async with session.get("/Consultas/Pessoa/Telefone/11987654321", headers=BASIC) as response:
             assert response.status == 200
         assert 0.05 <= time.monotonic() - began < 1
+
+
+async def test_a_latency_on_command_is_spread_by_the_seed_and_told() -> None:
+    """Calls take the latency, at most the spread more or less, the same for a seed; what they took is counted."""
+    told = []
+    for _ in range(2):
+        simulators = Simulators(seed=3)
+        simulators.faults["diretrix"] = Fault(latency=0.02, spread=0.01)
+        async with serving(simulators) as base, aiohttp.ClientSession(base) as session:
+            for _ in range(3):
+                async with session.get("/Consultas/Pessoa/Telefone/11987654321", headers=BASIC) as response:
+                    assert response.status == 200
+            async with session.get("/_control/counts") as response:
+                told.append((await response.json())["seconds"]["diretrix"])
+    assert told[0] == told[1]
+    assert 0.03 <= told[0] <= 0.09
 
 
 async def test_it_is_a_process_of_its_own_and_ends_on_sigterm() -> None:
