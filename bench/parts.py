@@ -15,9 +15,11 @@ from pathlib import Path
 from time import process_time
 from typing import Any
 
+import orjson
 import pyperf
 
 from bench.leads import crowd, entries, known, records, repeats
+from producers.duplicates import Duplicates
 from producers.items import Part, webhook
 from stream import logs, metrics
 from stream.domain import identity, names
@@ -96,9 +98,10 @@ def parts() -> dict[str, Callable[[int], float]]:
             [(contact, lead.id) for contact, lead in zip(contacts, leads, strict=True)]
         ),
         "guarantee: metrics": over(lambda _: metrics.ANSWERED.labels(Outcome.ENRICHED, Tier.CACHE).inc(), leads),
+        "producers: a delivery remembered, as many as can be": _remembered,
         "producers: a webhook's record": over(
             lambda part: webhook(Source.C2S, part, now, NOBODY),
-            [Part(raw, one.payload) for raw, one in zip(payloads, webhooks, strict=True)],
+            [Part(raw, orjson.loads(raw)) for raw in payloads],
         ),
     }
 
@@ -125,6 +128,14 @@ def _tracked(loops: int) -> float:
         for offset in offsets:
             tracker.finish(offset)
     return process_time() - started
+
+
+def _remembered(loops: int) -> float:
+    most = load({}).producer_duplicate_window
+    deliveries = Duplicates(most)
+    for number in range(most):
+        deliveries.acknowledged(f"{number:036d}")
+    return over(deliveries.acknowledged, [f"{number:036d}" for number in range(most, most + loops)])(loops)
 
 
 def _logged(inputs: list[tuple[Contact, str]]) -> Callable[[int], float]:

@@ -13,23 +13,27 @@ nobody is told "duplicate" of a webhook that the broker does not have.
 
 from __future__ import annotations
 
+from collections import OrderedDict
+
 
 class Duplicates:
     """The last ``capacity`` deliveries that were acknowledged, the least recently seen out first."""
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
-        self._seen: dict[str, None] = {}  # in the order in which they were seen last
+        # In the order in which they were seen last. A plain dict finds its first after passing all that were deleted
+        # before it: at 100,000 that was 34 us for each delivery, a fifth of the whole.
+        self._seen: OrderedDict[str, None] = OrderedDict()
 
     def __contains__(self, delivery: str) -> bool:
         return delivery in self._seen
 
     def acknowledged(self, delivery: str) -> bool:
         """Remember that the broker has a delivery; False when it is remembered from before."""
-        known = delivery in self._seen
-        if known:
-            del self._seen[delivery]
+        if delivery in self._seen:
+            self._seen.move_to_end(delivery)
+            return False
         self._seen[delivery] = None
         if len(self._seen) > self._capacity:
-            del self._seen[next(iter(self._seen))]
-        return not known
+            self._seen.popitem(last=False)
+        return True

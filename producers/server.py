@@ -55,11 +55,8 @@ class _Short(web.Response):
             return await super().prepare(request)
         assert isinstance(self.body, bytes)
         self._is_written = True
-        head = (
-            f"HTTP/1.1 {self.status} {self.reason}\r\nContent-Type: {JSON}\r\nContent-Length: {len(self.body)}\r\n"
-            f"Date: {_date(int(time.time()))}\r\nServer: {SERVER}\r\n\r\n"
-        )
-        await request.writer.write(head.encode() + self.body)
+        head = _head(self.status, self.reason, len(self.body), int(time.time()))
+        await request.writer.write(head + self.body)
         return None
 
     async def write_eof(self, data: bytes = b"") -> None:
@@ -68,9 +65,13 @@ class _Short(web.Response):
             await super().write_eof(data)
 
 
-@lru_cache(maxsize=1)
-def _date(second: int) -> str:
-    return formatdate(second, usegmt=True)
+@lru_cache(maxsize=64)
+def _head(status: int, reason: str, length: int, second: int) -> bytes:
+    """The head of an answer; ``second``: of the epoch."""
+    return (
+        f"HTTP/1.1 {status} {reason}\r\nContent-Type: {JSON}\r\nContent-Length: {length}\r\n"
+        f"Date: {formatdate(second, usegmt=True)}\r\nServer: {SERVER}\r\n\r\n"
+    ).encode()
 
 
 def answer(status: int, body: object, headers: dict[str, str] | None = None) -> web.Response:
