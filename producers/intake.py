@@ -59,20 +59,21 @@ class Intake:
         self._nobodys = nobodys
         self._now = now
 
-    async def take(self, source: Source, parts: Sequence[Part]) -> Receipt:
-        """Publish what can be read, and the rest as dead letters. Raises BrokerUnavailableError."""
+    async def take(self, source: Source, parts: list[Part]) -> Receipt:
+        """Publish what can be read, and the rest as dead letters; empties ``parts``. Raises BrokerUnavailableError."""
         received_at = self._now()
         records: list[Record] = []
         letters: list[Record] = []
         rejected: list[Rejection] = []
-        for index, part in enumerate(parts):
+        for index in range(len(parts)):  # by number, so that no name keeps the last one
             if index % TURN == TURN - 1:
                 await asyncio.sleep(0)
             try:
-                records.append(webhook(source, part, received_at, self._nobodys))
+                records.append(webhook(source, parts[index], received_at, self._nobodys))
             except PoisonError as error:
                 rejected.append(Rejection(index, error.path, error.reason))
-                letters.append(dead_letter(source, part, received_at, error))
+                letters.append(dead_letter(source, parts[index], received_at, error))
+        parts.clear()  # while the broker is waited for, the next request gets this memory, still in the core's cache
         if letters:
             await self._publisher.publish([*records, *(one for one in letters if one.identity not in self._letters)])
             self._bury(letters)
