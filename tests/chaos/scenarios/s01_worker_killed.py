@@ -13,7 +13,7 @@ class Scenario(scenario.Scenario):
 
     number, name = 1, "killed"
     full = {"webhooks": 20_000, "kills": 20, "per_second": 180, "longest_ms": 10_000}
-    small = {"webhooks": 1_500, "kills": 5, "per_second": 150, "longest_ms": 2_000}
+    small = {"webhooks": 1_000, "kills": 4, "per_second": 150, "longest_ms": 2_000}
 
     def play(self, rig: Rig, webhooks: int, kills: int, per_second: int, longest_ms: int) -> None:
         """``longest_ms``: between a start and the next kill, from 100 ms on."""
