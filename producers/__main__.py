@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import signal
 import sys
 from datetime import UTC, datetime
@@ -14,6 +13,7 @@ import uvloop
 from producers.app import App
 from producers.publisher import open_publisher
 from producers.server import listen
+from stream.collector import settle
 from stream.domain.errors import StopError
 from stream.logs import get_logger
 from stream.settings import Settings
@@ -21,8 +21,6 @@ from stream.start import EXIT_CONFIGURATION, settings_or_exit
 
 log = get_logger(__name__)
 
-# Python's defaults look for circles after 700 allocations, which is after every third webhook or so.
-GC_THRESHOLDS = 50_000, 50, 100  # objects, and how many younger collections come before an older one
 FLUSH_SHARE = 0.2  # of the shutdown's grace; the requests under way have the rest
 
 
@@ -57,8 +55,7 @@ async def serve(settings: Settings) -> None:
     async with open_publisher(settings, flush) as publisher:
         app = App(settings, publisher, lambda: datetime.now(UTC))
         async with listen(app.handle, host, port, most, grace - flush) as port:
-            gc.freeze()  # what is here now stays: the collector need not look at it again
-            gc.set_threshold(*GC_THRESHOLDS)
+            settle()
             log.info("listening", host=host, port=port)
             await stop.wait()
             log.info("stopping: requests under way may end")

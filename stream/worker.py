@@ -17,8 +17,8 @@ import faust
 from stream.agents.enrich import Enricher
 from stream.agents.retry import RetryReader
 from stream.agents.tripwire import Tripwire
+from stream.collector import settle
 from stream.domain.errors import StopError
-from stream.engine.collector import settle
 from stream.engine.consumer import TrackingConsumer
 from stream.engine.emitter import Emitter
 from stream.engine.watchdog import Pulse, Watchdog

@@ -116,16 +116,15 @@ def decode_webhook(value: bytes | None) -> Webhook:
     payload = message.payload
     attributes = payload.attributes
     customer, product = attributes.customer, attributes.product
-    lead = Lead(
-        Source.C2S,
-        _id(payload.id, "id"),
-        parse_instant(attributes.updated_at, "attributes.updated_at"),
-        _text(payload.hook_action) or None,
-        _text(customer.name),
-        _text(customer.phone),
-        _text(customer.email),
-        "",
-        None if product is None else _text(product.description) or None,
+    description = None if product is None else product.description
+    lead = _c2s_lead(
+        payload.id,
+        attributes.updated_at,
+        payload.hook_action,
+        customer.name,
+        customer.phone,
+        customer.email,
+        description,
     )
     return Webhook(Source.C2S, received_at, lead)
 
@@ -159,16 +158,36 @@ def lead_from_c2s(payload: dict[str, Any]) -> Lead:
     attributes = _object(payload.get("attributes"), "attributes")
     customer = _maybe_object(attributes.get("customer"), "attributes.customer")
     product = attributes.get("product")
+    return _c2s_lead(
+        payload.get("id"),
+        attributes.get("updated_at"),
+        payload.get("hook_action"),
+        customer.get("name"),
+        customer.get("phone"),
+        customer.get("email"),
+        product.get("description") if isinstance(product, dict) else None,
+    )
+
+
+def _c2s_lead(  # noqa: PLR0913 - what is read of a C2S event, whichever way it was decoded
+    identity: object,
+    updated_at: object,
+    hook_action: object,
+    name: object,
+    phone: object,
+    email: object,
+    description: object,
+) -> Lead:
     return Lead(
         Source.C2S,
-        _id(payload.get("id"), "id"),
-        parse_instant(attributes.get("updated_at"), "attributes.updated_at"),
-        _text(payload.get("hook_action")) or None,
-        _text(customer.get("name")),
-        _text(customer.get("phone")),
-        _text(customer.get("email")),
+        _id(identity, "id"),
+        parse_instant(updated_at, "attributes.updated_at"),
+        _text(hook_action) or None,
+        _text(name),
+        _text(phone),
+        _text(email),
         "",
-        (_text(product.get("description")) or None) if isinstance(product, dict) else None,
+        _text(description) or None,
     )
 
 
@@ -257,8 +276,6 @@ def _id(value: object, path: str) -> str:
 
 def _text(value: object) -> str:
     """Text as typed, without NUL, which PostgreSQL refuses; what is no text counts as not given."""
-    if value is None:
-        return ""
     if isinstance(value, str):
         if "\x00" in value:
             value = value.replace("\x00", "")

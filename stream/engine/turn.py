@@ -1,7 +1,6 @@
 """A clock that is read once a turn of the loop: what happens in one turn happens at one instant.
 
-Many webhooks are answered in a turn. Reading the clock for each, and writing the instant as text for each, was a
-twentieth of what an answer costs.
+Many webhooks are answered in a turn: the clock is read, and the instant written as text, once for all of them.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Python's garbage collector, for a process that holds tens of thousands of values for long.
+"""Python's garbage collector, for the worker and the producers: each holds tens of thousands of values for long.
 
 The defaults look at everything young after 700 allocations: at full speed that is a pause for every dozen webhooks.
-What is there after the table's recovery stays, and need not be looked at again (measured: ``python -m bench
-collector``).
+What is there after the start (of the worker: after its table's recovery) stays, and need not be looked at again
+(measured: ``python -m bench collector``).
 """
 
 from __future__ import annotations
