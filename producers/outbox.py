@@ -1,20 +1,21 @@
 """Records on their way to the broker, in batches: what comes while a batch is under way leaves in the next one.
 
-aiokafka's ``send`` costs a future, a look at the metadata and two tasks' turns for each record; ``send_batch`` costs
-that once a batch. One batch of a partition is under way at a time, so a key's records keep their order. aiokafka has
-one request to a broker under way at a time: a batch made before it has ended would wait there, closed, while more
-records come.
+aiokafka's ``send`` costs a future, a look at the metadata and a task's turns for each record; a batch costs that once.
+One batch of a partition is under way at a time, so a key's records keep their order. aiokafka has one request to a
+broker under way at a time: a batch is made when that has ended, and holds whatever has come until then.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
 
 from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.producer.message_accumulator import BatchBuilder
+from aiokafka.errors import ProducerClosed
 
+from producers.drain import Drain
 from producers.items import Record
 from stream.kafka import fill_batch, partition_of
 
@@ -82,10 +83,9 @@ class Outbox:
         self._cluster = producer.client.cluster
         self._lanes: dict[tuple[str, int], Lane] = {}
         self._due: dict[Lane, None] = {}  # in the order in which they became so; none of them is busy
-        self._under_way: Counter[int | None] = Counter()  # batches, by broker
-        self._is_woken = False
-        self._senders: set[asyncio.Task[None]] = set()
         self._counts: dict[str, int] = {}  # partitions of the topics that are known
+        self._is_closed = False
+        self._drain = Drain(producer, self._fill)
         self._cluster.add_listener(self._look_again)
 
     def knows(self, records: Sequence[Record]) -> bool:
@@ -98,14 +98,16 @@ class Outbox:
             await self._producer.partitions_for(topic)
 
     def put(self, records: Sequence[Record]) -> Ticket:
-        """Queue records of topics that are known."""
+        """Queue records of topics that are known. Raises KafkaError where nobody will come for them any more."""
+        if self._is_closed:
+            raise ProducerClosed
+        self._drain.check()
         ticket = Ticket(len(records))
         for record in records:
             lane = self._lane(record)
             lane.waiting.append((record, ticket))
-            if not lane.is_busy:
-                self._due[lane] = None
-        self._wake()
+            if not lane.is_busy and lane not in self._due:
+                self._make_due(lane)
         return ticket
 
     def _lane(self, record: Record) -> Lane:
@@ -128,7 +130,7 @@ class Outbox:
         """The broker has told aiokafka something new: of partitions, or of who leads them."""
         del cluster
         self._counts.clear()
-        self._wake()
+        self._drain.wake()
 
     def take_back(self, ticket: Ticket) -> None:
         """Do not send what has not left yet: its sender was told so, and a broker that is away must not fill us."""
@@ -139,48 +141,53 @@ class Outbox:
                 lane.waiting = kept
                 ticket.ended(gone)
 
-    def _wake(self) -> None:
-        """Let batches leave at the end of this turn of the loop: what comes in it shares them."""
-        if not self._is_woken:
-            self._is_woken = True
-            asyncio.get_running_loop().call_soon(self._leave)
+    def close(self) -> None:
+        """Take no more records, and fail those that have not left: nobody will come for them."""
+        self._is_closed = True
+        self._due.clear()
+        for lane in self._lanes.values():
+            _fail(lane, ProducerClosed())
 
-    def _leave(self) -> None:
-        """Send a batch of each partition whose broker is free."""
-        self._is_woken = False
-        leaders = {lane: self._cluster.leader_for_partition(lane.partition) for lane in self._due}
-        free = {lane: broker for lane, broker in leaders.items() if not self._under_way[broker]}
-        for lane, broker in free.items():
+    def _make_due(self, lane: Lane) -> None:
+        self._due[lane] = None
+        if self._drain.is_free(self._cluster.leader_for_partition(lane.partition)):
+            self._drain.wake()
+
+    def _fill(self, busy: Collection[int], muted: Collection[TopicPartition]) -> None:
+        """Make a batch of each partition whose broker is free; one without a leader is aiokafka's to find it one."""
+        for lane in list(self._due):
+            if lane.partition in muted or self._cluster.leader_for_partition(lane.partition) in busy:
+                continue
             del self._due[lane]
-            lane.is_busy = True
-            self._under_way[broker] += 1
-            sender = asyncio.create_task(self._send(lane, broker))
-            self._senders.add(sender)
-            sender.add_done_callback(self._senders.discard)
-
-    async def _send(self, lane: Lane, broker: int | None) -> None:
-        tickets: list[Ticket] = []
-        try:
-            batch, tickets = self._batch(lane.waiting)
-            if tickets:
-                topic, number = lane.partition
-                await (await self._producer.send_batch(batch, topic, partition=number))
-            for ticket in tickets:
-                ticket.ended()
-        except Exception as error:  # noqa: BLE001 - whatever it was: senders must not wait for it
-            # A failed batch leaves a gap in the sequence: the broker refuses what follows.
-            for ticket in (*tickets, *(entry[1] for entry in lane.waiting)):
-                ticket.failed(error)
-            lane.waiting.clear()
-        finally:
-            lane.is_busy = False
-            self._under_way[broker] -= 1
             if lane.waiting:
-                self._due[lane] = None
-            if self._due:
-                self._wake()
+                self._leave(lane)
 
-    def _batch(self, waiting: deque[tuple[Record, Ticket]]) -> tuple[BatchBuilder, list[Ticket]]:
-        """Take from ``waiting`` what fits one batch."""
-        batch, count = fill_batch(self._producer, (record for record, _ in waiting))
-        return batch, [waiting.popleft()[1] for _ in range(count)]
+    def _leave(self, lane: Lane) -> None:
+        try:
+            batch, count = fill_batch(self._producer, (record for record, _ in lane.waiting))
+            future = self._drain.put(batch, lane.partition)
+        except Exception as error:  # noqa: BLE001 - whatever it was: senders must not wait for it, nor aiokafka end
+            _fail(lane, error)
+            return
+        lane.is_busy = True
+        tickets = [lane.waiting.popleft()[1] for _ in range(count)]
+        future.add_done_callback(partial(self._arrived, lane, tickets))
+
+    def _arrived(self, lane: Lane, tickets: list[Ticket], future: asyncio.Future[object]) -> None:
+        lane.is_busy = False
+        error = future.exception()
+        for ticket in tickets:
+            if error is None:
+                ticket.ended()
+            else:
+                ticket.failed(error)
+        if error is not None:
+            _fail(lane, error)  # a failed batch leaves a gap in the sequence: the broker refuses what follows
+        elif lane.waiting:
+            self._make_due(lane)
+
+
+def _fail(lane: Lane, error: BaseException) -> None:
+    for _, ticket in lane.waiting:
+        ticket.failed(error)
+    lane.waiting.clear()

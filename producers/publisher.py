@@ -93,9 +93,10 @@ class KafkaPublisher:
         """Wait for a connection, and for topics that are not known yet. Raises TimeoutError."""
         async with asyncio.timeout_at(until):
             await self._connected.wait()
-            assert self._outbox is not None, "connected means that there is one"
-            await self._outbox.learn(records)
-            return self._outbox
+            outbox = self._outbox
+            assert outbox is not None, "connected means that there is one"
+            await outbox.learn(records)
+            return outbox
 
     def _patience(self) -> float:
         """Seconds to wait. Who sends while the broker is known to be away must not hold a connection for long."""
@@ -129,6 +130,7 @@ class KafkaPublisher:
         stack = AsyncExitStack()
         self._producer = await stack.enter_async_context(open_producer(self._settings, **OPTIONS))
         self._outbox = Outbox(self._producer)
+        stack.callback(self._outbox.close)
         self._unfit.clear()
         self._connected.set()
         log.info("connected to the broker")

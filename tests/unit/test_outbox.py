@@ -1,15 +1,18 @@
 """The producers' batches before a broker that waits and fails on command."""
 
+# ruff: noqa: SLF001 - aiokafka's sender runs without its client
+
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from aiokafka.errors import KafkaError
-from aiokafka.producer.message_accumulator import BatchBuilder
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError, ProducerClosed
+from aiokafka.protocol.transaction import InitProducerIdRequest
 
 from producers.items import Record
 from producers.outbox import Outbox, Ticket
@@ -21,46 +24,62 @@ PARTITIONS = 4
 SMALL = 500  # bytes a batch
 
 
-class Producer:
-    """Keeps what it was sent; ``gate`` holds acknowledgements back, ``failures`` come first."""
+class Broker:
+    """aiokafka's client before brokers that wait and fail on command; its sender and its batches are the real ones."""
 
     def __init__(self) -> None:
-        self.sent: list[tuple[str, int, int]] = []  # topic, partition, records
         self.taken: list[tuple[int, int]] = []  # partition, records; acknowledged or not
+        self.sent: list[tuple[int, int]] = []  # partition, records
+        self.sequence: dict[int, int] = dict.fromkeys(range(2 * PARTITIONS), 0)  # records that were acknowledged
         self.failures: list[BaseException] = []
         self.gate = asyncio.Event()
         self.gate.set()
         self.known: dict[str, set[int]] = {}
         self.leaders: dict[int, int] = {}  # of partitions; broker 0 where nothing is said
         self.changed: list[Callable[[object], None]] = []
-        self.client = SimpleNamespace(
-            cluster=SimpleNamespace(
-                partitions_for_topic=self.known.get,
-                leader_for_partition=lambda one: self.leaders.get(one.partition, 0),
-                add_listener=self.changed.append,
-            )
+        self._client_id = "test"
+        self.cluster = SimpleNamespace(
+            partitions_for_topic=self.known.get,
+            leader_for_partition=lambda one: self.leaders.get(one.partition, 0),
+            add_listener=self.changed.append,
         )
 
-    def create_batch(self) -> BatchBuilder:
-        """An empty batch, a real one."""
-        return BatchBuilder(SMALL, 0)
+    def get_random_node(self) -> int:
+        """Somebody to ask for a producer's id."""
+        return 0
 
-    async def partitions_for(self, topic: str) -> set[int]:
-        """Learn a topic, as from the broker."""
+    async def _wait_on_metadata(self, topic: str) -> set[int]:
         await asyncio.sleep(0)
         self.known[topic] = set(range(PARTITIONS))
         return self.known[topic]
 
-    async def send_batch(self, batch: BatchBuilder, topic: str, *, partition: int) -> asyncio.Future[None]:
-        """Take a batch; what is returned ends with its acknowledgement."""
-        self.taken.append((partition, batch.record_count()))
-        return asyncio.ensure_future(self._acknowledge(topic, partition, batch.record_count()))
+    async def close(self) -> None:
+        """There is nothing to close."""
 
-    async def _acknowledge(self, topic: str, partition: int, records: int) -> None:
+    async def send(self, node: int, request: Any, group: object = None) -> object:
+        """Take a request."""
+        del node, group
+        if isinstance(request, InitProducerIdRequest):
+            return SimpleNamespace(error_code=0, producer_id=1, producer_epoch=0)
+        batches = {number: batch for _, parts in request._topics for number, batch in parts}
+        self.taken += [(number, _count(batch)) for number, batch in batches.items()]
         await self.gate.wait()
         if self.failures:
             raise self.failures.pop(0)
-        self.sent.append((topic, partition, records))
+        for number, batch in batches.items():
+            assert _sequence(batch) == self.sequence[number], "what a broker refuses: a gap"
+            self.sequence[number] += _count(batch)
+            self.sent.append((number, _count(batch)))
+        acknowledged = [("webhooks", [(number, 0, 0, -1, 0) for number in batches])]
+        return SimpleNamespace(API_VERSION=5, topics=acknowledged)
+
+
+def _sequence(batch: bytes) -> int:
+    return int.from_bytes(batch[53:57])
+
+
+def _count(batch: bytes) -> int:
+    return int.from_bytes(batch[57:61])
 
 
 def keys_by_partition() -> list[bytes]:
@@ -78,13 +97,26 @@ async def turns() -> None:
         await asyncio.sleep(0)
 
 
-async def made() -> tuple[Outbox, Producer]:
-    producer: Any = Producer()
-    outbox = Outbox(producer)
-    assert not outbox.knows([record()])
-    await outbox.learn([record()])
-    assert outbox.knows([record()])
-    return outbox, producer
+@pytest.fixture
+async def broker() -> Broker:
+    """A broker."""
+    return Broker()
+
+
+@pytest.fixture
+async def outbox(broker: Broker) -> AsyncIterator[Outbox]:
+    """An outbox whose producer's sender runs."""
+    producer: Any = AIOKafkaProducer(acks="all", enable_idempotence=True, max_batch_size=SMALL)
+    producer.client = producer._sender.client = broker
+    producer._message_accumulator._cluster = broker.cluster
+    made = Outbox(producer)
+    await producer._sender.start()
+    assert not made.knows([record()])
+    await made.learn([record()])
+    assert made.knows([record()])
+    yield made
+    broker.gate.set()
+    await producer.stop()
 
 
 def record(key: bytes | None = b"+5511987654321", value: bytes = b"x" * 100) -> Record:
@@ -96,119 +128,151 @@ async def done(ticket: Ticket) -> None:
         await asyncio.shield(ticket.answer)
 
 
-async def test_what_several_requests_put_in_one_turn_leaves_in_one_batch() -> None:
+async def test_what_several_requests_put_in_one_turn_leaves_in_one_batch(outbox: Outbox, broker: Broker) -> None:
     """Requests share batches, and each is told when its own records are there."""
-    outbox, producer = await made()
     tickets = [outbox.put([record()]) for _ in range(3)]
     await asyncio.gather(*map(done, tickets))
-    assert [records for _, _, records in producer.sent] == [3]
+    assert [records for _, records in broker.sent] == [3]
 
 
-async def test_what_comes_while_the_broker_is_asked_leaves_together() -> None:
+async def test_what_comes_while_the_broker_is_asked_leaves_together(outbox: Outbox, broker: Broker) -> None:
     """No batch is closed before it can leave: other partitions of that broker wait too, those of another do not."""
-    outbox, producer = await made()
     keys = keys_by_partition()
-    producer.leaders = {3: 7}
-    producer.gate.clear()
+    broker.leaders = {3: 7}
+    broker.gate.clear()
     tickets = [outbox.put([record(keys[0])])]
     await turns()
     for _ in range(3):
         tickets += [outbox.put([record(keys[number])]) for number in (1, 3)]
         await turns()
-    assert producer.taken == [(0, 1), (3, 1)]
-    producer.gate.set()
+    assert broker.taken == [(0, 1), (3, 1)]
+    broker.gate.set()
     await asyncio.gather(*map(done, tickets))
-    assert sorted(producer.taken[2:]) == [(1, 3), (3, 2)]
+    assert sorted(broker.taken[2:]) == [(1, 3), (3, 2)]
 
 
-async def test_a_partition_whose_leader_has_changed_does_not_wait_for_the_old_one() -> None:
+async def test_a_partition_whose_leader_has_changed_does_not_wait_for_the_old_one(
+    outbox: Outbox, broker: Broker
+) -> None:
     """A broker that is gone holds up nobody who has another one by now."""
-    outbox, producer = await made()
     keys = keys_by_partition()
-    producer.gate.clear()
+    broker.gate.clear()
     outbox.put([record(keys[0])])
     await turns()
     outbox.put([record(keys[1])])
     await turns()
-    producer.leaders = {1: 7}
-    producer.changed[0](None)
+    broker.leaders = {1: 7}
+    broker.changed[0](None)
     await turns()
-    assert producer.taken == [(0, 1), (1, 1)]
+    assert broker.taken == [(0, 1), (1, 1)]
 
 
-async def test_a_topic_that_has_grown_is_used_whole() -> None:
+async def test_a_topic_that_has_grown_is_used_whole(outbox: Outbox, broker: Broker) -> None:
     """Keys go where everybody else's partitioner puts them, from the moment the broker tells of more partitions."""
-    outbox, producer = await made()
-    producer.known["webhooks"] = set(range(2 * PARTITIONS))
-    producer.changed[0](None)
+    broker.known["webhooks"] = set(range(2 * PARTITIONS))
+    broker.changed[0](None)
     keys = [f"contact-{number}".encode() for number in range(40)]
     await done(outbox.put([record(key) for key in keys]))
-    assert {partition for partition, _ in producer.taken} == {partition_of(key, 2 * PARTITIONS) for key in keys}
+    assert {partition for partition, _ in broker.taken} == {partition_of(key, 2 * PARTITIONS) for key in keys}
 
 
-async def test_a_ticket_is_done_when_every_partition_has_its_records() -> None:
+async def test_a_ticket_is_done_when_every_partition_has_its_records(outbox: Outbox, broker: Broker) -> None:
     """A body of several contacts is answered when the last of its batches is acknowledged, however many there are."""
-    outbox, producer = await made()
     keys = [f"contact-{number}".encode() for number in range(40)]
     ticket = outbox.put([record(key) for key in keys])
     await done(ticket)
-    assert sum(records for _, _, records in producer.sent) == len(keys)
-    assert {partition for _, partition, _ in producer.sent} == {partition_of(key, PARTITIONS) for key in keys}
+    assert sum(records for _, records in broker.sent) == len(keys)
+    assert {partition for partition, _ in broker.sent} == {partition_of(key, PARTITIONS) for key in keys}
 
 
-async def test_a_record_larger_than_a_batch_is_sent_alone() -> None:
+async def test_a_record_larger_than_a_batch_is_sent_alone(outbox: Outbox, broker: Broker) -> None:
     """Whether a record is too large is for the broker to say."""
-    outbox, producer = await made()
     await done(outbox.put([record(), record(value=b"x" * 10 * SMALL), record()]))
-    assert [records for _, _, records in producer.sent] == [1, 1, 1]
+    assert [records for _, records in broker.sent] == [1, 1, 1]
 
 
-async def test_without_an_acknowledgement_nobody_is_told_done() -> None:
+async def test_without_an_acknowledgement_nobody_is_told_done(outbox: Outbox, broker: Broker) -> None:
     """A ticket waits as long as the broker does."""
-    outbox, producer = await made()
-    producer.gate.clear()
+    broker.gate.clear()
     ticket = outbox.put([record()])
     await turns()
     assert not ticket.answer.done()
-    producer.gate.set()
+    broker.gate.set()
     await done(ticket)
 
 
-async def test_a_refused_batch_fails_what_is_in_it_and_what_waits_behind_it() -> None:
+async def test_a_refused_batch_fails_what_is_in_it_and_what_waits_behind_it(outbox: Outbox, broker: Broker) -> None:
     """The broker refuses what follows a gap: everybody behind it is told at once, other partitions go on."""
-    outbox, producer = await made()
-    producer.gate.clear()
-    first = outbox.put([record()])
+    broker.gate.clear()
+    keys = keys_by_partition()
+    first = outbox.put([record(keys[0])])
     await turns()
-    behind = outbox.put([record()])
-    producer.failures.append(KafkaError())
-    producer.gate.set()
+    behind = outbox.put([record(keys[0])])
+    broker.failures.append(KafkaError())
+    broker.gate.set()
     for ticket in (first, behind):
         with pytest.raises(KafkaError):
             await done(ticket)
-    await done(outbox.put([record()]))
-    assert [records for _, _, records in producer.sent] == [1]
+    await done(outbox.put([record(keys[1])]))
+    assert broker.sent == [(1, 1)]
 
 
-async def test_what_is_taken_back_is_not_sent_and_not_kept() -> None:
+async def test_what_is_taken_back_is_not_sent_and_not_kept(outbox: Outbox, broker: Broker) -> None:
     """While the broker is away, who was told 503 leaves no record behind that has not left yet."""
-    outbox, producer = await made()
-    producer.gate.clear()
+    broker.gate.clear()
     under_way = outbox.put([record()])
     await turns()
     waiting = outbox.put([record(), record()])
     outbox.take_back(waiting)
     await done(waiting)
     assert not under_way.answer.done()
-    producer.gate.set()
+    broker.gate.set()
     await done(under_way)
-    assert [records for _, _, records in producer.sent] == [1]
+    assert [records for _, records in broker.sent] == [1]
 
 
-async def test_patience_ends_for_the_sender_and_the_records_go_on() -> None:
+async def test_a_batch_that_cannot_be_made_fails_its_senders_and_nobody_else(outbox: Outbox, broker: Broker) -> None:
+    """The producer's sender is in the midst of its work when it asks for batches, and must outlive ours."""
+    keys = keys_by_partition()
+    odd: Any = "text is no value"
+    ticket = outbox.put([record(keys[0], odd)])
+    other = outbox.put([record(keys[1])])
+    with pytest.raises((TypeError, ValueError, AttributeError)):
+        await done(ticket)
+    await done(other)
+    await done(outbox.put([record(keys[0])]))
+    assert sorted(broker.sent) == [(0, 1), (1, 1)]
+
+
+async def test_who_waits_is_told_when_the_producer_leaves(outbox: Outbox, broker: Broker) -> None:
+    """What is under way is still delivered; nobody would come for the rest, and nothing new is taken."""
+    broker.gate.clear()
+    under_way = outbox.put([record()])
+    await turns()
+    waiting = outbox.put([record()])
+    outbox.close()
+    with pytest.raises(ProducerClosed):
+        await done(waiting)
+    with pytest.raises(ProducerClosed):
+        outbox.put([record()])
+    broker.gate.set()
+    await done(under_way)
+    assert broker.sent == [(partition_of(record().key or b"", PARTITIONS), 1)]
+
+
+async def test_after_the_end_of_the_sender_records_are_refused(outbox: Outbox, broker: Broker) -> None:
+    """A sender that ended by an error of its own sends nothing any more: that is said, not waited for."""
+    broker.failures.append(RuntimeError("of aiokafka"))
+    first = outbox.put([record()])
+    with pytest.raises(KafkaError):
+        await done(first)
+    with pytest.raises(KafkaError):
+        outbox.put([record()])
+
+
+async def test_patience_ends_for_the_sender_and_the_records_go_on(outbox: Outbox, broker: Broker) -> None:
     """Who is told 503 learns no more of it; that it is over is known when the broker answers at last."""
-    outbox, producer = await made()
-    producer.gate.clear()
+    broker.gate.clear()
     ticket = outbox.put([record()])
     await turns()
     over: list[Ticket] = []
@@ -217,7 +281,7 @@ async def test_patience_ends_for_the_sender_and_the_records_go_on() -> None:
     with pytest.raises(TimeoutError):
         await done(ticket)
     assert not ticket.is_over
-    producer.gate.set()
+    broker.gate.set()
     await done(outbox.put([record()]))
     assert over == [ticket]
 
