@@ -11,12 +11,13 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from producers import c2s, google_ads
+from producers.answers import OWN, answer
 from producers.auth import Lock
 from producers.intake import SECONDS, Intake, Receipt
 from producers.items import Part
 from producers.publisher import BrokerUnavailableError, Publisher
 from producers.refusal import RefusalError
-from producers.server import answer, read_body
+from producers.server import read_body
 from stream import metrics
 from stream.domain.identity import denylist
 from stream.domain.leads import Source
@@ -114,7 +115,7 @@ class App:
 
     async def _metrics(self, request: web.BaseRequest) -> web.Response:
         del request
-        return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST, **OWN})
 
     async def _document(self, request: web.BaseRequest) -> web.Response:
         del request

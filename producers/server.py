@@ -7,16 +7,14 @@ seconds; that is above the usual idle time of a load balancer, so that the balan
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
-from email.utils import formatdate
-from functools import lru_cache
+from typing import Any, cast
 
-import orjson
 from aiohttp import HttpVersion11, hdrs, web
-from aiohttp.abc import AbstractStreamWriter
 
+from producers.answers import answer
 from producers.refusal import RefusalError
 from stream.domain.errors import StopError
 from stream.logs import get_logger
@@ -30,62 +28,10 @@ IDLE = 75.0  # seconds of silence
 HEAD_LIMIT = 15.0  # seconds for a head, from its first byte
 BODY_LIMIT = 15.0  # seconds for a body, from its head
 LINGER = 2.0  # seconds for what a refused client is still sending
-JSON = "application/json"
-SERVER = "lead-stream"  # all that we say of ourselves
 BACKLOG = 1_024  # connections that the kernel keeps for us
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 TURNED_AWAY = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
-
-
-class _Short(web.Response):
-    """An answer with no other headers than each has; to a client that stays it is written whole, at once."""
-
-    _is_written = False
-
-    @property
-    def keep_alive(self) -> bool | None:
-        """Whether the connection stays; None is for aiohttp to decide."""
-        return self._is_written or super().keep_alive
-
-    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
-        """Write all of it, where nothing is special."""
-        stays = self.keep_alive is None and request.keep_alive
-        if not stays or request.version != HttpVersion11 or request.method == hdrs.METH_HEAD:
-            return await super().prepare(request)
-        assert isinstance(self.body, bytes)
-        self._is_written = True
-        head = _head(self.status, self.reason, len(self.body), int(time.time()))
-        await request.writer.write(head + self.body)
-        return None
-
-    async def write_eof(self, data: bytes = b"") -> None:
-        """End what is not written yet."""
-        if not self._is_written:
-            await super().write_eof(data)
-
-
-@lru_cache(maxsize=64)
-def _head(status: int, reason: str, length: int, second: int) -> bytes:
-    """The head of an answer; ``second``: of the epoch."""
-    return (
-        f"HTTP/1.1 {status} {reason}\r\nContent-Type: {JSON}\r\nContent-Length: {length}\r\n"
-        f"Date: {formatdate(second, usegmt=True)}\r\nServer: {SERVER}\r\n\r\n"
-    ).encode()
-
-
-def answer(status: int, body: object, headers: dict[str, str] | None = None) -> web.Response:
-    """A JSON answer; bytes are JSON already."""
-    content = body if isinstance(body, bytes) else orjson.dumps(body)
-    if headers is None:
-        return _Short(body=content, status=status, content_type=JSON)
-    return web.Response(body=content, status=status, content_type=JSON, headers=headers)
-
-
-def _anonymous(response: web.StreamResponse) -> web.StreamResponse:
-    """Keep aiohttp from naming itself and its version to everybody."""
-    response.headers[hdrs.SERVER] = SERVER
-    return response
 
 
 async def read_body(request: web.BaseRequest) -> bytes:
@@ -134,14 +80,34 @@ async def _continue(request: web.BaseRequest) -> None:
     request.writer.output_size = 0  # the answer proper has not begun
 
 
+class _Inline:
+    """The loop for a connection's own task, with requests run in that task.
+
+    aiohttp makes a task for each; from Python 3.12 on it begins it at once, before that in the next turn of the loop.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.time, self.call_at, self.create_future = loop.time, loop.call_at, loop.create_future  # what is asked for
+        self._loop = loop
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loop, name)
+
+    @staticmethod
+    def create_task(request: Coroutine[Any, Any, Any]) -> Coroutine[Any, Any, Any]:
+        """What is awaited in place of a task."""
+        return request
+
+
 class _Connection(web.RequestHandler):
     """One connection: its heads in bounded time, its errors answered and logged without an echo of what was sent."""
 
-    __slots__ = ("_answering", "_head_timer")
+    __slots__ = ("_answering", "_head_timer", "_is_simple")
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
         self._answering = False
+        self._is_simple = True  # so far each request came in one piece, and after the answer before it
         self._head_timer: asyncio.TimerHandle | None = None
         super().connection_made(transport)
 
@@ -149,7 +115,25 @@ class _Connection(web.RequestHandler):
         """Take bytes; the first of a head start its time, where the rest of it has not come with them."""
         if self._head_timer is None and not self._answering and not _is_whole_head(data):
             self._head_timer = asyncio.get_running_loop().call_later(HEAD_LIMIT, self.force_close)
+        if self._answering or self._messages:
+            self._is_simple = False
         super().data_received(data)
+        if len(self._messages) > 1:
+            self._is_simple = False
+
+    def resume_reading(self, resume_parser: bool = True) -> None:  # noqa: FBT001, FBT002 - aiohttp's own
+        """Go on reading. aiohttp says so twice a request, and looks for another one in what lies unread.
+
+        From a client that waits for its answers nothing does, unless reading was paused.
+        """
+        if not self._is_simple or self._reading_paused or self._buffer_paused:
+            super().resume_reading(resume_parser)
+
+    async def start(self) -> None:
+        """Take requests until the end of the connection."""
+        if sys.version_info < (3, 12):
+            self._loop = cast("asyncio.AbstractEventLoop", _Inline(self._loop))
+        await super().start()
 
     def begin_answer(self) -> None:
         """A head has come: its time is over, and no other head's begins."""
@@ -182,9 +166,10 @@ class _Connection(web.RequestHandler):
         log.warning("a request failed below the routes", status=status, error=type(exc).__name__)
         if request.writer.output_size > 0:
             raise ConnectionError("half an answer is sent already")
-        response = answer(status, {"message": "this is not HTTP" if status == 400 else "an error of ours"})  # noqa: PLR2004
+        text = "this is not HTTP" if status == 400 else "an error of ours"  # noqa: PLR2004
+        response = answer(status, {"message": text}, {})
         response.force_close()
-        return _anonymous(response)
+        return response
 
 
 def _is_whole_head(data: bytes) -> bool:
@@ -214,7 +199,7 @@ class Server(web.Server):
         assert isinstance(connection, _Connection)
         connection.begin_answer()
         try:
-            return _anonymous(await self._handler(request))
+            return await self._handler(request)
         finally:
             connection.end_answer()
 

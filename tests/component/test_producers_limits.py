@@ -130,6 +130,24 @@ async def test_a_wrong_token_is_refused_before_the_body_is_read(front: Front, mo
     assert answer.startswith(b"HTTP/1.1 401 ")
 
 
+async def test_requests_sent_ahead_are_answered_in_order(front: Front) -> None:
+    """Far more than a connection keeps waiting at once: reading stops and goes on, and none is lost or left lying."""
+    count, large = 200, b" " * 100_000
+    requests = b"".join(
+        HEAD + b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
+        for number in range(count)
+        for body in [GOOD.replace(b"L1", b"L%d" % number) + (large if number % 20 == 0 else b"")]
+    )
+    reader, writer = await front.connect()
+    writer.write(requests)
+    async with asyncio.timeout(20):
+        for _ in range(count):
+            assert b" 200 " in await reader.readuntil(b"\r\n\r\n")
+            await reader.readuntil(b"}")
+    writer.close()
+    assert [b'"L%d"' % number in record.value for number, record in enumerate(front.broker.webhooks)] == [True] * count
+
+
 async def test_compressed_bodies_are_refused(front: Front) -> None:
     """No bomb is unpacked."""
     assert (await front.post(GOOD, **{"Content-Encoding": "gzip"}))[0] == 415
