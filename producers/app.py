@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import datetime
 from importlib import resources
 
@@ -90,9 +90,9 @@ class App:
         form = google_ads.form(await read_body(request))
         if not self._google_lock.admits(form.key):
             raise RefusalError(401, "wrong or missing google_key")
-        return answer(*google_ads.answer(await self._take(Source.GOOGLE_ADS, [form.part])))
+        return answer(*google_ads.answer(await self._take(Source.GOOGLE_ADS, iter((form.part,)))))
 
-    async def _take(self, source: Source, parts: list[Part]) -> Receipt:
+    async def _take(self, source: Source, parts: Iterator[Part]) -> Receipt:
         started = time.perf_counter()
         try:
             return await self._intake.take(source, parts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -25,18 +26,21 @@ ONE_ANSWERED = b'{"status":"received","received":1,"processed":1,"duplicates":0}
 _items = msgspec.json.Decoder(list[msgspec.Raw])
 
 
-def parts(body: bytes) -> list[Part]:
-    """The events of a body, one or an array of them. Raises RefusalError for a body that is no JSON at all."""
+def parts(body: bytes) -> Iterator[Part]:
+    """The events of a body, one or an array of them. Raises RefusalError for a body that is no JSON at all.
+
+    Each is parsed when it is asked for: a body of many is never there in parts all at once.
+    """
     body = body.strip()
     try:
         if not body.startswith(b"["):
-            return [_part(body, strict=True)]
+            return iter((_part(body, strict=True),))
         items = _split(body)
     except (ValueError, RecursionError):
         raise RefusalError(400, "not JSON") from None
     if len(items) > MOST_EVENTS:
         raise RefusalError(413, f"at most {MOST_EVENTS} events at once")
-    return [_part(item) for item in items]
+    return (_part(bytes(item)) for item in items)
 
 
 def answer(receipt: Receipt) -> tuple[int, dict[str, Any] | bytes]:
@@ -54,9 +58,9 @@ def answer(receipt: Receipt) -> tuple[int, dict[str, Any] | bytes]:
     return (422 if receipt.is_hopeless else 200), body
 
 
-def _split(body: bytes) -> list[bytes]:
+def _split(body: bytes) -> Sequence[bytes | msgspec.Raw]:
     try:
-        return [bytes(item) for item in _items.decode(body)]
+        return _items.decode(body)
     except msgspec.DecodeError:
         return odd_json.items(body)
 

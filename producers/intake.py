@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
@@ -58,28 +58,38 @@ class Intake:
         self._letters = Duplicates(LETTERS_REMEMBERED)
         self._nobodys = nobodys
         self._now = now
+        self._turn = 0.0
+        self._turns_instant = now()
 
-    async def take(self, source: Source, parts: list[Part]) -> Receipt:
-        """Publish what can be read, and the rest as dead letters; empties ``parts``. Raises BrokerUnavailableError."""
-        received_at = self._now()
+    async def take(self, source: Source, parts: Iterator[Part]) -> Receipt:
+        """Publish what can be read, and the rest as dead letters. Raises BrokerUnavailableError."""
+        received_at = self._instant()
         records: list[Record] = []
         letters: list[Record] = []
         rejected: list[Rejection] = []
-        for index in range(len(parts)):  # by number, so that no name keeps the last one
+        part = None
+        for index, part in enumerate(parts):
             if index % TURN == TURN - 1:
                 await asyncio.sleep(0)
             try:
-                records.append(webhook(source, parts[index], received_at, self._nobodys))
+                records.append(webhook(source, part, received_at, self._nobodys))
             except PoisonError as error:
                 rejected.append(Rejection(index, error.path, error.reason))
-                letters.append(dead_letter(source, parts[index], received_at, error))
-        parts.clear()  # while the broker is waited for, the next request gets this memory, still in the core's cache
+                letters.append(dead_letter(source, part, received_at, error))
+        del part  # while the broker is waited for, the next request gets this memory, still in the core's cache
         if letters:
             await self._publisher.publish([*records, *(one for one in letters if one.identity not in self._letters)])
             self._bury(letters)
         else:
             await self._publisher.publish(records)
         return self._count(source, records, rejected)
+
+    def _instant(self) -> datetime:
+        """Now. What comes in one turn of the loop shares it: uvloop's clock stands still for so long."""
+        turn = asyncio.get_running_loop().time()
+        if turn != self._turn:
+            self._turn, self._turns_instant = turn, self._now()
+        return self._turns_instant
 
     def _bury(self, letters: Sequence[Record]) -> None:
         for letter in letters:

@@ -1,0 +1,63 @@
+"""What the intake does with a body's parts, before a publisher in memory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import count
+
+import orjson
+import uvloop
+
+from producers import c2s
+from producers.intake import Intake
+from producers.items import Part
+from producers.memory import MemoryPublisher
+from stream.domain.leads import Source
+
+EVENT = b'{"id":"L%d","attributes":{"updated_at":"2026-01-31T12:00:00Z"}}'
+BEGIN = datetime(2026, 1, 31, 12, tzinfo=UTC)
+
+
+def clock() -> Iterator[datetime]:
+    """Another second each time it is looked at."""
+    return (BEGIN + timedelta(seconds=number) for number in count())
+
+
+def test_what_comes_in_one_turn_of_the_loop_shares_its_instant() -> None:
+    """A clock is not asked for each webhook; what comes in a later turn is told the time of that."""
+    publisher, times = MemoryPublisher(), clock()
+
+    async def play() -> None:
+        intake = Intake(publisher, 100, frozenset(), lambda: next(times))
+        await asyncio.gather(*(intake.take(Source.C2S, c2s.parts(EVENT % number)) for number in range(3)))
+        await asyncio.sleep(0.01)
+        await intake.take(Source.C2S, c2s.parts(EVENT % 3))
+
+    uvloop.run(play())
+    first, second, third, later = (orjson.loads(record.value)["received_at"] for record in publisher.webhooks)
+    assert first == second == third
+    assert later > first
+
+
+async def test_a_body_of_many_is_never_there_in_parts_all_at_once() -> None:
+    """Each webhook is parsed when its turn has come, and let go before the next."""
+    publisher, alive, most = MemoryPublisher(), 0, 0
+
+    class Watched(dict[str, object]):
+        def __init__(self, *args: object) -> None:
+            nonlocal alive, most
+            super().__init__(*args)
+            alive += 1
+            most = max(most, alive)
+
+        def __del__(self) -> None:
+            nonlocal alive
+            alive -= 1
+
+    body = b"[" + b",".join(EVENT % number for number in range(10)) + b"]"
+    parts = (Part(part.raw, Watched(part.payload)) for part in c2s.parts(body))
+    receipt = await Intake(publisher, 100, frozenset(), lambda: BEGIN).take(Source.C2S, parts)
+    assert (receipt.processed, len(publisher.webhooks)) == (10, 10)
+    assert (alive, most <= 2) == (0, True)
