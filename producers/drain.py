@@ -1,9 +1,9 @@
 """Where aiokafka takes batches from us: at the moment at which a broker is free for them, and no earlier.
 
-``send_batch`` wants a batch whole and closed, and an acknowledgement comes back through a task, a shield and five
-turns of the loop, each of which also reads what the sockets hold: the broker stood idle for as long (measured). So
-aiokafka's sender is given batches where it looks for them. Of its insides this is all that we touch; it is pinned to
-the version, and tests/unit/test_aiokafka_pin.py holds this file to it.
+``send_batch`` wants a batch whole and closed; its acknowledgement comes back through a shield, and the next one needs
+a task to be made. Each of these is a turn of the loop that also reads what the sockets hold, while the broker stands
+idle. So aiokafka's sender is given batches where it looks for them. Of its insides this is all that we touch; the
+version is pinned, and tests/unit/test_aiokafka_pin.py holds this file to it (ADR 9).
 """
 
 # ruff: noqa: SLF001 - the insides are the subject
