@@ -65,6 +65,7 @@ async def _play(
         "events": len(latencies),
         "event_p50_ms": cuts[499] * 1000,
         "event_p99_ms": cuts[989] * 1000,
+        "event_ms": [seconds * 1000 for seconds in latencies],
     }
 
 

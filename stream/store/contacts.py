@@ -47,6 +47,9 @@ class ContactStore:
         """Store what Diretrix answered for an alias, and each candidate as a party that is not enriched."""
         pairs = [[_clean(candidate.name), candidate.cpf] for candidate in candidates]
         with database_errors():
+            if not candidates:  # one statement is a transaction: two round trips less
+                await self._pool.execute(sql("save_answer"), alias.alias, pairs, asked_at)
+                return
             async with self._pool.acquire() as connection, connection.transaction():
                 await connection.execute(sql("save_answer"), alias.alias, pairs, asked_at)
                 # In one order everywhere, so that two workers can't lock each other out.

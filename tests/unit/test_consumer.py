@@ -4,9 +4,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Coroutine
+from typing import TypeVar
 
 import pytest
+from aiokafka import TopicPartition
+from aiokafka.consumer.subscription_state import SubscriptionState
 from aiokafka.errors import IllegalStateError
 from faust.types import TP
 
@@ -15,6 +19,7 @@ from stream.app import make_app, make_table
 from stream.engine.consumer import TrackingConsumer
 from stream.settings import load
 
+T = TypeVar("T")
 WEBHOOKS, CHANGELOG = TP(topics.WEBHOOKS.name, 0), TP(topics.CHANGELOG.name, 0)
 
 
@@ -81,3 +86,56 @@ async def test_a_partition_that_is_taken_away_during_a_seek_ends_nothing(
     consumer.trackers.renew([WEBHOOKS], sought=False)
     await consumer.perform_seek()
     assert list(consumer.trackers.open()) == [WEBHOOKS]
+
+
+class Client:
+    """The client below, as far as pausing is concerned: aiokafka's own state of what is assigned."""
+
+    def __init__(self) -> None:
+        self._state = SubscriptionState()
+        self.assignment, self.paused = self._state.assigned_partitions, self._state.paused_partitions
+        self._state.assign_from_user({TopicPartition(*WEBHOOKS), TopicPartition(*CHANGELOG)})
+
+    def pause(self, *partitions: TopicPartition) -> None:
+        """Fetch no more of them."""
+        for partition in partitions:
+            assert isinstance(partition, TopicPartition)  # as aiokafka does
+            self._state.pause(partition)
+
+    def resume(self, *partitions: TopicPartition) -> None:
+        """Fetch of them again."""
+        for partition in partitions:
+            assert isinstance(partition, TopicPartition)
+            self._state.resume(partition)
+
+
+async def test_a_changelog_that_nobody_reads_is_not_fetched(consumer: TrackingConsumer) -> None:
+    """What we write to it would lie in the client, which fetches nothing of its broker for 100 ms then."""
+    thread = consumer._thread
+
+    async def made_there() -> Client:
+        return Client()
+
+    async def nothing() -> None:
+        """Let what was asked of the thread before be done."""
+
+    def there(work: Coroutine[None, None, T]) -> Awaitable[T]:
+        return asyncio.to_thread(thread.thread_loop.run_until_complete, work)
+
+    client = await there(made_there())
+    thread._consumer = client
+    elsewhere = CHANGELOG._replace(partition=7)  # revoked meanwhile
+    consumer.pause_partitions([WEBHOOKS, CHANGELOG, elsewhere])
+    await there(nothing())
+    assert client.paused() == {CHANGELOG}
+    assert not consumer._get_active_partitions()
+    consumer.resume_partitions([WEBHOOKS, CHANGELOG])
+    await there(nothing())
+    assert client.paused() == set()
+    assert consumer._get_active_partitions() == {WEBHOOKS, CHANGELOG}
+
+
+async def test_a_client_that_is_gone_need_not_be_told(consumer: TrackingConsumer) -> None:
+    """Faust pauses what it loses while the consumer's thread may have ended."""
+    consumer._thread.thread_loop.close()
+    consumer.pause_partitions([CHANGELOG])

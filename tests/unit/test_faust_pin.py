@@ -41,6 +41,8 @@ LEANED_ON = [
     (Consumer.perform_seek, ["self"], True),
     (Consumer.seek_to_committed, ["self"], True),
     (AIOKafkaConsumerThread.seek_to_beginning, ["self", "partitions"], True),
+    (Consumer.pause_partitions, ["self", "tps"], False),
+    (Consumer.resume_partitions, ["self", "tps"], False),
     (Consumer.on_partitions_revoked, ["self", "revoked"], True),
     (Consumer.wait_first, ["self", "coros", "timeout"], True),
     (Recovery.need_recovery, ["self"], False),
@@ -77,7 +79,7 @@ def test_what_is_leaned_on_has_the_signature_expected(
     [
         (TrackingConsumer, Consumer, {"_track", "_batches"}),
         (FastConsumer, Consumer, {"_batches", "_turn", "_deliver", "_deliver_changes"}),
-        (TrackingConsumerThread, AIOKafkaConsumerThread, set()),
+        (TrackingConsumerThread, AIOKafkaConsumerThread, {"fetch", "_fetch"}),
         (RawSchema, faust.Schema, set()),
     ],
 )
