@@ -13,8 +13,8 @@ from stream import topics
 from stream.domain.deadletters import dead_letter_headers
 from stream.domain.errors import PoisonError
 from stream.domain.events import event_headers, event_id
-from stream.domain.identity import Contact, contact_of
-from stream.domain.leads import Lead, Source, encode_webhook, lead_from_c2s, lead_from_google
+from stream.domain.identity import contact_of
+from stream.domain.leads import Source, encode_webhook, lead_from_c2s, lead_from_google, normalised_of
 
 EVENT_TYPE = "webhook.received"
 EVENT_SOURCES = {source: f"/lead-stream/producers/{source}" for source in Source}
@@ -48,7 +48,7 @@ def webhook(source: Source, part: Part, received_at: datetime, nobodys: frozense
     contact = contact_of(lead, nobodys)
     identity = event_id(lead)
     # The payload's own bytes: what is not known to us survives to the last digit.
-    value = encode_webhook(source, received_at, orjson.Fragment(part.raw), _normalised(lead, contact))
+    value = encode_webhook(source, received_at, orjson.Fragment(part.raw), normalised_of(lead, contact))
     headers = event_headers(identity, received_at, EVENT_TYPE, EVENT_SOURCES[source])
     return Record(topics.WEBHOOKS.name, contact.key.encode(), value, headers, identity)
 
@@ -87,17 +87,3 @@ def _must_not_be_deep(payload: dict[str, Any]) -> None:
         orjson.dumps(payload)
     except TypeError:
         raise PoisonError("nested too deeply") from None
-
-
-def _normalised(lead: Lead, contact: Contact) -> dict[str, Any]:
-    """What was read out of the payload, for people who read the topic; the worker reads the payload."""
-    return {
-        "key": contact.key,
-        "lead": lead.id,
-        "updated_at": lead.updated_at,
-        "name": lead.name or None,
-        "phone": contact.phone and contact.phone.e164,
-        "email": contact.email and contact.email.address,
-        "cpf": contact.cpf and contact.cpf.digits,
-        "is_test": lead.is_test,
-    }

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ssl
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
-from functools import lru_cache
 from typing import Any, Protocol
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
@@ -23,6 +22,7 @@ from aiokafka.helpers import create_ssl_context
 from aiokafka.partitioner import murmur2
 from aiokafka.producer.message_accumulator import BatchBuilder
 
+from stream.domain.memo import Memo
 from stream.settings import Settings
 
 REQUEST_TIMEOUT = 15_000  # ms; after it a broker is asked again
@@ -165,7 +165,9 @@ def fill_batch(producer: AIOKafkaProducer, records: Iterable[Sendable]) -> tuple
     return batch, count
 
 
-@lru_cache(maxsize=100_000)
 def partition_of(key: bytes, partitions: int) -> int:
     """The partition that Java's default partitioner gives ``key``."""
-    return int((murmur2(key) & 0x7FFFFFFF) % partitions)
+    return _places[key] % partitions
+
+
+_places: Memo[bytes, int] = Memo(lambda key: int(murmur2(key) & 0x7FFFFFFF), 100_000)

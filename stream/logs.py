@@ -12,7 +12,6 @@ import logging
 import re
 import sys
 import threading
-import time
 from collections import deque
 from collections.abc import Iterable, MutableMapping
 from contextlib import suppress
@@ -102,32 +101,44 @@ def get_logger(name: str) -> FilteringBoundLogger:
 def webhook_line(event: str, contact: str, outcome: str, lead: str) -> None:
     """The one line that there is for every webhook; ``contact`` is masked already.
 
-    It says what ``log.info(event, contact=..., ...)`` would, in an eighth of its time: nothing is processed that
-    can't be in it, and the lines of one turn of the loop are written together.
+    It says what ``log.info(event, contact=..., ...)`` would, in a tenth of its time: nothing is processed that can't
+    be in it, and the lines of one turn of the loop are made and written together, with the instant of its end.
     """
-    if _level > logging.INFO:
-        return
-    stamp = _stamp(int(time.time() * 1_000))
-    lead = _mask(lead)  # each is new: not worth remembering
+    if _level <= logging.INFO:
+        _out.later((event, contact, outcome, lead))
+
+
+def _webhook_lines(webhooks: list[tuple[str, str, str, str]]) -> str:
+    if _has_secret("".join([lead for *_, lead in webhooks])):
+        webhooks = [(event, contact, outcome, _mask(lead)) for event, contact, outcome, lead in webhooks]
+    stamp = datetime.now(UTC).isoformat(timespec="microseconds")[:-6] + "Z"
     if _json:
-        fields = {"contact": contact, "outcome": outcome, "lead": lead, "event": event, "level": "info"}
-        line = orjson.dumps({**fields, "timestamp": stamp, "process": _process}).decode()
-    else:
-        line = f"{stamp} info {_process}: {event} contact={contact} outcome={outcome} lead={_flat(lead)}"
-    _out.later(line)
+        return "".join([_webhook_as_json(stamp, *webhook) for webhook in webhooks])
+    head = f"{stamp} info {_process}: "
+    return "".join(
+        [
+            f"{head}{event} contact={contact} outcome={outcome} lead={_flat(_without_identifiers(lead))}\n"
+            for event, contact, outcome, lead in webhooks
+        ]
+    )
 
 
-@lru_cache(maxsize=1)
-def _stamp(milliseconds: int) -> str:
-    """An instant as the other lines have it: many webhooks share a millisecond."""
-    return datetime.fromtimestamp(milliseconds / 1_000, UTC).isoformat(timespec="microseconds")[:-6] + "Z"
+def _webhook_as_json(stamp: str, event: str, contact: str, outcome: str, lead: str) -> str:
+    fields = {
+        "contact": contact,
+        "outcome": outcome,
+        "lead": _without_identifiers(lead),
+        "event": event,
+        "level": "info",
+    }
+    return orjson.dumps({**fields, "timestamp": stamp, "process": _process}).decode() + "\n"
 
 
 class _StandardError:
     """Writes to what is standard error now: tests and supervisors exchange it."""
 
     def __init__(self) -> None:
-        self._waiting: deque[str] = deque()
+        self._waiting: deque[tuple[str, str, str, str]] = deque()
 
     def msg(self, line: str) -> None:
         self._write()
@@ -135,23 +146,23 @@ class _StandardError:
 
     debug = info = warning = error = critical = msg
 
-    def later(self, line: str) -> None:
-        """Write at the end of this turn of the loop, at once where no loop runs."""
+    def later(self, webhook: tuple[str, str, str, str]) -> None:
+        """Write a webhook's line at the end of this turn of the loop, at once where no loop runs."""
         if not self._waiting:
             try:
                 asyncio.get_running_loop().call_soon(self._write)
             except RuntimeError:
-                self.msg(line)
+                sys.stderr.write(_webhook_lines([webhook]))
                 return
-        self._waiting.append(line)
+        self._waiting.append(webhook)
 
     def _write(self) -> None:
-        lines = []
+        webhooks = []
         with suppress(IndexError):  # the threads of libraries write too: no line may be taken twice
             while True:
-                lines.append(self._waiting.popleft())
-        if lines:
-            sys.stderr.write("\n".join(lines) + "\n")
+                webhooks.append(self._waiting.popleft())
+        if webhooks:
+            sys.stderr.write(_webhook_lines(webhooks))
 
 
 _out = _StandardError()
@@ -215,8 +226,14 @@ def _masked(text: str) -> str:
 
 
 def _mask(text: str) -> str:
-    if any(map(text.__contains__, _secrets)):
-        text = _secrets_pattern().sub("***", text)
+    return _without_identifiers(_secrets_pattern().sub("***", text) if _has_secret(text) else text)
+
+
+def _has_secret(text: str) -> bool:
+    return any(map(text.__contains__, _secrets))
+
+
+def _without_identifiers(text: str) -> str:
     if text.isalnum() and not _TEN_DIGITS.search(text):
         return text  # no identifier is shorter or without a sign between its parts: most ids end here
     if "=" in text or ":" in text:

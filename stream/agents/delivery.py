@@ -6,25 +6,56 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 
 import msgspec
+from aiokafka import ConsumerRecord
 
 from stream.domain.events import event_id
 from stream.domain.identity import Contact
 from stream.domain.leads import Webhook
 from stream.domain.parking import Tries, tries_of
+from stream.engine.tracker import Tracker
 
 Headers = Sequence[tuple[str, bytes | None]]  # Kafka's headers may have no value
 
 
 class Message(msgspec.Struct, eq=False):
-    """A record of the topic ``webhooks`` as it arrived; ``timestamp`` in epoch seconds."""
+    """A record of the topic ``webhooks`` as it arrived; ``landed`` is told when it is finished."""
 
-    partition: int
-    offset: int
-    key: bytes | None
-    value: bytes | None
-    headers: Headers
-    timestamp: float
-    finished: Callable[[], None]
+    record: ConsumerRecord
+    tracker: Tracker
+    landed: Callable[[], None] | None = None
+
+    @property
+    def partition(self) -> int:
+        """Where it lies."""
+        return int(self.record.partition)
+
+    @property
+    def offset(self) -> int:
+        """Where in its partition."""
+        return int(self.record.offset)
+
+    @property
+    def key(self) -> bytes | None:
+        """The key that it came with, whatever its contact's is."""
+        key: bytes | None = self.record.key
+        return key
+
+    @property
+    def value(self) -> bytes | None:
+        """The webhook."""
+        value: bytes | None = self.record.value
+        return value
+
+    @property
+    def headers(self) -> Headers:
+        """What came with it."""
+        headers: Headers = self.record.headers
+        return headers
+
+    @property
+    def timestamp(self) -> float:
+        """When it was written, in epoch seconds."""
+        return float(self.record.timestamp) / 1000
 
     def header(self, name: str) -> str:
         """A header's text, "" when it is not there or has no value."""
@@ -43,12 +74,18 @@ class Message(msgspec.Struct, eq=False):
         """The tries before this one, as far as they can be believed."""
         return tries_of(self.header, now)
 
+    def finished(self) -> None:
+        """It has ended, and the broker has all that it left: its offset may be committed."""
+        self.tracker.finish(self.record.offset)
+        if self.landed is not None:
+            self.landed()
+
 
 class Delivery(msgspec.Struct, eq=False):
     """A message that was understood.
 
     ``ended`` is set by whichever end comes first, and only that one counts; ``started`` (monotonic seconds)
-    when it is looked up. ``key``: its contact's, as records carry it.
+    when it is looked up.
     """
 
     message: Message
@@ -57,8 +94,6 @@ class Delivery(msgspec.Struct, eq=False):
     ended: bool = False
     started: float | None = None
     event_id: str = ""
-    key: bytes = b""
 
     def __post_init__(self) -> None:
         self.event_id = event_id(self.webhook.lead)
-        self.key = self.contact.key.encode()

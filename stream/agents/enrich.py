@@ -12,15 +12,14 @@ import time
 from collections.abc import AsyncIterable, Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
-
-from aiokafka import ConsumerRecord
 
 from stream import topics
 from stream.agents.delivery import Delivery, Message
 from stream.agents.exits import Exits
 from stream.agents.flights import Flights
-from stream.domain.choice import Complete, Found, Knowledge, KnownPerson, NobodyKnows, Step, next_step, settled
+from stream.domain.choice import Complete, Found, Knowledge, KnownPerson, NobodyKnows, Step, next_step
 from stream.domain.errors import GivenUpError, PoisonError, RefusedError, TransientError
 from stream.domain.events import Answer, Match, Outcome, Tier
 from stream.domain.identity import contact_of
@@ -77,7 +76,6 @@ class Enricher:
         self._denylist = denylist
         self._flying: dict[Tracker, dict[int, Delivery]] = {}  # by offset, in order of arrival
         self.flights = Flights(self._look_up, slots=limits.slots, queue=limits.queue, queue_limit=limits.queue_limit)
-        self._finished = asyncio.Event()
 
     async def run(self, events: AsyncIterable[Any]) -> None:
         """Read Faust's events for ever. A second run means that Faust has restarted the agent."""
@@ -92,11 +90,11 @@ class Enricher:
 
     async def _take(self, batch: Batch) -> None:
         """Begin the records of a batch, until its partition is taken away."""
-        tracker = batch.tracker
+        tracker, now = batch.tracker, self.timestamp()
         for count, record in enumerate(batch.records, 1):
             if tracker.closed:
                 return
-            self._begin(_message(record, self._finisher(tracker, record.offset)), tracker)
+            self._begin(Message(record, tracker), now)
             # Two questions without a task's cost: a hit seldom has to wait.
             if self.emitter.is_full:
                 await self.emitter.ebb()
@@ -105,21 +103,12 @@ class Enricher:
             if count % YIELD_EVERY == 0:
                 self._exits.tripwire.tally()
                 await asyncio.sleep(0)
+                now = self.timestamp()
         self._exits.tripwire.tally()
 
-    def _finisher(self, tracker: Tracker, offset: int) -> Callable[[], None]:
-        def finished() -> None:
-            tracker.finish(offset)
-            flying = self._flying.get(tracker)
-            if flying is not None and flying.pop(offset, None) is not None and not flying:
-                del self._flying[tracker]
-            self._finished.set()
-
-        return finished
-
-    def _begin(self, message: Message, tracker: Tracker) -> None:
+    def _begin(self, message: Message, now: float) -> None:
         try:
-            webhook = decode_webhook(message.value)
+            webhook = decode_webhook(message.record.value)
             delivery = Delivery(message, webhook, contact_of(webhook.lead, self._denylist))
         except PoisonError as error:
             self._exits.dead(message, error)
@@ -130,20 +119,20 @@ class Enricher:
             self._exits.dead(message, PoisonError(f"unforeseen: {type(error).__name__}"))
             return
         self._exits.tripwire.good()
-        self._enter(delivery, tracker)
+        self._enter(delivery, now)
 
-    def _enter(self, delivery: Delivery, tracker: Tracker) -> None:
+    def _enter(self, delivery: Delivery, now: float) -> None:
         if self._is_foreign(delivery):
             self._exits.rerouted(delivery)
             return
         if delivery.webhook.lead.is_test:
             self._exits.answered(delivery, Answer(Outcome.TEST))
             return
-        if delivery.contact.is_empty:
+        if not delivery.contact.aliases:
             self._exits.answered(delivery, Answer(Outcome.NO_CONTACT))
             return
         flight = self.flights.find(delivery)
-        answer = None if flight else self._from_table(delivery)
+        answer = None if flight else self._from_table(delivery, now)
         if answer is not None:
             self._exits.answered(delivery, answer)
             return
@@ -151,20 +140,30 @@ class Enricher:
             # Nobody waits for room: hits come behind it.
             self._fall_back(delivery, Knowledge(), "queue")
             return
-        self._flying.setdefault(tracker, {})[delivery.message.offset] = delivery
+        self._take_off(delivery)
+
+    def _take_off(self, delivery: Delivery) -> None:
+        message = delivery.message
+        self._flying.setdefault(message.tracker, {})[message.offset] = delivery
+        message.landed = partial(self._land, message.tracker, message.offset)
         self.flights.submit(delivery)
+
+    def _land(self, tracker: Tracker, offset: int) -> None:
+        flying = self._flying.get(tracker, {})
+        if flying.pop(offset, None) is not None and not flying:
+            del self._flying[tracker]
 
     def _is_foreign(self, delivery: Delivery) -> bool:
         """Whether the message lies on a partition that its contact does not belong to; moved once at most."""
-        partition = partition_of(delivery.key, self.emitter.partitions(topics.WEBHOOKS.name))
-        return partition != delivery.message.partition and not delivery.message.header("reroute")
+        partition = partition_of(delivery.contact.record_key, self.emitter.partitions(topics.WEBHOOKS.name))
+        return partition != delivery.message.record.partition and not delivery.message.header("reroute")
 
-    def _from_table(self, delivery: Delivery) -> Answer | None:
+    def _from_table(self, delivery: Delivery, now: float) -> Answer | None:
         contact, name = delivery.contact, delivery.webhook.lead.name
-        partition, now = delivery.message.partition, self.timestamp()
-        entry = self._cache.surest(partition, contact, now)
-        if entry is not None and (match := settled(contact, name, entry)) is not None:
-            return Answer(Outcome.ENRICHED, Tier.CACHE, match, entry.person, entry.facts)
+        partition = delivery.message.record.partition
+        opened = self._cache.surest(partition, contact, now)
+        if opened is not None and (answer := opened.answer(contact, name)) is not None:
+            return answer
         step: Step | None = None
         for known in self._cache.recollect(partition, contact, now):
             step = next_step(contact, name, known)
@@ -177,7 +176,7 @@ class Enricher:
         if delivery.ended:
             return failed
         delivery.started = time.monotonic()
-        answer = self._from_table(delivery)
+        answer = self._from_table(delivery, self.timestamp())
         if answer is not None:
             self._exits.answered(delivery, answer)
             return failed
@@ -234,9 +233,7 @@ class Enricher:
         oldest = next(iter(self._flying.get(tracker, {}).values()), None)
         if oldest is not None:
             self._exits.parked(oldest, "span")
-        while tracker.span >= self._limits.span:
-            self._finished.clear()
-            await self._finished.wait()
+        await tracker.shrink(self._limits.span)
 
     def oldest_age(self) -> float:
         """Seconds for which the oldest look-up has been at work; waiting for a slot does not count."""
@@ -286,8 +283,3 @@ def _answer(step: Found | NobodyKnows, tier: Tier, diretrix_calls: int = 0, work
         diretrix_calls=diretrix_calls,
         work_calls=work_calls,
     )
-
-
-def _message(record: ConsumerRecord, finished: Callable[[], None]) -> Message:
-    seconds = record.timestamp / 1000
-    return Message(record.partition, record.offset, record.key, record.value, record.headers, seconds, finished)

@@ -5,6 +5,8 @@ Each end emits its records and finishes the webhook only when the broker has ack
 
 from __future__ import annotations
 
+import asyncio
+from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
 
@@ -37,6 +39,7 @@ class Exits:
         self._now = now
         self._patience = patience
         self.tripwire = tripwire
+        self._answered: Counter[tuple[Outcome, Tier | None]] = Counter()
 
     def answered(self, delivery: Delivery, answer: Answer) -> None:
         """One event; the webhook is finished when it is delivered."""
@@ -46,7 +49,7 @@ class Exits:
         tier = answer.tier
         if tier is not None:
             webhook_line(LINES[tier], delivery.contact.masked, answer.outcome, delivery.webhook.lead.id)
-        metrics.answered(answer.outcome, tier).inc()
+        self._count(answer.outcome, tier)
         self._event(delivery, answer, delivery.message.finished)
 
     def parked(self, delivery: Delivery, reason: str, calls: tuple[int, int] = (0, 0)) -> bool:
@@ -71,7 +74,9 @@ class Exits:
         headers = [(name, value) for name, value in message.headers if name not in HEADERS] + plan.headers(reason)
         has_news = not tries.failed or any(calls)
         delivered = _after(2, message.finished) if has_news else message.finished
-        self._emitter.emit(topics.RETRIES[plan.tier].name, delivery.key, message.value, headers, delivered)
+        self._emitter.emit(
+            topics.RETRIES[plan.tier].name, delivery.contact.record_key, message.value, headers, delivered
+        )
         if has_news:
             diretrix, work = calls
             answer = Answer(Outcome.PENDING, parked=True, diretrix_calls=diretrix, work_calls=work)
@@ -115,15 +120,29 @@ class Exits:
             return
         metrics.REROUTED.inc()
         headers = [*delivery.message.headers, ("reroute", b"1")]
-        self._emitter.emit(
-            topics.WEBHOOKS.name, delivery.key, delivery.message.value, headers, delivery.message.finished
-        )
+        message = delivery.message
+        self._emitter.emit(topics.WEBHOOKS.name, delivery.contact.record_key, message.value, headers, message.finished)
 
     def _event(self, delivery: Delivery, answer: Answer, delivered: Callable[[], None]) -> None:
         now = self._now()
         value = encode_event(delivery.webhook, delivery.contact, answer, now, delivery.event_id)
         headers = event_headers(delivery.event_id, now)
-        self._emitter.emit(topics.ENRICHED.name, delivery.key, value, headers, delivered)
+        self._emitter.emit(topics.ENRICHED.name, delivery.contact.record_key, value, headers, delivered)
+
+    def _count(self, outcome: Outcome, tier: Tier | None) -> None:
+        """Count an answer; the metrics are told once for all of a turn of the loop."""
+        if not self._answered:
+            try:
+                asyncio.get_running_loop().call_soon(self._tell)
+            except RuntimeError:
+                metrics.answered(outcome, tier).inc()
+                return
+        self._answered[outcome, tier] += 1
+
+    def _tell(self) -> None:
+        for (outcome, tier), count in self._answered.items():
+            metrics.answered(outcome, tier).inc(count)
+        self._answered.clear()
 
 
 def _after(times: int, then: Callable[[], None]) -> Callable[[], None]:

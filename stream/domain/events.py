@@ -7,7 +7,7 @@ is said: consumers drop what has the same (event_id, revision). Their JSON Schem
 from __future__ import annotations
 
 import hashlib
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from functools import lru_cache
 from importlib import resources
@@ -18,7 +18,7 @@ import msgspec
 import orjson
 
 from stream.domain.identity import Contact
-from stream.domain.leads import Lead, Source, Webhook
+from stream.domain.leads import Lead, Source, Webhook, written
 from stream.domain.person import Person
 
 SCHEMA_VERSION = 1
@@ -70,15 +70,22 @@ class Answer(msgspec.Struct, frozen=True):
     parked: bool = False
     diretrix_calls: int = 0
     work_calls: int = 0
+    revision: str = ""  # follows from what it says
+
+    def __post_init__(self) -> None:
+        msgspec.structs.force_setattr(self, "revision", revision(self.outcome, self.facts))
+
+    @property
+    def calls(self) -> Calls:
+        """What it has cost."""
+        paid = self.diretrix_calls or self.work_calls
+        return Calls(self.diretrix_calls, self.work_calls) if paid else _NO_CALLS
 
 
 def event_id(lead: Lead) -> str:
     """UUIDv5 of the delivery: a C2S lead at an instant, or a Google lead."""
-    instant = lead.updated_at
-    if lead.source is Source.C2S and instant is not None:
-        if instant.tzinfo is not UTC:
-            instant = instant.astimezone(UTC)
-        return _uuid5(f"c2s/{lead.id}/{instant.isoformat()}")
+    if lead.source is Source.C2S and lead.updated_at is not None:
+        return _uuid5(f"c2s/{lead.id}/{lead.updated_at}")
     return _uuid5(f"google_ads/{lead.id}")
 
 
@@ -89,7 +96,6 @@ def _uuid5(name: str) -> str:
     return f"{digits[:8]}-{digits[8:12]}-5{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:32]}"
 
 
-@lru_cache(maxsize=50_000)
 def revision(outcome: Outcome, facts: str) -> str:
     """A digest of the outcome and of what is said of the person (``Person.facts``)."""
     return hashlib.blake2b(f"{outcome}/{facts}".encode(), digest_size=8).hexdigest()
@@ -97,36 +103,30 @@ def revision(outcome: Outcome, facts: str) -> str:
 
 def encode_event(webhook: Webhook, contact: Contact, answer: Answer, emitted_at: datetime, identity: str = "") -> bytes:
     """The event's bytes. ``identity``: its ``event_id`` where that is known already."""
-    lead = webhook.lead
-    return orjson.dumps(
-        {
-            "schema_version": SCHEMA_VERSION,
-            "event_id": identity or event_id(lead),
-            "revision": revision(answer.outcome, answer.facts),
-            "lead": {
-                "source": lead.source,
-                "id": lead.id,
-                "updated_at": lead.updated_at,
-                "hook_action": lead.hook_action,
-                "name": lead.name or None,
-                "product": lead.product,
-            },
-            "contact": {
-                "key": contact.key,
-                "phone": contact.phone and contact.phone.e164,
-                "email": contact.email and contact.email.address,
-                "cpf": contact.cpf and contact.cpf.digits,
-            },
-            "outcome": answer.outcome,
-            "tier": answer.tier,
-            "match": answer.match,
-            "stale": answer.stale,
-            "parked": answer.parked,
-            "person": None if answer.person is None else orjson.Fragment(answer.person),
-            "calls": {"diretrix": answer.diretrix_calls, "work": answer.work_calls},
-            "received_at": webhook.received_at,
-            "emitted_at": emitted_at,
-        }
+    lead, person = webhook.lead, answer.person
+    phone, email, cpf = contact.phone, contact.email, contact.cpf
+    return _encode(
+        _Written(
+            SCHEMA_VERSION,
+            identity or event_id(lead),
+            answer.revision,
+            _WrittenLead(lead.source, lead.id, lead.updated_at, lead.hook_action, lead.name or None, lead.product),
+            EventContact(
+                contact.key,
+                None if phone is None else phone.e164,
+                None if email is None else email.address,
+                None if cpf is None else cpf.digits,
+            ),
+            answer.outcome,
+            answer.tier,
+            answer.match,
+            answer.stale,
+            answer.parked,
+            None if person is None else msgspec.Raw(person),
+            answer.calls,
+            written(webhook.received_at),
+            _stamp(emitted_at),
+        )
     )
 
 
@@ -134,18 +134,17 @@ def event_headers(
     identity: str, time: datetime, kind: str = EVENT_TYPE, source: str = EVENT_SOURCE
 ) -> list[tuple[str, bytes]]:
     """CloudEvents 1.0, binary mode."""
-    return [
-        _VERSION_HEADER,
-        ("ce_id", identity.encode()),
-        ("ce_type", kind.encode()),
-        ("ce_source", source.encode()),
-        ("ce_time", _text(time)),
-    ]
+    return [_VERSION_HEADER, ("ce_id", identity.encode()), *_described(kind, source, time)]
+
+
+@lru_cache(maxsize=32)  # those of one turn of the loop share it
+def _described(kind: str, source: str, time: datetime) -> tuple[tuple[str, bytes], ...]:
+    return ("ce_type", kind.encode()), ("ce_source", source.encode()), ("ce_time", _stamp(time).encode())
 
 
 @lru_cache(maxsize=8)  # those of one turn of the loop share it
-def _text(time: datetime) -> bytes:
-    return time.isoformat().encode()
+def _stamp(time: datetime) -> str:
+    return time.isoformat()
 
 
 Instant = Annotated[datetime, msgspec.Meta(tz=True)]
@@ -178,6 +177,9 @@ class Calls(msgspec.Struct, frozen=True):
     work: int = 0
 
 
+_NO_CALLS = Calls()
+
+
 class EnrichedEvent(msgspec.Struct, frozen=True):
     """An event as its consumers read it; unknown fields are ignored."""
 
@@ -197,7 +199,36 @@ class EnrichedEvent(msgspec.Struct, frozen=True):
     calls: Calls = Calls()
 
 
+class _WrittenLead(msgspec.Struct):
+    source: str
+    id: str
+    updated_at: str | None
+    hook_action: str | None
+    name: str | None
+    product: str | None
+
+
+class _Written(msgspec.Struct):
+    """The same as it is written: its person and its instants are text already."""
+
+    schema_version: int
+    event_id: str
+    revision: str
+    lead: _WrittenLead
+    contact: EventContact
+    outcome: Outcome
+    tier: Tier | None
+    match: Match | None
+    stale: bool
+    parked: bool
+    person: msgspec.Raw | None
+    calls: Calls
+    received_at: str
+    emitted_at: str
+
+
 _decoder = msgspec.json.Decoder(EnrichedEvent)
+_encode = msgspec.json.Encoder().encode
 
 
 def decode_event(value: bytes) -> EnrichedEvent:

@@ -18,6 +18,8 @@ from email_validator import SPECIAL_USE_DOMAIN_NAMES, EmailNotValidError, valida
 from phonenumbers import NumberParseException, PhoneNumberFormat
 from stdnum.br import cpf as stdnum_cpf
 
+from stream.domain.memo import Memo
+
 if TYPE_CHECKING:
     from stream.domain.leads import Lead
 
@@ -25,7 +27,7 @@ BRAZIL = "55"
 LONGEST_PHONE = 64  # characters; whatever is longer was not typed as a phone
 LONGEST_EMAIL = 254  # characters, RFC 5321
 CPF_DIGITS = 11
-REMEMBERED = 50_000  # spellings whose reading is remembered
+REMEMBERED = 20_000  # spellings, and contacts, whose reading is remembered
 
 _EXTENSION = re.compile(r"(?i)(?:(?<![a-zà-ú])(?:ramal|r|ext|extens[aã]o|x)|#)\s*[.:]?\s*\d{1,6}\s*$")
 _SEVERAL = re.compile(r"(?i)[/;,|]|\b(?:ou|e)\b")
@@ -153,27 +155,25 @@ class Cpf(msgspec.Struct, frozen=True):
 
 
 class Contact(msgspec.Struct, frozen=True):
-    """What a lead can be known by. ``key``: phone, else e-mail, else CPF, else the lead's id."""
+    """What a lead can be known by; without ``aliases`` it is nobody. ``key``: phone, else e-mail, CPF, the lead's id.
+
+    What follows from these is made with it, once: most contacts come more than once (see ``contact_of``).
+    """
 
     phone: Phone | None
     email: Email | None
     cpf: Cpf | None
     key: str
+    aliases: tuple[str, ...] = ()  # keys in the table, the surest first
+    masked: str = ""  # for log lines
+    record_key: bytes = b""  # as records carry it
 
-    @property
-    def aliases(self) -> tuple[str, ...]:
-        """Keys in the table, the surest first."""
-        return tuple([one.alias for one in (self.cpf, self.phone, self.email) if one is not None])
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether there is nothing to look up."""
-        return self.phone is None and self.email is None and self.cpf is None
-
-    @property
-    def masked(self) -> str:
-        """For log lines."""
-        return " ".join([repr(one) for one in (self.phone, self.email, self.cpf) if one is not None]) or "nobody"
+    def __post_init__(self) -> None:
+        known_by = [one for one in (self.cpf, self.phone, self.email) if one is not None]
+        msgspec.structs.force_setattr(self, "aliases", tuple([one.alias for one in known_by]))
+        shown = [repr(one) for one in (self.phone, self.email, self.cpf) if one is not None]
+        msgspec.structs.force_setattr(self, "masked", " ".join(shown) or "nobody")
+        msgspec.structs.force_setattr(self, "record_key", self.key.encode())
 
     def __repr__(self) -> str:
         return f"Contact({self.masked})"
@@ -181,16 +181,22 @@ class Contact(msgspec.Struct, frozen=True):
 
 def contact_of(lead: Lead, nobodys: frozenset[str]) -> Contact:
     """The contact behind a lead; placeholders and the firm's own numbers are neither key nor alias."""
-    phone = _real_phone(lead.phone, nobodys) if lead.phone else None
-    email = _real_email(lead.email, nobodys) if lead.email else None
-    cpf = _real_cpf(lead.cpf, nobodys) if lead.cpf else None
+    return _known_by[lead.phone, lead.email, lead.cpf, nobodys] or Contact(None, None, None, lead.id)
+
+
+def _read_contact(typed: tuple[str, str, str, frozenset[str]]) -> Contact | None:
+    raw_phone, raw_email, raw_cpf, nobodys = typed
+    phone = _real_phone(raw_phone, nobodys) if raw_phone else None
+    email = _real_email(raw_email, nobodys) if raw_email else None
+    cpf = _real_cpf(raw_cpf, nobodys) if raw_cpf else None
     if phone is not None:
-        key = phone.e164
-    elif email is not None:
-        key = email.address
-    else:
-        key = cpf.digits if cpf is not None else lead.id
-    return Contact(phone, email, cpf, key)
+        return Contact(phone, email, cpf, phone.e164)
+    if email is not None:
+        return Contact(phone, email, cpf, email.address)
+    return None if cpf is None else Contact(phone, email, cpf, cpf.digits)
+
+
+_known_by = Memo(_read_contact, REMEMBERED)
 
 
 def denylist(values: Iterable[str]) -> frozenset[str]:

@@ -10,13 +10,19 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 import orjson
 
 from stream.domain.errors import PoisonError
 
+if TYPE_CHECKING:
+    from stream.domain.identity import Contact
+
+# Which reading ``normalised`` holds. One more whenever the same payload would be read otherwise, here or in
+# ``identity``: what was read by older rules is then read from its payload again (a test holds this to a digest).
+RULES = 1
 LONGEST_ID = 256  # characters
 LONGEST_TEXT = 500  # characters of a name or product that an event carries
 _OFFSET = re.compile(r"\s*([+-]\d{2}):?(\d{2})$", re.ASCII)
@@ -36,14 +42,15 @@ _SOURCES: dict[str, Source] = {str(source): source for source in Source}
 
 
 class Lead(msgspec.Struct, frozen=True):
-    """A lead as typed: nothing is canonical yet, "" is what was not given.
+    """A lead as typed, or as the producers normalised it; "" is what was not given.
 
-    ``updated_at``: aware, UTC; None for a Google lead without a readable ``lead_submit_time``.
+    ``updated_at``: UTC, as ``datetime.isoformat`` writes it, for the delivery's id is made of it; None for a Google
+    lead without a readable ``lead_submit_time``.
     """
 
     source: Source
     id: str
-    updated_at: datetime | None
+    updated_at: str | None
     hook_action: str | None
     name: str
     phone: str
@@ -67,72 +74,81 @@ class Webhook(msgspec.Struct, frozen=True):
         return f"Webhook({self.lead!r})"
 
 
-class _Customer(msgspec.Struct):
-    name: str | None = None
-    phone: str | None = None
-    email: str | None = None
+_Text = Annotated[str, msgspec.Meta(max_length=LONGEST_TEXT)]
 
 
-class _Product(msgspec.Struct):
-    description: str | None = None
+class Normalised(msgspec.Struct):
+    """What the producers read out of a payload, so that nobody behind them need do it again.
 
+    Phone, e-mail and CPF are canonical, None where the payload's stand for nobody. It also has the contact's ``key``.
+    """
 
-class _Attributes(msgspec.Struct):
-    updated_at: str
-    customer: _Customer
-    product: _Product | None = None
-
-
-class _Payload(msgspec.Struct):
-    id: str
-    attributes: _Attributes
-    hook_action: str | None = None
+    lead: Annotated[str, msgspec.Meta(min_length=1, max_length=LONGEST_ID)]
+    updated_at: Annotated[datetime, msgspec.Meta(tz=True)] | None
+    hook_action: _Text | None
+    name: _Text | None
+    product: _Text | None
+    phone: str | None
+    email: str | None
+    cpf: str | None
+    is_test: bool
+    rules: Literal[1]
 
 
 class _Ordinary(msgspec.Struct):
-    """What nearly every message is; only what is read is decoded, in a third of the time."""
+    """A message of the producers: the payload is passed over."""
 
-    source: Literal["c2s"]
+    source: Literal["c2s", "google_ads"]
     received_at: datetime
-    payload: _Payload
+    payload: msgspec.Raw
+    normalised: Normalised
 
 
 _ordinary = msgspec.json.Decoder(_Ordinary)
+_any = msgspec.json.Decoder(float_hook=float)  # infinite where a number is beyond a double: nobody reads those
 
 
 def decode_webhook(value: bytes | None) -> Webhook:
     """Read a message's value; raises PoisonError when it can never be read.
 
-    Odd values in fields that nobody reads (a NUL, a number beyond 64 bit, deep nesting) cost no lead: the payload's
-    bytes go on as they came, and are never written again from what was parsed.
+    What the producers normalised by the rules of today is taken as it is (docs/adr/0010-read-once-at-the-edge.md);
+    of any other message the payload is read. Odd values in fields that nobody reads (a number beyond 64 bit, deep
+    nesting) cost no lead: the payload's bytes go on as they came, and are never written again from what was parsed.
     """
     if value is None:
         raise PoisonError("empty: a tombstone is no webhook")
     try:
-        message = _ordinary.decode(value)
-        received_at = _in_utc(message.received_at)
+        return _webhook(_ordinary.decode(value))
     except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError):
         return _decode_any(value)  # it says what is wrong, and forgives more
-    payload = message.payload
-    attributes = payload.attributes
-    customer, product = attributes.customer, attributes.product
-    description = None if product is None else product.description
-    lead = _c2s_lead(
-        payload.id,
-        attributes.updated_at,
-        payload.hook_action,
-        customer.name,
-        customer.phone,
-        customer.email,
-        description,
+
+
+def _webhook(message: _Ordinary) -> Webhook:
+    """The webhook as the producers read it. Raises ValueError, OverflowError for what they would not have written."""
+    read, source = message.normalised, _SOURCES[message.source]
+    if read.updated_at is None and source is Source.C2S:
+        raise ValueError("a C2S webhook without its instant")
+    if "\x00" in f"{read.lead}{read.name}{read.product}{read.hook_action}":
+        raise ValueError("PostgreSQL refuses a NUL")
+    lead = Lead(
+        source,
+        read.lead,
+        None if read.updated_at is None else written(_in_utc(read.updated_at)),
+        read.hook_action,
+        read.name or "",
+        read.phone or "",
+        read.email or "",
+        read.cpf or "",
+        read.product,
+        read.is_test,
     )
-    return Webhook(Source.C2S, received_at, lead)
+    return Webhook(source, _in_utc(message.received_at), lead)
 
 
 def _decode_any(value: bytes) -> Webhook:
     try:
-        message = orjson.loads(value)
-    except ValueError:
+        message = _any.decode(value)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
         raise PoisonError("not JSON") from None
     if not isinstance(message, dict):
         raise PoisonError("an object is required")
@@ -146,11 +162,33 @@ def _decode_any(value: bytes) -> Webhook:
 def encode_webhook(
     source: Source, received_at: datetime, payload: dict[str, Any] | orjson.Fragment, normalised: dict[str, Any] | None
 ) -> bytes:
-    """A message's value. ``normalised``: what the producers read out of the payload, for people who read the topic."""
+    """A message's value. ``normalised``: what the producers read out of the payload."""
     message: dict[str, Any] = {"source": source, "received_at": received_at, "payload": payload}
     if normalised is not None:
         message["normalised"] = normalised
     return orjson.dumps(message)
+
+
+def normalised_of(lead: Lead, contact: Contact) -> dict[str, Any]:
+    """What was read out of a payload, as ``Normalised`` takes it.
+
+    Without ``rules`` where something typed is nobody's or can't be read: whoever knows more reads the payload.
+    """
+    phone, email, cpf = contact.phone, contact.email, contact.cpf
+    is_whole = not ((lead.phone and phone is None) or (lead.email and email is None) or (lead.cpf and cpf is None))
+    return {
+        "rules": RULES if is_whole else None,
+        "key": contact.key,
+        "lead": lead.id,
+        "updated_at": lead.updated_at,
+        "hook_action": lead.hook_action,
+        "name": lead.name or None,
+        "product": lead.product,
+        "phone": phone and phone.e164,
+        "email": email and email.address,
+        "cpf": cpf and cpf.digits,
+        "is_test": lead.is_test,
+    }
 
 
 def lead_from_c2s(payload: dict[str, Any]) -> Lead:
@@ -158,47 +196,28 @@ def lead_from_c2s(payload: dict[str, Any]) -> Lead:
     attributes = _object(payload.get("attributes"), "attributes")
     customer = _maybe_object(attributes.get("customer"), "attributes.customer")
     product = attributes.get("product")
-    return _c2s_lead(
-        payload.get("id"),
-        attributes.get("updated_at"),
-        payload.get("hook_action"),
-        customer.get("name"),
-        customer.get("phone"),
-        customer.get("email"),
-        product.get("description") if isinstance(product, dict) else None,
-    )
-
-
-def _c2s_lead(  # noqa: PLR0913 - what is read of a C2S event, whichever way it was decoded
-    identity: object,
-    updated_at: object,
-    hook_action: object,
-    name: object,
-    phone: object,
-    email: object,
-    description: object,
-) -> Lead:
     return Lead(
         Source.C2S,
-        _id(identity, "id"),
-        parse_instant(updated_at, "attributes.updated_at"),
-        _text(hook_action) or None,
-        _text(name),
-        _text(phone),
-        _text(email),
+        _id(payload.get("id"), "id"),
+        written(parse_instant(attributes.get("updated_at"), "attributes.updated_at")),
+        _text(payload.get("hook_action")) or None,
+        _text(customer.get("name")),
+        _text(customer.get("phone")),
+        _text(customer.get("email")),
         "",
-        _text(description) or None,
+        _text(product.get("description")) or None if isinstance(product, dict) else None,
     )
 
 
 def lead_from_google(payload: dict[str, Any]) -> Lead:
     """Read a Google lead form; raises PoisonError."""
     columns = _columns(payload.get("user_column_data"))
+    submitted = _maybe_instant(payload.get("lead_submit_time"))
     name = columns.get("FULL_NAME") or f"{columns.get('FIRST_NAME', '')} {columns.get('LAST_NAME', '')}".strip()
     return Lead(
         source=Source.GOOGLE_ADS,
         id=_id(payload.get("lead_id"), "lead_id"),
-        updated_at=_maybe_instant(payload.get("lead_submit_time")),
+        updated_at=None if submitted is None else written(submitted),
         hook_action=None,
         name=name,
         phone=_first(columns, _PHONES),
@@ -207,6 +226,11 @@ def lead_from_google(payload: dict[str, Any]) -> Lead:
         product=None,
         is_test=payload.get("is_test") is True,
     )
+
+
+def written(instant: datetime) -> str:
+    """``instant.isoformat()`` of an instant in UTC, in a third of its time."""
+    return orjson.dumps(instant)[1:-1].decode()
 
 
 def parse_instant(value: object, path: str = "") -> datetime:

@@ -12,6 +12,7 @@ again is worked on again, and what an old delivery finishes late can't move the 
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import Iterable
 
@@ -21,12 +22,13 @@ from stream.domain.errors import StopError
 class Tracker:
     """Offsets under way in one partition."""
 
-    __slots__ = ("_done", "_pending", "_position", "closed", "finished")
+    __slots__ = ("_done", "_pending", "_position", "_shrunk", "closed", "finished")
 
     def __init__(self) -> None:
         self._pending: deque[int] = deque()
         self._done: set[int] = set()
         self._position: int | None = None
+        self._shrunk: asyncio.Future[None] | None = None
         self.closed = False
         self.finished = 0
 
@@ -58,6 +60,8 @@ class Tracker:
         pending.popleft()
         while pending and pending[0] in done:
             done.discard(pending.popleft())
+        if self._shrunk is not None and not self._shrunk.done():
+            self._shrunk.set_result(None)
 
     @property
     def watermark(self) -> int | None:
@@ -70,6 +74,13 @@ class Tracker:
         if not self._pending or self._position is None:
             return 0
         return self._position - self._pending[0]
+
+    async def shrink(self, limit: int) -> None:
+        """Wait until the span is below ``limit``."""
+        while self.span >= limit:
+            self._shrunk = asyncio.get_running_loop().create_future()
+            await self._shrunk
+        self._shrunk = None
 
     @property
     def overtaken(self) -> bool:

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 
 import msgspec
 
-from stream.domain.choice import Knowledge, KnownPerson
+from stream.domain.choice import Knowledge, KnownPerson, settled
+from stream.domain.events import Answer, Outcome, Tier
 from stream.domain.freshness import Entry, Freshness, expiry, freshness, is_whole, newer, opened, sealed
 from stream.domain.identity import Contact
 from stream.domain.names import normalise
@@ -26,6 +27,8 @@ from stream.domain.person import Candidate, Person
 Publish = Callable[[int, bytes, bytes | None], None]  # partition, key, value; None deletes
 _UNSEEN, _WHOLE, _USED = range(3)  # what recovery brought is looked at once, at its first use
 MAX_LISTED = 10  # aliases a person lists that are remembered; more are noise
+OPENED = 4  # one in so many entries is kept opened: those of people who come back soon
+MAX_NAMES = 16  # names that one alias came with whose answer is remembered
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,31 @@ class Lifetimes:
     known: float
     unknown: float
     capacity: int
+
+
+class Opened(msgspec.Struct, eq=False):
+    """An entry that was read lately, and what it has answered, by the lead's name."""
+
+    value: bytes
+    expires_at: float  # the entry's: one object less to be looked at
+    entry: Entry
+    answers: dict[str, Answer | None]
+
+    def answer(self, contact: Contact, name: str) -> Answer | None:
+        """What the entry of a contact's surest alias answers the lead ``name``; None where there is more to weigh.
+
+        The name alone decides: whoever comes by one alias as the surest has a CPF, or nobody of them has.
+        """
+        answers = self.answers
+        if name in answers:
+            return answers[name]
+        match, entry = settled(contact, name, self.entry), self.entry
+        if len(answers) >= MAX_NAMES:
+            answers.clear()
+        answers[name] = (
+            None if match is None else Answer(Outcome.ENRICHED, Tier.CACHE, match, entry.person, entry.facts)
+        )
+        return answers[name]
 
 
 class TableCache:
@@ -54,6 +82,8 @@ class TableCache:
         self._jitter = jitter
         # In order of writing; a use gives a second chance, which costs a hit less than a move in the order would.
         self._recent: OrderedDict[bytes, int] = OrderedDict()
+        self._opened: dict[bytes, Opened] = {}
+        self._most_opened = lifetimes.capacity // OPENED + 1
 
     def __len__(self) -> int:
         return len(self._table)
@@ -61,25 +91,37 @@ class TableCache:
     def recovered(self) -> None:
         """Take over what recovery has brought back, in no order of use."""
         self._recent = OrderedDict.fromkeys(self._table, _UNSEEN)
+        self._opened.clear()
         self._evict(self._lifetimes.capacity)
 
     def get(self, partition: int, alias: str) -> Entry | None:
         """The entry of one alias, whatever its age; an undecodable one is as good as none."""
-        key = table_key(partition, alias)
+        one = self._open(table_key(partition, alias))
+        return None if one is None else one.entry
+
+    def surest(self, partition: int, contact: Contact, now: float) -> Opened | None:
+        """The entry of a contact's surest alias, when it is fresh."""
+        one = self._open(table_key(partition, contact.aliases[0])) if contact.aliases else None
+        return one if one is not None and now < one.expires_at else None
+
+    def _open(self, key: bytes) -> Opened | None:
         value = self._table.get(key)
-        if value is None or not (self._recent.get(key) or is_whole(key, value)):
+        if value is None:
+            return None
+        one = self._opened.get(key)
+        if one is not None and one.value is value:
+            return one
+        if not (self._recent.get(key) or is_whole(key, value)):
             return None
         self._recent[key] = _USED
         try:
-            return opened(value)
+            entry = opened(value)
         except ValueError:
             return None
-
-    def surest(self, partition: int, contact: Contact, now: float) -> Entry | None:
-        """The entry of a contact's surest alias, when it is fresh."""
-        alias = contact.cpf or contact.phone or contact.email
-        entry = None if alias is None else self.get(partition, alias.alias)
-        return entry if entry is not None and now < entry.expires_at else None
+        if len(self._opened) >= self._most_opened:
+            self._opened.clear()  # simpler than to choose, and those who are asked for are back soon
+        one = self._opened[key] = Opened(value, entry.expires_at, entry, {})
+        return one
 
     def recall(self, partition: int, contact: Contact, now: float, *, stale: bool = False) -> Knowledge:
         """What the table knows of a contact; with ``stale``, also what is past its time."""
@@ -228,6 +270,7 @@ class TableCache:
             key, use = self._recent.popitem(last=False)
             if use == _USED:
                 self._recent[key] = _WHOLE
+                self._opened.pop(key, None)  # so that its next use is seen
             else:
                 self._delete(key)
 
@@ -250,6 +293,7 @@ class TableCache:
 
     def _delete(self, key: bytes) -> None:
         self._table.pop(key, None)
+        self._opened.pop(key, None)
         try:
             self._publish(partition_of_key(key), key, None)
         except ValueError:

@@ -16,7 +16,7 @@ import pytest
 from producers.app import App
 from producers.memory import MemoryPublisher
 from producers.server import listen
-from stream.domain.leads import decode_webhook
+from stream.domain.leads import RULES, decode_webhook
 from stream.settings import load
 
 C2S = "/api/v1/webhooks/c2s"
@@ -150,10 +150,13 @@ async def test_what_was_read_is_beside_what_was_received(client: Client) -> None
     """The record carries the canonical contact for whoever reads the topic."""
     await client.c2s(event(phone="(11) 98765-4321", email="Ana@Example.com", name="Ana"))
     assert orjson.loads(client.broker.webhooks[0].value)["normalised"] == {
+        "rules": RULES,
         "key": "+5511987654321",
         "lead": "L1",
         "updated_at": "2026-01-31T12:00:00+00:00",
+        "hook_action": "on_create_lead",
         "name": "Ana",
+        "product": None,
         "phone": "+5511987654321",
         "email": "ana@example.com",
         "cpf": None,

@@ -77,7 +77,7 @@ def test_what_is_under_way_longer_than_the_grace_is_parked_and_comes_back(stack:
     worker.signal(signal.SIGTERM)
     said(worker, "stopping")
     post(stack, [lead(f"slow-{number}", people[number]) for number in range(QUEUE, len(people))])
-    assert ends(worker) == 0
+    assert ends(worker) == 0, worker.tail()
 
     asked = counts(stack)["counts"]["diretrix"]
     pending = events_until(stack, lambda events: len(events) >= QUEUE)
@@ -130,7 +130,7 @@ def test_a_second_sigterm_ends_the_grace(stack: Stack) -> None:
     said(worker, "stopping")
     assert worker.is_running
     worker.signal(signal.SIGTERM)
-    assert ends(worker) == 0
+    assert ends(worker) == 0, worker.tail()
     events = events_until(stack, lambda events: len(events) >= len(people))
     assert {(event.lead.id, event.outcome) for event in events} == {(f"hurry-{n}", "pending") for n in range(QUEUE)}
     assert asyncio.run(lag(stack.settings(), topics.WORKER_GROUP, topics.WEBHOOKS.name)) == 0
@@ -175,7 +175,7 @@ def test_a_worker_and_a_broker_that_is_away(stack: Stack) -> None:
     assert health["checks"]["broker"].startswith("away for")
     assert not answers(f"{stack.worker_url}/readyz")
     worker.signal(signal.SIGTERM)
-    assert ends(worker) == 0
+    assert ends(worker) == 0, worker.tail()
 
     begin_again(worker)
     said(worker, "the broker is away")

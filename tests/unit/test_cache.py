@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from stream.domain.choice import Found, Knowledge, KnownPerson, next_step, settled
+from stream.domain.choice import Found, Knowledge, KnownPerson, next_step
 from stream.domain.events import Match
 from stream.domain.freshness import Entry, opened
 from stream.domain.identity import Contact, Cpf, Email, Phone
@@ -133,23 +133,25 @@ def test_what_is_settled_at_a_glance_is_what_the_policy_says(
     table = Table()
     persons = {person.cpf: person} if person is not None else {}
     table.remember(Knowledge(answers={PHONE.alias: candidates, EMAIL.alias: candidates}, persons=persons), person)
-    entry = table.cache.surest(0, contact, now)
-    match = None if entry is None else settled(contact, name, entry)
-    if match is None:
+    opened = table.cache.surest(0, contact, now)
+    answer = None if opened is None else opened.answer(contact, name)
+    if answer is None:
         return
-    assert entry is not None
     step = next_step(contact, name, table.cache.recall(0, contact, now))
     assert isinstance(step, Found)
-    assert (step.match, step.person.person, step.person.facts) == (match, entry.person, entry.facts)
+    assert (step.match, step.person.person, step.person.facts) == (answer.match, answer.person, answer.facts)
     assert not step.person.stale
 
 
 def test_most_hits_are_settled_at_a_glance(table: Table) -> None:
     """Who was asked for once and comes again under the same name needs no gathering of knowledge."""
     table.remember(answered((CANDIDATE,), PERSON), PERSON)
-    entry = table.cache.surest(0, CONTACT, T)
-    assert entry is not None
-    assert settled(CONTACT, SOMEONE.name, entry) is Match.NAME
+    opened = table.cache.surest(0, CONTACT, T)
+    assert opened is not None
+    answer = opened.answer(CONTACT, SOMEONE.name)
+    assert answer is not None
+    assert answer.match is Match.NAME
+    assert opened.answer(CONTACT, SOMEONE.name) is answer, "the second time it is remembered"
 
 
 def test_recovery_beyond_the_capacity_is_cut_back() -> None:

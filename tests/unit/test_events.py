@@ -41,7 +41,7 @@ leads = st.builds(
     Lead,
     source=st.sampled_from(Source),
     id=ids,
-    updated_at=instants,
+    updated_at=instants.map(datetime.isoformat),
     hook_action=st.sampled_from([None, "on_create_lead", "on_close_lead"]),
     name=st.text(max_size=30),
     phone=st.sampled_from(["", "11987654321", "+351912345678", "?"]),
@@ -70,7 +70,8 @@ others = st.builds(
 
 
 def lead(source: Source = Source.C2S, updated_at: datetime | None = NOW, lead_id: str = "L1") -> Lead:
-    return Lead(source, lead_id, updated_at, None, "Ana", "11987654321", "", "", None)
+    written_at = None if updated_at is None else updated_at.astimezone(UTC).isoformat()
+    return Lead(source, lead_id, written_at, None, "Ana", "11987654321", "", "", None)
 
 
 def event(answer: Answer, emitted_at: datetime = NOW) -> bytes:
@@ -94,7 +95,8 @@ def test_every_event_satisfies_its_schema(
         assert set(read[part]) == set(described[part]["properties"])
     seen = decode_event(value)
     assert (seen.outcome, seen.tier, seen.match) == (answer.outcome, answer.tier, answer.match)
-    assert (seen.lead.id, seen.lead.updated_at, seen.lead.product) == (one.id, one.updated_at, one.product)
+    assert seen.lead.updated_at is not None
+    assert (seen.lead.id, seen.lead.updated_at.isoformat(), seen.lead.product) == (one.id, one.updated_at, one.product)
     assert (seen.contact.key, seen.received_at, seen.emitted_at) == (contact.key, received_at, emitted_at)
     assert (seen.calls.diretrix, seen.calls.work) == (answer.diretrix_calls, answer.work_calls)
     assert (seen.person is None) == (answer.person is None)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from aiokafka import ConsumerRecord
+
 from stream import metrics
 from stream.agents.delivery import Delivery, Message
 from stream.agents.flights import Flights
 from stream.domain.identity import contact_of
 from stream.domain.leads import decode_webhook
+from stream.engine.tracker import Tracker
 from tests.fakes import c2s_webhook
 
 LIMIT = 5.0  # seconds
@@ -17,7 +20,8 @@ LIMIT = 5.0  # seconds
 
 def delivery(offset: int, *, phone: str = "", email: str = "", partition: int = 0) -> Delivery:
     webhook = decode_webhook(c2s_webhook(f"lead-{offset}", phone=phone, email=email))
-    message = Message(partition, offset, None, b"", [], 0.0, lambda: None)
+    record = ConsumerRecord("webhooks", partition, offset, 0, 1, None, b"", None, 0, 0, ())
+    message = Message(record, Tracker())
     return Delivery(message, webhook, contact_of(webhook.lead, frozenset()))
 
 

@@ -320,7 +320,7 @@ def test_the_key_is_phone_then_email_then_cpf_then_the_lead() -> None:
     assert contact_of(lead("", "A@x.com", "52998224725"), NOBODY).key == "a@x.com"
     assert contact_of(lead("", "", "529.982.247-25"), NOBODY).key == "52998224725"
     nobody = contact_of(lead("?", "teste@teste.com", "1"), NOBODY)
-    assert (nobody.key, nobody.is_empty, nobody.aliases) == ("L1", True, ())
+    assert (nobody.key, nobody.aliases) == ("L1", ())
 
 
 def test_aliases_come_with_the_surest_first() -> None:

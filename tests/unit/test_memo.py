@@ -1,0 +1,21 @@
+"""The bounded memory of what was made of a key."""
+
+from __future__ import annotations
+
+from stream.domain.memo import Memo
+
+
+def test_a_key_is_made_once_and_the_memory_stays_within_its_bound() -> None:
+    """What is there is not made again; a full memory begins anew."""
+    made: list[int] = []
+
+    def double(number: int) -> int:
+        made.append(number)
+        return 2 * number
+
+    memo = Memo(double, 3)
+    assert [memo[number] for number in (1, 2, 3, 1, 2, 3)] == [2, 4, 6, 2, 4, 6]
+    assert made == [1, 2, 3]
+    assert (memo[4], len(memo)) == (8, 1)
+    assert [memo[number] for number in range(10)] == [2 * number for number in range(10)]
+    assert len(memo) <= 3
