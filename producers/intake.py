@@ -14,6 +14,7 @@ from producers.publisher import Publisher
 from stream import metrics
 from stream.domain.errors import PoisonError
 from stream.domain.leads import Source
+from stream.turn import TurnClock
 
 # A sender repeats a body that was refused as a whole: its dead letters are written once.
 LETTERS_REMEMBERED = 1_000
@@ -57,13 +58,11 @@ class Intake:
         self._deliveries = Duplicates(window)
         self._letters = Duplicates(LETTERS_REMEMBERED)
         self._nobodys = nobodys
-        self._now = now
-        self._turn = 0.0
-        self._turns_instant = now()
+        self._now = TurnClock(now)
 
     async def take(self, source: Source, parts: Iterator[Part]) -> Receipt:
         """Publish what can be read, and the rest as dead letters. Raises BrokerUnavailableError."""
-        received_at = self._instant()
+        received_at = self._now()
         records: list[Record] = []
         letters: list[Record] = []
         rejected: list[Rejection] = []
@@ -83,13 +82,6 @@ class Intake:
         else:
             await self._publisher.publish(records)
         return self._count(source, records, rejected)
-
-    def _instant(self) -> datetime:
-        """Now. What comes in one turn of the loop shares it: uvloop's clock stands still for so long."""
-        turn = asyncio.get_running_loop().time()
-        if turn != self._turn:
-            self._turn, self._turns_instant = turn, self._now()
-        return self._turns_instant
 
     def _bury(self, letters: Sequence[Record]) -> None:
         for letter in letters:

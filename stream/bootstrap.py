@@ -24,7 +24,6 @@ from stream.domain.identity import denylist
 from stream.domain.parking import Patience
 from stream.engine.emitter import Emitter
 from stream.engine.probe import Probe
-from stream.engine.turn import TurnClock
 from stream.engine.watchdog import Allowance, Pulse, Watchdog
 from stream.enrichment import Ladder, Terms
 from stream.kafka import open_admin, open_consumer, open_producer
@@ -39,6 +38,7 @@ from stream.tiers.guard import Guard
 from stream.tiers.http import partner_session
 from stream.tiers.postgres import PostgresTier
 from stream.tiers.work import WorkApi
+from stream.turn import TurnClock
 from stream.web.facts import WorkerFacts
 from stream.web.pages import pages, serve
 from stream.worker import Worker

@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 
 import orjson
-import uvloop
 
 from producers import c2s
 from producers.intake import Intake
@@ -25,17 +24,12 @@ def clock() -> Iterator[datetime]:
     return (BEGIN + timedelta(seconds=number) for number in count())
 
 
-def test_what_comes_in_one_turn_of_the_loop_shares_its_instant() -> None:
+async def test_what_comes_in_one_turn_of_the_loop_shares_its_instant() -> None:
     """A clock is not asked for each webhook; what comes in a later turn is told the time of that."""
     publisher, times = MemoryPublisher(), clock()
-
-    async def play() -> None:
-        intake = Intake(publisher, 100, frozenset(), lambda: next(times))
-        await asyncio.gather(*(intake.take(Source.C2S, c2s.parts(EVENT % number)) for number in range(3)))
-        await asyncio.sleep(0.01)
-        await intake.take(Source.C2S, c2s.parts(EVENT % 3))
-
-    uvloop.run(play())
+    intake = Intake(publisher, 100, frozenset(), lambda: next(times))
+    await asyncio.gather(*(intake.take(Source.C2S, c2s.parts(EVENT % number)) for number in range(3)))
+    await intake.take(Source.C2S, c2s.parts(EVENT % 3))
     first, second, third, later = (orjson.loads(record.value)["received_at"] for record in publisher.webhooks)
     assert first == second == third
     assert later > first

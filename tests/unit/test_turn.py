@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from datetime import datetime, timedelta
 
-from stream.engine.turn import TurnClock
+from stream.turn import TurnClock
 from tests.fakes import NOW
 
 
