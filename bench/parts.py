@@ -17,7 +17,6 @@ from time import process_time
 from typing import Any
 
 import orjson
-import pyperf
 
 from bench.leads import crowd, entries, known, records, repeats
 from producers.duplicates import Duplicates
@@ -56,6 +55,8 @@ def over(function: Callable[[Any], object], inputs: Iterable[Any]) -> Callable[[
 
 def main() -> None:
     """Time everything."""
+    import pyperf  # noqa: PLC0415 - an extra: who only makes the parts does without
+
     runner = pyperf.Runner(program_args=("-m", "bench.parts"))
     for name, timed in parts().items():
         runner.bench_time_func(name, timed)
