@@ -22,11 +22,11 @@ from bench.leads import crowd, entries, known, records, repeats
 from producers.duplicates import Duplicates
 from producers.items import Part, webhook
 from stream import logs
-from stream.domain import identity, names
+from stream.domain import names
 from stream.domain.choice import next_step
 from stream.domain.events import Answer, Outcome, encode_event, event_headers, event_id
 from stream.domain.freshness import opened
-from stream.domain.identity import Contact, Phone, contact_of
+from stream.domain.identity import Contact, Email, Phone, contact_of
 from stream.domain.leads import Lead, Source, decode_webhook, lead_from_c2s
 from stream.engine.tracker import Tracker
 from stream.kafka import partition_of
@@ -81,7 +81,7 @@ def parts(count: int = COUNT) -> dict[str, Callable[[int], float]]:
         "read the webhook, its payload": over(decode_webhook, [_bare(one.value) for one in made]),
         "contact, remembered": over(lambda lead: contact_of(lead, NOBODY), leads),
         "phone, new spelling": over(Phone.parse, [lead.phone for lead in typed]),
-        "e-mail, new spelling": over(_email, [one.email for one in typed]),
+        "e-mail, new spelling": over(Email.parse, [one.email for one in typed]),
         "partition, key remembered": over(lambda key: partition_of(key, 8), [one.key or b"" for one in made]),
         "entry, decoded": over(opened, table.values()),
         "the table's answer, entry and name remembered": over(
@@ -127,10 +127,6 @@ def _bare(value: bytes) -> bytes:
     message = orjson.loads(value)
     del message["normalised"]
     return orjson.dumps(message)
-
-
-def _email(raw: str) -> object:
-    return identity._parse_email.__wrapped__(raw)  # noqa: SLF001 - without what it remembers
 
 
 def _fit(pair: tuple[str, str]) -> object:

@@ -234,6 +234,12 @@ def test_any_text_is_an_email_or_none(text: str) -> None:
 @given(st.from_regex(_PLAIN_EMAIL, fullmatch=True) | st.emails())
 @example("a@b.c.test")
 @example("-_+@0.com")
+@example("a--b@x.com")
+@example("a@x--y.com")
+@example("Ana@X.Com.BR")
+@example("\N{KELVIN SIGN}arl@x.com")
+@example("a" * 65 + "@x.com")
+@example("a@" + "b" * 64 + ".com")
 def test_the_short_way_for_plain_emails_says_what_the_library_says(text: str) -> None:
     """Whatever is read without asking the library is what it would have answered."""
     assert Email.parse(text) == _read_email(text)
@@ -243,8 +249,13 @@ def test_the_short_way_for_plain_emails_says_what_the_library_says(text: str) ->
 @example("55119876543")
 @example("+5532345678")
 @example("(11) 98765-4321")
+@example("0 (11) 9 8765-4321")
+@example("55 9123-4567")
+@example("5555912345678")
+@example("005511987654321")
+@example("+11 98765-4321")
 def test_the_short_way_for_plain_phones_says_what_the_long_one_says(text: str) -> None:
-    """Whatever is read by its digits alone is what all the rules would have made of it."""
+    """Whatever is read by one pattern is what all the rules would have made of it."""
     assert Phone.parse(text) == (_read_any_phone(text) if len(text) <= LONGEST_PHONE else None)
 
 
