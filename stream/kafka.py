@@ -19,10 +19,10 @@ from aiokafka.errors import (
     UnsupportedSaslMechanismError,
 )
 from aiokafka.helpers import create_ssl_context
-from aiokafka.partitioner import murmur2
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from stream.domain.memo import Memo
+from stream.murmur2 import murmur2
 from stream.settings import Settings
 
 REQUEST_TIMEOUT = 15_000  # ms; after it a broker is asked again
@@ -170,4 +170,4 @@ def partition_of(key: bytes, partitions: int) -> int:
     return _places[key] % partitions
 
 
-_places: Memo[bytes, int] = Memo(lambda key: int(murmur2(key) & 0x7FFFFFFF), 100_000)
+_places: Memo[bytes, int] = Memo(lambda key: murmur2(key) & 0x7FFFFFFF, 100_000)
