@@ -48,7 +48,7 @@ def webhook(source: Source, part: Part, received_at: datetime, nobodys: frozense
     contact = contact_of(lead, nobodys)
     identity = event_id(lead)
     # The payload's own bytes: what is not known to us survives to the last digit.
-    value = encode_webhook(source, received_at, orjson.Fragment(part.raw), normalised_of(lead, contact))
+    value = encode_webhook(source, received_at, part.raw, normalised_of(lead, contact))
     headers = event_headers(identity, received_at, EVENT_TYPE, EVENT_SOURCES[source])
     return Record(topics.WEBHOOKS.name, contact.key.encode(), value, headers, identity)
 

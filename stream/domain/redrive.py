@@ -66,7 +66,7 @@ def _as_received(letter: Letter, value: bytes, nobodys: frozenset[str]) -> Reviv
     received_at = instant_of(letter.header("ce_time")) or letter.failed_at
     lead = lead_from_c2s(payload) if source is Source.C2S else lead_from_google(payload)
     contact = contact_of(lead, nobodys)
-    message = encode_webhook(source, received_at, orjson.Fragment(value), normalised_of(lead, contact))
+    message = encode_webhook(source, received_at, value, normalised_of(lead, contact))
     headers = _received_headers(letter, event_id(lead), received_at)
     return Revived(letter.topic, None, contact.key.encode(), message, [*headers, _says(letter)])
 
