@@ -45,8 +45,11 @@ class _Short(web.Response):
         if not request.keep_alive or request.version != HttpVersion11 or request.method == hdrs.METH_HEAD:
             super().__init__(body=content, status=status, content_type=JSON, headers=OWN)
             return await super().prepare(request)
+        transport = request.transport
+        if transport is None or transport.is_closing():
+            raise ConnectionResetError("the client has gone")
         self._is_written = True
-        await request.writer.write(_head(status, len(content), int(time.time())) + content)
+        transport.write(_head(status, len(content), int(time.time())) + content)
         return None
 
     async def write_eof(self, data: bytes = b"") -> None:

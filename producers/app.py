@@ -60,7 +60,8 @@ class App:
             return answer(500, {"message": "an error of ours"})
 
     def _route(self, request: web.BaseRequest) -> Route:
-        methods = self._routes.get(request.path)
+        # As it was typed nearly always; without its query, and decoded, where it was not.
+        methods = self._routes.get(request.raw_path) or self._routes.get(request.path)
         if methods is None:
             raise RefusalError(404, "no such path")
         route = methods.get("GET" if request.method == "HEAD" else request.method)

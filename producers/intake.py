@@ -89,7 +89,9 @@ class Intake:
                 metrics.DEAD.labels("receive", PoisonError.__name__).inc()
 
     def _count(self, source: Source, records: Sequence[Record], rejected: list[Rejection]) -> Receipt:
-        processed = sum(self._deliveries.acknowledged(record.identity) for record in records)
+        processed = 0
+        for record in records:
+            processed += self._deliveries.acknowledged(record.identity)
         duplicates = len(records) - processed
         if processed:
             PROCESSED[source].inc(processed)

@@ -90,7 +90,10 @@ class Outbox:
 
     def knows(self, records: Sequence[Record]) -> bool:
         """Whether the broker has told us of the records' topics."""
-        return all(self._partitions(record.topic) for record in records)
+        for record in records:  # noqa: SIM110 - nearly always one; all() and its generator cost four times as much
+            if not self._partitions(record.topic):
+                return False
+        return True
 
     async def learn(self, records: Sequence[Record]) -> None:
         """Ask the broker for the records' topics; waits while they are not there."""

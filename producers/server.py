@@ -36,16 +36,16 @@ TURNED_AWAY = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nConnection
 
 async def read_body(request: web.BaseRequest) -> bytes:
     """The body. Raises RefusalError when it is too large, too slow, broken off or compressed."""
-    length = request.content_length
-    if length is not None and length > LARGEST_BODY:
+    headers, content = request.headers, request.content
+    is_whole = content.is_eof()  # all of it came with the head
+    if not is_whole and (request.content_length or 0) > LARGEST_BODY:
         raise RefusalError(413, f"at most {LARGEST_BODY} bytes")
-    if request.headers.get(hdrs.CONTENT_ENCODING, "identity").lower() != "identity":
+    if headers.get(hdrs.CONTENT_ENCODING, "identity").lower() != "identity":
         raise RefusalError(415, "send it uncompressed")
-    if hdrs.EXPECT in request.headers:
+    if hdrs.EXPECT in headers:
         await _continue(request)
-    content = request.content
-    if content.is_eof():
-        body = content.read_nowait()  # all of it came with the head
+    if is_whole:
+        body = content.read_nowait()
         _not_too_large(body)
         return body
     try:
