@@ -10,10 +10,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import string
 import sys
 import threading
 from collections import deque
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Iterable, MutableMapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -34,6 +35,8 @@ COUNTS = frozenset({"offset", "lag", "bytes", "watermark"})
 SECRET_KEYS = frozenset({"token", "password", "secret", "authorization", "google_key"})
 REMEMBERED = 8_192  # texts whose masked form is remembered
 LONGEST_REMEMBERED = 200  # characters
+LONGEST_IDENTIFIER = 14  # digits in a row
+DIGITS, LETTERS = string.digits.encode(), string.ascii_letters.encode()
 
 _DIGITS = re.compile(r"\d{2}")
 _TOKEN = re.compile(
@@ -52,6 +55,10 @@ _LONG_NUMBER = re.compile(
 )
 
 _TEN_DIGITS = re.compile(r"\d{10}")
+# The same for many ids at once, as bytes: "0" is a digit, "a" a letter, "?" what has to be looked at more closely.
+_PLAIN = bytes.maketrans(DIGITS + LETTERS + b"\n", b"0" * len(DIGITS) + b"a" * len(LETTERS) + b"\n")
+_KINDS = bytes(kind if byte in DIGITS + LETTERS + b"\n" else b"?"[0] for byte, kind in enumerate(_PLAIN))
+_LONG_RUN = re.compile(rb"0{10,}")
 
 _secrets: set[str] = set()
 
@@ -109,25 +116,38 @@ def webhook_line(event: str, contact: str, outcome: str, lead: str) -> None:
 
 
 def _webhook_lines(webhooks: list[tuple[str, str, str, str]]) -> str:
-    if _has_secret("".join([lead for *_, lead in webhooks])):
-        webhooks = [(event, contact, outcome, _mask(lead)) for event, contact, outcome, lead in webhooks]
+    events, contacts, outcomes, leads = zip(*webhooks, strict=True)
+    shown = zip(events, contacts, outcomes, _shown(leads), strict=True)
     stamp = datetime.now(UTC).isoformat(timespec="microseconds")[:-6] + "Z"
     if _json:
-        return "".join([_webhook_as_json(stamp, *webhook) for webhook in webhooks])
+        return "".join([_webhook_as_json(stamp, *webhook) for webhook in shown])
     head = f"{stamp} info {_process}: "
     return "".join(
-        [
-            f"{head}{event} contact={contact} outcome={outcome} lead={_flat(_without_identifiers(lead))}\n"
-            for event, contact, outcome, lead in webhooks
-        ]
+        [f"{head}{event} contact={contact} outcome={outcome} lead={lead}\n" for event, contact, outcome, lead in shown]
     )
+
+
+def _shown(leads: Sequence[str]) -> list[str]:
+    """Ids of leads as lines may show them. Most are letters and digits only, so those of a turn are masked as one."""
+    text = "\n".join(leads)
+    kinds = text.encode("utf-8", "replace").translate(_KINDS)
+    if b"?" in kinds or kinds.count(b"\n") != len(leads) - 1 or _has_secret(text):
+        return [_mask(lead) if _json else _flat(_mask(lead)) for lead in leads]
+    pieces: list[str] = []
+    at = 0
+    for run in _LONG_RUN.finditer(kinds):
+        start, end = run.span()
+        if end - start <= LONGEST_IDENTIFIER:
+            pieces += text[at:start], "***"
+            at = end - 2
+    return "".join([*pieces, text[at:]]).split("\n")
 
 
 def _webhook_as_json(stamp: str, event: str, contact: str, outcome: str, lead: str) -> str:
     fields = {
         "contact": contact,
         "outcome": outcome,
-        "lead": _without_identifiers(lead),
+        "lead": lead,
         "event": event,
         "level": "info",
     }
@@ -235,7 +255,7 @@ def _has_secret(text: str) -> bool:
 
 def _without_identifiers(text: str) -> str:
     if text.isalnum() and not _TEN_DIGITS.search(text):
-        return text  # no identifier is shorter or without a sign between its parts: most ids end here
+        return text  # no identifier is shorter or without a sign between its parts
     if "=" in text or ":" in text:
         text = _TOKEN.sub(r"\1***", text)
     if "@" in text or "%40" in text:

@@ -229,6 +229,15 @@ async def test_the_line_of_a_webhook_is_the_line_that_the_log_would_write(
     assert capsys.readouterr().err.count("\n") == 1
 
 
+@given(st.lists(st.one_of(st.text(min_size=1), st.from_regex(r"[0-9a-f]{0,6}[0-9]{8,16}[0-9a-f]{0,6}\n?")), min_size=1))
+def test_ids_that_are_masked_together_are_masked_as_each_alone(leads: list[str]) -> None:
+    """However many webhooks share a turn of the loop, each id is shown as the log would show it, on its own line."""
+    together = logs._shown(leads)  # noqa: SLF001 - no log is read back for each of so many
+    assert together == [shown for lead in leads for shown in logs._shown([lead])]  # noqa: SLF001
+    for lead, shown in zip(leads, together, strict=True):
+        assert shown in {mask(lead), repr(mask(lead))}
+
+
 @pytest.mark.usefixtures("_restored")
 def test_the_line_of_a_webhook_obeys_the_level_and_needs_no_loop(capsys: pytest.CaptureFixture[str]) -> None:
     """Below the level nothing is written; without a loop it is written at once."""
