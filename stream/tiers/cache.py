@@ -3,7 +3,8 @@
 Its key is partition + alias: Faust's memory store is one dict for all partitions, so without the prefix
 one partition would overwrite another's entry. Losing the table costs PostgreSQL reads, never a paid call.
 
-The table is Faust's (assignment, recovery); every write also goes to its changelog through ``publish``.
+The table is Faust's (assignment, recovery, after which ``recovered`` must be called); nobody else writes to it.
+Every write also goes to its changelog through ``publish``.
 When the capacity is reached, what was written first leaves first, unless it was used since (second chance, as
 in CLOCK); expired entries are swept.
 """
@@ -43,7 +44,6 @@ class Lifetimes:
 class Opened(msgspec.Struct, eq=False):
     """An entry that was read lately, and what it has answered, by the lead's name."""
 
-    value: bytes
     expires_at: float  # the entry's: one object less to be looked at
     entry: Entry
     answers: dict[str, Answer | None]
@@ -82,7 +82,8 @@ class TableCache:
         self._jitter = jitter
         # In order of writing; a use gives a second chance, which costs a hit less than a move in the order would.
         self._recent: OrderedDict[bytes, int] = OrderedDict()
-        self._opened: dict[bytes, Opened] = {}
+        self._opened: dict[int, dict[str, Opened]] = {}  # by partition and alias: a hit makes no key of the table
+        self._opened_count = 0
         self._most_opened = lifetimes.capacity // OPENED + 1
 
     def __len__(self) -> int:
@@ -91,26 +92,30 @@ class TableCache:
     def recovered(self) -> None:
         """Take over what recovery has brought back, in no order of use."""
         self._recent = OrderedDict.fromkeys(self._table, _UNSEEN)
-        self._opened.clear()
+        self._forget_opened()
         self._evict(self._lifetimes.capacity)
 
     def get(self, partition: int, alias: str) -> Entry | None:
         """The entry of one alias, whatever its age; an undecodable one is as good as none."""
-        one = self._open(table_key(partition, alias))
+        one = self._open(partition, alias)
         return None if one is None else one.entry
 
     def surest(self, partition: int, contact: Contact, now: float) -> Opened | None:
         """The entry of a contact's surest alias, when it is fresh."""
-        one = self._open(table_key(partition, contact.aliases[0])) if contact.aliases else None
+        one = self._open(partition, contact.aliases[0]) if contact.aliases else None
         return one if one is not None and now < one.expires_at else None
 
-    def _open(self, key: bytes) -> Opened | None:
+    def _open(self, partition: int, alias: str) -> Opened | None:
+        try:
+            return self._opened[partition][alias]
+        except KeyError:
+            return self._open_new(partition, alias)
+
+    def _open_new(self, partition: int, alias: str) -> Opened | None:
+        key = table_key(partition, alias)
         value = self._table.get(key)
         if value is None:
             return None
-        one = self._opened.get(key)
-        if one is not None and one.value is value:
-            return one
         if not (self._recent.get(key) or is_whole(key, value)):
             return None
         self._recent[key] = _USED
@@ -118,10 +123,22 @@ class TableCache:
             entry = opened(value)
         except ValueError:
             return None
-        if len(self._opened) >= self._most_opened:
-            self._opened.clear()  # simpler than to choose, and those who are asked for are back soon
-        one = self._opened[key] = Opened(value, entry.expires_at, entry, {})
+        if self._opened_count >= self._most_opened:
+            self._forget_opened()  # simpler than to choose, and those who are asked for are back soon
+        one = self._opened.setdefault(partition, {})[alias] = Opened(entry.expires_at, entry, {})
+        self._opened_count += 1
         return one
+
+    def _forget_opened(self) -> None:
+        self._opened.clear()
+        self._opened_count = 0
+
+    def _close(self, key: bytes) -> None:
+        """Forget that an entry was opened."""
+        partition, _, alias = key.partition(b"/")
+        opened_there = self._opened.get(int(partition) if partition.isdigit() else -1, {})
+        if opened_there.pop(alias.decode("utf-8", "replace"), None) is not None:
+            self._opened_count -= 1
 
     def recall(self, partition: int, contact: Contact, now: float, *, stale: bool = False) -> Knowledge:
         """What the table knows of a contact; with ``stale``, also what is past its time."""
@@ -262,6 +279,7 @@ class TableCache:
         self._recent.pop(key, None)
         self._evict(self._lifetimes.capacity - 1)
         self._table[key] = value
+        self._close(key)
         self._recent[key] = _WHOLE
         self._publish(partition, key, value)
 
@@ -270,7 +288,7 @@ class TableCache:
             key, use = self._recent.popitem(last=False)
             if use == _USED:
                 self._recent[key] = _WHOLE
-                self._opened.pop(key, None)  # so that its next use is seen
+                self._close(key)  # so that its next use is seen
             else:
                 self._delete(key)
 
@@ -293,7 +311,7 @@ class TableCache:
 
     def _delete(self, key: bytes) -> None:
         self._table.pop(key, None)
-        self._opened.pop(key, None)
+        self._close(key)
         try:
             self._publish(partition_of_key(key), key, None)
         except ValueError:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from zlib import crc32
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,7 +16,7 @@ from stream.domain.identity import Contact, Cpf, Email, Phone
 from stream.domain.person import Candidate, person_from_work
 from stream.enrichment import known_person
 from stream.local.people import population
-from stream.tiers.cache import Lifetimes, TableCache, partition_of_key, table_key
+from stream.tiers.cache import OPENED, Lifetimes, TableCache, partition_of_key, table_key
 from tests.fakes import NOW
 
 SOMEONE, OTHER = population(2, seed=5)
@@ -230,8 +232,36 @@ def test_an_entry_whose_candidates_are_damaged_is_skipped(table: Table) -> None:
     table.remember(answered((CANDIDATE,), PERSON), PERSON)
     key = table_key(0, PHONE.alias)
     at = table.rows[key].index(b'[["')
-    table.rows[key] = table.rows[key][:at] + b"\xff\xff\xff" + table.rows[key][at + 3 :]
+    entry = table.rows[key][:at] + b"\xff\xff\xff" + table.rows[key][at + 3 : -4]
+    table.rows[key] = entry + crc32(entry, crc32(key)).to_bytes(4, "big")
+    table.cache.recovered()
     assert table.cache.get(0, PHONE.alias) is None
+
+
+def test_what_was_opened_is_forgotten_when_it_changes(table: Table) -> None:
+    """A new entry, one that is gone and one that recovery has brought are seen at once, on each partition its own."""
+    for partition in (0, 1):
+        table.remember(answered((CANDIDATE,), PERSON), PERSON, partition=partition)
+        assert table.cache.surest(partition, CONTACT, T) is not None
+    before = table.cache.surest(1, CONTACT, T)
+    again = replace(PERSON, facts="others", fetched_at=PERSON.fetched_at + 1)
+    table.remember(answered((CANDIDATE,), again), again)
+    after = table.cache.surest(0, CONTACT, T)
+    assert after is not None
+    assert after.entry.facts == "others"
+    assert table.cache.surest(1, CONTACT, T) is before
+    table.cache.sweep(T + 3 * KNOWN)
+    assert table.cache.surest(0, CONTACT, T) is None
+    assert table.cache.surest(1, CONTACT, T) is None
+
+
+def test_no_more_entries_are_kept_opened_than_a_share_of_the_capacity(table: Table) -> None:
+    """They begin anew when there are too many, so that their memory is bounded."""
+    for partition in range(30):
+        table.remember(answered((CANDIDATE,), PERSON), PERSON, partition=partition)
+    first, again = ([table.cache.surest(partition, CONTACT, T) for partition in range(30)] for _ in range(2))
+    assert all(first)
+    assert sum(one is other for one, other in zip(first, again, strict=True)) <= 100 // OPENED + 1
 
 
 def test_what_is_past_its_time_is_recalled_only_as_stale(table: Table) -> None:
