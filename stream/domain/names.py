@@ -55,7 +55,10 @@ def normalise(name: str) -> str:
 @lru_cache(maxsize=REMEMBERED)
 def fit(lead_name: str, known_name: str) -> Fit:
     """Compare a lead's name with a known one; either may be normalised or as typed."""
-    lead, known = _words(lead_name), _words(known_name)
+    known = _words(known_name)
+    # Most differ by capitals at most.
+    is_same = lead_name[:LONGEST].upper() == known_name[:LONGEST].upper()
+    lead = known if is_same else _words(lead_name)
     if not lead or not known:
         return Fit.NO_NAME
     return Fit.FITS if lead == known or _are_one_person(lead, known) else Fit.DIFFERS
