@@ -8,7 +8,6 @@ from datetime import datetime
 import msgspec
 from aiokafka import ConsumerRecord
 
-from stream.domain.events import event_id
 from stream.domain.identity import Contact
 from stream.domain.leads import Webhook
 from stream.domain.parking import Tries, tries_of
@@ -91,9 +90,6 @@ class Delivery(msgspec.Struct, eq=False):
     message: Message
     webhook: Webhook
     contact: Contact
+    event_id: str
     ended: bool = False
     started: float | None = None
-    event_id: str = ""
-
-    def __post_init__(self) -> None:
-        self.event_id = event_id(self.webhook.lead)

@@ -21,7 +21,7 @@ from stream.agents.exits import Exits
 from stream.agents.flights import Flights
 from stream.domain.choice import Complete, Found, Knowledge, KnownPerson, NobodyKnows, Step, next_step
 from stream.domain.errors import GivenUpError, PoisonError, RefusedError, TransientError
-from stream.domain.events import Answer, Match, Outcome, Tier
+from stream.domain.events import Answer, Match, Outcome, Tier, event_id
 from stream.domain.identity import contact_of
 from stream.domain.leads import decode_webhook
 from stream.domain.person import person_from_candidate
@@ -109,7 +109,8 @@ class Enricher:
     def _begin(self, message: Message, now: float) -> None:
         try:
             webhook = decode_webhook(message.record.value)
-            delivery = Delivery(message, webhook, contact_of(webhook.lead, self._denylist))
+            lead = webhook.lead
+            delivery = Delivery(message, webhook, contact_of(lead, self._denylist), event_id(lead))
         except PoisonError as error:
             self._exits.dead(message, error)
             return

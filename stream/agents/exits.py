@@ -39,7 +39,7 @@ class Exits:
         self._now = now
         self._patience = patience
         self.tripwire = tripwire
-        self._answered: Counter[tuple[Outcome, Tier | None]] = Counter()
+        self._said: list[tuple[str, str | None, str | None]] = []  # what the answers of this turn say
 
     def answered(self, delivery: Delivery, answer: Answer) -> None:
         """One event; the webhook is finished when it is delivered."""
@@ -49,7 +49,7 @@ class Exits:
         tier = answer.tier
         if tier is not None:
             webhook_line(LINES[tier], delivery.contact.masked, answer.outcome, delivery.webhook.lead.id)
-        self._count(answer.outcome, tier)
+        self._count(answer)
         self._event(delivery, answer, delivery.message.finished)
 
     def parked(self, delivery: Delivery, reason: str, calls: tuple[int, int] = (0, 0)) -> bool:
@@ -129,20 +129,19 @@ class Exits:
         headers = event_headers(delivery.event_id, now)
         self._emitter.emit(topics.ENRICHED.name, delivery.contact.record_key, value, headers, delivered)
 
-    def _count(self, outcome: Outcome, tier: Tier | None) -> None:
+    def _count(self, answer: Answer) -> None:
         """Count an answer; the metrics are told once for all of a turn of the loop."""
-        if not self._answered:
+        self._said.append(answer.said)
+        if len(self._said) == 1:
             try:
                 asyncio.get_running_loop().call_soon(self._tell)
             except RuntimeError:
-                metrics.answered(outcome, tier).inc()
-                return
-        self._answered[outcome, tier] += 1
+                self._tell()
 
     def _tell(self) -> None:
-        for (outcome, tier), count in self._answered.items():
+        for (outcome, tier, _), count in Counter(self._said).items():
             metrics.answered(outcome, tier).inc(count)
-        self._answered.clear()
+        self._said.clear()
 
 
 def _after(times: int, then: Callable[[], None]) -> Callable[[], None]:

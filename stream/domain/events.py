@@ -71,8 +71,11 @@ class Answer(msgspec.Struct, frozen=True):
     diretrix_calls: int = 0
     work_calls: int = 0
     revision: str = ""  # follows from what it says
+    said: tuple[str, str | None, str | None] = ("", None, None)  # the three of them as they are written
 
     def __post_init__(self) -> None:
+        words = self.outcome.value, self.tier and self.tier.value, self.match and self.match.value
+        msgspec.structs.force_setattr(self, "said", words)
         msgspec.structs.force_setattr(self, "revision", revision(self.outcome, self.facts))
 
     @property
@@ -105,21 +108,22 @@ def encode_event(webhook: Webhook, contact: Contact, answer: Answer, emitted_at:
     """The event's bytes. ``identity``: its ``event_id`` where that is known already."""
     lead, person = webhook.lead, answer.person
     phone, email, cpf = contact.phone, contact.email, contact.cpf
+    outcome, tier, match = answer.said
     return _encode(
         _Written(
             SCHEMA_VERSION,
             identity or event_id(lead),
             answer.revision,
-            _WrittenLead(lead.source, lead.id, lead.updated_at, lead.hook_action, lead.name or None, lead.product),
+            _WrittenLead(str(lead.source), lead.id, lead.updated_at, lead.hook_action, lead.name or None, lead.product),
             EventContact(
                 contact.key,
                 None if phone is None else phone.e164,
                 None if email is None else email.address,
                 None if cpf is None else cpf.digits,
             ),
-            answer.outcome,
-            answer.tier,
-            answer.match,
+            outcome,
+            tier,
+            match,
             answer.stale,
             answer.parked,
             None if person is None else msgspec.Raw(person),
@@ -161,7 +165,7 @@ class EventLead(msgspec.Struct, frozen=True):
     product: str | None = None
 
 
-class EventContact(msgspec.Struct, frozen=True):
+class EventContact(msgspec.Struct, frozen=True, gc=False):
     """The contact of an event, canonical."""
 
     key: str
@@ -199,7 +203,7 @@ class EnrichedEvent(msgspec.Struct, frozen=True):
     calls: Calls = Calls()
 
 
-class _WrittenLead(msgspec.Struct):
+class _WrittenLead(msgspec.Struct, gc=False):
     source: str
     id: str
     updated_at: str | None
@@ -208,7 +212,7 @@ class _WrittenLead(msgspec.Struct):
     product: str | None
 
 
-class _Written(msgspec.Struct):
+class _Written(msgspec.Struct, gc=False):
     """The same as it is written: its person and its instants are text already."""
 
     schema_version: int
@@ -216,9 +220,9 @@ class _Written(msgspec.Struct):
     revision: str
     lead: _WrittenLead
     contact: EventContact
-    outcome: Outcome
-    tier: Tier | None
-    match: Match | None
+    outcome: str
+    tier: str | None
+    match: str | None
     stale: bool
     parked: bool
     person: msgspec.Raw | None

@@ -68,7 +68,7 @@ _NOBODYS_NAMES = frozenset(
 _NOBODYS_DOMAINS = frozenset({"teste", "test", "naotem", "naotenho", "sememail", "semail", "naoinformado", "exemplo"})
 
 
-class Phone(msgspec.Struct, frozen=True):
+class Phone(msgspec.Struct, frozen=True, gc=False):
     """A phone in E.164, ``+5511987654321``."""
 
     e164: str
@@ -110,7 +110,7 @@ class Phone(msgspec.Struct, frozen=True):
     __str__ = __repr__
 
 
-class Email(msgspec.Struct, frozen=True):
+class Email(msgspec.Struct, frozen=True, gc=False):
     """An e-mail address in lower case. Dots and tags stay: databases hold them as they are."""
 
     address: str
@@ -136,7 +136,7 @@ class Email(msgspec.Struct, frozen=True):
     __str__ = __repr__
 
 
-class Cpf(msgspec.Struct, frozen=True):
+class Cpf(msgspec.Struct, frozen=True, gc=False):
     """A CPF, eleven digits."""
 
     digits: str
@@ -158,7 +158,7 @@ class Cpf(msgspec.Struct, frozen=True):
     __str__ = __repr__
 
 
-class Contact(msgspec.Struct, frozen=True):
+class Contact(msgspec.Struct, frozen=True, gc=False):
     """What a lead can be known by; without ``aliases`` it is nobody. ``key``: phone, else e-mail, CPF, the lead's id.
 
     What follows from these is made with it, once: most contacts come more than once (see ``contact_of``).

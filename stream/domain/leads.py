@@ -44,7 +44,7 @@ class Source(StrEnum):
 _SOURCES: dict[str, Source] = {str(source): source for source in Source}
 
 
-class Lead(msgspec.Struct, frozen=True):
+class Lead(msgspec.Struct, frozen=True, gc=False):
     """A lead as typed, or as the producers normalised it; "" is what was not given.
 
     ``updated_at``: UTC, as ``datetime.isoformat`` writes it, for the delivery's id is made of it; None for a Google
@@ -66,7 +66,7 @@ class Lead(msgspec.Struct, frozen=True):
         return f"Lead({self.source}, {self.id!r})"
 
 
-class Webhook(msgspec.Struct, frozen=True):
+class Webhook(msgspec.Struct, frozen=True, gc=False):
     """One message of the topic ``webhooks``."""
 
     source: Source
@@ -80,7 +80,7 @@ class Webhook(msgspec.Struct, frozen=True):
 _Text = Annotated[str, msgspec.Meta(max_length=LONGEST_TEXT)]
 
 
-class Normalised(msgspec.Struct):
+class Normalised(msgspec.Struct, gc=False):
     """What the producers read out of a payload, so that nobody behind them need do it again.
 
     Phone, e-mail and CPF are canonical, None where the payload's stand for nobody. It also has the contact's ``key``.
@@ -98,7 +98,7 @@ class Normalised(msgspec.Struct):
     rules: Literal[1]
 
 
-class _Ordinary(msgspec.Struct):
+class _Ordinary(msgspec.Struct, gc=False):
     """A message of the producers: the payload is passed over."""
 
     source: Literal["c2s", "google_ads"]

@@ -10,6 +10,7 @@ from aiokafka import ConsumerRecord
 from stream import metrics
 from stream.agents.delivery import Delivery, Message
 from stream.agents.flights import Flights
+from stream.domain.events import event_id
 from stream.domain.identity import contact_of
 from stream.domain.leads import decode_webhook
 from stream.engine.tracker import Tracker
@@ -22,7 +23,7 @@ def delivery(offset: int, *, phone: str = "", email: str = "", partition: int = 
     webhook = decode_webhook(c2s_webhook(f"lead-{offset}", phone=phone, email=email))
     record = ConsumerRecord("webhooks", partition, offset, 0, 1, None, b"", None, 0, 0, ())
     message = Message(record, Tracker())
-    return Delivery(message, webhook, contact_of(webhook.lead, frozenset()))
+    return Delivery(message, webhook, contact_of(webhook.lead, frozenset()), event_id(webhook.lead))
 
 
 def someone(number: int) -> str:
