@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from importlib import resources
 
@@ -13,8 +12,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from producers import c2s, google_ads
 from producers.answers import OWN, answer
 from producers.auth import Lock
-from producers.intake import SECONDS, Intake, Receipt
-from producers.items import Part
+from producers.intake import Intake
 from producers.publisher import BrokerUnavailableError, Publisher
 from producers.refusal import RefusalError
 from producers.server import read_body
@@ -55,6 +53,8 @@ class App:
             return await self._route(request)(request)
         except RefusalError as error:
             return self._refused(request, error)
+        except BrokerUnavailableError as error:
+            return self._refused(request, _unavailable(error))
         except Exception:
             log.exception("a route failed in a way nobody foresaw", path=request.path)
             return answer(500, {"message": "an error of ours"})
@@ -84,24 +84,14 @@ class App:
         if not self._c2s_lock.admits(request.query.get(c2s.TOKEN_PARAMETER) if token is None else token):
             raise RefusalError(401, f"wrong or missing secret; header {c2s.TOKEN_HEADER}, or token in the URL")
         body = await read_body(request)
-        return answer(*c2s.answer(await self._take(Source.C2S, c2s.parts(body))))
+        return answer(*c2s.answer(await self._intake.take(Source.C2S, c2s.parts(body))))
 
     async def _google_ads(self, request: web.BaseRequest) -> web.Response:
         """The key comes in the body: Google does not sign."""
         form = google_ads.form(await read_body(request))
         if not self._google_lock.admits(form.key):
             raise RefusalError(401, "wrong or missing google_key")
-        return answer(*google_ads.answer(await self._take(Source.GOOGLE_ADS, iter((form.part,)))))
-
-    async def _take(self, source: Source, parts: Iterator[Part]) -> Receipt:
-        started = time.perf_counter()
-        try:
-            return await self._intake.take(source, parts)
-        except BrokerUnavailableError as error:
-            message = "not accepted, the broker does not answer: send it again"
-            raise RefusalError(503, message, {"Retry-After": RETRY_AFTER}) from error
-        finally:
-            SECONDS[source].observe(time.perf_counter() - started)
+        return answer(*google_ads.answer(await self._intake.take(Source.GOOGLE_ADS, iter((form.part,)))))
 
     async def _healthz(self, request: web.BaseRequest) -> web.Response:
         """The loop turns: that is all there is to be healthy of. A broker that is away is not our illness."""
@@ -121,3 +111,10 @@ class App:
     async def _document(self, request: web.BaseRequest) -> web.Response:
         del request
         return answer(200, self._openapi)
+
+
+def _unavailable(error: BrokerUnavailableError) -> RefusalError:
+    message = "not accepted, the broker does not answer: send it again"
+    refusal = RefusalError(503, message, {"Retry-After": RETRY_AFTER})
+    refusal.__cause__ = error
+    return refusal

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
+
+import msgspec
 
 from producers.duplicates import Duplicates
 from producers.items import Part, Record, dead_letter, webhook
@@ -35,7 +37,7 @@ class Rejection:
     reason: str
 
 
-class Receipt(NamedTuple):  # made for every request
+class Receipt(msgspec.Struct, frozen=True):  # made for every request
     """What became of the webhooks of one body: ``received`` is the sum of the others."""
 
     received: int
@@ -62,26 +64,30 @@ class Intake:
 
     async def take(self, source: Source, parts: Iterator[Part]) -> Receipt:
         """Publish what can be read, and the rest as dead letters. Raises BrokerUnavailableError."""
-        received_at = self._now()
-        records: list[Record] = []
-        letters: list[Record] = []
-        rejected: list[Rejection] = []
-        part = None
-        for index, part in enumerate(parts):
-            if index % TURN == TURN - 1:
-                await asyncio.sleep(0)
-            try:
-                records.append(webhook(source, part, received_at, self._nobodys))
-            except PoisonError as error:
-                rejected.append(Rejection(index, error.path, error.reason))
-                letters.append(dead_letter(source, part, received_at, error))
-        del part  # while the broker is waited for, the next request gets this memory, still in the core's cache
-        if letters:
-            await self._publisher.publish([*records, *(one for one in letters if one.identity not in self._letters)])
+        started = time.perf_counter()
+        try:
+            received_at = self._now()
+            records: list[Record] = []
+            letters: list[Record] = []
+            rejected: list[Rejection] = []
+            part = None
+            for index, part in enumerate(parts):
+                if index % TURN == TURN - 1:
+                    await asyncio.sleep(0)
+                try:
+                    records.append(webhook(source, part, received_at, self._nobodys))
+                except PoisonError as error:
+                    rejected.append(Rejection(index, error.path, error.reason))
+                    letters.append(dead_letter(source, part, received_at, error))
+            del part  # while the broker is waited for, the next request gets this memory, still in the core's cache
+            await self._publisher.publish([*records, *self._unburied(letters)] if letters else records)
             self._bury(letters)
-        else:
-            await self._publisher.publish(records)
-        return self._count(source, records, rejected)
+            return self._count(source, records, rejected)
+        finally:
+            SECONDS[source].observe(time.perf_counter() - started)
+
+    def _unburied(self, letters: Sequence[Record]) -> list[Record]:
+        return [letter for letter in letters if letter.identity not in self._letters]
 
     def _bury(self, letters: Sequence[Record]) -> None:
         for letter in letters:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from hashlib import blake2b
-from typing import Any, NamedTuple
+from typing import Any
 
+import msgspec
 import orjson
 
 from stream import topics
@@ -23,7 +24,7 @@ READERS = {Source.C2S: lead_from_c2s, Source.GOOGLE_ADS: lead_from_google}
 HARMLESS = 200
 
 
-class Part(NamedTuple):  # made for every webhook: a frozen dataclass costs four times as much
+class Part(msgspec.Struct, frozen=True):  # made for every webhook: a named tuple costs three times as much
     """One webhook of a body. ``raw``: its bytes as they came in; ``fault``: why they are not JSON."""
 
     raw: bytes
@@ -31,7 +32,7 @@ class Part(NamedTuple):  # made for every webhook: a frozen dataclass costs four
     fault: str = ""
 
 
-class Record(NamedTuple):
+class Record(msgspec.Struct, frozen=True, gc=False):
     """One record for the broker. ``identity``: the delivery's, equal for a second delivery of the same."""
 
     topic: str

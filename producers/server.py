@@ -102,24 +102,26 @@ class _Inline:
 class _Connection(web.RequestHandler):
     """One connection: its heads in bounded time, its errors answered and logged without an echo of what was sent."""
 
-    __slots__ = ("_answering", "_head_timer", "_is_simple")
+    __slots__ = ("_head_timer", "_is_simple")
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
-        self._answering = False
         self._is_simple = True  # so far each request came in one piece, and after the answer before it
         self._head_timer: asyncio.TimerHandle | None = None
         super().connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
         """Take bytes; the first of a head start its time, where the rest of it has not come with them."""
-        if self._head_timer is None and not self._answering and not _is_whole_head(data):
+        is_answering = self._current_request is not None
+        if self._head_timer is None and not is_answering and not _is_whole_head(data):
             self._head_timer = asyncio.get_running_loop().call_later(HEAD_LIMIT, self.force_close)
-        if self._answering or self._messages:
+        if is_answering or self._messages:
             self._is_simple = False
         super().data_received(data)
-        if len(self._messages) > 1:
-            self._is_simple = False
+        if self._messages:
+            self._stop_timer()  # a head is whole
+            if len(self._messages) > 1:
+                self._is_simple = False
 
     def resume_reading(self, resume_parser: bool = True) -> None:  # noqa: FBT001, FBT002 - aiohttp's own
         """Go on reading. aiohttp says so twice a request, and looks for another one in what lies unread.
@@ -134,15 +136,6 @@ class _Connection(web.RequestHandler):
         if sys.version_info < (3, 12):
             self._loop = cast("asyncio.AbstractEventLoop", _Inline(self._loop))
         await super().start()
-
-    def begin_answer(self) -> None:
-        """A head has come: its time is over, and no other head's begins."""
-        self._stop_timer()
-        self._answering = True
-
-    def end_answer(self) -> None:
-        """The next head may come."""
-        self._answering = False
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """End."""
@@ -190,18 +183,8 @@ class Server(web.Server):
     """The server, with a bound on its connections."""
 
     def __init__(self, handler: Handler, most_connections: int) -> None:
-        super().__init__(self._answer)
-        self._handler = handler
+        super().__init__(handler)
         self._most = most_connections
-
-    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        connection = request.protocol
-        assert isinstance(connection, _Connection)
-        connection.begin_answer()
-        try:
-            return await self._handler(request)
-        finally:
-            connection.end_answer()
 
     def __call__(self) -> asyncio.Protocol:  # type: ignore[override]
         """The protocol of a new connection."""

@@ -15,6 +15,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import aiohttp
+import msgspec
 import orjson
 import pytest
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
@@ -214,7 +215,7 @@ async def test_after_a_refused_batch_the_next_ones_are_taken(servers: str) -> No
     parts = [Part(body, orjson.loads(body)) for body in bodies]
     # One partition for all: that is where the refused batch leaves a gap.
     good = [webhook(Source.C2S, part, datetime.now(UTC), frozenset()) for part in parts]
-    large = good[0]._replace(value=b"x" * 2_000_000)
+    large = msgspec.structs.replace(good[0], value=b"x" * 2_000_000)
     async with open_publisher(settings_for(servers), flush=5) as publisher:
         await publisher.publish(good[:1])
         with pytest.raises(BrokerUnavailableError, match="MessageSizeTooLarge"):

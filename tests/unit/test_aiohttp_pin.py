@@ -42,3 +42,11 @@ def test_of_an_answer_that_is_written_at_once_nothing_else_is_asked() -> None:
     assert asked == {"prepare", "write_eof", "keep_alive", "force_close", "__http_exception__"}
     assert not hasattr(StreamResponse, "__del__")
     assert getattr(answer(200, b"{}"), "__http_exception__", False) is False
+
+
+def test_a_request_is_current_while_it_is_answered_and_no_longer() -> None:
+    """What comes meanwhile begins no head's time, and is not the way of a client that waits for its answers."""
+    source = inspect.getsource(RequestHandler._handle_request)  # noqa: SLF001
+    way = r"self\._current_request = request\n\s+resp = await request_handler\(request\)\n\s+finally:\n"
+    assert re.search(way + r"\s+self\._current_request = None\n", source)
+    assert "self._messages.append((msg, payload))" in inspect.getsource(RequestHandler.data_received)
