@@ -14,7 +14,7 @@ from stream import topics
 from stream.domain.deadletters import dead_letter_headers
 from stream.domain.errors import PoisonError
 from stream.domain.events import event_headers, event_id
-from stream.domain.identity import contact_of
+from stream.domain.identity import identified
 from stream.domain.leads import Source, encode_webhook, lead_from_c2s, lead_from_google, normalised_of
 
 EVENT_TYPE = "webhook.received"
@@ -46,7 +46,7 @@ def webhook(source: Source, part: Part, received_at: datetime, nobodys: frozense
     """The record of a webhook that can be read; raises PoisonError. ``nobodys``: aliases of denied contacts."""
     payload = _object(part)
     lead = READERS[source](payload)
-    contact = contact_of(lead, nobodys)
+    contact = identified(lead, nobodys)
     identity = event_id(lead)
     # The payload's own bytes: what is not known to us survives to the last digit.
     value = encode_webhook(source, received_at, part.raw, normalised_of(lead, contact))

@@ -158,58 +158,84 @@ class Cpf(msgspec.Struct, frozen=True, gc=False):
     __str__ = __repr__
 
 
-class Contact(msgspec.Struct, frozen=True, gc=False):
-    """What a lead can be known by; without ``aliases`` it is nobody. ``key``: phone, else e-mail, CPF, the lead's id.
+class Identifiers(msgspec.Struct, frozen=True, gc=False):
+    """What a lead can be known by. ``key``: phone, else e-mail, CPF, the lead's id.
 
-    What follows from these is made with it, once: most contacts come more than once (see ``contact_of``).
+    Tens of thousands are remembered: as pure data they are no concern of the garbage collector's.
     """
 
     phone: Phone | None
     email: Email | None
     cpf: Cpf | None
     key: str
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({_masked(self)})"
+
+
+class Contact(Identifiers, frozen=True, gc=False):
+    """Who a lead is for the worker; without ``aliases`` it is nobody.
+
+    What follows from its identifiers is made with it, once: most contacts come more than once (see ``contact_of``).
+    """
+
     aliases: tuple[str, ...] = ()  # keys in the table, the surest first
     masked: str = ""  # for log lines
     record_key: bytes = b""  # as records carry it
 
     def __post_init__(self) -> None:
-        phone, email, cpf = self.phone, self.email, self.cpf
-        aliases: tuple[str, ...] = () if cpf is None else (cpf.alias,)
-        masked = ""
-        if phone is not None:
-            aliases += (phone.alias,)
-            masked = repr(phone)
-        if email is not None:
-            aliases += (email.alias,)
-            masked = f"{masked} {email!r}" if masked else repr(email)
-        if cpf is not None:
-            masked = f"{masked} {cpf!r}" if masked else repr(cpf)
+        aliases: tuple[str, ...] = () if self.cpf is None else (self.cpf.alias,)
+        if self.phone is not None:
+            aliases += (self.phone.alias,)
+        if self.email is not None:
+            aliases += (self.email.alias,)
         force_setattr(self, "aliases", aliases)
-        force_setattr(self, "masked", masked or "nobody")
+        force_setattr(self, "masked", _masked(self))
         force_setattr(self, "record_key", self.key.encode())
 
-    def __repr__(self) -> str:
-        return f"Contact({self.masked})"
+
+def _masked(known_by: Identifiers) -> str:
+    phone, email, cpf = known_by.phone, known_by.email, known_by.cpf
+    shown = "" if phone is None else repr(phone)
+    if email is not None:
+        shown = f"{shown} {email!r}" if shown else repr(email)
+    if cpf is not None:
+        shown = f"{shown} {cpf!r}" if shown else repr(cpf)
+    return shown or "nobody"
+
+
+def identified(lead: Lead, nobodys: frozenset[str]) -> Identifiers:
+    """What the contact behind a lead is known by; placeholders and the firm's own numbers are not among it."""
+    return _known_by[lead.phone, lead.email, lead.cpf, nobodys] or Identifiers(None, None, None, lead.id)
 
 
 def contact_of(lead: Lead, nobodys: frozenset[str]) -> Contact:
     """The contact behind a lead; placeholders and the firm's own numbers are neither key nor alias."""
-    return _known_by[lead.phone, lead.email, lead.cpf, nobodys] or Contact(None, None, None, lead.id)
+    return _contacts[lead.phone, lead.email, lead.cpf, nobodys] or Contact(None, None, None, lead.id)
 
 
-def _read_contact(typed: tuple[str, str, str, frozenset[str]]) -> Contact | None:
+Typed = tuple[str, str, str, frozenset[str]]  # phone, e-mail and CPF of a lead, and who is nobody
+
+
+def _read(typed: Typed) -> Identifiers | None:
     raw_phone, raw_email, raw_cpf, nobodys = typed
     phone = _real_phone(raw_phone, nobodys) if raw_phone else None
     email = _real_email(raw_email, nobodys) if raw_email else None
     cpf = _real_cpf(raw_cpf, nobodys) if raw_cpf else None
     if phone is not None:
-        return Contact(phone, email, cpf, phone.e164)
+        return Identifiers(phone, email, cpf, phone.e164)
     if email is not None:
-        return Contact(phone, email, cpf, email.address)
-    return None if cpf is None else Contact(phone, email, cpf, cpf.digits)
+        return Identifiers(phone, email, cpf, email.address)
+    return None if cpf is None else Identifiers(phone, email, cpf, cpf.digits)
 
 
-_known_by = Memo(_read_contact, REMEMBERED)
+def _read_contact(typed: Typed) -> Contact | None:
+    one = _read(typed)
+    return None if one is None else Contact(one.phone, one.email, one.cpf, one.key)
+
+
+_known_by = Memo(_read, REMEMBERED)
+_contacts = Memo(_read_contact, REMEMBERED)
 
 
 def denylist(values: Iterable[str]) -> frozenset[str]:

@@ -19,7 +19,7 @@ import orjson
 from stream.domain.errors import PoisonError
 
 if TYPE_CHECKING:
-    from stream.domain.identity import Contact
+    from stream.domain.identity import Identifiers
 
 # Which reading ``normalised`` holds. One more whenever the same payload would be read otherwise, here or in
 # ``identity``: what was read by older rules is then read from its payload again (a test holds this to a digest).
@@ -178,7 +178,7 @@ def _begun(source: Source, received_at: datetime) -> bytes:
     return b'{"source":%b,"received_at":%b,"payload":' % (orjson.dumps(source), orjson.dumps(received_at))
 
 
-def normalised_of(lead: Lead, contact: Contact) -> dict[str, Any]:
+def normalised_of(lead: Lead, contact: Identifiers) -> dict[str, Any]:
     """What was read out of a payload, as ``Normalised`` takes it.
 
     Without ``rules`` where something typed is nobody's or can't be read: whoever knows more reads the payload.

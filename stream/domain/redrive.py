@@ -18,7 +18,7 @@ import orjson
 from stream.domain.deadletters import TOO_LARGE
 from stream.domain.errors import PoisonError
 from stream.domain.events import decode_event, event_headers, event_id
-from stream.domain.identity import contact_of
+from stream.domain.identity import identified
 from stream.domain.leads import Source, decode_webhook, encode_webhook, lead_from_c2s, lead_from_google, normalised_of
 from stream.domain.letters import Letter
 from stream.domain.parking import HEADERS as OF_TRIES
@@ -65,7 +65,7 @@ def _as_received(letter: Letter, value: bytes, nobodys: frozenset[str]) -> Reviv
     source = _source(letter)
     received_at = instant_of(letter.header("ce_time")) or letter.failed_at
     lead = lead_from_c2s(payload) if source is Source.C2S else lead_from_google(payload)
-    contact = contact_of(lead, nobodys)
+    contact = identified(lead, nobodys)
     message = encode_webhook(source, received_at, value, normalised_of(lead, contact))
     headers = _received_headers(letter, event_id(lead), received_at)
     return Revived(letter.topic, None, contact.key.encode(), message, [*headers, _says(letter)])

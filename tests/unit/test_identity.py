@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from dataclasses import dataclass
 
 import phonenumbers
@@ -22,6 +23,7 @@ from stream.domain.identity import (
     _read_email,
     contact_of,
     denylist,
+    identified,
     is_placeholder,
 )
 from stream.domain.leads import Lead, Source
@@ -352,7 +354,18 @@ def test_nothing_shows_an_identifier_by_accident() -> None:
     source = lead("11987654321", "ana.souza@example.com", "52998224725")
     contact = contact_of(source, NOBODY)
     shown = f"{contact} {contact!r} {contact.masked} {source!r} {contact.phone} {contact.email!r} {contact.cpf}"
+    shown += f"{identified(source, NOBODY)!r}"
     for clear in ("98765", "ana.souza", "example", "529982", "52998224725"):
         assert clear not in shown
     assert str(contact.phone) == "+55******4321"
     assert Contact(None, None, None, "L1").masked == "nobody"
+
+
+@pytest.mark.parametrize("typed", [("11987654321", "a@x.com", "52998224725"), ("", "a@x.com", ""), ("?", "", "1")])
+def test_a_contact_is_known_by_the_same_to_producers_and_worker(typed: tuple[str, str, str]) -> None:
+    """The one does without what the other makes of it; neither is looked at by the garbage collector."""
+    known_by, contact = identified(lead(*typed), NOBODY), contact_of(lead(*typed), NOBODY)
+    fields = ("phone", "email", "cpf", "key")
+    assert [getattr(known_by, name) for name in fields] == [getattr(contact, name) for name in fields]
+    assert not gc.is_tracked(known_by)
+    assert not gc.is_tracked(contact)
