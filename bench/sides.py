@@ -44,7 +44,7 @@ KEYLESS = Side("lead-stream, keyless", OURS.arguments, OURS.promises, keyed=Fals
 PLAIN = Side(
     "aiokafka loop",
     ("bench.peers.plain",),
-    "acks=all, idempotent, create_batch/send_batch of 256 KiB, commit each second after delivery, a dict as state: lost"
+    "acks=all, idempotent, create_batch/send_batch of 512 KiB, commit each second after delivery, a dict as state: lost"
     " at a restart; uvloop",
 )
 QUIX = Side(

@@ -27,7 +27,7 @@ from stream.settings import Settings
 
 REQUEST_TIMEOUT = 15_000  # ms; after it a broker is asked again
 LONGEST_PAUSE = 86_400_000  # ms without reading; a partner or database may be away for long, and the group goes on
-LARGEST_BATCH = 262_144  # bytes; the default of 16 KiB holds a handful of events
+LARGEST_BATCH = 524_288  # bytes; a turn of the worker fits, while the default of 16 KiB holds a dozen events
 LARGEST_RECORD = 3_145_728  # bytes; above what webhooks.dead accepts, so that the broker is the one to refuse
 # What no waiting mends: the broker is there and refuses us, or we it.
 REFUSALS = (

@@ -36,7 +36,7 @@ async def main() -> None:
         bootstrap_servers=servers,
         acks="all",
         enable_idempotence=True,
-        max_batch_size=262_144,
+        max_batch_size=524_288,
         max_request_size=3_145_728,
     )
     await consumer.start()
