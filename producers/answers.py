@@ -50,6 +50,8 @@ class _Short(web.Response):
             raise ConnectionResetError("the client has gone")
         self._is_written = True
         transport.write(_head(status, len(content), int(time.time())) + content)
+        if request.protocol.writing_paused:  # the client does not read: what is kept for it is bounded
+            await request.writer.drain()
         return None
 
     async def write_eof(self, data: bytes = b"") -> None:

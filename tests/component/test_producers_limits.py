@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -146,6 +147,26 @@ async def test_requests_sent_ahead_are_answered_in_order(front: Front) -> None:
             await reader.readuntil(b"}")
     writer.close()
     assert [b'"L%d"' % number in record.value for number, record in enumerate(front.broker.webhooks)] == [True] * count
+
+
+async def test_who_does_not_read_its_answers_is_not_served_on(front: Front) -> None:
+    """No more than the buffers hold is written for a client that does not read; once it reads it is served on."""
+    plain = socket.socket()
+    plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    plain.setblocking(False)  # noqa: FBT003 - socket's own
+    await asyncio.get_running_loop().sock_connect(plain, ("127.0.0.1", front.port))
+    reader, writer = await asyncio.open_connection(sock=plain)
+    large = b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n"
+    writer.write(large * 2_000 + HEAD + b"Content-Length: %d\r\n\r\n%s" % (len(GOOD), GOOD))
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(2):
+            while not front.broker.webhooks:
+                await asyncio.sleep(0.01)
+    assert not front.broker.webhooks
+    async with asyncio.timeout(20):
+        while not front.broker.webhooks:
+            assert await reader.read(1_000_000)
+    writer.close()
 
 
 async def test_compressed_bodies_are_refused(front: Front) -> None:
