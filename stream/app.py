@@ -19,7 +19,7 @@ COMMIT_INTERVAL = 1.0  # seconds; what a crash makes us answer again is bounded 
 SESSION_TIMEOUT = 10.0  # seconds without a heartbeat until the group takes the partitions away
 REBALANCE_TIMEOUT = 60.0  # seconds; the deadline of a look-up lies well below it
 BUFFER = 8_192  # messages read ahead; a small buffer makes Faust pause partitions all the time
-FETCH = 500  # records a fetch; the other partitions wait while those of one are answered
+FETCH = 2_000  # records a fetch, each of which crosses two threads; the other partitions wait while one's are answered
 
 
 def make_app(settings: Settings) -> faust.App:
@@ -37,13 +37,13 @@ def make_app(settings: Settings) -> faust.App:
         stream_wait_empty=False,
         # What is read ahead counts in the span: it must never fill one, or the reader would wait for itself.
         stream_buffer_maxsize=min(BUFFER, settings.max_unfinished_span // 4),
+        broker_max_poll_records=min(FETCH, settings.max_unfinished_span // 4),
         consumer_auto_offset_reset="earliest",
         consumer_group_instance_id=settings.worker_instance_id or None,
         broker_commit_interval=COMMIT_INTERVAL,
         broker_session_timeout=SESSION_TIMEOUT,
         broker_heartbeat_interval=SESSION_TIMEOUT / 4,
         broker_rebalance_timeout=REBALANCE_TIMEOUT,
-        broker_max_poll_records=FETCH,
     )
     transport = FastTransport if settings.stream_fast_path else TrackingTransport
     app.transport = transport(app.conf.broker_consumer, app)

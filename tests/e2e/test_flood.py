@@ -7,13 +7,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from stream.app import FETCH
 from stream.local.people import population
 from stream.local.stack import Stack
 from tests.e2e.system import events_until, faults, ids, lead, metric, post, teach
 
 FLOOD, HITS = 1_500, 30
 SLOTS, QUEUE, SPAN = 4, 20, 1_000
+FETCH = SPAN // 4  # records; more of so small a span are not fetched at once
 PARTITIONS = 2
 TASKS = 200  # a look-up has a handful; a worker that is idle about forty
 PATIENCE = 150.0  # seconds
