@@ -64,14 +64,15 @@ def fit(lead_name: str, known_name: str) -> Fit:
     return Fit.FITS if lead == known or _are_one_person(lead, known) else Fit.DIFFERS
 
 
-def _words(name: str) -> list[str]:
+@lru_cache(maxsize=REMEMBERED)  # a known name is held against each way in which its owner types it
+def _words(name: str) -> tuple[str, ...]:
     """The words that say who somebody is; none for an e-mail, initials alone, or "Cliente WhatsApp"."""
     words = [] if "@" in name else [word for word in normalise(name).split() if word not in _TITLES]
     tells = any(len(word) > 1 and word not in _NO_NAMES for word in words)
-    return ["JUNIOR" if word == "JR" else word for word in words] if tells else []
+    return tuple(["JUNIOR" if word == "JR" else word for word in words]) if tells else ()
 
 
-def _are_one_person(lead: list[str], known: list[str]) -> bool:
+def _are_one_person(lead: tuple[str, ...], known: tuple[str, ...]) -> bool:
     """Every word of the shorter name must be among the longer one's."""
     shorter, longer = (lead, known) if len(lead) <= len(known) else (known, lead)
     # A first name is never cut off: whoever types "Souza, Maria" is not Mariana.

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import msgspec
 
 from stream.domain.choice import Knowledge, KnownPerson, settled
-from stream.domain.events import Answer, Outcome, Tier
+from stream.domain.events import Answer, Match, Outcome, Tier
 from stream.domain.freshness import Entry, Freshness, expiry, freshness, is_whole, newer, opened, sealed
 from stream.domain.identity import Contact
 from stream.domain.names import normalise
@@ -46,7 +46,8 @@ class Opened(msgspec.Struct, eq=False):
 
     expires_at: float  # the entry's: one object less to be looked at
     entry: Entry
-    answers: dict[str, Answer | None]
+    answers: dict[str, Answer | None] = {}
+    found: Answer | None = None  # with its person; most names fit it alike
 
     def answer(self, contact: Contact, name: str) -> Answer | None:
         """What the entry of a contact's surest alias answers the lead ``name``; None where there is more to weigh.
@@ -56,13 +57,16 @@ class Opened(msgspec.Struct, eq=False):
         answers = self.answers
         if name in answers:
             return answers[name]
-        match, entry = settled(contact, name, self.entry), self.entry
+        match = settled(contact, name, self.entry)
         if len(answers) >= MAX_NAMES:
             answers.clear()
-        answers[name] = (
-            None if match is None else Answer(Outcome.ENRICHED, Tier.CACHE, match, entry.person, entry.facts)
-        )
+        answers[name] = None if match is None else self._found(match)
         return answers[name]
+
+    def _found(self, match: Match) -> Answer:
+        if self.found is None or self.found.match is not match:
+            self.found = Answer(Outcome.ENRICHED, Tier.CACHE, match, self.entry.person, self.entry.facts)
+        return self.found
 
 
 class TableCache:
@@ -125,7 +129,7 @@ class TableCache:
             return None
         if self._opened_count >= self._most_opened:
             self._forget_opened()  # simpler than to choose, and those who are asked for are back soon
-        one = self._opened.setdefault(partition, {})[alias] = Opened(entry.expires_at, entry, {})
+        one = self._opened.setdefault(partition, {})[alias] = Opened(entry.expires_at, entry)
         self._opened_count += 1
         return one
 
