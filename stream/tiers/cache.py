@@ -101,21 +101,30 @@ class TableCache:
 
     def get(self, partition: int, alias: str) -> Entry | None:
         """The entry of one alias, whatever its age; an undecodable one is as good as none."""
-        one = self._open(partition, alias)
-        return None if one is None else one.entry
+        one = self._opened.get(partition, {}).get(alias)
+        return self._read_entry(partition, alias) if one is None else one.entry
 
     def surest(self, partition: int, contact: Contact, now: float) -> Opened | None:
         """The entry of a contact's surest alias, when it is fresh."""
-        one = self._open(partition, contact.aliases[0]) if contact.aliases else None
+        if not contact.aliases:
+            return None
+        try:
+            one: Opened | None = self._opened[partition][contact.aliases[0]]
+        except KeyError:
+            one = self._open(partition, contact.aliases[0])
         return one if one is not None and now < one.expires_at else None
 
     def _open(self, partition: int, alias: str) -> Opened | None:
-        try:
-            return self._opened[partition][alias]
-        except KeyError:
-            return self._open_new(partition, alias)
+        entry = self._read_entry(partition, alias)
+        if entry is None:
+            return None
+        if self._opened_count >= self._most_opened:
+            self._forget_opened()  # simpler than to choose, and those who are asked for are back soon
+        one = self._opened.setdefault(partition, {})[alias] = Opened(entry.expires_at, entry)
+        self._opened_count += 1
+        return one
 
-    def _open_new(self, partition: int, alias: str) -> Opened | None:
+    def _read_entry(self, partition: int, alias: str) -> Entry | None:
         key = table_key(partition, alias)
         value = self._table.get(key)
         if value is None:
@@ -124,14 +133,9 @@ class TableCache:
             return None
         self._recent[key] = _USED
         try:
-            entry = opened(value)
+            return opened(value)
         except ValueError:
             return None
-        if self._opened_count >= self._most_opened:
-            self._forget_opened()  # simpler than to choose, and those who are asked for are back soon
-        one = self._opened.setdefault(partition, {})[alias] = Opened(entry.expires_at, entry)
-        self._opened_count += 1
-        return one
 
     def _forget_opened(self) -> None:
         self._opened.clear()
