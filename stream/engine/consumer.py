@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from aiokafka import ConsumerRecord
+from aiokafka import AIOKafkaConsumer, ConsumerRecord
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport
@@ -26,11 +26,18 @@ from stream.logs import get_logger
 log = get_logger(__name__)
 
 COMMIT_TIMEOUT = 10.0  # seconds; a commit that takes longer is tried again at the next interval
+FETCH_WAIT = 100  # ms; after a recovery the first webhook may wait as long
 POLL = 0.2  # seconds; a seek waits for the fetch that is under way
 
 
 class TrackingConsumerThread(AIOKafkaConsumerThread):  # type: ignore[misc]
     """Commits without ending the worker: a commit that fails only means work done twice."""
+
+    def _create_worker_consumer(self, transport: Transport) -> AIOKafkaConsumer:
+        """Faust's, but that no empty fetch is held by the broker for 1.5 s: what is sought meanwhile waits for it."""
+        consumer = super()._create_worker_consumer(transport)
+        consumer._fetch_max_wait_ms = FETCH_WAIT  # noqa: SLF001 - Faust has no setting for it
+        return consumer
 
     def fetch(self, partitions: Iterable[TP], *, wanted: bool) -> None:
         """Fetch of ``partitions`` from now on, or no more. Called in another thread, done in this one, in order."""
@@ -109,10 +116,14 @@ class TrackingConsumer(Consumer):  # type: ignore[misc]
 
         Faust does not tell it. It went on to fetch what we write to the changelog, which nobody took, and fetches
         nothing of a broker for 100 ms when it holds what nobody takes: hits stood still behind look-ups.
+
+        At an assignment all is paused, for a moment: the client goes on. A fetch that it began without the changelog
+        would be waited for, up to 1.5 s, before the table could come back.
         """
         tps = set(tps)
         super().pause_partitions(tps)
-        self._thread.fetch(filter(self._is_changelog_tp, tps), wanted=False)
+        if all(map(self._is_changelog_tp, tps)):
+            self._thread.fetch(tps, wanted=False)
 
     def resume_partitions(self, tps: Iterable[TP]) -> None:
         """Take of ``tps`` again."""

@@ -16,7 +16,7 @@ from faust.types import TP
 
 from stream import topics
 from stream.app import make_app, make_table
-from stream.engine.consumer import TrackingConsumer
+from stream.engine.consumer import FETCH_WAIT, TrackingConsumer
 from stream.settings import load
 
 T = TypeVar("T")
@@ -110,7 +110,10 @@ class Client:
 
 
 async def test_a_changelog_that_nobody_reads_is_not_fetched(consumer: TrackingConsumer) -> None:
-    """What we write to it would lie in the client, which fetches nothing of its broker for 100 ms then."""
+    """What we write to it would lie in the client, which fetches nothing of its broker for 100 ms then.
+
+    At an assignment, where all is paused, the client goes on: recovery would wait for a fetch without the changelog.
+    """
     thread = consumer._thread
 
     async def made_there() -> Client:
@@ -125,14 +128,24 @@ async def test_a_changelog_that_nobody_reads_is_not_fetched(consumer: TrackingCo
     client = await there(made_there())
     thread._consumer = client
     elsewhere = CHANGELOG._replace(partition=7)  # revoked meanwhile
-    consumer.pause_partitions([WEBHOOKS, CHANGELOG, elsewhere])
+    consumer.pause_partitions([WEBHOOKS, CHANGELOG])
+    await there(nothing())
+    assert client.paused() == set()
+    assert not consumer._get_active_partitions()
+    consumer.pause_partitions([CHANGELOG, elsewhere])
     await there(nothing())
     assert client.paused() == {CHANGELOG}
-    assert not consumer._get_active_partitions()
     consumer.resume_partitions([WEBHOOKS, CHANGELOG])
     await there(nothing())
     assert client.paused() == set()
     assert consumer._get_active_partitions() == {WEBHOOKS, CHANGELOG}
+
+
+async def test_an_empty_fetch_is_not_held_for_long(consumer: TrackingConsumer) -> None:
+    """After a recovery the first webhook waits for the fetch that is under way: Faust lets it be held for 1.5 s."""
+    made = consumer._thread._create_worker_consumer(consumer.transport)
+    assert made._fetch_max_wait_ms == FETCH_WAIT < 1_500
+    await made.stop()
 
 
 async def test_a_client_that_is_gone_need_not_be_told(consumer: TrackingConsumer) -> None:

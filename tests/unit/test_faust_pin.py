@@ -15,7 +15,7 @@ import faust.streams
 import faust.tables.recovery
 import faust.transport.consumer
 import pytest
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.producer.message_accumulator import BatchBuilder
 from faust._cython.streams import StreamIterator
 from faust.stores.memory import Store
@@ -49,6 +49,7 @@ LEANED_ON = [
     (faust.Table.apply_changelog_batch, ["self", "batch"], False),
     (faust.App.create_event, ["self", "key", "value", "headers", "message"], False),
     (AIOKafkaConsumerThread._commit, ["self", "offsets"], True),
+    (AIOKafkaConsumerThread._create_worker_consumer, ["self", "transport"], False),
     (AIOKafkaConsumerThread._ensure_consumer, ["self"], False),
     (AIOKafkaConsumerThread.assignment, ["self"], False),
     (AIOKafkaProducer.create_batch, ["self"], False),
@@ -63,6 +64,11 @@ def test_what_is_installed_is_what_is_pinned(package: str) -> None:
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
     pins = [one for one in project["project"]["dependencies"] if one.startswith(package)]
     assert pins == [f"{package}=={metadata.version(package)}"]
+
+
+def test_the_client_waits_for_records_as_long_as_it_is_told_after_it_was_made() -> None:
+    """Its fetcher is made when it starts, with what is set by then."""
+    assert "fetch_max_wait_ms=self._fetch_max_wait_ms" in inspect.getsource(AIOKafkaConsumer.start)
 
 
 @pytest.mark.parametrize(("method", "parameters", "is_coroutine"), LEANED_ON)
