@@ -14,6 +14,7 @@ from __future__ import annotations
 import itertools
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, MutableMapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 import msgspec
@@ -87,7 +88,6 @@ class TableCache:
         # In order of writing; a use gives a second chance, which costs a hit less than a move in the order would.
         self._recent: OrderedDict[bytes, int] = OrderedDict()
         self._opened: dict[int, dict[str, Opened]] = {}  # by partition and alias: a hit makes no key of the table
-        self._opened_count = 0
         self._most_opened = lifetimes.capacity // OPENED + 1
 
     def __len__(self) -> int:
@@ -96,7 +96,7 @@ class TableCache:
     def recovered(self) -> None:
         """Take over what recovery has brought back, in no order of use."""
         self._recent = OrderedDict.fromkeys(self._table, _UNSEEN)
-        self._forget_opened()
+        self._opened.clear()
         self._evict(self._lifetimes.capacity)
 
     def get(self, partition: int, alias: str) -> Entry | None:
@@ -118,10 +118,9 @@ class TableCache:
         entry = self._read_entry(partition, alias)
         if entry is None:
             return None
-        if self._opened_count >= self._most_opened:
-            self._forget_opened()  # simpler than to choose, and those who are asked for are back soon
+        if sum(map(len, self._opened.values())) >= self._most_opened:
+            self._opened.clear()  # simpler than to choose, and those who are asked for are back soon
         one = self._opened.setdefault(partition, {})[alias] = Opened(entry.expires_at, entry)
-        self._opened_count += 1
         return one
 
     def _read_entry(self, partition: int, alias: str) -> Entry | None:
@@ -137,16 +136,10 @@ class TableCache:
         except ValueError:
             return None
 
-    def _forget_opened(self) -> None:
-        self._opened.clear()
-        self._opened_count = 0
-
     def _close(self, key: bytes) -> None:
         """Forget that an entry was opened."""
-        partition, _, alias = key.partition(b"/")
-        opened_there = self._opened.get(int(partition) if partition.isdigit() else -1, {})
-        if opened_there.pop(alias.decode("utf-8", "replace"), None) is not None:
-            self._opened_count -= 1
+        with suppress(ValueError):  # not written by us, so never opened
+            self._opened.get(partition_of_key(key), {}).pop(key.partition(b"/")[2].decode(), None)
 
     def recall(self, partition: int, contact: Contact, now: float, *, stale: bool = False) -> Knowledge:
         """What the table knows of a contact; with ``stale``, also what is past its time."""
