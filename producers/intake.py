@@ -95,9 +95,7 @@ class Intake:
                 metrics.DEAD.labels("receive", PoisonError.__name__).inc()
 
     def _count(self, source: Source, records: Sequence[Record], rejected: list[Rejection]) -> Receipt:
-        processed = 0
-        for record in records:
-            processed += self._deliveries.acknowledged(record.identity)
+        processed = sum([self._deliveries.acknowledged(record.identity) for record in records])
         duplicates = len(records) - processed
         if processed:
             PROCESSED[source].inc(processed)

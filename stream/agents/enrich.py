@@ -90,11 +90,11 @@ class Enricher:
 
     async def _take(self, batch: Batch) -> None:
         """Begin the records of a batch, until its partition is taken away."""
-        tracker, now, begin = batch.tracker, self.timestamp(), self._begin
+        tracker, now = batch.tracker, self.timestamp()
         for count, record in enumerate(batch.records, 1):
             if tracker.closed:
                 return
-            begin(Message(record, tracker), now)
+            self._begin(Message(record, tracker), now)
             # Two questions without a task's cost: a hit seldom has to wait.
             if self.emitter.is_full:
                 await self.emitter.ebb()

@@ -184,24 +184,15 @@ class Contact(Identifiers, frozen=True, gc=False):
     record_key: bytes = b""  # as records carry it
 
     def __post_init__(self) -> None:
-        aliases: tuple[str, ...] = () if self.cpf is None else (self.cpf.alias,)
-        if self.phone is not None:
-            aliases += (self.phone.alias,)
-        if self.email is not None:
-            aliases += (self.email.alias,)
-        force_setattr(self, "aliases", aliases)
+        known_by = [one for one in (self.cpf, self.phone, self.email) if one is not None]
+        force_setattr(self, "aliases", tuple([one.alias for one in known_by]))
         force_setattr(self, "masked", _masked(self))
         force_setattr(self, "record_key", self.key.encode())
 
 
 def _masked(known_by: Identifiers) -> str:
-    phone, email, cpf = known_by.phone, known_by.email, known_by.cpf
-    shown = "" if phone is None else repr(phone)
-    if email is not None:
-        shown = f"{shown} {email!r}" if shown else repr(email)
-    if cpf is not None:
-        shown = f"{shown} {cpf!r}" if shown else repr(cpf)
-    return shown or "nobody"
+    shown = [repr(one) for one in (known_by.phone, known_by.email, known_by.cpf) if one is not None]
+    return " ".join(shown) or "nobody"
 
 
 def identified(lead: Lead, nobodys: frozenset[str]) -> Identifiers:
