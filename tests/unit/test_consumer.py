@@ -152,3 +152,4 @@ async def test_a_client_that_is_gone_need_not_be_told(consumer: TrackingConsumer
     """Faust pauses what it loses while the consumer's thread may have ended."""
     consumer._thread.thread_loop.close()
     consumer.pause_partitions([CHANGELOG])
+    assert CHANGELOG not in consumer._get_active_partitions()
