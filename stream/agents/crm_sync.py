@@ -121,7 +121,8 @@ class CrmSync:
         if c2s_id is None:
             return
         # A lead that is created with its facts knows them: they must not follow as a message.
-        told = facts if event.person is not None or event.outcome is not Outcome.PENDING else None
+        is_told = event.person is not None or event.outcome in {Outcome.NOT_FOUND, Outcome.NO_CONTACT}
+        told = facts if is_told else None
         await _booked(partial(self._deliveries.created, source, lead_id, c2s_id, told, event.event_id))
         log.info("lead created", lead=lead_id, c2s_id=c2s_id, outcome=event.outcome)
 

@@ -2,6 +2,9 @@
 
 A C2S lead exists there: it gets a message with the person. A Google lead does not: it is created whatever
 the outcome, and what becomes known later follows as one message. The same facts go to a lead once.
+
+A later version may have written values that this one does not know. Of a source that is not known nobody here can
+say whether the CRM has its leads: nothing is written. An outcome that is not known tells nothing without a person.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from stream.domain.leads import Source
 
 CLOSED = "on_close_lead"
 NOTHING_FOUND = "not-found"
+_OUTCOMES = frozenset(Outcome)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +43,22 @@ class Create:
 
 def decide(event: EnrichedEvent, *, note_not_found: bool) -> Skip | Tell | Create:
     """Decide what the CRM is told. ``note_not_found``: also that nothing was found."""
-    if event.outcome is Outcome.TEST:
+    if event.outcome == Outcome.TEST:
         return Skip("test")
     facts = _facts(event)
-    has_news = event.person is not None or (event.outcome is Outcome.NOT_FOUND and note_not_found)
+    has_news = event.person is not None or (event.outcome == Outcome.NOT_FOUND and note_not_found)
     if event.lead.source == Source.GOOGLE_ADS:
         return Create(facts, follow_up=has_news)
+    if event.lead.source != Source.C2S:
+        return Skip("unknown source")
     if event.lead.hook_action == CLOSED:
         return Skip("closed")
-    return Tell(facts) if has_news else Skip(event.outcome)
+    return Tell(facts) if has_news else Skip(_named(event.outcome))
+
+
+def _named(outcome: str) -> str:
+    """An outcome as a reason: reasons are labels of a metric, and those are bounded."""
+    return outcome if outcome in _OUTCOMES else "unknown outcome"
 
 
 def _facts(event: EnrichedEvent) -> str:

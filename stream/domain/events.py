@@ -2,6 +2,10 @@
 
 ``event_id`` names the delivery: a replay, a retry or a second delivery has the same. ``revision`` names what
 is said: consumers drop what has the same (event_id, revision). Their JSON Schema is in ``schemas/``.
+
+The enumerations are open: a later version may write a source, tier, outcome or match that this version does not
+know. So ``EnrichedEvent`` has them as text: compare with ``==``, never with ``is``; each reader decides what a value
+means that it does not know.
 """
 
 from __future__ import annotations
@@ -11,7 +15,7 @@ from datetime import datetime
 from enum import StrEnum
 from functools import lru_cache
 from importlib import resources
-from typing import Annotated, Any
+from typing import Annotated, Any, assert_never
 from uuid import UUID
 
 import msgspec
@@ -38,6 +42,7 @@ class Outcome(StrEnum):
     PENDING = "pending"
     NO_CONTACT = "no_contact"
     TEST = "test"
+    AMBIGUOUS = "ambiguous"
 
 
 class Tier(StrEnum):
@@ -56,6 +61,7 @@ class Match(StrEnum):
     NO_NAME = "no_name"
     NAME_DIFFERS = "name_differs"
     CONFLICTING = "conflicting"
+    FIRST_NAME = "first_name"
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -86,10 +92,19 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 def event_id(lead: Lead) -> str:
-    """UUIDv5 of the delivery: a C2S lead at an instant, or a Google lead."""
-    if lead.source is Source.C2S and lead.updated_at is not None:
-        return _uuid5(f"c2s/{lead.id}/{lead.updated_at}")
-    return _uuid5(f"google_ads/{lead.id}")
+    """UUIDv5 of the delivery: a C2S lead at an instant, or a Google lead.
+
+    Each source has a namespace of its own. Raises ValueError for a C2S lead without its instant: no reader makes one.
+    """
+    match lead.source:
+        case Source.C2S:
+            if lead.updated_at is None:
+                raise ValueError("a C2S lead without its instant has no id")
+            return _uuid5(f"c2s/{lead.id}/{lead.updated_at}")
+        case Source.GOOGLE_ADS:
+            return _uuid5(f"google_ads/{lead.id}")
+        case _:
+            assert_never(lead.source)
 
 
 def _uuid5(name: str) -> str:
@@ -187,18 +202,18 @@ _NO_CALLS = Calls()
 
 
 class EnrichedEvent(msgspec.Struct, frozen=True):
-    """An event as its consumers read it; unknown fields are ignored."""
+    """An event as its consumers read it; unknown fields are ignored, unknown values of the enumerations are kept."""
 
     event_id: str
     revision: str
     lead: EventLead
     contact: EventContact
-    outcome: Outcome
+    outcome: str  # an Outcome, or what a later version says
     received_at: Instant
     emitted_at: Instant
     schema_version: int = SCHEMA_VERSION
-    tier: Tier | None = None
-    match: Match | None = None
+    tier: str | None = None
+    match: str | None = None
     stale: bool = False
     parked: bool = False
     person: Person | None = None

@@ -12,17 +12,21 @@ LONGEST = 5_000  # characters, the CRM's limit
 CUT = "\n[...]"
 
 _SEX = {"F": "feminino", "M": "masculino"}
-_WARNINGS = {
+_SURE = frozenset({None, Match.NAME, Match.NO_NAME})
+_WARNINGS: dict[str | None, str] = {
     Match.NAME_DIFFERS: "ATENÇÃO: o nome informado no lead difere do nome encontrado.",
     Match.CONFLICTING: (
         "ATENÇÃO: telefone e e-mail pertencem a pessoas diferentes; os dados são de quem tem o nome do lead."
     ),
+    Match.FIRST_NAME: "ATENÇÃO: o lead informou apenas o primeiro nome; confirme se os dados são desta pessoa.",
 }
+# What a later version said of the match is not known here: nobody may take it for a sure one.
+_UNKNOWN = "ATENÇÃO: não foi possível avaliar se os dados são da pessoa do lead; confirme antes de usar."
 
 
 def message(event: EnrichedEvent) -> str:
     """The message of an event, at most 5,000 characters."""
-    if event.outcome is Outcome.NOT_FOUND or event.person is None:
+    if event.outcome == Outcome.NOT_FOUND or event.person is None:
         return "Enriquecimento: nenhum dado encontrado para este contato."
     person = event.person
     lines = ["DADOS DO CLIENTE", *_warning(event), *_identity(person), *_economy(person), *_contacts(person)]
@@ -35,7 +39,7 @@ def description(event: EnrichedEvent) -> str:
     """The text of a lead that we create: what is known when it is created."""
     if event.person is not None:
         return message(event)
-    notes = {
+    notes: dict[str, str] = {
         Outcome.PENDING: "Lead recebido; os dados do cliente ainda estão sendo consultados.",
         Outcome.NOT_FOUND: "Lead recebido; nenhum dado encontrado para este contato.",
         Outcome.NO_CONTACT: "Lead recebido sem telefone, e-mail ou CPF válidos.",
@@ -49,7 +53,9 @@ def shorten(text: str) -> str:
 
 
 def _warning(event: EnrichedEvent) -> list[str]:
-    return [_WARNINGS[event.match]] if event.match in _WARNINGS else []
+    if event.outcome != Outcome.ENRICHED:
+        return [_UNKNOWN]
+    return [] if event.match in _SURE else [_WARNINGS.get(event.match, _UNKNOWN)]
 
 
 def _identity(person: Person) -> list[str]:
