@@ -1,0 +1,123 @@
+"""Rules that say whose a lead is, driven as the worker drives its own: from what is stored, then from paid answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from bench.corpus import Alias, Entry, Lead
+from bench.peers import first_fit, token_set
+from stream.domain import choice
+from stream.domain.choice import Knowledge, KnownPerson
+from stream.domain.identity import Contact, Cpf, Email, Phone
+from stream.domain.person import Candidate
+
+OURS, FIRST_FIT, TOKEN_SET = "this project", "the first that fits", "token-set ratio"
+MOST_STEPS = 12  # two aliases, and every candidate once
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a rule said of a lead.
+
+    ``cpf``: whose it is, "" for nobody. ``match``: with which warning ("name" or None: without one). ``candidates``:
+    how many were named as possible. ``asked``: calls that it took. ``seen``: CPFs that the rule knew of.
+    """
+
+    cpf: str
+    match: str | None
+    candidates: int
+    asked: int
+    asked_why: tuple[str, ...]
+    seen: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """A rule. ``silent``: which matches come without a warning."""
+
+    name: str
+    next_step: Callable[[Any, str, Any], Any]
+    silent: frozenset[str | None]
+
+
+JUDGES = (
+    Judge(OURS, choice.next_step, frozenset({"name", None})),
+    # Its messages in the CRM say nothing of a lead without a name.
+    Judge(FIRST_FIT, first_fit.next_step, frozenset({"name", "no_name", None})),
+    Judge(TOKEN_SET, token_set.next_step, frozenset({"name"})),
+)
+
+
+def decide(judge: Judge, lead: Lead) -> Verdict:
+    """Let a rule answer one lead."""
+    contact, known = contact_of(lead), knowledge_of(lead)
+    asked: list[str] = []
+    for _ in range(MOST_STEPS):
+        step = judge.next_step(contact, lead.typed.text, known)
+        if hasattr(step, "alias"):
+            asked.append("phone" if isinstance(step.alias, Phone) else "email")
+            alias = lead.phone if isinstance(step.alias, Phone) else lead.email
+            assert alias is not None
+            known.answers[step.alias.alias] = candidates(alias.asked)
+        elif hasattr(step, "candidate"):
+            _complete(step.candidate, lead, known)
+        else:
+            person = getattr(step, "person", None)
+            seen = {one.cpf for group in (known.answers, known.listed) for some in group.values() for one in some}
+            match = getattr(step, "match", None)
+            return Verdict(
+                cpf=person.cpf if person is not None else "",
+                match=None if match is None else str(match),
+                candidates=len(getattr(step, "candidates", ())),
+                asked=len(asked),
+                asked_why=tuple(asked),
+                seen=frozenset(seen | set(known.persons)),
+            )
+    raise AssertionError(f"{judge.name} does not come to an end: {lead.typed.text!r}, {step!r}")
+
+
+def contact_of(lead: Lead) -> Contact:
+    """The lead as the worker has read it."""
+    phone = Phone(lead.phone.value) if lead.phone is not None else None
+    email = Email(lead.email.value) if lead.email is not None else None
+    key = phone.e164 if phone is not None else email.address if email is not None else lead.cpf
+    return Contact(phone, email, Cpf(lead.cpf) if lead.cpf else None, key)
+
+
+def knowledge_of(lead: Lead) -> Knowledge:
+    """What PostgreSQL knows before anything is asked: stored answers, people beside whom an alias was listed."""
+    known = Knowledge(answers={}, listed={}, persons={}, dead_ends=set())
+    for alias in lead.aliases:
+        key = _key(alias)
+        if alias.stored:
+            known.answers[key] = candidates(alias.asked)
+        if alias.listed:
+            known.listed[key] = candidates(alias.listed)
+            for entry in alias.listed:
+                known.persons[entry.cpf] = _person(entry.cpf, lead.people[entry.cpf].name)
+    return known
+
+
+def candidates(entries: tuple[Entry, ...]) -> tuple[Candidate, ...]:
+    """As Diretrix names them."""
+    return tuple(Candidate(name=one.name, cpf=one.cpf) for one in entries)
+
+
+def _complete(candidate: Any, lead: Lead, known: Knowledge) -> None:
+    """The Work API's answer for the CPF, or the candidate where it does not know it."""
+    if candidate.cpf not in lead.unknown:
+        known.persons[candidate.cpf] = _person(candidate.cpf, lead.people[candidate.cpf].name)
+    elif candidate.name:
+        known.persons[candidate.cpf] = _person(candidate.cpf, candidate.name)
+    else:
+        known.dead_ends.add(candidate.cpf)
+
+
+def _person(cpf: str, name: str) -> KnownPerson:
+    return KnownPerson(cpf=cpf, name=name.upper(), person=b"{}", facts="", complete=True, fetched_at=0.0)
+
+
+def _key(alias: Alias) -> str:
+    return ("e:" if "@" in alias.value else "p:") + alias.value

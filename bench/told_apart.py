@@ -1,0 +1,122 @@
+"""Could a wrong answer have been avoided? Said by what the lead's writer meant, not by the code under test.
+
+A wrong person who goes out without a warning is **distinguishable** when
+
+* *contradicted*: the text has a word that the wrong person does not have: another first given name, a surname that is
+  not among theirs, another generation suffix or one that they lack. A wrong spelling stands for what was meant by it,
+  unless it is as near to a word of the wrong person's; a nickname for every name that it is short for; an initial and
+  a cut surname for whatever begins so; or
+* *tie*: the rule knew the true person too, the text contradicts neither, and it is not exactly the wrong one's name
+  alone: to name one of two whom the text fits is a guess.
+
+All else is **indistinguishable**: the text says nothing or all its words are the wrong person's too, and the true
+person was not known to the rule (*homonym*, *suffix* left out, *unknown*), or it is exactly the wrong one's name and
+not the true one's (*exact*; *suffix* where they differ by a suffix that was left out), or the text contradicts the
+true one's name in the register: *closer*. *middle*: the true person was not known, and the text has all of the wrong
+one's words and middle ones more; directories leave middle names out, so that this is no contradiction.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rapidfuzz.distance import OSA
+
+from bench.census import NICKNAMES
+from bench.families import Person
+from bench.typed_names import CUT, FULL, INITIAL, NICKNAME, TYPO, Typed, Word, canonical
+
+DISTINGUISHABLE = ("contradicted", "tie")
+INDISTINGUISHABLE = ("homonym", "suffix", "exact", "closer", "middle", "unknown")
+_MAY_BE = {canonical(nick): {canonical(name) for name in names} for nick, names in NICKNAMES.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class _Name:
+    first: str
+    words: tuple[str, ...]  # all behind the first
+    suffix: str
+
+
+def why_wrong(typed: Typed, true: Person, wrong: Person, *, true_was_known: bool) -> str:
+    """Which of the cases above it is."""
+    if contradicted(typed, wrong):
+        return "middle" if not true_was_known and _has_only_middle_words_more(typed, wrong) else "contradicted"
+    if not true_was_known:
+        if true.name == wrong.name:
+            return "homonym"
+        return "suffix" if _same_but_suffix(true, wrong) else "unknown"
+    if contradicted(typed, true):
+        return "closer"
+    if is_exactly(typed, wrong) and not is_exactly(typed, true):
+        return "suffix" if _same_but_suffix(true, wrong) else "exact"
+    return "tie"
+
+
+def contradicted(typed: Typed, person: Person) -> bool:
+    """Whether the text has a word that none of the person's names has."""
+    return all(_contradicts(typed, name) for name in _names(person))
+
+
+def is_exactly(typed: Typed, person: Person) -> bool:
+    """Whether what was meant is one of the person's names, word for word, suffix included."""
+    if typed.first is None:
+        return False
+    meant = _Name(typed.first.meant, tuple(sorted(one.meant for one in typed.others)), canonical(typed.suffix))
+    whole = all(one.form == FULL for one in (typed.first, *typed.others))
+    return whole and any(meant == _Name(name.first, tuple(sorted(name.words)), name.suffix) for name in _names(person))
+
+
+def _names(person: Person) -> list[_Name]:
+    """The register's and Diretrix' name."""
+    both = [person.surnames, person.other_surnames] if person.old_in_directory else [person.surnames]
+    given = [canonical(one) for one in person.given]
+    return [
+        _Name(given[0], (*given[1:], *(canonical(one) for one in surnames)), canonical(person.suffix))
+        for surnames in both
+    ]
+
+
+def _contradicts(typed: Typed, name: _Name) -> bool:
+    if typed.suffix and canonical(typed.suffix) != name.suffix:
+        return True
+    if typed.first is not None and not _may_be_given(typed.first, name):
+        return True
+    return any(not any(_may_be(word, other) for other in name.words) for word in typed.others)
+
+
+def _has_only_middle_words_more(typed: Typed, person: Person) -> bool:
+    """Whether the person's name is what was typed without some of its middle words."""
+    if typed.first is None or not typed.others:
+        return False
+    words = {one.meant for one in typed.others}
+    return any(
+        name.first == typed.first.meant
+        and set(name.words) < words
+        and typed.others[-1].meant in name.words
+        and name.suffix == canonical(typed.suffix)
+        for name in _names(person)
+    )
+
+
+def _may_be_given(word: Word, name: _Name) -> bool:
+    if word.form == NICKNAME:
+        names = {word.shown, *_MAY_BE.get(word.shown, ())}
+        return not names.isdisjoint((name.first, *name.words))
+    if word.form == INITIAL:
+        return name.first.startswith(word.shown)
+    if word.form == TYPO:  # nothing that is misspelt turns one given name into another
+        return name.first in {word.meant, word.shown}
+    return name.first == word.meant
+
+
+def _may_be(word: Word, other: str) -> bool:
+    if word.form in {INITIAL, CUT}:
+        return other.startswith(word.shown)
+    if word.form == TYPO:
+        return OSA.distance(word.shown, other) <= OSA.distance(word.shown, word.meant)
+    return other == word.meant
+
+
+def _same_but_suffix(one: Person, other: Person) -> bool:
+    return one.suffix != other.suffix and (one.given, one.surnames) == (other.given, other.surnames)
