@@ -19,7 +19,7 @@ import msgspec
 from stream.domain.events import Match
 from stream.domain.freshness import Entry
 from stream.domain.identity import Contact, Email, Phone
-from stream.domain.matching import Grade, compare
+from stream.domain.matching import Grade, Reason, compare
 from stream.domain.person import Candidate
 
 
@@ -89,6 +89,8 @@ _MATCHES = {
     Grade.NONE: Match.NO_NAME,
     Grade.CONTRADICTS: Match.NAME_DIFFERS,
 }
+# A short name says enough where the person typed the CPF as well.
+SURE_WITH_CPF = frozenset({Reason.FIRST_NAME_ONLY, Reason.INITIAL, Reason.NICKNAME})
 
 
 class _Judged(NamedTuple):
@@ -104,14 +106,21 @@ class _Judged(NamedTuple):
 
 
 class _Verdict(NamedTuple):
-    """The best of an alias: people who fit equally well, each once. ``asked``: a source named them for this alias."""
+    """The best of an alias: people who fit equally well, each once.
+
+    ``asked``: a source named them for this alias. ``others``: CPFs that were listed for it.
+    """
 
     grade: Grade
     best: tuple[_Judged, ...]
     asked: bool
+    others: frozenset[str]
 
     def has(self, cpf: str) -> bool:
         return any(one.candidate.cpf == cpf for one in self.best)
+
+    def speaks_against(self, cpf: str) -> bool:
+        return not self.has(cpf) and cpf not in self.others
 
 
 def next_step(contact: Contact, name: str, known: Knowledge, *, allow_stale: bool = False) -> Step:
@@ -134,10 +143,12 @@ def fast_match(contact: Contact, name: str, entry: Entry) -> Match | None:
     None where there is more to weigh. The short way to what ``next_step`` says of such an entry: most webhooks
     are about people who are known, and no knowledge has to be gathered for them (a test holds the two together).
     """
-    if contact.cpf is not None or not entry.asked or entry.person is None or len(entry.candidates) != 1:
+    if contact.cpf is not None or entry.person is None or len(entry.candidates) != 1:
         return None
     candidate = entry.candidates[0]
     if candidate.cpf != entry.cpf or contact.area_code_assumed:
+        return None
+    if any(compare(name, one.name).grade >= Grade.COMPATIBLE for one in entry.listed):
         return None
     judged = _judge(name, candidate, entry.name)
     return judged.match if judged.grade >= Grade.COMPATIBLE and not judged.differs else None
@@ -166,10 +177,11 @@ def _by_form(contact: Contact, name: str, known: Knowledge) -> Complete | None:
     person = known.persons.get(cpf.digits)
     if person is None or not person.name:
         return Complete(Candidate("", cpf.digits), None)
-    judged = _judge(name, Candidate(person.name, cpf.digits), person.name)
-    if judged.grade is Grade.CONTRADICTS and _strong(_verdicts(contact, name, known)):
+    candidate = Candidate(person.name, cpf.digits)
+    grade, reason = compare(name, person.name)
+    if grade is Grade.CONTRADICTS and _strong(_verdicts(contact, name, known)):
         return None
-    return Complete(judged.candidate, judged.match)
+    return Complete(candidate, Match.NAME if reason in SURE_WITH_CPF else _MATCHES[grade])
 
 
 def _by_aliases(contact: Contact, name: str, known: Knowledge) -> Step:
@@ -197,7 +209,7 @@ def _verdicts(contact: Contact, name: str, known: Knowledge) -> list[_Verdict]:
         if isinstance(alias, Phone) and contact.area_code_assumed:
             answered, listed = (), (*answered, *listed)  # whoever it belongs to, the lead did not type this number
         if answered:
-            verdicts.append(_weigh(name, answered, known, asked=True))
+            verdicts.append(_contested(_weigh(name, answered, known, asked=True), name, listed, known))
         elif listed:
             verdict = _weigh(name, listed, known, asked=False)
             verdicts += [verdict] if verdict.grade >= Grade.COMPATIBLE else []
@@ -219,7 +231,20 @@ def _weigh(name: str, candidates: tuple[Candidate, ...], known: Knowledge, *, as
         if candidate.cpf not in by_cpf or judged.grade > by_cpf[candidate.cpf].grade:
             by_cpf[candidate.cpf] = judged
     best = max(one.grade for one in by_cpf.values())
-    return _Verdict(best, tuple(one for one in by_cpf.values() if one.grade is best), asked)
+    return _Verdict(best, tuple(one for one in by_cpf.values() if one.grade is best), asked, frozenset())
+
+
+def _contested(verdict: _Verdict, name: str, listed: tuple[Candidate, ...], known: Knowledge) -> _Verdict:
+    """The verdict of an asked alias beside the people listed for it.
+
+    A number's owner may have left it to a namesake: whom the name fits as well can't be told from the owner.
+    """
+    others = tuple(one for one in listed if not verdict.has(one.cpf))
+    verdict = verdict._replace(others=frozenset(one.cpf for one in others))
+    if not others or verdict.grade < Grade.COMPATIBLE:
+        return verdict
+    rival = _weigh(name, others, known, asked=False)
+    return verdict._replace(best=verdict.best + rival.best) if rival.grade >= verdict.grade else verdict
 
 
 def _judge(name: str, candidate: Candidate, person_name: str) -> _Judged:
@@ -243,8 +268,9 @@ def _choose(strongest: list[_Verdict], verdicts: list[_Verdict]) -> Complete | A
         return Ambiguous(tuple(people.values()))
     chosen = named_by_all[0]
     # Two answers, two people, and the name has settled it: the consumer is told.
-    others = verdicts[: verdicts.index(best[0])] + strongest
-    is_conflicting = grade >= Grade.COMPATIBLE and any(not other.has(chosen.candidate.cpf) for other in others)
+    others = [one for one in verdicts if one.asked and one.grade >= Grade.WEAK] if not best[0].asked else strongest
+    others = verdicts[: verdicts.index(best[0])] + others
+    is_conflicting = grade >= Grade.COMPATIBLE and any(other.speaks_against(chosen.candidate.cpf) for other in others)
     return Complete(chosen.candidate, Match.CONFLICTING if is_conflicting else chosen.match)
 
 

@@ -97,6 +97,8 @@ def _are_last_surnames(words: Words, known: Words) -> bool:
 
     The second word of three is left out: "José Maria Silva" is not "Maria José Silva".
     """
+    known, _ = _split(known)
+    words = tuple(word for word in words if word not in GENERATIONS)
     surnames = [sound(word) for word in (known[2:] if len(known) > 2 else known[1:])]  # noqa: PLR2004
     heard = [sound(word) for word in words]
     return bool(surnames) and surnames[-1] in heard and all(word in surnames for word in heard)
@@ -165,7 +167,7 @@ def _compare_rest(lead: Words, known: Words, *, same_generation: bool, suffix: s
 
 class _Pairing(NamedTuple):
     common: int  # words that both have
-    soft: int  # words that stand for one another less surely: initials, words cut off, typing errors
+    soft: int  # pairs that are not equal: initials, words cut off, typing errors
     lead_left: Words
     known_left: Words
 
@@ -175,10 +177,9 @@ def _pair(lead: Words, known: Words) -> _Pairing:
     left, others = list(lead), list(known)
     last = {*lead[-1:], *known[-1:]}
     common = _take(left, others, lambda word, other: sound(word) == sound(other))
-    typed = _take(left, others, _is_mistyped)
-    soft = _take(left, others, lambda word, other: _is_cut(word, other, last))
-    soft += _take(left, others, _is_initial)
-    return _Pairing(common + typed, soft + typed, tuple(left), tuple(others))
+    nearly = _take(left, others, _is_mistyped) + _take(left, others, lambda word, other: _is_cut(word, other, last))
+    initials = _take(left, others, _is_initial)
+    return _Pairing(common + nearly, nearly + initials, tuple(left), tuple(others))
 
 
 def _take(words: list[str], others: list[str], fits: object) -> int:

@@ -5,8 +5,8 @@ one partition would overwrite another's entry. Losing the table costs PostgreSQL
 
 The table is Faust's (assignment, recovery, after which ``recovered`` must be called); nobody else writes to it.
 Every write also goes to its changelog through ``publish``.
-Only what a source answered for an alias is kept, and people by CPF. What was merely listed beside a person answers only
-while nobody else is its asked owner, which PostgreSQL alone knows (docs/matching.md).
+An entry is what a source answered for an alias, or a person by CPF. An alias that was merely listed beside a person has
+none: whether it has an owner PostgreSQL alone knows (docs/matching.md).
 When the capacity is reached, what was written first leaves first, unless it was used since (second chance, as
 in CLOCK); expired entries are swept.
 """
@@ -31,6 +31,7 @@ from stream.domain.person import Candidate
 Publish = Callable[[int, bytes, bytes | None], None]  # partition, key, value; None deletes
 _UNSEEN, _WHOLE, _USED = range(3)  # what recovery brought is looked at once, at its first use
 OPENED = 4  # one in so many entries is kept opened: those of people who come back soon
+MAX_LISTED = 10  # people listed for an alias who are weighed against those whom a source named for it
 MAX_NAMES = 16  # names that one alias came with whose answer is remembered
 
 
@@ -160,7 +161,7 @@ class TableCache:
         known = Knowledge()
         for alias in contact.aliases:
             entry = self._usable(partition, alias, now, stale=stale)
-            if entry is not None and entry.asked:  # earlier versions also wrote what was only listed
+            if entry is not None:
                 self._read(partition, alias, entry, known, now, stale=stale)
         return known
 
@@ -174,6 +175,7 @@ class TableCache:
     ) -> None:
         if not alias.startswith("c:"):
             known.answers[alias] = entry.candidates
+            known.listed[alias] = entry.listed
         elif not entry.known:
             known.dead_ends.add(alias[2:])
         self._add_person(entry, known, now)
@@ -199,7 +201,9 @@ class TableCache:
     def remember(self, partition: int, known: Knowledge, person: KnownPerson | None, now: float) -> None:
         """Write what a look-up learned; ``person`` answered the lead."""
         for alias, candidates in known.answers.items():
-            self._put(partition, alias, self._answered(candidates, known, person, now))
+            entry = self._answered(candidates, known, person, now)
+            listed = tuple(one for one in known.listed.get(alias, ()) if one not in candidates)[:MAX_LISTED]
+            self._put(partition, alias, msgspec.structs.replace(entry, listed=listed))
         for cpf in known.dead_ends:
             self._put(partition, f"c:{cpf}", self._answered((), known, None, now))
         for one in known.persons.values():
@@ -218,7 +222,6 @@ class TableCache:
                 return self._of(known.persons[cpf], candidates, now)
         return Entry(
             known=bool(candidates),
-            asked=True,
             candidates=candidates,
             cpf="",
             name="",
@@ -233,7 +236,6 @@ class TableCache:
     def _of(self, person: KnownPerson, candidates: tuple[Candidate, ...], now: float) -> Entry:
         return Entry(
             known=True,
-            asked=True,
             candidates=candidates,
             cpf=person.cpf,
             name=normalise(person.name),
