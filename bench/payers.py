@@ -14,8 +14,7 @@ from typing import Any, Protocol
 from uuid import UUID, uuid4
 
 from bench.visits import Visit
-from stream.domain.choice import Found, NobodyKnows, next_step
-from stream.domain.events import Match
+from stream.domain.choice import Answered, Found, is_sure, next_step
 from stream.domain.identity import Contact, Cpf
 from stream.domain.person import Candidate
 from stream.enrichment import Books, Ladder, People, Question, Shelf, Terms
@@ -203,14 +202,14 @@ class Ours:
         self._sweep(now)
         partition = partition_of(contact.key.encode(), self._settings.topic_partitions)
         known = self._cache.recall(partition, contact, now)
-        if isinstance(next_step(contact, name, known), Found | NobodyKnows):
+        at_once = next_step(contact, name, known)
+        if isinstance(at_once, Answered) and is_sure(at_once, contact, known):
             return
         question = Question(contact, name, "lead", "c2s", str(uuid4()))
         asked = self._partner.calls.copy()
         step = await self._ladder.climb(question, known)
         person = step.person if isinstance(step, Found) else None
-        theirs = isinstance(step, Found) and step.match in {Match.NAME, Match.NO_NAME}
-        self._cache.remember(partition, contact, known, person, now, theirs=theirs)
+        self._cache.remember(partition, known, person, now)
         self.bill.paid += question.diretrix_calls
         self.bill.paying += question.diretrix_calls > 0
         self.bill.calls += self._partner.calls["diretrix"] - asked["diretrix"]
@@ -242,6 +241,7 @@ def terms(settings: Settings) -> Terms:
         work_budget=None,
         max_age=settings.enrichment_max_age,
         unknown_for=settings.cache_ttl_unknown,
+        work_unknown_for=settings.work_unknown_for,
         lease=settings.lookup_deadline.total_seconds(),
     )
 

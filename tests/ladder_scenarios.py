@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import pytest
 
-from stream.domain.choice import Found, Knowledge, NobodyKnows, next_step
+from stream.domain.choice import Answered, Found, Knowledge, NobodyKnows, next_step
 from stream.domain.errors import TransientError
 from stream.domain.events import Match, Tier
 from stream.domain.identity import Contact, Cpf, Email, Phone
@@ -27,6 +27,7 @@ TERMS = Terms(
     work_budget=None,
     max_age=timedelta(days=180),
     unknown_for=timedelta(days=1),
+    work_unknown_for=timedelta(days=7),
     lease=30.0,
 )
 
@@ -68,12 +69,18 @@ def contact(someone: Someone, *, by: str = "phone email") -> Contact:
     return Contact(phone, email, cpf, next(a for a in (phone, email, cpf) if a is not None).alias)
 
 
+def typed(someone: Someone) -> tuple[Phone | Email, ...]:
+    """Phone and e-mail of a person."""
+    both = Phone.parse(someone.phone), Email.parse(someone.email)
+    return tuple(one for one in both if one is not None)
+
+
 def question(who: Contact, name: str = SOMEONE.name) -> Question:
     """A lead's question."""
     return Question(who, name, "lead-1", "c2s", str(uuid4()))
 
 
-async def climb(rig: Rig, asked: Question, known: Knowledge | None = None) -> Found | NobodyKnows:
+async def climb(rig: Rig, asked: Question, known: Knowledge | None = None) -> Answered:
     """One climb of a fresh worker."""
     return await rig.worker().climb(asked, known if known is not None else Knowledge())
 
@@ -189,7 +196,7 @@ async def _store_old(rig: Rig) -> None:
     assert phone is not None
     await rig.shelf.save_answer(phone, (Candidate(SOMEONE.name, SOMEONE.cpf),), old)
     person = person_from_work(SOMEONE.work(), SOMEONE.cpf, old)
-    await rig.shelf.save_person(contact(SOMEONE), person, SOMEONE.work(), "lead-0", old)
+    await rig.shelf.save_person(typed(SOMEONE), person, SOMEONE.work(), "lead-0", old)
 
 
 async def a_person_too_old_is_refreshed_through_work(rig: Rig) -> None:
