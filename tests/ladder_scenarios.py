@@ -333,6 +333,15 @@ async def what_a_lead_did_not_prove_is_not_stored(rig: Rig) -> None:
     assert isinstance(await climb(rig, again), Found)
 
 
+async def a_cpf_without_a_name_that_work_does_not_know_ends_the_look_up(rig: Rig) -> None:
+    """Diretrix gave a CPF alone and the Work API knows nothing of it: one call of each, and nobody."""
+    rig.know(replace(SOMEONE, name=""))
+    rig.mix_up(SOMEONE, None)
+    for _ in range(2):
+        assert isinstance(await climb(rig, question(contact(SOMEONE, by="phone"))), NobodyKnows)
+    assert (rig.calls("diretrix"), rig.calls("work")) == (1, 1)
+
+
 async def two_people_on_one_phone_and_no_name_are_nobody(rig: Rig) -> None:
     """A tie costs one Diretrix call, no Work call, and attaches nobody; a name settles it from what is stored."""
     mate = replace(OTHER, phones=[SOMEONE.phone])
@@ -368,5 +377,6 @@ SCENARIOS: list[Callable[[Rig], Awaitable[None]]] = [
     an_owner_past_their_time_is_asked_for_again,
     a_phone_listed_beside_the_father_answers_with_its_owner,
     what_a_lead_did_not_prove_is_not_stored,
+    a_cpf_without_a_name_that_work_does_not_know_ends_the_look_up,
     two_people_on_one_phone_and_no_name_are_nobody,
 ]

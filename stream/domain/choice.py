@@ -39,7 +39,7 @@ class Knowledge(msgspec.Struct):
     """What is known of one contact so far; each step of the chain adds to it.
 
     ``answers``: what a source answered for an alias, best first; an empty tuple means that nobody knows it.
-    ``listed``: people beside whom an alias was seen.  ``persons``: by CPF.  ``dead_ends``: CPFs of a form
+    ``listed``: people beside whom an alias was seen.  ``persons``: by CPF.  ``dead_ends``: CPFs without a name
     that nobody knows.
     """
 
@@ -175,7 +175,7 @@ def _by_form(contact: Contact, name: str, known: Knowledge) -> Complete | None:
     if cpf is None or cpf.digits in known.dead_ends:
         return None
     person = known.persons.get(cpf.digits)
-    if person is None or not person.name:
+    if person is None:
         return Complete(Candidate("", cpf.digits), None)
     candidate = Candidate(person.name, cpf.digits)
     grade, reason = compare(name, person.name)
@@ -205,7 +205,7 @@ def _verdicts(contact: Contact, name: str, known: Knowledge) -> list[_Verdict]:
     for alias in (contact.phone, contact.email):
         if alias is None:
             continue
-        answered, listed = known.answers.get(alias.alias, ()), known.listed.get(alias.alias, ())
+        answered, listed = _usable(known.answers, alias, known), _usable(known.listed, alias, known)
         if isinstance(alias, Phone) and contact.area_code_assumed:
             answered, listed = (), (*answered, *listed)  # whoever it belongs to, the lead did not type this number
         if answered:
@@ -214,6 +214,11 @@ def _verdicts(contact: Contact, name: str, known: Knowledge) -> list[_Verdict]:
             verdict = _weigh(name, listed, known, asked=False)
             verdicts += [verdict] if verdict.grade >= Grade.COMPATIBLE else []
     return verdicts
+
+
+def _usable(people: dict[str, tuple[Candidate, ...]], alias: Phone | Email, known: Knowledge) -> tuple[Candidate, ...]:
+    """The candidates of an alias without those of whom there is a CPF and nothing else to be had."""
+    return tuple(one for one in people.get(alias.alias, ()) if one.name or one.cpf not in known.dead_ends)
 
 
 def _strong(verdicts: Iterable[_Verdict]) -> list[_Verdict]:

@@ -184,6 +184,8 @@ class TableCache:
                 theirs = self._usable(partition, f"c:{candidate.cpf}", now, stale=stale)
                 if theirs is not None:
                     self._add_person(theirs, known, now)
+                if theirs is not None and not theirs.known:
+                    known.dead_ends.add(candidate.cpf)
 
     @staticmethod
     def _add_person(entry: Entry, known: Knowledge, now: float) -> None:

@@ -193,6 +193,20 @@ def test_a_candidate_without_a_name_is_compared_once_the_person_has_one() -> Non
         assert next_step(contact(PHONE), name, known) == Found(known.persons[NAMELESS.cpf], match)
 
 
+def test_a_candidate_of_whom_nothing_is_to_be_had_is_no_answer() -> None:
+    """A CPF without a name that the Work API does not know either: the next alias is asked for."""
+    known = Knowledge(answers={PHONE.alias: (NAMELESS,)}, dead_ends={NAMELESS.cpf})
+    assert next_step(contact(PHONE, EMAIL), "Ana Souza", known) == Ask(EMAIL)
+    assert next_step(contact(PHONE), "Ana Souza", known) == NobodyKnows()
+
+
+def test_a_form_cpf_whose_record_has_no_name_is_warned_of() -> None:
+    """There was nothing to compare, and the event says so."""
+    nameless = person(NAMELESS)
+    known = Knowledge(persons={NAMELESS.cpf: nameless})
+    assert next_step(contact(cpf=Cpf(NAMELESS.cpf)), "Ana", known) == Found(nameless, Match.NO_NAME)
+
+
 def test_a_registered_name_that_contradicts_is_warned_of() -> None:
     """The right CPF under a social name: the person, with a warning."""
     registered = person(Candidate("JOSEFINA SOUZA LIMA", ANA.cpf))
