@@ -3,8 +3,8 @@
 Three traces: the measured one, one whose people come back with another phone or e-mail, and a year of 30,000 webhooks
 a month with restarts and lost tables in it. In the year people type their names, and Diretrix lists relatives and
 former owners, at the matching corpus's rates (``bench/rates.py``); its paid calls are split by what made the project
-ask, beside those of the first rule. In the two traces names are typed whole, as the measured day's are not known. The first two run on a real PostgreSQL; so does the beginning of the year,
-to hold the stand-in that the rest of it runs on.
+ask, beside those of the first rule. In the two traces names are typed whole: how the measured day's were typed is not
+known. They run on a real PostgreSQL; so does the beginning of the year, to hold the stand-in that its rest runs on.
 """
 
 from __future__ import annotations
@@ -80,17 +80,16 @@ async def _year(name: str, visits: Sequence[Visit], settings: Settings, seed: in
     contacts = distinct(visits, lambda contact, _: contact.key)
     # Webhooks, not calls: where the phone's people have other names, the e-mail of the same webhook is asked for too.
     row = _row(f"{name}: this project", ours, settings, f"< {contacts:,} webhooks", met=ours.paying < contacts)
-    first = await _play(_ours(visits, settings, Rungs(), seed, first_rule), visits)
     return [
         replace(row, note=f"{row.note}; {ASSUMED}"),
-        _row(f"{name}: the same by the first rule", first, settings),
-        *_by_reason(name, ours, first),
+        *await _by_reason(name, ours, visits, settings, seed),
         *await _others(name, visits, settings),
     ]
 
 
-def _by_reason(name: str, ours: Bill, first: Bill) -> list[Row]:
+async def _by_reason(name: str, ours: Bill, visits: Sequence[Visit], settings: Settings, seed: int) -> list[Row]:
     """What the project's rule pays beside the first rule, and why."""
+    first = await _play(_ours(visits, settings, Rungs(), seed, first_rule), visits)
     ratio = ours.paid / first.paid
     note = f"{ours.paid:,} calls paid, {first.paid:,} by the first rule"
     rows = [Row(f"cost, {name}: this project / the first rule", ratio, "x", *at_most(MOST_MORE, ratio), COMMAND, note)]

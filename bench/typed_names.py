@@ -10,6 +10,7 @@ import random
 import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from bench import rates
 from bench.census import NICKNAMES, SPELLINGS
@@ -63,6 +64,7 @@ class _Part:
     word: Word
 
 
+@lru_cache(maxsize=100_000)
 def canonical(text: str) -> str:
     """Capitals without accents and particles: the words that two spellings of one name have in common."""
     bare = "".join(one for one in unicodedata.normalize("NFKD", text) if not unicodedata.combining(one)).upper()
