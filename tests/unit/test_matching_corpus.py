@@ -13,7 +13,7 @@ from bench import rates
 from bench.corpus import Lead, leads
 from bench.families import Person
 from bench.judges import FIRST_FIT, OURS, TOKEN_SET
-from bench.matching import CLASSES, SILENT, Scores, score
+from bench.matching import CLASSES, SILENT, Scores, rows, score
 from bench.told_apart import DISTINGUISHABLE, INDISTINGUISHABLE, why_wrong
 from bench.typed_names import Typed, Word, canonical
 
