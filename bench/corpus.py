@@ -165,9 +165,13 @@ class _Cast:
         drawn = self._chance.random()
         if drawn < rates.NAMELESS:
             return self._entry(one, "")
-        if drawn > 1 - rates.SHORTENED and len(one.surnames) > 1:
+        if drawn > 1 - rates.SHORTENED and len(one.surnames) > 1 and not self._is_homonym(one):
             return self._entry(one, replace(one, surnames=one.surnames[1:]).name)
         return self._entry(one, one.directory_name)
+
+    def _is_homonym(self, one: Person) -> bool:
+        """Whose name is somebody else's too; shortened, it would be told apart by chance."""
+        return any(other.name == one.name and other is not one for other in (self._person, *self._formers))
 
     def _entry(self, one: Person, name: str) -> Entry:
         self.people[one.cpf] = one

@@ -17,18 +17,19 @@ from bench.corpus import Lead, leads
 from bench.judges import FIRST_FIT, JUDGES, OURS, Judge, Verdict, decide
 from bench.result import Options, Row, at_most
 from bench.told_apart import DISTINGUISHABLE, INDISTINGUISHABLE, why_wrong
+from bench.typed_names import INITIAL, canonical
 
 GOALS = (
     "silent wrong: 0 wherever lead and candidates can be told apart",
-    "of the first rule's right answers to more than a first name at most 3 in 100 become a warning or nobody",
+    "of the first rule's right answers to a given name and a surname at most 3 in 100 become a warning or nobody",
 )
 COMMAND = "python -m bench matching"
 LEADS = 100_000
 RIGHT, WARNED, NOBODY, WRONG_WARNED, SILENT = "right", "right, warned", "nobody", "wrong, warned", "silent wrong"
 CLASSES = (RIGHT, WARNED, NOBODY, WRONG_WARNED, SILENT)
 MOST_LOST = 3.0  # in 100
-# A first name alone (with a nickname or a title too) and no name at all: whatever the candidates are, it is no proof.
-MUST_BE_WARNED = "a first name alone"
+# What a text proves. The first two are no proof of anybody, whoever is known: a right answer has to be warned of.
+FIRST_NAME, NO_FIRST_NAME, SURE = "a first name alone", "an initial or the second given name", "all others"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,7 @@ class Score:
     why: Counter[str] = field(default_factory=Counter)
     calls: int = 0
     ambiguous: int = 0
+    endless: int = 0
 
     def add(self, one: Judged) -> None:
         """Count one lead."""
@@ -57,6 +59,7 @@ class Score:
         self.why[one.why] += 1
         self.calls += one.verdict.asked
         self.ambiguous += one.verdict.candidates > 0
+        self.endless += not one.verdict.ended
         for group in groups(one.lead):
             self.by_kind[group][one.outcome] += 1
             self.by_kind[group][one.why] += bool(one.why)
@@ -73,8 +76,8 @@ class Scores:
 
     leads: int = 0
     by_judge: dict[str, Score] = field(default_factory=lambda: defaultdict(Score))
-    right: Counter[bool] = field(default_factory=Counter)  # the first rule's; True: must be warned of
-    lost: Counter[tuple[bool, str]] = field(default_factory=Counter)  # the same; outcome of this project
+    right: Counter[str] = field(default_factory=Counter)  # the first rule's, by evidence
+    lost: Counter[tuple[str, str]] = field(default_factory=Counter)  # of those, by evidence and this project's outcome
     wrong: list[Judged] = field(default_factory=list)  # silent, distinguishable, of this project
     given_up: list[Judged] = field(default_factory=list)
 
@@ -88,11 +91,11 @@ class Scores:
         if ours.why in DISTINGUISHABLE:
             self.wrong.append(ours)
         if said[FIRST_FIT].outcome == RIGHT and said[FIRST_FIT].verdict.match == "name":
-            must = must_be_warned(lead)
-            self.right[must] += 1
+            proof = evidence(lead)
+            self.right[proof] += 1
             if ours.outcome != RIGHT:
-                self.lost[must, ours.outcome] += 1
-                if not must:
+                self.lost[proof, ours.outcome] += 1
+                if proof is SURE:
                     self.given_up.append(ours)
 
 
@@ -126,13 +129,18 @@ def judged(judge: Judge, lead: Lead) -> Judged:
     if not is_silent:
         return Judged(lead, verdict, WRONG_WARNED)
     wrong = lead.people[verdict.cpf]
-    why = why_wrong(lead.typed, lead.person, wrong, true_was_known=lead.person.cpf in verdict.seen)
-    return Judged(lead, verdict, SILENT, why)
+    return Judged(lead, verdict, SILENT, why_wrong(lead.typed, lead.person, wrong, verdict.named))
 
 
-def must_be_warned(lead: Lead) -> bool:
-    """Whether the text has no more than a first name, a part of one or an initial."""
-    return not lead.cpf and not lead.typed.has_surname
+def evidence(lead: Lead) -> str:
+    """Which names prove so little that they must be warned of, whoever the candidates are; "" for all others."""
+    first = lead.typed.first
+    if lead.cpf:
+        return SURE
+    if not lead.typed.has_surname:
+        return FIRST_NAME
+    is_given = first is not None and first.form != INITIAL and first.meant == canonical(lead.person.given[0])
+    return SURE if is_given else NO_FIRST_NAME
 
 
 def groups(lead: Lead) -> tuple[str, ...]:
@@ -164,18 +172,26 @@ def rows(scores: Scores) -> list[Row]:
         count = sum(one.why[why] for why in INDISTINGUISHABLE)
         note = _counts(one.why, INDISTINGUISHABLE)
         table.append(_row(f"{judge.name}: silent wrong, indistinguishable", count, "leads", note))
+        goal = at_most(0, one.endless) if is_ours else ("", None)
+        table.append(_row(f"{judge.name}: never comes to an end", one.endless, "leads", "", goal))
         table.append(_row(f"{judge.name}: Diretrix calls", 100 * one.calls / scores.leads, "in 100 leads"))
     return [*table, *_lost(scores), *_by_kind(scores)]
 
 
 def _lost(scores: Scores) -> list[Row]:
+    """What this project warns of or does not give of the first rule's right answers, by what the text proves."""
     table = []
-    for must, name in ((False, "lost of the first rule's right answers"), (True, f"the same, {MUST_BE_WARNED}")):
-        lost = {outcome: scores.lost[must, outcome] for outcome in CLASSES if outcome != RIGHT}
-        share = 100 * sum(lost.values()) / max(1, scores.right[must])
-        note = f"of {scores.right[must]:,}: {_counts(lost, tuple(lost))}"
-        table.append(_row(name, share, "in 100", note, ("", None) if must else at_most(MOST_LOST, share)))
-    return table
+    for proof in (FIRST_NAME, NO_FIRST_NAME, SURE):
+        lost = {outcome: scores.lost[proof, outcome] for outcome in CLASSES if outcome != RIGHT}
+        share = 100 * sum(lost.values()) / max(1, scores.right[proof])
+        note = f"of {scores.right[proof]:,}: {_counts(lost, tuple(lost))}"
+        goal = at_most(MOST_LOST, share) if proof is SURE else ("", None)
+        table.append(_row(f"lost of the first rule's right answers, {proof}", share, "in 100", note, goal))
+    share = 100 * sum(scores.lost.values()) / max(1, sum(scores.right.values()))
+    return [
+        *table,
+        _row("lost of the first rule's right answers", share, "in 100", "with those that must be warned of"),
+    ]
 
 
 def _by_kind(scores: Scores) -> list[Row]:
@@ -188,13 +204,10 @@ def _by_kind(scores: Scores) -> list[Row]:
         if not count:
             continue
         shares = ", ".join(f"{outcome} {100 * mine[outcome] / count:.1f}" for outcome in CLASSES[:-1])
-        others = ", ".join(
-            f"{judge.name} {1e4 * scores.by_judge[judge.name].by_kind[kind][SILENT] / count:,.0f}"
-            for judge in JUDGES
-            if judge.name != OURS
-        )
+        others = [scores.by_judge[judge.name].by_kind[kind][SILENT] for judge in JUDGES if judge.name != OURS]
+        said = " and ".join(f"{1e4 * other / count:,.0f}" for other in others)
         told = sum(mine[why] for why in DISTINGUISHABLE)
-        note = f"{count:,} leads; {told} distinguishable; {shares} in 100; silent wrong of others: {others}"
+        note = f"{said} of the others; {count:,} leads, {told} distinguishable; in 100: {shares}"
         table.append(_row(f"{kind}: silent wrong", 1e4 * mine[SILENT] / count, "in 10,000", note))
     return table
 

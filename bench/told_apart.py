@@ -9,15 +9,17 @@ A wrong person who goes out without a warning is **distinguishable** when
 * *tie*: the rule knew the true person too, the text contradicts neither, and it is not exactly the wrong one's name
   alone: to name one of two whom the text fits is a guess.
 
-All else is **indistinguishable**: the text says nothing or all its words are the wrong person's too, and the true
-person was not known to the rule (*homonym*, *suffix* left out, *unknown*), or it is exactly the wrong one's name and
-not the true one's (*exact*; *suffix* where they differ by a suffix that was left out), or the text contradicts the
-true one's name in the register: *closer*. *middle*: the true person was not known, and the text has all of the wrong
-one's words and middle ones more; directories leave middle names out, so that this is no contradiction.
+All else is **indistinguishable**. The true person was not known to the rule, and all words of the text are the wrong
+one's too: *homonym*, *suffix* (the names differ by a suffix that was left out), *unknown* (anybody else), *middle* (the
+text has middle names more than the wrong one's; directories leave them out, so that this is no contradiction). Or the
+true person was known, and the text is exactly the wrong one's name and not the true one's: *suffix, both known*,
+*exact*; it contradicts the true one's name in the register: *closer*; or more of the lead's phone and e-mail are the
+wrong one's: *aliases*.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from rapidfuzz.distance import OSA
@@ -27,7 +29,7 @@ from bench.families import Person
 from bench.typed_names import CUT, FULL, INITIAL, NICKNAME, TYPO, Typed, Word, canonical
 
 DISTINGUISHABLE = ("contradicted", "tie")
-INDISTINGUISHABLE = ("homonym", "suffix", "exact", "closer", "middle", "unknown")
+INDISTINGUISHABLE = ("homonym", "suffix", "suffix, both known", "exact", "closer", "aliases", "middle", "unknown")
 _MAY_BE = {canonical(nick): {canonical(name) for name in names} for nick, names in NICKNAMES.items()}
 
 
@@ -38,19 +40,19 @@ class _Name:
     suffix: str
 
 
-def why_wrong(typed: Typed, true: Person, wrong: Person, *, true_was_known: bool) -> str:
-    """Which of the cases above it is."""
+def why_wrong(typed: Typed, true: Person, wrong: Person, named: Mapping[str, int]) -> str:
+    """Which of the cases above it is. ``named``: by CPF, under how many of the lead's aliases the rule saw a person."""
     if contradicted(typed, wrong):
-        return "middle" if not true_was_known and _has_only_middle_words_more(typed, wrong) else "contradicted"
-    if not true_was_known:
+        return "middle" if true.cpf not in named and _has_only_middle_words_more(typed, wrong) else "contradicted"
+    if true.cpf not in named:
         if true.name == wrong.name:
             return "homonym"
         return "suffix" if _same_but_suffix(true, wrong) else "unknown"
     if contradicted(typed, true):
         return "closer"
     if is_exactly(typed, wrong) and not is_exactly(typed, true):
-        return "suffix" if _same_but_suffix(true, wrong) else "exact"
-    return "tie"
+        return "suffix, both known" if _same_but_suffix(true, wrong) else "exact"
+    return "aliases" if named.get(wrong.cpf, 0) > named[true.cpf] else "tie"
 
 
 def contradicted(typed: Typed, person: Person) -> bool:
