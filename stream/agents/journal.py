@@ -65,12 +65,13 @@ class Journal:
 def turns(events: Iterable[EnrichedEvent]) -> list[list[EnrichedEvent]]:
     """A batch as the statements to make of it, in order: each touches a webhook once, which PostgreSQL asks for.
 
-    All that was pending counts, since its calls are added up, and the first end; what follows an end is a repeat.
+    All that was pending counts, since its calls are added up, and the first end; what follows an end is a repeat. An
+    outcome that only a later version knows counts as an end.
     """
     of_webhook: dict[str, list[EnrichedEvent]] = {}
     for event in events:
         there = of_webhook.setdefault(event.event_id, [])
-        if not there or there[-1].outcome is Outcome.PENDING:
+        if not there or there[-1].outcome == Outcome.PENDING:
             there.append(event)
     longest = max(map(len, of_webhook.values()), default=0)
     # Rows are locked in one order, so that two journals can't lock each other out.
@@ -104,7 +105,7 @@ def _answered(event: EnrichedEvent) -> tuple[object, ...]:
 
 
 def _webhook_event(event: EnrichedEvent) -> tuple[object, ...]:
-    pending = event.outcome is Outcome.PENDING
+    pending = event.outcome == Outcome.PENDING
     return (
         UUID(event.event_id),
         event.lead.id,

@@ -2,6 +2,10 @@
 
 ``event_id`` names the delivery: a replay, a retry or a second delivery has the same. ``revision`` names what
 is said: consumers drop what has the same (event_id, revision). Their JSON Schema is in ``schemas/``.
+
+The enumerations are open: a later version may write a source, tier, outcome or match that this version does not
+know. So ``EnrichedEvent`` has them as text: compare with ``==``, never with ``is``; each reader decides what a value
+means that it does not know.
 """
 
 from __future__ import annotations
@@ -11,7 +15,7 @@ from datetime import datetime
 from enum import StrEnum
 from functools import lru_cache
 from importlib import resources
-from typing import Annotated, Any
+from typing import Annotated, Any, assert_never
 from uuid import UUID
 
 import msgspec
@@ -38,6 +42,7 @@ class Outcome(StrEnum):
     PENDING = "pending"
     NO_CONTACT = "no_contact"
     TEST = "test"
+    AMBIGUOUS = "ambiguous"
 
 
 class Tier(StrEnum):
@@ -56,6 +61,7 @@ class Match(StrEnum):
     NO_NAME = "no_name"
     NAME_DIFFERS = "name_differs"
     CONFLICTING = "conflicting"
+    FIRST_NAME = "first_name"
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -66,6 +72,7 @@ class Answer(msgspec.Struct, frozen=True):
     match: Match | None = None
     person: bytes | None = None
     facts: str = ""
+    candidates: tuple[str, ...] = ()  # names, where several people fit equally well
     stale: bool = False
     parked: bool = False
     diretrix_calls: int = 0
@@ -76,7 +83,17 @@ class Answer(msgspec.Struct, frozen=True):
     def __post_init__(self) -> None:
         words = self.outcome.value, self.tier and self.tier.value, self.match and self.match.value
         msgspec.structs.force_setattr(self, "said", words)
-        msgspec.structs.force_setattr(self, "revision", revision(self.outcome, self.facts))
+        msgspec.structs.force_setattr(self, "revision", revision(self.outcome, self._said_facts()))
+
+    def _said_facts(self) -> str:
+        """What the revision covers.
+
+        Of ``match`` only the values that the first release did not have: else consumers would take each of its events
+        for a new one.
+        """
+        if self.outcome is Outcome.AMBIGUOUS:
+            return "/".join(self.candidates)
+        return f"{self.facts}/{self.match}" if self.match is Match.FIRST_NAME else self.facts
 
     @property
     def calls(self) -> Calls:
@@ -86,10 +103,19 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 def event_id(lead: Lead) -> str:
-    """UUIDv5 of the delivery: a C2S lead at an instant, or a Google lead."""
-    if lead.source is Source.C2S and lead.updated_at is not None:
-        return _uuid5(f"c2s/{lead.id}/{lead.updated_at}")
-    return _uuid5(f"google_ads/{lead.id}")
+    """UUIDv5 of the delivery: a C2S lead at an instant, or a Google lead.
+
+    Each source has a namespace of its own. Raises ValueError for a C2S lead without its instant: no reader makes one.
+    """
+    match lead.source:
+        case Source.C2S:
+            if lead.updated_at is None:
+                raise ValueError("a C2S lead without its instant has no id")
+            return _uuid5(f"c2s/{lead.id}/{lead.updated_at}")
+        case Source.GOOGLE_ADS:
+            return _uuid5(f"google_ads/{lead.id}")
+        case _:
+            assert_never(lead.source)
 
 
 def _uuid5(name: str) -> str:
@@ -132,6 +158,7 @@ def encode_event(webhook: Webhook, contact: Contact, answer: Answer, emitted_at:
             answer.calls,
             written(webhook.received_at),
             _stamp(emitted_at),
+            answer.candidates or msgspec.UNSET,
         )
     )
 
@@ -187,22 +214,23 @@ _NO_CALLS = Calls()
 
 
 class EnrichedEvent(msgspec.Struct, frozen=True):
-    """An event as its consumers read it; unknown fields are ignored."""
+    """An event as its consumers read it; unknown fields are ignored, unknown values of the enumerations are kept."""
 
     event_id: str
     revision: str
     lead: EventLead
     contact: EventContact
-    outcome: Outcome
+    outcome: str  # an Outcome, or what a later version says
     received_at: Instant
     emitted_at: Instant
     schema_version: int = SCHEMA_VERSION
-    tier: Tier | None = None
-    match: Match | None = None
+    tier: str | None = None
+    match: str | None = None
     stale: bool = False
     parked: bool = False
     person: Person | None = None
     calls: Calls = Calls()
+    candidates: tuple[str, ...] = ()  # names: whom an ambiguous lead may be
 
 
 class _WrittenLead(msgspec.Struct, gc=False):
@@ -231,6 +259,7 @@ class _Written(msgspec.Struct, gc=False):
     calls: Calls
     received_at: str
     emitted_at: str
+    candidates: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
 
 
 _decoder = msgspec.json.Decoder(EnrichedEvent)

@@ -11,7 +11,7 @@ import re
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, assert_never
 
 import msgspec
 import orjson
@@ -158,8 +158,7 @@ def _decode_any(value: bytes) -> Webhook:
     source = _source(message.get("source"))
     payload = _object(message.get("payload"), "payload")
     received_at = parse_instant(message.get("received_at"), "received_at")
-    lead = lead_from_c2s(payload) if source is Source.C2S else lead_from_google(payload)
-    return Webhook(source, received_at, lead)
+    return Webhook(source, received_at, lead_from(source, payload))
 
 
 def encode_webhook(
@@ -198,6 +197,17 @@ def normalised_of(lead: Lead, contact: Identifiers) -> dict[str, Any]:
         "cpf": cpf and cpf.digits,
         "is_test": lead.is_test,
     }
+
+
+def lead_from(source: Source, payload: dict[str, Any]) -> Lead:
+    """Read a payload as its source writes it; raises PoisonError."""
+    match source:
+        case Source.C2S:
+            return lead_from_c2s(payload)
+        case Source.GOOGLE_ADS:
+            return lead_from_google(payload)
+        case _:
+            assert_never(source)
 
 
 def lead_from_c2s(payload: dict[str, Any]) -> Lead:
@@ -279,7 +289,7 @@ def _maybe_instant(value: object) -> datetime | None:
 def _source(value: object) -> Source:
     source = _SOURCES.get(value) if isinstance(value, str) else None
     if source is None:
-        raise PoisonError("unknown source: c2s or google_ads is required", path="source")
+        raise PoisonError(f"unknown source: {' or '.join(Source)} is required", path="source")
     return source
 
 

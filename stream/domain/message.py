@@ -5,27 +5,24 @@ from __future__ import annotations
 import re
 from decimal import Decimal
 
-from stream.domain.events import EnrichedEvent, Match, Outcome
+from stream.domain.events import EnrichedEvent, Outcome
+from stream.domain.match_warnings import ambiguous_lines, warning
 from stream.domain.person import CURRENCY, Address, Income, Person
 
 LONGEST = 5_000  # characters, the CRM's limit
 CUT = "\n[...]"
 
 _SEX = {"F": "feminino", "M": "masculino"}
-_WARNINGS = {
-    Match.NAME_DIFFERS: "ATENÇÃO: o nome informado no lead difere do nome encontrado.",
-    Match.CONFLICTING: (
-        "ATENÇÃO: telefone e e-mail pertencem a pessoas diferentes; os dados são de quem tem o nome do lead."
-    ),
-}
 
 
 def message(event: EnrichedEvent) -> str:
     """The message of an event, at most 5,000 characters."""
-    if event.outcome is Outcome.NOT_FOUND or event.person is None:
+    if event.outcome == Outcome.AMBIGUOUS:
+        return shorten("\n".join(ambiguous_lines(event.candidates)))
+    if event.outcome == Outcome.NOT_FOUND or event.person is None:
         return "Enriquecimento: nenhum dado encontrado para este contato."
     person = event.person
-    lines = ["DADOS DO CLIENTE", *_warning(event), *_identity(person), *_economy(person), *_contacts(person)]
+    lines = ["DADOS DO CLIENTE", *warning(event), *_identity(person), *_economy(person), *_contacts(person)]
     if not person.complete:
         lines.append("(Cadastro parcial: os demais dados ainda não estão disponíveis.)")
     return shorten("\n".join(lines))
@@ -33,9 +30,9 @@ def message(event: EnrichedEvent) -> str:
 
 def description(event: EnrichedEvent) -> str:
     """The text of a lead that we create: what is known when it is created."""
-    if event.person is not None:
+    if event.person is not None or event.outcome == Outcome.AMBIGUOUS:
         return message(event)
-    notes = {
+    notes: dict[str, str] = {
         Outcome.PENDING: "Lead recebido; os dados do cliente ainda estão sendo consultados.",
         Outcome.NOT_FOUND: "Lead recebido; nenhum dado encontrado para este contato.",
         Outcome.NO_CONTACT: "Lead recebido sem telefone, e-mail ou CPF válidos.",
@@ -46,10 +43,6 @@ def description(event: EnrichedEvent) -> str:
 def shorten(text: str) -> str:
     """``text`` within the CRM's limit."""
     return text if len(text) <= LONGEST else text[: LONGEST - len(CUT)] + CUT
-
-
-def _warning(event: EnrichedEvent) -> list[str]:
-    return [_WARNINGS[event.match]] if event.match in _WARNINGS else []
 
 
 def _identity(person: Person) -> list[str]:

@@ -19,7 +19,7 @@ from stream.domain.deadletters import TOO_LARGE
 from stream.domain.errors import PoisonError
 from stream.domain.events import decode_event, event_headers, event_id
 from stream.domain.identity import identified
-from stream.domain.leads import Source, decode_webhook, encode_webhook, lead_from_c2s, lead_from_google, normalised_of
+from stream.domain.leads import Source, decode_webhook, encode_webhook, lead_from, normalised_of
 from stream.domain.letters import Letter
 from stream.domain.parking import HEADERS as OF_TRIES
 from stream.domain.parking import instant_of
@@ -64,7 +64,7 @@ def _as_received(letter: Letter, value: bytes, nobodys: frozenset[str]) -> Reviv
     payload = _payload(value)
     source = _source(letter)
     received_at = instant_of(letter.header("ce_time")) or letter.failed_at
-    lead = lead_from_c2s(payload) if source is Source.C2S else lead_from_google(payload)
+    lead = lead_from(source, payload)
     contact = identified(lead, nobodys)
     message = encode_webhook(source, received_at, value, normalised_of(lead, contact))
     headers = _received_headers(letter, event_id(lead), received_at)

@@ -43,7 +43,7 @@ class Played:
 
     def answered(self, identity: str) -> EnrichedEvent | None:
         """The first event of a webhook that is not ``pending``."""
-        ends = (event for _, event in self.events.get(identity, []) if event.outcome is not Outcome.PENDING)
+        ends = (event for _, event in self.events.get(identity, []) if event.outcome != Outcome.PENDING)
         return next(ends, None)
 
     def took(self, identity: str) -> float:

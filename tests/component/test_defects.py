@@ -139,9 +139,9 @@ async def test_6_the_e_mail_is_tried_when_the_phone_is_not_known(rig: RealRig, w
     rig.know(SOMEONE)
     await worker.receive(c2s_webhook("a", name=SOMEONE.name, email=SOMEONE.email))
     again = c2s_webhook("b", name=SOMEONE.name, phone=OTHER.phone, email=SOMEONE.email)
-    assert (await worker.receive(again))[-1].tier is Tier.CACHE
+    assert (await worker.receive(again))[-1].tier == Tier.CACHE
     (fresh,) = await Worker(rig).receive(again)
-    assert fresh.tier is Tier.POSTGRES
+    assert fresh.tier == Tier.POSTGRES
     assert rig.calls("diretrix") == 1
 
 

@@ -76,7 +76,7 @@ async def test_what_is_slow_or_wants_a_moment_is_waited_for(
     """A late answer is an answer, and a 429 is asked again after the time it names; one row on the books."""
     rig.simulators.faults[partner] = fault
     (event,) = await worker.receive(webhook())
-    assert event.outcome is Outcome.ENRICHED
+    assert event.outcome == Outcome.ENRICHED
     assert (event.calls.diretrix, event.calls.work) == (1, 1)
     assert (await rig.statuses("diretrix"), await rig.statuses("work")) == (["paid"], ["paid"])
 

@@ -248,7 +248,7 @@ async def test_a_worker_answers_what_was_redriven(full: Settings, database_url: 
 
     async def answered() -> bool:
         events = [decode_event(record.value) for record in await everything(full, ENRICHED.name)]
-        return {one.event_id for one in events if one.outcome is Outcome.PENDING} >= wanted  # no partner answers
+        return {one.event_id for one in events if one.outcome == Outcome.PENDING} >= wanted  # no partner answers
 
     try:
         await until(answered)

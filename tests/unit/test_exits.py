@@ -199,7 +199,7 @@ async def test_tries_that_somebody_else_writes_down_are_not_counted(
     rig.fail_once("diretrix")
     sent = [(name, value) for name, value in headers if due is not None or name != "not-before"]
     (event,) = await worker.receive(webhook(), headers=[("reroute", b"1"), *sent])
-    assert event.outcome is Outcome.PENDING
+    assert event.outcome == Outcome.PENDING
     said = headers_of(parked(worker)[0])
     assert (said["attempt"], said["first-failed"]) == ("1", NOW.isoformat())
 
@@ -260,7 +260,7 @@ async def test_a_webhook_tried_for_too_long_goes_out_with_what_is_known(rig: Rig
     rig.know(SOMEONE)
     rig.fail_once("work")
     (event,) = await worker.receive(webhook(), headers=tried(NOW - timedelta(hours=24)))
-    assert event.outcome is Outcome.ENRICHED
+    assert event.outcome == Outcome.ENRICHED
     assert event.person is not None
     assert (event.person.cpf, event.person.complete) == (SOMEONE.cpf, False)
     assert not parked(worker)
