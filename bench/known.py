@@ -60,7 +60,7 @@ def fill(table: dict[bytes, bytes], people: list[Someone], entries: int) -> Iter
         partition = partition_of(contact.key.encode(), settings.topic_partitions)
         person = known_person(person_from_work(work_answer(one), one.cpf, now))
         known = Knowledge(answers={contact.aliases[0]: (Candidate(one.name, one.cpf),)}, persons={one.cpf: person})
-        cache.remember(partition, contact, known, person, now.timestamp(), theirs=True)
+        cache.remember(partition, known, person, now.timestamp())
         yield from ((partition, key, value) for (partition, key), value in written.items())
         written.clear()
         if len(cache) >= entries:

@@ -19,8 +19,7 @@ from bench.reasons import Policy, why_asked
 from bench.residents import Resident
 from bench.visits import Visit
 from stream import enrichment
-from stream.domain.choice import Ask, Complete, Found, Knowledge, Step, next_step
-from stream.domain.events import Match
+from stream.domain.choice import Answered, Ask, Found, Knowledge, Step, is_sure, next_step
 from stream.domain.identity import Contact, Cpf, Phone
 from stream.domain.person import Candidate
 from stream.enrichment import Books, Ladder, People, Question, Shelf, Terms
@@ -222,15 +221,15 @@ class Ours:
         self._sweep(now)
         partition = partition_of(contact.key.encode(), self._settings.topic_partitions)
         known = self._cache.recall(partition, contact, now)
-        if not isinstance(self._policy(contact, name, known), Ask | Complete):
+        at_once = self._policy(contact, name, known)
+        if isinstance(at_once, Answered) and is_sure(at_once, contact, known):
             return
         question = Question(contact, name, "lead", "c2s", str(uuid4()))
         asked = self._partner.calls.copy()
         with patch.object(enrichment, "next_step", self._watched):
             step = await self._ladder.climb(question, known)
         person = step.person if isinstance(step, Found) else None
-        theirs = isinstance(step, Found) and step.match in {Match.NAME, Match.NO_NAME}
-        self._cache.remember(partition, contact, known, person, now, theirs=theirs)
+        self._cache.remember(partition, known, person, now)
         self.bill.paid += question.diretrix_calls
         self.bill.paying += question.diretrix_calls > 0
         self.bill.calls += self._partner.calls["diretrix"] - asked["diretrix"]
@@ -271,6 +270,7 @@ def terms(settings: Settings) -> Terms:
         work_budget=None,
         max_age=settings.enrichment_max_age,
         unknown_for=settings.cache_ttl_unknown,
+        work_unknown_for=settings.work_unknown_for,
         lease=settings.lookup_deadline.total_seconds(),
     )
 
