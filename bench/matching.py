@@ -145,13 +145,24 @@ def evidence(lead: Lead) -> str:
 
 def groups(lead: Lead) -> tuple[str, ...]:
     """Under which headings a lead is reported."""
-    suffix = ()
+    headings = [lead.kind]
     if lead.person.suffix:
-        suffix = ("(suffix typed)",) if lead.typed.suffix else ("(suffix left out)",)
-    cpf = ()
+        headings.append("(suffix typed)" if lead.typed.suffix else "(suffix left out)")
     if lead.cpf:
-        cpf = ("(own CPF in the form)",) if lead.cpf == lead.person.cpf else ("(spouse's CPF in the form)",)
-    return (lead.kind, *suffix, *cpf)
+        headings.append("(own CPF in the form)" if lead.cpf == lead.person.cpf else "(spouse's CPF in the form)")
+    if lead.phone is not None:
+        headings.append(_PHONES[lead.phone.scenario])
+    return tuple(headings)
+
+
+_PHONES = {
+    "own": "(phone: owner alone)",
+    "household": "(phone: owner and relatives)",
+    "former": "(phone: owner and former owners)",
+    "relative_only": "(phone: relatives only)",
+    "former_only": "(phone: former owners only, recycled)",
+    "nobody": "(phone: not known)",
+}
 
 
 def rows(scores: Scores) -> list[Row]:
