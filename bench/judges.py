@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.corpus import Alias, Entry, Lead
+from bench.families import Person
 from bench.peers import first_fit, token_set
+from bench.told_apart import Seen
 from stream.domain import choice
 from stream.domain.choice import Knowledge, KnownPerson
 from stream.domain.identity import Contact, Cpf, Email, Phone
@@ -23,16 +25,16 @@ class Verdict:
     """What a rule said of a lead.
 
     ``cpf``: whose it is, "" for nobody. ``match``: with which warning ("name" or None: without one). ``candidates``:
-    how many were named as possible. ``asked``: calls that it took. ``named``: by CPF, under how
-    many of the lead's aliases the rule saw a person. ``ended``: False where the rule wants the same again and again,
-    which a worker would do until its deadline.
+    how many were named as possible. ``asked``: calls that it took. ``seen``: whom the
+    rule knew of, by CPF. ``ended``: False where the rule wants the same again and again, which a worker would do until
+    its deadline.
     """
 
     cpf: str
     match: str | None
     candidates: int
     asked: int
-    named: dict[str, int]
+    seen: dict[str, Seen]
     ended: bool = True
 
 
@@ -70,16 +72,20 @@ def decide(judge: Judge, lead: Lead) -> Verdict:
             person, match = getattr(step, "person", None), getattr(step, "match", None)
             cpf = person.cpf if person is not None else ""
             named = len(getattr(step, "candidates", ()))
-            return Verdict(cpf, None if match is None else str(match), named, asked, _named(lead, known))
-    return Verdict("", None, 0, asked, _named(lead, known), ended=False)
+            return Verdict(cpf, None if match is None else str(match), named, asked, _seen(lead, known))
+    return Verdict("", None, 0, asked, _seen(lead, known), ended=False)
 
 
-def _named(lead: Lead, known: Knowledge) -> dict[str, int]:
-    named = Counter(dict.fromkeys(known.persons, 0))
+def _seen(lead: Lead, known: Knowledge) -> dict[str, Seen]:
+    """Whom the rule knew of, with every name of theirs."""
+    aliases: Counter[str] = Counter()
+    names: dict[str, list[Person]] = {cpf: [lead.people[cpf]] for cpf in known.persons if cpf not in lead.unknown}
     for alias in lead.aliases:
-        key = _key(alias)
-        named.update({one.cpf for one in (*known.answers.get(key, ()), *known.listed.get(key, ()))})
-    return named
+        entries = (*(alias.asked if _key(alias) in known.answers else ()), *alias.listed)
+        aliases.update({one.cpf for one in entries})
+        for one in entries:
+            names.setdefault(one.cpf, []).extend([one.named] if one.named is not None else [])
+    return {cpf: Seen(lead.people[cpf], tuple(some), aliases[cpf]) for cpf, some in names.items()}
 
 
 def contact_of(lead: Lead) -> Contact:

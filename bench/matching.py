@@ -16,7 +16,7 @@ from bench import rates
 from bench.corpus import Lead, leads
 from bench.judges import FIRST_FIT, JUDGES, OURS, Judge, Verdict, decide
 from bench.result import Options, Row, at_most
-from bench.told_apart import DISTINGUISHABLE, INDISTINGUISHABLE, why_wrong
+from bench.told_apart import DISTINGUISHABLE, INDISTINGUISHABLE, Seen, why_wrong
 from bench.typed_names import INITIAL, canonical
 
 GOALS = (
@@ -128,8 +128,8 @@ def judged(judge: Judge, lead: Lead) -> Judged:
         return Judged(lead, verdict, RIGHT if verdict.match in {"name", None} else WARNED)
     if not is_silent:
         return Judged(lead, verdict, WRONG_WARNED)
-    wrong = lead.people[verdict.cpf]
-    return Judged(lead, verdict, SILENT, why_wrong(lead.typed, lead.person, wrong, verdict.named))
+    true = verdict.seen.get(lead.person.cpf) or Seen(lead.person, (), 0)
+    return Judged(lead, verdict, SILENT, why_wrong(lead.typed, true, verdict.seen[verdict.cpf]))
 
 
 def evidence(lead: Lead) -> str:
@@ -248,7 +248,7 @@ def explained(one: Judged) -> str:
     ]
     for alias in lead.aliases:
         asked, listed = (
-            [entry.name + ("*" if entry.cpf == lead.person.cpf else "") for entry in entries]
+            [(entry.name or "(no name)") + ("*" if entry.cpf == lead.person.cpf else "") for entry in entries]
             for entries in (alias.asked, alias.listed)
         )
         kind = "e-mail" if "@" in alias.value else "phone"

@@ -100,7 +100,7 @@ class Residents:
             "former_only": lambda: [self._families.former_owner(one.person)],
         }[scenario]()
         self._chance.shuffle(people)
-        one.answers[alias] = [Candidate(person.directory_name.upper(), person.cpf) for person in people]
+        one.answers[alias] = [Candidate(person.in_directory.name.upper(), person.cpf) for person in people]
 
     def type(self, one: Resident, *, again: bool) -> str:
         """Their name as typed this time."""

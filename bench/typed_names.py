@@ -324,7 +324,7 @@ def _mail_style(person: Person, chance: random.Random) -> Typed:
     first, last = canonical(person.given[0]), canonical(person.surnames[-1])
     text = _plain_lower(f"{person.given[0]}.{person.surnames[-1].split()[-1]}").replace(" ", "")
     if chance.random() < 1 / 3:
-        return Typed(text.replace(".", "") + str(chance.randint(60, 99)), suffix_left_out=bool(person.suffix))
+        text = text.replace(".", "") + str(chance.randint(60, 99))
     words = Word(first, first), (Word(last, last),)
     return Typed(text, *words, suffix_left_out=bool(person.suffix), has_surname=True)
 

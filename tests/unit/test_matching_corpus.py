@@ -14,7 +14,7 @@ from bench.corpus import Alias, Entry, Lead, leads
 from bench.families import Person
 from bench.judges import FIRST_FIT, JUDGES, OURS, TOKEN_SET, decide
 from bench.matching import CLASSES, SILENT, Scores, rows, score
-from bench.told_apart import DISTINGUISHABLE, INDISTINGUISHABLE, why_wrong
+from bench.told_apart import DISTINGUISHABLE, INDISTINGUISHABLE, Seen, why_wrong
 from bench.typed_names import Typed, Word, canonical
 
 GENERATOR = ("census", "rates", "families", "typed_names", "corpus", "told_apart")
@@ -163,15 +163,14 @@ def test_what_can_be_told_apart(typed: Typed, wrong: tuple[str, str, str], known
     """A wrong answer is told apart by what was meant, never by the code under test."""
     given, surnames, suffix = wrong
     other = Person("2", "M", tuple(given.split()), tuple(surnames.split("|")), suffix)
-    named = {JOSE.cpf: 1, other.cpf: 1} if known else {other.cpf: 1}
-    assert why_wrong(typed, JOSE, other, named) == why
+    assert why_wrong(typed, Seen(JOSE, (JOSE,) if known else (), 1), Seen(other, (other,), 1)) == why
     assert why in {*DISTINGUISHABLE, *INDISTINGUISHABLE}
 
 
 def test_who_is_named_by_more_aliases_is_no_guess() -> None:
     """A phone of two whom the text fits, and an e-mail of one of them: that one is more than a guess."""
     other = Person("2", "M", ("José",), ("Lima", "de Souza"))
-    assert why_wrong(_typed("JOSE", "SOUZA"), JOSE, other, {JOSE.cpf: 1, other.cpf: 2}) == "aliases"
+    assert why_wrong(_typed("JOSE", "SOUZA"), Seen(JOSE, (JOSE,), 1), Seen(other, (other,), 2)) == "aliases"
 
 
 def test_the_gate_no_distinguishable_person_is_attached_wrongly(scores: Scores) -> None:
@@ -184,8 +183,18 @@ def test_the_gate_no_distinguishable_person_is_attached_wrongly(scores: Scores) 
 @pytest.mark.xfail(strict=False, reason="the rule wants to complete a candidate again whom nobody knows")
 def test_a_candidate_whom_nobody_can_name_comes_to_an_end() -> None:
     """Diretrix has a CPF without a name and the Work API does not know it: nobody, not the same call for ever."""
-    alias = Alias("+5511987650123", "own", (Entry(JOSE.cpf, ""),), stored=False, listed=())
-    lead = Lead(0, "first_last", Typed("José Souza"), JOSE, "alone", alias, None, unknown=frozenset({JOSE.cpf}))
+    alias = Alias("+5511987650123", "own", (Entry(JOSE.cpf, None),), stored=False, listed=())
+    lead = Lead(
+        0,
+        "first_last",
+        Typed("José Souza"),
+        JOSE,
+        "alone",
+        alias,
+        None,
+        people={JOSE.cpf: JOSE},
+        unknown=frozenset({JOSE.cpf}),
+    )
     verdict = decide(JUDGES[0], lead)
     assert (verdict.ended, verdict.cpf) == (True, "")
 
