@@ -138,7 +138,7 @@ def _may_be(word: Word, other: str) -> bool:
 
 def _may_begin(word: Word, other: str) -> bool:
     """An initial, or a word cut off; "E" is the particle as well."""
-    return word.shown == "E" or other.startswith(word.shown)
+    return word.shown == "E" or _sound(other).startswith(_sound(word.shown))
 
 
 def _sound(word: str) -> str:

@@ -13,12 +13,12 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from stream.domain.events import EnrichedEvent, Match, Outcome
+from stream.domain.events import EnrichedEvent, Outcome
 from stream.domain.leads import Source
+from stream.domain.match_warnings import warning
 
 CLOSED = "on_close_lead"
 NOTHING_FOUND = "not-found"
-WITHOUT_WARNING = frozenset({None, Match.NAME})
 MAX_MATCH_CHARS = 40  # of a value that a later version wrote
 _OUTCOMES = frozenset(Outcome)
 
@@ -83,7 +83,9 @@ def _facts(event: EnrichedEvent) -> tuple[str, str]:
     if event.person is None:
         return (ambiguous_facts(event.candidates) if event.outcome == Outcome.AMBIGUOUS else NOTHING_FOUND), ""
     bare = event.person.facts
-    return (bare, "") if event.match in WITHOUT_WARNING else (f"{bare}+{str(event.match)[:MAX_MATCH_CHARS]}", bare)
+    return (
+        (f"{bare}+{_named(event.outcome)}+{str(event.match)[:MAX_MATCH_CHARS]}", bare) if warning(event) else (bare, "")
+    )
 
 
 def ambiguous_facts(candidates: Iterable[str]) -> str:

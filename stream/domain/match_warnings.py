@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from stream.domain.events import EnrichedEvent, Match
+from stream.domain.events import EnrichedEvent, Match, Outcome
 from stream.domain.matching import Reason, compare
 
 MAX_NAME_CHARS = 80  # of a name in a warning
@@ -26,7 +26,7 @@ def warning(event: EnrichedEvent) -> list[str]:
     """The line of an event with a person; none where the name fits."""
     lead_name = event.lead.name or ""
     person_name = event.person.name if event.person is not None else ""
-    match event.match:
+    match event.match if event.outcome == Outcome.ENRICHED else str(event.outcome):
         case None | Match.NAME:
             return []
         case Match.FIRST_NAME:
@@ -41,7 +41,7 @@ def warning(event: EnrichedEvent) -> list[str]:
                 "ATENÇÃO: telefone e e-mail pertencem a pessoas diferentes; os dados são de quem tem o nome do lead."
             ]
         case _:
-            # What a later version said of the match is not known here: nobody may take it for a sure one.
+            # What a later version said is not known here: nobody may take it for a sure match.
             return ["ATENÇÃO: não foi possível avaliar se os dados são da pessoa do lead; confirme antes de usar."]
 
 

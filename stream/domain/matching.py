@@ -152,10 +152,11 @@ def _compare_rest(lead: Words, known: Words, *, same_generation: bool, suffix: s
     if len(lead) == 1 and not suffix:
         return Comparison(Grade.WEAK, Reason.FIRST_NAME_ONLY)
     if pairing.lead_left and pairing.known_left:
-        two_given = _is_given_only(pairing.lead_left[0]) and _is_given_only(pairing.known_left[0])
-        seconds = lead[1] == pairing.lead_left[0] and known[1] == pairing.known_left[0]
-        # Sisters and brothers: "Ana Paula", "Ana Cláudia".
-        return _OTHER_NAME if two_given and seconds else Comparison(Grade.WEAK, Reason.OTHER_SURNAME)
+        mine, theirs = pairing.lead_left[0], pairing.known_left[0]
+        are_seconds = lead[1] == mine and known[1] == theirs and _is_given(mine) and _is_given(theirs)
+        # Sisters and brothers: "Ana Paula", "Ana Cláudia". But "Rosa" and "Paula" are surnames as well.
+        is_sibling = are_seconds and (_is_given_only(mine) or _is_given_only(theirs))
+        return _OTHER_NAME if is_sibling else Comparison(Grade.WEAK, Reason.OTHER_SURNAME)
     if not pairing.common and not suffix:
         reason = Reason.INITIAL if pairing.soft else Reason.FIRST_NAME_ONLY
         return Comparison(Grade.WEAK, reason)
