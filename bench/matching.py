@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from bench import rates
@@ -25,7 +25,8 @@ GOALS = (
 )
 COMMAND = "python -m bench matching"
 LEADS = 100_000
-RIGHT, WARNED, NOBODY, WRONG_WARNED, SILENT = "right", "right, warned", "nobody", "wrong, warned", "silent wrong"
+RIGHT, WARNED, NOBODY = "right", "right with a warning", "nobody"
+WRONG_WARNED, SILENT = "wrong with a warning", "silent wrong"
 CLASSES = (RIGHT, WARNED, NOBODY, WRONG_WARNED, SILENT)
 MOST_LOST = 3.0  # in 100
 # What a text proves. The first two are no proof of anybody, whoever is known: a right answer has to be warned of.
@@ -227,8 +228,9 @@ def _row(name: str, value: float, unit: str, note: str = "", goal: tuple[str, bo
     return Row(f"matching, {name}", value, unit, *goal, COMMAND, note)
 
 
-def _counts(counts: dict[str, int], keys: tuple[str, ...]) -> str:
-    return ", ".join(f"{counts[key]:,} {key}" for key in keys)
+def _counts(counts: Mapping[str, int], keys: tuple[str, ...]) -> str:
+    """What there is of each; nothing of what there is none of."""
+    return ", ".join(f"{counts[key]:,} {key}" for key in keys if counts[key])
 
 
 def _print(title: str, found: list[Judged], most: int) -> None:
