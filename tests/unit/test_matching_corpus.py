@@ -13,7 +13,8 @@ from bench import rates
 from bench.corpus import Alias, Entry, Lead, leads
 from bench.families import Person
 from bench.judges import FIRST_FIT, JUDGES, OURS, TOKEN_SET, decide
-from bench.matching import CLASSES, SILENT, Scores, rows, score
+from bench.matching import rows
+from bench.scores import CLASSES, SILENT, Scores, score
 from bench.told_apart import DISTINGUISHABLE, INDISTINGUISHABLE, Seen, why_wrong
 from bench.typed_names import Typed, Word, canonical
 
