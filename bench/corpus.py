@@ -16,10 +16,15 @@ from bench.typed_names import Typed, type_name
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A person under a phone or an e-mail, with the name that stands there ("" where the source has none)."""
+    """A person under a phone or an e-mail. ``named``: with the name that stands there, None where there is none."""
 
     cpf: str
-    name: str
+    named: Person | None
+
+    @property
+    def name(self) -> str:
+        """As sources write it."""
+        return "" if self.named is None else self.named.name.upper()
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +129,7 @@ class _Cast:
         chance = self._chance
         scenario = pick(scenarios, chance)
         asked = [self._in_directory(one) for one in self._owners(scenario)]
-        beside = [self._entry(one, one.name) for one in self._listed(pick(listed, chance))]
+        beside = [self._entry(one, one) for one in self._listed(pick(listed, chance))]
         return Alias(value, scenario, tuple(asked), chance.random() < rates.STORED, tuple(beside))
 
     def _owners(self, scenario: str) -> list[Person]:
@@ -164,11 +169,15 @@ class _Cast:
     def _in_directory(self, one: Person) -> Entry:
         drawn = self._chance.random()
         if drawn < rates.NAMELESS:
-            return self._entry(one, "")
-        if drawn > 1 - rates.SHORTENED and len(one.surnames) > 1:
-            return self._entry(one, replace(one, surnames=one.surnames[1:]).name)
-        return self._entry(one, one.directory_name)
+            return self._entry(one, None)
+        if drawn > 1 - rates.SHORTENED and len(one.surnames) > 1 and not self._is_homonym(one):
+            return self._entry(one, replace(one, surnames=one.surnames[1:]))
+        return self._entry(one, one.in_directory)
 
-    def _entry(self, one: Person, name: str) -> Entry:
+    def _is_homonym(self, one: Person) -> bool:
+        """Whose name is somebody else's too; shortened, it would be told apart by chance."""
+        return any(other.name == one.name and other is not one for other in (self._person, *self._formers))
+
+    def _entry(self, one: Person, named: Person | None) -> Entry:
         self.people[one.cpf] = one
-        return Entry(one.cpf, name.upper())
+        return Entry(one.cpf, named)

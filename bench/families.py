@@ -39,10 +39,9 @@ class Person:
         return " ".join(filter(None, (*self.given, *self.surnames, self.suffix)))
 
     @property
-    def directory_name(self) -> str:
-        """As Diretrix has it."""
-        surnames = self.other_surnames if self.old_in_directory else self.surnames
-        return " ".join(filter(None, (*self.given, *surnames, self.suffix)))
+    def in_directory(self) -> Person:
+        """As Diretrix knows them."""
+        return replace(self, surnames=self.other_surnames) if self.old_in_directory else self
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from bench.corpus import Alias, Entry, Lead
+from bench.families import Person
 from bench.peers import first_fit, token_set
+from bench.told_apart import Seen
 from stream.domain import choice
 from stream.domain.choice import Knowledge, KnownPerson
 from stream.domain.identity import Contact, Cpf, Email, Phone
@@ -22,15 +25,17 @@ class Verdict:
     """What a rule said of a lead.
 
     ``cpf``: whose it is, "" for nobody. ``match``: with which warning ("name" or None: without one). ``candidates``:
-    how many were named as possible. ``asked``: calls that it took. ``seen``: CPFs that the rule knew of.
+    how many were named as possible. ``asked``: calls that it took. ``seen``: whom the
+    rule knew of, by CPF. ``ended``: False where the rule wants the same again and again, which a worker would do until
+    its deadline.
     """
 
     cpf: str
     match: str | None
     candidates: int
     asked: int
-    asked_why: tuple[str, ...]
-    seen: frozenset[str]
+    seen: dict[str, Seen]
+    ended: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,29 +58,34 @@ JUDGES = (
 def decide(judge: Judge, lead: Lead) -> Verdict:
     """Let a rule answer one lead."""
     contact, known = contact_of(lead), knowledge_of(lead)
-    asked: list[str] = []
+    asked = 0
     for _ in range(MOST_STEPS):
         step = judge.next_step(contact, lead.typed.text, known)
         if hasattr(step, "alias"):
-            asked.append("phone" if isinstance(step.alias, Phone) else "email")
+            asked += 1
             alias = lead.phone if isinstance(step.alias, Phone) else lead.email
             assert alias is not None
             known.answers[step.alias.alias] = candidates(alias.asked)
         elif hasattr(step, "candidate"):
             _complete(step.candidate, lead, known)
         else:
-            person = getattr(step, "person", None)
-            seen = {one.cpf for group in (known.answers, known.listed) for some in group.values() for one in some}
-            match = getattr(step, "match", None)
-            return Verdict(
-                cpf=person.cpf if person is not None else "",
-                match=None if match is None else str(match),
-                candidates=len(getattr(step, "candidates", ())),
-                asked=len(asked),
-                asked_why=tuple(asked),
-                seen=frozenset(seen | set(known.persons)),
-            )
-    raise AssertionError(f"{judge.name} does not come to an end: {lead.typed.text!r}, {step!r}")
+            person, match = getattr(step, "person", None), getattr(step, "match", None)
+            cpf = person.cpf if person is not None else ""
+            named = len(getattr(step, "candidates", ()))
+            return Verdict(cpf, None if match is None else str(match), named, asked, _seen(lead, known))
+    return Verdict("", None, 0, asked, _seen(lead, known), ended=False)
+
+
+def _seen(lead: Lead, known: Knowledge) -> dict[str, Seen]:
+    """Whom the rule knew of, with every name of theirs."""
+    aliases: Counter[str] = Counter()
+    names: dict[str, list[Person]] = {cpf: [lead.people[cpf]] for cpf in known.persons if cpf not in lead.unknown}
+    for alias in lead.aliases:
+        entries = (*(alias.asked if _key(alias) in known.answers else ()), *alias.listed)
+        aliases.update({one.cpf for one in entries})
+        for one in entries:
+            names.setdefault(one.cpf, []).extend([one.named] if one.named is not None else [])
+    return {cpf: Seen(lead.people[cpf], tuple(some), aliases[cpf]) for cpf, some in names.items()}
 
 
 def contact_of(lead: Lead) -> Contact:

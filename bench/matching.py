@@ -8,92 +8,22 @@ a warning, and this project with a warning or not at all.
 from __future__ import annotations
 
 import sys
-from collections import Counter, defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 
 from bench import rates
-from bench.corpus import Lead, leads
-from bench.judges import FIRST_FIT, JUDGES, OURS, Judge, Verdict, decide
+from bench.corpus import leads
+from bench.judges import JUDGES, OURS
 from bench.result import Options, Row, at_most
-from bench.told_apart import DISTINGUISHABLE, INDISTINGUISHABLE, why_wrong
+from bench.scores import CLASSES, FIRST_NAME, NO_FIRST_NAME, NOBODY, RIGHT, SILENT, SURE, Judged, Scores, score
+from bench.told_apart import DISTINGUISHABLE, INDISTINGUISHABLE
 
 GOALS = (
     "silent wrong: 0 wherever lead and candidates can be told apart",
-    "of the first rule's right answers to more than a first name at most 3 in 100 become a warning or nobody",
+    "of the first rule's right answers to a given name and a surname at most 3 in 100 become a warning or nobody",
 )
 COMMAND = "python -m bench matching"
 LEADS = 100_000
-RIGHT, WARNED, NOBODY, WRONG_WARNED, SILENT = "right", "right, warned", "nobody", "wrong, warned", "silent wrong"
-CLASSES = (RIGHT, WARNED, NOBODY, WRONG_WARNED, SILENT)
 MOST_LOST = 3.0  # in 100
-# A first name alone (with a nickname or a title too) and no name at all: whatever the candidates are, it is no proof.
-MUST_BE_WARNED = "a first name alone"
-
-
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """A lead and what a rule made of it. ``why``: of a silent wrong answer, see ``told_apart``; else ""."""
-
-    lead: Lead
-    verdict: Verdict
-    outcome: str
-    why: str = ""
-
-
-@dataclass(slots=True)
-class Score:
-    """What one rule came to."""
-
-    outcomes: Counter[str] = field(default_factory=Counter)
-    by_kind: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
-    why: Counter[str] = field(default_factory=Counter)
-    calls: int = 0
-    ambiguous: int = 0
-
-    def add(self, one: Judged) -> None:
-        """Count one lead."""
-        self.outcomes[one.outcome] += 1
-        self.why[one.why] += 1
-        self.calls += one.verdict.asked
-        self.ambiguous += one.verdict.candidates > 0
-        for group in groups(one.lead):
-            self.by_kind[group][one.outcome] += 1
-            self.by_kind[group][one.why] += bool(one.why)
-
-    @property
-    def distinguishable(self) -> int:
-        """Silent wrong answers that could have been avoided."""
-        return sum(self.why[why] for why in DISTINGUISHABLE)
-
-
-@dataclass(slots=True)
-class Scores:
-    """What all rules came to, and what this project gave up of the first rule's right answers."""
-
-    leads: int = 0
-    by_judge: dict[str, Score] = field(default_factory=lambda: defaultdict(Score))
-    right: Counter[bool] = field(default_factory=Counter)  # the first rule's; True: must be warned of
-    lost: Counter[tuple[bool, str]] = field(default_factory=Counter)  # the same; outcome of this project
-    wrong: list[Judged] = field(default_factory=list)  # silent, distinguishable, of this project
-    given_up: list[Judged] = field(default_factory=list)
-
-    def add(self, lead: Lead) -> None:
-        """Let every rule judge one lead."""
-        self.leads += 1
-        said = {judge.name: judged(judge, lead) for judge in JUDGES}
-        for name, one in said.items():
-            self.by_judge[name].add(one)
-        ours = said[OURS]
-        if ours.why in DISTINGUISHABLE:
-            self.wrong.append(ours)
-        if said[FIRST_FIT].outcome == RIGHT and said[FIRST_FIT].verdict.match == "name":
-            must = must_be_warned(lead)
-            self.right[must] += 1
-            if ours.outcome != RIGHT:
-                self.lost[must, ours.outcome] += 1
-                if not must:
-                    self.given_up.append(ours)
 
 
 async def run(options: Options) -> list[Row]:
@@ -102,48 +32,6 @@ async def run(options: Options) -> list[Row]:
     _print("distinguishable silent wrong answers of this project", scores.wrong, options.examples)
     _print("right answers of the first rule that this project warns of or does not give", scores.given_up, options.lost)
     return rows(scores)
-
-
-def score(corpus: Iterable[Lead]) -> Scores:
-    """What each rule makes of the corpus."""
-    scores = Scores()
-    for lead in corpus:
-        scores.add(lead)
-        if scores.leads % 5_000 == 0:
-            print(f"  {scores.leads:,} leads", file=sys.stderr, end="\r")
-    return scores
-
-
-def judged(judge: Judge, lead: Lead) -> Judged:
-    """Let one rule judge one lead, and hold its answer against the truth."""
-    verdict = decide(judge, lead)
-    if not verdict.cpf:
-        return Judged(lead, verdict, NOBODY)
-    is_silent = verdict.match in judge.silent
-    if verdict.cpf == lead.person.cpf:
-        # Whether or not anybody is warned: right is what the name proved.
-        return Judged(lead, verdict, RIGHT if verdict.match in {"name", None} else WARNED)
-    if not is_silent:
-        return Judged(lead, verdict, WRONG_WARNED)
-    wrong = lead.people[verdict.cpf]
-    why = why_wrong(lead.typed, lead.person, wrong, true_was_known=lead.person.cpf in verdict.seen)
-    return Judged(lead, verdict, SILENT, why)
-
-
-def must_be_warned(lead: Lead) -> bool:
-    """Whether the text has no more than a first name, a part of one or an initial."""
-    return not lead.cpf and not lead.typed.has_surname
-
-
-def groups(lead: Lead) -> tuple[str, ...]:
-    """Under which headings a lead is reported."""
-    suffix = ()
-    if lead.person.suffix:
-        suffix = ("(suffix typed)",) if lead.typed.suffix else ("(suffix left out)",)
-    cpf = ()
-    if lead.cpf:
-        cpf = ("(own CPF in the form)",) if lead.cpf == lead.person.cpf else ("(spouse's CPF in the form)",)
-    return (lead.kind, *suffix, *cpf)
 
 
 def rows(scores: Scores) -> list[Row]:
@@ -164,18 +52,26 @@ def rows(scores: Scores) -> list[Row]:
         count = sum(one.why[why] for why in INDISTINGUISHABLE)
         note = _counts(one.why, INDISTINGUISHABLE)
         table.append(_row(f"{judge.name}: silent wrong, indistinguishable", count, "leads", note))
+        goal = at_most(0, one.endless) if is_ours else ("", None)
+        table.append(_row(f"{judge.name}: never comes to an end", one.endless, "leads", "", goal))
         table.append(_row(f"{judge.name}: Diretrix calls", 100 * one.calls / scores.leads, "in 100 leads"))
     return [*table, *_lost(scores), *_by_kind(scores)]
 
 
 def _lost(scores: Scores) -> list[Row]:
+    """What this project warns of or does not give of the first rule's right answers, by what the text proves."""
     table = []
-    for must, name in ((False, "lost of the first rule's right answers"), (True, f"the same, {MUST_BE_WARNED}")):
-        lost = {outcome: scores.lost[must, outcome] for outcome in CLASSES if outcome != RIGHT}
-        share = 100 * sum(lost.values()) / max(1, scores.right[must])
-        note = f"of {scores.right[must]:,}: {_counts(lost, tuple(lost))}"
-        table.append(_row(name, share, "in 100", note, ("", None) if must else at_most(MOST_LOST, share)))
-    return table
+    for proof in (FIRST_NAME, NO_FIRST_NAME, SURE):
+        lost = {outcome: scores.lost[proof, outcome] for outcome in CLASSES if outcome != RIGHT}
+        share = 100 * sum(lost.values()) / max(1, scores.right[proof])
+        note = f"of {scores.right[proof]:,}: {_counts(lost, tuple(lost))}"
+        goal = at_most(MOST_LOST, share) if proof is SURE else ("", None)
+        table.append(_row(f"lost of the first rule's right answers, {proof}", share, "in 100", note, goal))
+    share = 100 * sum(scores.lost.values()) / max(1, sum(scores.right.values()))
+    return [
+        *table,
+        _row("lost of the first rule's right answers", share, "in 100", "with those that must be warned of"),
+    ]
 
 
 def _by_kind(scores: Scores) -> list[Row]:
@@ -188,13 +84,10 @@ def _by_kind(scores: Scores) -> list[Row]:
         if not count:
             continue
         shares = ", ".join(f"{outcome} {100 * mine[outcome] / count:.1f}" for outcome in CLASSES[:-1])
-        others = ", ".join(
-            f"{judge.name} {1e4 * scores.by_judge[judge.name].by_kind[kind][SILENT] / count:,.0f}"
-            for judge in JUDGES
-            if judge.name != OURS
-        )
+        others = [scores.by_judge[judge.name].by_kind[kind][SILENT] for judge in JUDGES if judge.name != OURS]
+        said = " and ".join(f"{1e4 * other / count:,.0f}" for other in others)
         told = sum(mine[why] for why in DISTINGUISHABLE)
-        note = f"{count:,} leads; {told} distinguishable; {shares} in 100; silent wrong of others: {others}"
+        note = f"{said} of the others; {count:,} leads, {told} distinguishable; in 100: {shares}"
         table.append(_row(f"{kind}: silent wrong", 1e4 * mine[SILENT] / count, "in 10,000", note))
     return table
 
@@ -203,8 +96,9 @@ def _row(name: str, value: float, unit: str, note: str = "", goal: tuple[str, bo
     return Row(f"matching, {name}", value, unit, *goal, COMMAND, note)
 
 
-def _counts(counts: dict[str, int], keys: tuple[str, ...]) -> str:
-    return ", ".join(f"{counts[key]:,} {key}" for key in keys)
+def _counts(counts: Mapping[str, int], keys: tuple[str, ...]) -> str:
+    """What there is of each; nothing of what there is none of."""
+    return ", ".join(f"{counts[key]:,} {key}" for key in keys if counts[key])
 
 
 def _print(title: str, found: list[Judged], most: int) -> None:
@@ -224,7 +118,7 @@ def explained(one: Judged) -> str:
     ]
     for alias in lead.aliases:
         asked, listed = (
-            [entry.name + ("*" if entry.cpf == lead.person.cpf else "") for entry in entries]
+            [(entry.name or "(no name)") + ("*" if entry.cpf == lead.person.cpf else "") for entry in entries]
             for entries in (alias.asked, alias.listed)
         )
         kind = "e-mail" if "@" in alias.value else "phone"

@@ -6,18 +6,21 @@ A wrong person who goes out without a warning is **distinguishable** when
   not among theirs, another generation suffix or one that they lack. A wrong spelling stands for what was meant by it,
   unless it is as near to a word of the wrong person's; a nickname for every name that it is short for; an initial and
   a cut surname for whatever begins so; or
-* *tie*: the rule knew the true person too, the text contradicts neither, and it is not exactly the wrong one's name
-  alone: to name one of two whom the text fits is a guess.
+* *tie*: the rule knew the true person by name too, the text contradicts neither, and it is not exactly the wrong
+  one's name alone: to name one of two whom the text fits is a guess.
 
-All else is **indistinguishable**: the text says nothing or all its words are the wrong person's too, and the true
-person was not known to the rule (*homonym*, *suffix* left out, *unknown*), or it is exactly the wrong one's name and
-not the true one's (*exact*; *suffix* where they differ by a suffix that was left out), or the text contradicts the
-true one's name in the register: *closer*. *middle*: the true person was not known, and the text has all of the wrong
-one's words and middle ones more; directories leave middle names out, so that this is no contradiction.
+All else is **indistinguishable**. The true person was not known to the rule, and all words of the text are the wrong
+one's too: *homonym*, *suffix* (the names differ by a suffix that was left out), *unknown* (anybody else), *middle* (the
+text has middle names more than the wrong one's; directories leave them out, so that this is no contradiction). Or the
+true person was known, and the text is exactly the wrong one's name and not the true one's: *suffix, both known*,
+*exact*; it contradicts the names under which the rule knew the true one: *closer*; or more of the lead's phone and
+e-mail are the wrong one's: *aliases*. What people are called is taken from the names that the rule saw: a directory
+may have one from before a marriage, a shortened one, or none.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from rapidfuzz.distance import OSA
@@ -27,8 +30,21 @@ from bench.families import Person
 from bench.typed_names import CUT, FULL, INITIAL, NICKNAME, TYPO, Typed, Word, canonical
 
 DISTINGUISHABLE = ("contradicted", "tie")
-INDISTINGUISHABLE = ("homonym", "suffix", "exact", "closer", "middle", "unknown")
+INDISTINGUISHABLE = ("homonym", "suffix", "suffix, both known", "exact", "closer", "aliases", "middle", "unknown")
 _MAY_BE = {canonical(nick): {canonical(name) for name in names} for nick, names in NICKNAMES.items()}
+
+
+_SOUNDS = str.maketrans({"H": "", "Y": "I", "Z": "S", "W": "V", "K": "C"})
+_DOUBLED = re.compile(r"(.)\1")
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A person as a rule knew them: under which names, under how many of the lead's aliases."""
+
+    person: Person
+    names: tuple[Person, ...]
+    aliases: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,42 +54,45 @@ class _Name:
     suffix: str
 
 
-def why_wrong(typed: Typed, true: Person, wrong: Person, *, true_was_known: bool) -> str:
-    """Which of the cases above it is."""
+def why_wrong(typed: Typed, true: Seen, wrong: Seen) -> str:
+    """Which of the cases above it is. ``true`` has no names where the rule did not know the true person."""
+    is_known = bool(true.names)
     if contradicted(typed, wrong):
-        return "middle" if not true_was_known and _has_only_middle_words_more(typed, wrong) else "contradicted"
-    if not true_was_known:
-        if true.name == wrong.name:
+        is_rival = is_known and not contradicted(typed, true)
+        return "middle" if not is_rival and _has_only_middle_words_more(typed, wrong) else "contradicted"
+    if not is_known:
+        if true.person.name == wrong.person.name:
             return "homonym"
-        return "suffix" if _same_but_suffix(true, wrong) else "unknown"
+        return "suffix" if _same_but_suffix(true.person, wrong.person) else "unknown"
     if contradicted(typed, true):
         return "closer"
     if is_exactly(typed, wrong) and not is_exactly(typed, true):
-        return "suffix" if _same_but_suffix(true, wrong) else "exact"
-    return "tie"
+        return "suffix, both known" if _same_but_suffix(true.person, wrong.person) else "exact"
+    return "aliases" if wrong.aliases > true.aliases else "tie"
 
 
-def contradicted(typed: Typed, person: Person) -> bool:
+def contradicted(typed: Typed, seen: Seen) -> bool:
     """Whether the text has a word that none of the person's names has."""
-    return all(_contradicts(typed, name) for name in _names(person))
+    return all(_contradicts(typed, name) for name in _names(seen))
 
 
-def is_exactly(typed: Typed, person: Person) -> bool:
+def is_exactly(typed: Typed, seen: Seen) -> bool:
     """Whether what was meant is one of the person's names, word for word, suffix included."""
     if typed.first is None:
         return False
     meant = _Name(typed.first.meant, tuple(sorted(one.meant for one in typed.others)), canonical(typed.suffix))
     whole = all(one.form == FULL for one in (typed.first, *typed.others))
-    return whole and any(meant == _Name(name.first, tuple(sorted(name.words)), name.suffix) for name in _names(person))
+    return whole and any(meant == _Name(name.first, tuple(sorted(name.words)), name.suffix) for name in _names(seen))
 
 
-def _names(person: Person) -> list[_Name]:
-    """The register's and Diretrix' name."""
-    both = [person.surnames, person.other_surnames] if person.old_in_directory else [person.surnames]
-    given = [canonical(one) for one in person.given]
+def _names(seen: Seen) -> list[_Name]:
     return [
-        _Name(given[0], (*given[1:], *(canonical(one) for one in surnames)), canonical(person.suffix))
-        for surnames in both
+        _Name(
+            canonical(one.given[0]),
+            tuple(canonical(word) for word in (*one.given[1:], *one.surnames)),
+            canonical(one.suffix),
+        )
+        for one in seen.names
     ]
 
 
@@ -85,17 +104,17 @@ def _contradicts(typed: Typed, name: _Name) -> bool:
     return any(not any(_may_be(word, other) for other in name.words) for word in typed.others)
 
 
-def _has_only_middle_words_more(typed: Typed, person: Person) -> bool:
-    """Whether the person's name is what was typed without some of its middle words."""
+def _has_only_middle_words_more(typed: Typed, seen: Seen) -> bool:
+    """Whether each of the person's names is what was typed without some of its middle words."""
     if typed.first is None or not typed.others:
         return False
     words = {one.meant for one in typed.others}
-    return any(
+    return all(
         name.first == typed.first.meant
         and set(name.words) < words
         and typed.others[-1].meant in name.words
         and name.suffix == canonical(typed.suffix)
-        for name in _names(person)
+        for name in _names(seen)
     )
 
 
@@ -104,18 +123,27 @@ def _may_be_given(word: Word, name: _Name) -> bool:
         names = {word.shown, *_MAY_BE.get(word.shown, ())}
         return not names.isdisjoint((name.first, *name.words))
     if word.form == INITIAL:
-        return name.first.startswith(word.shown)
-    if word.form == TYPO:  # nothing that is misspelt turns one given name into another
-        return name.first in {word.meant, word.shown}
-    return name.first == word.meant
+        return _may_begin(word, name.first)
+    # Nothing that is misspelt turns one given name into another.
+    return _sound(name.first) in {_sound(word.meant), _sound(word.shown)}
 
 
 def _may_be(word: Word, other: str) -> bool:
     if word.form in {INITIAL, CUT}:
-        return other.startswith(word.shown)
+        return _may_begin(word, other)
     if word.form == TYPO:
         return OSA.distance(word.shown, other) <= OSA.distance(word.shown, word.meant)
-    return other == word.meant
+    return _sound(other) == _sound(word.meant)
+
+
+def _may_begin(word: Word, other: str) -> bool:
+    """An initial, or a word cut off; "E" is the particle as well."""
+    return word.shown == "E" or _sound(other).startswith(_sound(word.shown))
+
+
+def _sound(word: str) -> str:
+    """Names that differ by such letters only are one name: Mariah and Maria, Thais and Tais."""
+    return _DOUBLED.sub(r"\1", word.replace("PH", "F").translate(_SOUNDS))
 
 
 def _same_but_suffix(one: Person, other: Person) -> bool:

@@ -10,6 +10,7 @@ import random
 import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from bench import rates
 from bench.census import NICKNAMES, SPELLINGS
@@ -63,15 +64,23 @@ class _Part:
     word: Word
 
 
+@lru_cache(maxsize=100_000)
 def canonical(text: str) -> str:
-    """Capitals without accents and particles: the words that two spellings of one name have in common."""
-    bare = "".join(one for one in unicodedata.normalize("NFKD", text) if not unicodedata.combining(one)).upper()
+    """The words that two spellings of one name have in common: capitals, no accents, particles or double spellings."""
+    return " ".join(_SAME_SOUND.get(word, word) for word in _words(text))
+
+
+def _words(text: str) -> list[str]:
+    bare = _without_accents(text).upper()
     words = "".join(one if one.isalpha() else " " for one in bare).split()
-    return " ".join(_SAME_SOUND.get(word, word) for word in words if word not in _PARTICLES)
+    return [word for word in words if word not in _PARTICLES]
 
 
-_SAME_SOUND: dict[str, str] = {}
-_SAME_SOUND.update({canonical(other): canonical(one) for one, other in SPELLINGS})
+def _without_accents(text: str) -> str:
+    return "".join(one for one in unicodedata.normalize("NFKD", text) if not unicodedata.combining(one))
+
+
+_SAME_SOUND = {_words(other)[0]: _words(one)[0] for one, other in SPELLINGS}
 _OTHER_SPELLING = {one: other for pair in SPELLINGS for one, other in (pair, pair[::-1])}
 _NICKNAME_OF = {
     given: [nick for nick, names in NICKNAMES.items() if given in names]
@@ -98,10 +107,6 @@ def _surface(text: str, kind: str, chance: random.Random) -> str:
         (0.15, str.lower), (0.25, str.upper), (0.35, _without_accents), (0.4, _plain_lower),
     )  # fmt: skip
     return next((change(text) for upto, change in changes if drawn < upto), text)
-
-
-def _without_accents(text: str) -> str:
-    return "".join(one for one in unicodedata.normalize("NFKD", text) if not unicodedata.combining(one))
 
 
 def _plain_lower(text: str) -> str:
@@ -319,7 +324,7 @@ def _mail_style(person: Person, chance: random.Random) -> Typed:
     first, last = canonical(person.given[0]), canonical(person.surnames[-1])
     text = _plain_lower(f"{person.given[0]}.{person.surnames[-1].split()[-1]}").replace(" ", "")
     if chance.random() < 1 / 3:
-        return Typed(text.replace(".", "") + str(chance.randint(60, 99)), suffix_left_out=bool(person.suffix))
+        text = text.replace(".", "") + str(chance.randint(60, 99))
     words = Word(first, first), (Word(last, last),)
     return Typed(text, *words, suffix_left_out=bool(person.suffix), has_surname=True)
 

@@ -66,7 +66,7 @@ def next_step(contact: Any, name: str, known: Any) -> Ask | Complete | Found | N
     """What to do next for the lead called ``name``."""
     chosen = _by_form(contact, name, known) or _by_aliases(contact, name, known)
     person = known.persons.get(chosen.candidate.cpf) if isinstance(chosen, Complete) else None
-    return chosen if person is None else Found(person, chosen.match)
+    return chosen if person is None or person.stale else Found(person, chosen.match)
 
 
 def _by_form(contact: Any, name: str, known: Any) -> Complete | None:
@@ -108,17 +108,18 @@ def _best_fit(name: str, candidates: tuple[Any, ...]) -> tuple[Any, str]:
 @lru_cache(maxsize=50_000)
 def fit(lead_name: str, known_name: str) -> str:
     """Compare two names."""
-    lead, known = _words(lead_name), _words(known_name)
+    lead, known = words(lead_name), words(known_name)
     if not lead or not known:
         return NO_NAME
     return FITS if lead == known or _are_one_person(lead, known) else DIFFERS
 
 
 @lru_cache(maxsize=50_000)
-def _words(name: str) -> tuple[str, ...]:
-    words = [] if "@" in name else [word for word in _normalised(name) if word not in _TITLES]
-    tells = any(len(word) > 1 and word not in _NO_NAMES for word in words)
-    return tuple(["JUNIOR" if word == "JR" else word for word in words]) if tells else ()
+def words(name: str) -> tuple[str, ...]:
+    """The words that say who somebody is."""
+    found = [] if "@" in name else [word for word in _normalised(name) if word not in _TITLES]
+    tells = any(len(word) > 1 and word not in _NO_NAMES for word in found)
+    return tuple(["JUNIOR" if word == "JR" else word for word in found]) if tells else ()
 
 
 def _normalised(name: str) -> list[str]:
