@@ -6,6 +6,7 @@ A known name comes from a source and begins with the given name; a lead's name i
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import IntEnum, StrEnum
 from functools import lru_cache
 from typing import NamedTuple
@@ -59,111 +60,123 @@ class Comparison(NamedTuple):
 
 _EXACT = Comparison(Grade.EXACT, Reason.SAME_WORDS)
 _COMPATIBLE = Comparison(Grade.COMPATIBLE, Reason.FEWER_WORDS)
+_FIRST_NAME_ONLY = Comparison(Grade.WEAK, Reason.FIRST_NAME_ONLY)
 _OTHER_NAME = Comparison(Grade.CONTRADICTS, Reason.OTHER_NAME)
 
 Words = tuple[str, ...]
 
 
+class _Name(NamedTuple):
+    """A name taken apart: the words without the suffix of a generation, how they sound, and the suffix."""
+
+    words: Words
+    sounds: Words
+    generation: str
+    whole: Words
+
+
 @lru_cache(maxsize=CACHED_NAMES)
 def compare(lead_name: str, known_name: str) -> Comparison:
     """Compare a lead's name with a known one; either may be normalised or as typed."""
-    known = words_of(known_name)
-    lead = words_of(lead_name)
-    if not lead:
+    lead, known = _parse(lead_name), _parse(known_name)
+    if not lead.words:
         return Comparison(Grade.NONE, Reason.NO_LEAD_NAME)
-    if not known:
+    if not known.words:
         return Comparison(Grade.NONE, Reason.NO_KNOWN_NAME)
-    best = max((_compare(reading, known) for reading in _readings(lead_name, lead, known)), key=lambda one: one.grade)
+    best = _compare(lead, known)
+    if best.grade < Grade.COMPATIBLE:
+        best = max((best, *(_compare(one, known) for one in _other_readings(lead_name, lead, known))))
     if best.grade > Grade.WEAK and is_couple(lead_name):
         return Comparison(Grade.WEAK, Reason.COUPLE)
     return best
 
 
-def _readings(text: str, lead: Words, known: Words) -> list[Words]:
-    """The ways in which a typed name can be read: as it stands, "Surname, Name", and surnames first without a comma."""
-    readings = [lead]
+@lru_cache(maxsize=CACHED_NAMES)
+def _parse(name: str) -> _Name:
+    return _name(words_of(name))
+
+
+def _name(whole: Words) -> _Name:
+    generation = GENERATIONS.get(whole[-1], "") if len(whole) > 1 else ""  # one word alone is a name
+    words = whole[:-1] if generation else whole
+    return _Name(words, tuple(map(sound, words)), generation, whole)
+
+
+def _other_readings(text: str, lead: _Name, known: _Name) -> list[_Name]:
+    """The other ways to read a typed name: "Surname, Name", and surnames first without a comma."""
+    readings = []
     surname, comma, given = text[:MAX_NAME_CHARS].partition(",")
     if comma and words_of(given) and words_of(surname):
-        readings.append(words_of(given) + words_of(surname))
-    first = sound(known[0])
-    at = next((index for index, word in enumerate(lead) if index and sound(word) == first), 0)
-    if at and _are_last_surnames(lead[:at], known):
-        readings.append(lead[at:] + lead[:at])
+        readings.append(_name(words_of(given) + words_of(surname)))
+    whole = lead.whole
+    at = next((index for index, word in enumerate(whole) if index and sound(word) == known.sounds[0]), 0)
+    if at and _are_last_surnames(whole[:at], known):
+        readings.append(_name(whole[at:] + whole[:at]))
     return readings
 
 
-def _are_last_surnames(words: Words, known: Words) -> bool:
+def _are_last_surnames(words: Words, known: _Name) -> bool:
     """Whether words before a given name are the known name's surnames, the last one among them.
 
     The second word of three is left out: "José Maria Silva" is not "Maria José Silva".
     """
-    known, _ = _split(known)
-    words = tuple(word for word in words if word not in GENERATIONS)
-    surnames = [sound(word) for word in (known[2:] if len(known) > 2 else known[1:])]  # noqa: PLR2004
-    heard = [sound(word) for word in words]
+    surnames = known.sounds[2:] if len(known.sounds) > 2 else known.sounds[1:]  # noqa: PLR2004
+    heard = [sound(word) for word in words if word not in GENERATIONS]
     return bool(surnames) and surnames[-1] in heard and all(word in surnames for word in heard)
 
 
-def _compare(lead: Words, known: Words) -> Comparison:
-    if lead == known or "".join(lead) == "".join(known):  # "Anapaula", "D Avila"
-        return _EXACT if len(known) > 1 else Comparison(Grade.WEAK, Reason.FIRST_NAME_ONLY)
-    known_words, known_generation = _split(known)
-    lead_words, generation = _split(lead)
-    if generation and generation != known_generation and lead[-1] in known:
-        lead_words, generation = lead, ""  # "Maria Neto" of MARIA NETO SILVA
-    if not generation and len(lead_words) == 1 and GENERATIONS.get(lead_words[0], "") == known_generation != "":
-        return Comparison(Grade.WEAK, Reason.NICKNAME)  # "Júnior" alone
-    if generation and generation != known_generation:
-        return Comparison(Grade.CONTRADICTS, Reason.GENERATION)
-    given = _compare_given(lead_words, known_words, known_generation)
-    if given is None:
-        return _compare_rest(lead_words, known_words, same_generation=generation == known_generation, suffix=generation)
-    return given
+def _compare(lead: _Name, known: _Name) -> Comparison:
+    if lead.whole == known.whole or "".join(lead.whole) == "".join(known.whole):  # "Anapaula", "D Avila"
+        return _EXACT if len(known.whole) > 1 else _FIRST_NAME_ONLY
+    if lead.generation and lead.generation != known.generation:
+        if lead.whole[-1] not in known.whole:
+            return Comparison(Grade.CONTRADICTS, Reason.GENERATION)
+        lead = _Name(lead.whole, tuple(map(sound, lead.whole)), "", lead.whole)  # "Maria Neto" of MARIA NETO SILVA
+    if lead.sounds[0] == known.sounds[0]:
+        return _compare_rest(lead, known)
+    return _compare_other_given(lead, known)
 
 
-def _split(words: Words) -> tuple[Words, str]:
-    """A name without its generation, and that; one word alone is a name."""
-    generation = GENERATIONS.get(words[-1], "") if len(words) > 1 else ""
-    return (words[:-1], generation) if generation else (words, "")
-
-
-def _compare_given(lead: Words, known: Words, known_generation: str) -> Comparison | None:
-    """How the given names compare; None where they are the same."""
-    given, theirs = lead[0], known[0]
-    if sound(given) == sound(theirs):
-        return None
-    rest = [sound(word) for word in known[1:]]
-    if len(lead) == 1 and len(given) > 1 and sound(given) in rest:
-        is_second_given = sound(given) == rest[0] and len(known) > 2  # noqa: PLR2004
-        reason = Reason.FIRST_NAME_ONLY if is_second_given and _is_given(given) else Reason.SURNAME_ONLY
-        return Comparison(Grade.WEAK, reason)
-    surnames_fit = all(sound(word) in rest or len(word) == 1 for word in lead[1:])
-    if (len(given) == 1 or len(theirs) == 1) and given[0] == theirs[0] and len(lead) > 1 and surnames_fit:
+def _compare_other_given(lead: _Name, known: _Name) -> Comparison:
+    """What is left where the given names are not the same: nearly always another person."""
+    given, theirs, rest = lead.words[0], known.words[0], known.sounds[1:]
+    if len(lead.words) == 1 and len(given) > 1 and lead.sounds[0] in rest:
+        is_second_given = lead.sounds[0] == rest[0] and len(known.words) > 2 and _is_given(given)  # noqa: PLR2004
+        return _FIRST_NAME_ONLY if is_second_given else Comparison(Grade.WEAK, Reason.SURNAME_ONLY)
+    surnames_fit = all(
+        heard in rest or len(word) == 1 for word, heard in zip(lead.words[1:], lead.sounds[1:], strict=True)
+    )
+    if not surnames_fit:
+        return _OTHER_NAME
+    if 1 in {len(given), len(theirs)} and given[0] == theirs[0] and len(lead.words) > 1:
         return Comparison(Grade.WEAK, Reason.INITIAL)
-    is_nickname = theirs in NICKNAMES.get(given, ()) or GENERATIONS.get(given, "") == known_generation != ""
-    return Comparison(Grade.WEAK, Reason.NICKNAME) if is_nickname and surnames_fit else _OTHER_NAME
+    # "Zé", and "Júnior" for who is one.
+    is_nickname = theirs in NICKNAMES.get(given, ()) or GENERATIONS.get(given, "") == known.generation != ""
+    return Comparison(Grade.WEAK, Reason.NICKNAME) if is_nickname else _OTHER_NAME
 
 
-def _compare_rest(lead: Words, known: Words, *, same_generation: bool, suffix: str) -> Comparison:
+def _compare_rest(lead: _Name, known: _Name) -> Comparison:
     """Compare what follows a given name that is the same."""
-    pairing = _pair(lead[1:], known[1:])
-    if not pairing.lead_left and not pairing.known_left and not pairing.soft and same_generation:
-        return _EXACT if len(known) > 1 else Comparison(Grade.WEAK, Reason.FIRST_NAME_ONLY)
-    if len(lead) == 1 and not suffix:
-        return Comparison(Grade.WEAK, Reason.FIRST_NAME_ONLY)
+    pairing = _pair(lead, known)
+    if not (pairing.lead_left or pairing.known_left or pairing.soft) and lead.generation == known.generation:
+        return _EXACT if len(known.words) > 1 else _FIRST_NAME_ONLY
     if pairing.lead_left and pairing.known_left:
-        mine, theirs = pairing.lead_left[0], pairing.known_left[0]
-        are_seconds = lead[1] == mine and known[1] == theirs and _is_given(mine) and _is_given(theirs)
-        # Sisters and brothers: "Ana Paula", "Ana Cláudia". But "Rosa" and "Paula" are surnames as well.
-        is_sibling = are_seconds and (_is_given_only(mine) or _is_given_only(theirs))
-        return _OTHER_NAME if is_sibling else Comparison(Grade.WEAK, Reason.OTHER_SURNAME)
-    if not pairing.common and not suffix:
-        reason = Reason.INITIAL if pairing.soft else Reason.FIRST_NAME_ONLY
-        return Comparison(Grade.WEAK, reason)
-    is_compound = len(lead) == 2 and len(known) > 2 and sound(lead[1]) == sound(known[1])  # noqa: PLR2004
-    if is_compound and _is_given(lead[1]) and not suffix:  # "Ana Paula" alone
-        return Comparison(Grade.WEAK, Reason.FIRST_NAME_ONLY)
-    return _COMPATIBLE
+        return _compare_differing(lead, known, pairing)
+    if lead.generation:  # the same as theirs: a word in common, and more than a first name
+        return _COMPATIBLE
+    if not pairing.common:
+        return Comparison(Grade.WEAK, Reason.INITIAL) if pairing.soft else _FIRST_NAME_ONLY
+    is_second = len(lead.words) == 2 and len(known.words) > 2 and lead.sounds[1] == known.sounds[1]  # noqa: PLR2004
+    return _FIRST_NAME_ONLY if is_second and _is_given(lead.words[1]) else _COMPATIBLE  # "Ana Paula" alone
+
+
+def _compare_differing(lead: _Name, known: _Name, pairing: _Pairing) -> Comparison:
+    """Each has a word that the other lacks: a married name, or a sister or brother ("Ana Paula", "Ana Cláudia")."""
+    mine, theirs = pairing.lead_left[0], pairing.known_left[0]
+    are_seconds = lead.words[1] == mine and known.words[1] == theirs and _is_given(mine) and _is_given(theirs)
+    # "Rosa" and "Paula" are surnames as well.
+    is_sibling = are_seconds and (_is_given_only(mine) or _is_given_only(theirs))
+    return _OTHER_NAME if is_sibling else Comparison(Grade.WEAK, Reason.OTHER_SURNAME)
 
 
 class _Pairing(NamedTuple):
@@ -173,20 +186,33 @@ class _Pairing(NamedTuple):
     known_left: Words
 
 
-def _pair(lead: Words, known: Words) -> _Pairing:
+def _pair(lead: _Name, known: _Name) -> _Pairing:
     """Pair the words after the given name: equal ones first, so that an initial takes no word that another needs."""
-    left, others = list(lead), list(known)
-    last = {*lead[-1:], *known[-1:]}
-    common = _take(left, others, lambda word, other: sound(word) == sound(other))
-    nearly = _take(left, others, _is_mistyped) + _take(left, others, lambda word, other: _is_cut(word, other, last))
-    initials = _take(left, others, _is_initial)
-    return _Pairing(common + nearly, nearly + initials, tuple(left), tuple(others))
+    others = list(zip(known.sounds[1:], known.words[1:], strict=True))
+    left = []
+    common = 0
+    for heard, word in zip(lead.sounds[1:], lead.words[1:], strict=True):
+        partner = next((other for other in others if other[0] == heard), None)
+        if partner is None:
+            left.append(word)
+        else:
+            others.remove(partner)
+            common += 1
+    known_left = [word for _, word in others]
+    if not left or not known_left:
+        return _Pairing(common, 0, tuple(left), tuple(known_left))
+    last = {lead.words[-1], known.words[-1]}
+    nearly = _take(left, known_left, _is_mistyped)
+    nearly += _take(left, known_left, lambda word, other: _is_cut(word, other, last))
+    initials = _take(left, known_left, _is_initial)
+    return _Pairing(common + nearly, nearly + initials, tuple(left), tuple(known_left))
 
 
-def _take(words: list[str], others: list[str], fits: object) -> int:
+def _take(words: list[str], others: list[str], fits: Callable[[str, str], bool]) -> int:
+    """Take out of both lists what fits; returns how many pairs."""
     count = 0
     for word in list(words):
-        partner = next((other for other in others if fits(word, other)), None)  # type: ignore[operator]
+        partner = next((other for other in others if fits(word, other)), None)
         if partner is not None:
             words.remove(word)
             others.remove(partner)
