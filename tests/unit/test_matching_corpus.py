@@ -181,7 +181,6 @@ def test_the_gate_no_distinguishable_person_is_attached_wrongly(scores: Scores) 
     assert ours.distinguishable == 0, [one.lead.typed.text for one in scores.wrong[:5]]
 
 
-@pytest.mark.xfail(strict=False, reason="the rule wants to complete a candidate again whom nobody knows")
 def test_a_candidate_whom_nobody_can_name_comes_to_an_end() -> None:
     """Diretrix has a CPF without a name and the Work API does not know it: nobody, not the same call for ever."""
     alias = Alias("+5511987650123", "own", (Entry(JOSE.cpf, None),), stored=False, listed=())
