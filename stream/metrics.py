@@ -24,6 +24,10 @@ UNFINISHED = Gauge("leads_unfinished", "Webhooks that were read and are not fini
 OPEN_TRANSACTION = Gauge(
     "leads_open_transaction_seconds", "Seconds for which an open transaction has held a partition back; 0: none does"
 )
+PENDING_WRITES = Gauge("leads_pending_writes", "Paid answers and bookings that wait for the database to take them")
+PENDING_WRITES_DROPPED = Counter(
+    "leads_pending_writes_dropped_total", "Paid answers and bookings that could not be stored and were given up"
+)
 TASKS = Gauge("leads_tasks", "Tasks of the worker's loop")
 TABLE_WRITES_DROPPED = Counter("leads_table_writes_dropped_total", "Changelog writes dropped because the queue is full")
 RECEIVED = Counter("leads_webhooks_received_total", "Webhooks received over HTTP", ["source", "result"])
