@@ -222,7 +222,7 @@ class Ladder:
         terms, is_diretrix = self._terms, provider == "diretrix"
         price = terms.diretrix_price if is_diretrix else terms.work_price
         budget = terms.diretrix_budget if is_diretrix else terms.work_budget
-        if alias in self._pending:
+        if alias in self._pending or self._pending.is_enough:
             raise DatabaseUnavailableError("database: what was paid for waits to be stored")
         reserving = self._books.reserve(provider, kind, alias, question.event_id, question.source, price, budget)
         call = await self._or_given_back(asyncio.ensure_future(reserving), alias)

@@ -20,7 +20,8 @@ from stream.logs import get_logger
 
 log = get_logger(__name__)
 
-CAPACITY = 10_000  # writes; more than a worker has calls under way, times two, for many outages
+CAPACITY = 10_000  # writes, some with a whole answer of the Work API
+ENOUGH = 0.1  # share of the capacity from which nothing more is to be paid for; what is under way still has room
 AT_ONCE = 4  # writes; the pool has connections left for look-ups
 # Short: from the moment in which the database is back until a write holds, another worker may pay for the same.
 PAUSES = (0.05, 0.1, 0.2, 0.5)  # seconds between rounds that failed; the last one is repeated
@@ -49,6 +50,11 @@ class PendingWrites:
     def __contains__(self, key: str) -> bool:
         """Whether something of ``key`` is not stored yet."""
         return key in self._keys
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether so much waits that nothing more should be paid for."""
+        return len(self) >= self._capacity * ENOUGH
 
     async def write(self, key: str, write: Write) -> None:
         """Make a write. Raises its TransientError when it can't be made now: then it is kept, and made later."""

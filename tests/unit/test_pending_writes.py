@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
 from stream import metrics
+from stream.domain.choice import Found, Knowledge
 from stream.domain.errors import DatabaseUnavailableError
+from stream.local.people import population
 from stream.store import pending_writes
 from stream.store.pending_writes import PendingWrites
+from tests.fake_rig import FakeRig
+from tests.fakes import FakeDatabase
+from tests.ladder_scenarios import SOMEONE, contact, question
 
 LIMIT = 10.0  # seconds
 
@@ -122,6 +128,20 @@ async def test_it_is_bounded(database: Database) -> None:
     assert dropped() - before == 8 - len(database.taken)
 
 
+async def test_nothing_more_is_to_be_paid_for_while_much_waits(database: Database) -> None:
+    """Long before anything is given up a caller is told, and told again when there is room."""
+    pending = PendingWrites(capacity=100)
+    assert not pending.is_enough
+    database.up = False
+    await write(pending, database, *(f"w{number}" for number in range(9)))
+    assert not pending.is_enough
+    await write(pending, database, "w9")
+    assert pending.is_enough
+    database.up = True
+    await pending.all_stored()
+    assert not pending.is_enough
+
+
 async def test_what_can_never_be_made_does_not_hold_up_the_others(
     database: Database, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -145,3 +165,63 @@ async def test_what_is_given_up_frees_who_waits_for_it(database: Database) -> No
     await write(pending, database, "new", "newer", "newest")
     database.up = True
     await waiting
+
+
+class Refusing:
+    """A shelf that takes nothing while it is ``away``, as when only its tables are locked."""
+
+    def __init__(self, database: FakeDatabase) -> None:
+        self._database = database
+        self.away = True
+
+    async def save_answer(self, *answer: Any) -> None:
+        """Store an answer."""
+        self._must_be_there()
+        await self._database.save_answer(*answer)
+
+    async def save_person(self, *person: Any) -> None:
+        """Store a person."""
+        self._must_be_there()
+        await self._database.save_person(*person)
+
+    def _must_be_there(self) -> None:
+        if self.away:
+            raise DatabaseUnavailableError("database: LockNotAvailableError")
+
+
+async def test_a_worker_whose_answers_are_not_taken_stops_paying(database: Database) -> None:
+    """The books still take reservations: without a limit every new contact would be paid for and kept in memory."""
+    del database
+    rig = FakeRig()
+    people = population(6, seed=12)
+    for one in people:
+        rig.know(one)
+    shelf = Refusing(rig.shelf)
+    ladder = rig.worker(shelf=shelf)
+    ladder._pending = PendingWrites(capacity=30)  # noqa: SLF001 - three are enough
+    for one in people:
+        with pytest.raises(DatabaseUnavailableError):
+            await ladder.climb(question(contact(one, by="phone"), one.name), Knowledge())
+    assert rig.calls("diretrix") == 3
+    shelf.away = False
+    await ladder.settled()
+    assert len(rig.shelf.answers) == 3
+    for one in people:
+        assert isinstance(await ladder.climb(question(contact(one, by="phone"), one.name), Knowledge()), Found)
+    assert rig.calls("diretrix") == len(people)
+
+
+async def test_a_worker_that_stops_waits_for_what_was_paid_for(database: Database) -> None:
+    """``settled``, which the end of a worker waits for within its limit, ends when all is stored, and not before."""
+    del database
+    rig = FakeRig()
+    rig.know(SOMEONE)
+    shelf = Refusing(rig.shelf)
+    ladder = rig.worker(shelf=shelf)
+    with pytest.raises(DatabaseUnavailableError):
+        await ladder.climb(question(contact(SOMEONE, by="phone")), Knowledge())
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(ladder.settled(), 0.02)
+    shelf.away = False
+    await ladder.settled()
+    assert rig.shelf.answers
