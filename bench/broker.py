@@ -14,7 +14,7 @@ from aiokafka.structs import ConsumerRecord
 
 from stream import topics
 from stream.domain.errors import StopError
-from stream.kafka import client_options, open_admin, open_producer
+from stream.kafka import consumer_options, open_admin, open_producer
 from stream.ops.topics import create_missing
 from stream.settings import Settings
 
@@ -99,7 +99,7 @@ async def until_events(
 
 
 def _reader(settings: Settings) -> AIOKafkaConsumer:
-    return AIOKafkaConsumer(**client_options(settings), auto_offset_reset="earliest", check_crcs=False)
+    return AIOKafkaConsumer(**consumer_options(settings), auto_offset_reset="earliest", check_crcs=False)
 
 
 async def _partitions(consumer: AIOKafkaConsumer, topic: str) -> list[TopicPartition]:
@@ -114,12 +114,13 @@ async def _end(consumer: AIOKafkaConsumer, topic: str) -> int:
 async def _read_all(consumer: AIOKafkaConsumer, topic: str) -> AsyncIterator[ConsumerRecord]:
     partitions = await _partitions(consumer, topic)
     consumer.assign(partitions)
-    left = sum((await consumer.end_offsets(partitions)).values())
-    while left:
-        fetched = await consumer.getmany(timeout_ms=int(STALLED * 1000))
-        if not fetched:
+    ends = await consumer.end_offsets(partitions)
+    moved = time.monotonic()
+    while left := sum([max(end - await consumer.position(partition), 0) for partition, end in ends.items()]):
+        fetched = await consumer.getmany(timeout_ms=int(LOOK * 1000))
+        moved = time.monotonic() if fetched else moved
+        if time.monotonic() - moved > STALLED:
             raise StopError(f"{left} events could not be read")
         for batch in fetched.values():
-            left -= len(batch)
             for event in batch:
                 yield event

@@ -19,7 +19,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from bench.leads import records
 from bench.load import Load, request
 from stream import topics
-from stream.kafka import client_options
+from stream.kafka import consumer_options
 from stream.settings import load
 
 PATIENCE = 60.0  # seconds after the last webhook
@@ -46,7 +46,7 @@ async def _play(
     identities = [record.identity for record in records(iter(payloads))]
     parts = urlsplit(url)
     load_ = Load([request(url, header, body) for body in payloads], rate)
-    consumer = AIOKafkaConsumer(**client_options(load()))
+    consumer = AIOKafkaConsumer(**consumer_options(load()))
     await consumer.start()
     try:
         await _at_the_end(consumer)

@@ -4,6 +4,9 @@
 
 An event may come twice: after a restart, a second delivery, a replay. What has the same (event_id, revision)
 says the same. By ``event_id`` alone a ``pending`` would hide the ``enriched`` that follows it.
+
+``lead.source``, ``tier``, ``outcome`` and ``match`` are open enumerations: a later version may write values that you do
+not know. Decide what they mean to you; an unknown ``match`` vouches for nobody.
 """
 
 from __future__ import annotations
@@ -30,6 +33,7 @@ async def events(servers: str, group: str) -> AsyncIterator[dict[str, Any]]:
         group_id=group,
         enable_auto_commit=False,
         auto_offset_reset="earliest",
+        isolation_level="read_committed",
     )
     seen: dict[tuple[str, str], None] = {}
     await consumer.start()

@@ -87,6 +87,7 @@ async def worker(settings: Settings) -> AsyncIterator[Worker]:
         enricher = _enricher(cache, _ladder(pool, session, settings, partners), emitter, settings, tripwire)
         metrics.TABLE_ENTRIES.set_function(lambda: len(cache))
         metrics.UNFINISHED.set_function(lambda: app.consumer.trackers.unfinished)
+        metrics.OPEN_TRANSACTION.set_function(lambda: app.consumer.open_transactions.seconds())  # noqa: PLW0108 - made when it is first asked for
         metrics.TASKS.set_function(lambda: len(asyncio.all_tasks()))
         add_agent(app, enricher.run)
         facts.watch(app, enricher)

@@ -19,7 +19,7 @@ from uuid import UUID
 
 from stream import metrics
 from stream.domain.choice import Answered, Ask, Complete, Knowledge, KnownPerson, next_step
-from stream.domain.errors import RefusedError, TransientError
+from stream.domain.errors import DatabaseUnavailableError, RefusedError, TransientError
 from stream.domain.events import Tier
 from stream.domain.freshness import must_refresh
 from stream.domain.identity import Contact, Cpf, Email, Phone
@@ -34,6 +34,7 @@ from stream.domain.person import (
     person_from_work,
 )
 from stream.domain.person import Found as Stored
+from stream.store.pending_writes import PendingWrites
 
 MISMATCH_FOR = timedelta(days=1)  # how long a CPF is not asked for again for which another's record came back
 
@@ -133,6 +134,7 @@ class Ladder:
         self._terms = terms
         self._now = now
         self._closing: dict[asyncio.Task[None], str] = {}  # what is being stored and booked, with its alias
+        self._pending = PendingWrites()  # what the database did not take
 
     async def climb(self, question: Question, known: Knowledge) -> Answered:
         """Answer ``question``; ``known`` grows on the way and is worth keeping even when this raises.
@@ -152,8 +154,10 @@ class Ladder:
 
     async def settled(self) -> None:
         """Wait until what was paid for is stored and every call that ended is in the books."""
-        while self._closing:
-            await asyncio.wait(set(self._closing))
+        while self._closing or self._pending:
+            await self._pending.all_stored()
+            if self._closing:
+                await asyncio.wait(set(self._closing))
 
     async def _recall(self, question: Question, known: Knowledge) -> None:
         """Tier 2: add what PostgreSQL knows of the contact."""
@@ -269,6 +273,8 @@ class Ladder:
         terms, is_diretrix = self._terms, provider == "diretrix"
         price = terms.diretrix_price if is_diretrix else terms.work_price
         budget = terms.diretrix_budget if is_diretrix else terms.work_budget
+        if alias in self._pending or self._pending.is_enough:
+            raise DatabaseUnavailableError("database: what was paid for waits to be stored")
         reserving = self._books.reserve(provider, kind, alias, question.event_id, question.source, price, budget)
         call = await self._or_given_back(asyncio.ensure_future(reserving), alias)
         booked = _Booked()
@@ -281,7 +287,7 @@ class Ladder:
             billed = int(booked.status != "free")
             question.diretrix_calls += billed if is_diretrix else 0
             question.work_calls += 0 if is_diretrix else billed
-            await self._to_its_end(self._close(call, booked), alias)
+            await self._to_its_end(self._close(call, booked, alias), alias)
 
     async def _or_given_back(self, reserving: asyncio.Future[UUID], alias: str) -> UUID:
         """A reservation; when the look-up is cancelled while it is written, it is given back: no call was made."""
@@ -292,14 +298,16 @@ class Ladder:
             raise
 
     async def _give_back(self, reserving: asyncio.Future[UUID]) -> None:
-        await self._books.settle(await reserving, "free")
+        call = await reserving
+        await self._pending.write("", partial(self._books.settle, call, "free"))
 
-    async def _close(self, call: UUID, booked: _Booked) -> None:
+    async def _close(self, call: UUID, booked: _Booked, alias: str) -> None:
+        """Store and settle; what the database does not take now is kept until it does."""
         try:
             if booked.store is not None:
-                await booked.store()
+                await self._pending.write(alias, booked.store)
         finally:
-            await self._books.settle(call, booked.status)
+            await self._pending.write(alias, partial(self._books.settle, call, booked.status))
 
     async def _to_its_end(self, work: Coroutine[Any, Any, None], alias: str) -> None:
         """Carry ``work`` out although the look-up is cancelled by its deadline: what was paid for is stored."""
@@ -325,14 +333,17 @@ class Ladder:
             yield
         finally:
             storing = [task for task, alias in self._closing.items() if alias == cpf.alias]
+            # Else the look-up was cancelled and is over its time already, or the database is away.
+            wait = not storing and cpf.alias not in self._pending
             dropping = self._begin(self._drop_lease(cpf, storing), "")
-            if not storing:  # else the look-up was cancelled and is over its time already
+            if wait:
                 await asyncio.shield(dropping)
 
     async def _drop_lease(self, cpf: Cpf, storing: list[asyncio.Task[None]]) -> None:
         """Give the CPF back when what was learned of it is stored: who takes it next must find that."""
         if storing:
             await asyncio.wait(storing)
+        await self._pending.stored(cpf.alias)
         await self._books.drop_lease(cpf.digits)
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Container, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.conn import collect_hosts, create_conn
 from aiokafka.errors import (
@@ -28,6 +28,7 @@ from stream.settings import Settings
 REQUEST_TIMEOUT = 15_000  # ms; after it a broker is asked again
 LONGEST_PAUSE = 86_400_000  # ms without reading; a partner or database may be away for long, and the group goes on
 LARGEST_BATCH = 524_288  # bytes; a turn of the worker fits, while the default of 16 KiB holds a dozen events
+READ_COMMITTED = "read_committed"
 LARGEST_RECORD = 3_145_728  # bytes; above what webhooks.dead accepts, so that the broker is the one to refuse
 # What no waiting mends: the broker is there and refuses us, or we it.
 REFUSALS = (
@@ -53,6 +54,43 @@ def client_options(settings: Settings) -> dict[str, Any]:
         options["sasl_plain_username"] = settings.kafka_sasl_username
         options["sasl_plain_password"] = settings.kafka_sasl_password.get_secret_value()
     return options
+
+
+def consumer_options(settings: Settings) -> dict[str, Any]:
+    """Keyword arguments that every consumer takes: what was aborted, or is not committed yet, is never read.
+
+    ``end_offsets`` of such a consumer is the last stable offset. Transaction markers take offsets: whoever reads to an
+    end compares positions, never the offsets of records.
+    """
+    return {**client_options(settings), "isolation_level": READ_COMMITTED}
+
+
+def positions(consumer: AIOKafkaConsumer) -> dict[TopicPartition, int]:
+    """Where the consumer stands: the offset it takes next, of each partition of which it knows one.
+
+    ``consumer.position`` waits where no offset is known yet, and nothing public asks for that.
+    """
+    subscription = consumer._subscription.subscription  # noqa: SLF001 - held by tests/unit/test_aiokafka_pin.py
+    assignment = None if subscription is None else subscription.assignment
+    if assignment is None:
+        return {}
+    states = ((partition, assignment.state_value(partition)) for partition in assignment.tps)
+    return {partition: state.position for partition, state in states if state.has_valid_position}
+
+
+def reached(
+    consumer: AIOKafkaConsumer, before: Mapping[TopicPartition, int], fetched: Container[TopicPartition]
+) -> dict[TopicPartition, int]:
+    """The positions to which a fetch has moved the consumer: past records, past markers, past what was aborted.
+
+    Ask right after the fetch, before anything else runs. ``before``: the positions before it; ``fetched``: the
+    partitions that gave records, which count also where a rebalance meanwhile has moved the consumer back.
+    """
+    return {
+        partition: at
+        for partition, at in positions(consumer).items()
+        if partition in fetched or at > before.get(partition, 0)
+    }
 
 
 class Client(Protocol):
@@ -114,7 +152,7 @@ async def open_consumer(
     """A consumer of a group that starts at the earliest record and commits only when told."""
     consumer = AIOKafkaConsumer(
         *([topic] if topic is not None else []),
-        **client_options(settings),
+        **consumer_options(settings),
         group_id=group,
         enable_auto_commit=False,
         auto_offset_reset="earliest",

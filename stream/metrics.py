@@ -24,6 +24,13 @@ LOOKUPS_RUNNING = Gauge("leads_lookups_running", "Contacts being looked up: slot
 LOOKUPS_WAITING = Gauge("leads_lookups_waiting", "Webhooks whose contact is looked up or waits for a slot")
 TABLE_ENTRIES = Gauge("leads_table_entries", "Entries of the table")
 UNFINISHED = Gauge("leads_unfinished", "Webhooks that were read and are not finished")
+OPEN_TRANSACTION = Gauge(
+    "leads_open_transaction_seconds", "Seconds for which an open transaction has held a partition back; 0: none does"
+)
+PENDING_WRITES = Gauge("leads_pending_writes", "Paid answers and bookings that wait for the database to take them")
+PENDING_WRITES_DROPPED = Counter(
+    "leads_pending_writes_dropped_total", "Paid answers and bookings that could not be stored and were given up"
+)
 TASKS = Gauge("leads_tasks", "Tasks of the worker's loop")
 TABLE_WRITES_DROPPED = Counter("leads_table_writes_dropped_total", "Changelog writes dropped because the queue is full")
 RECEIVED = Counter("leads_webhooks_received_total", "Webhooks received over HTTP", ["source", "result"])

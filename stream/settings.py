@@ -191,7 +191,7 @@ class Settings(BaseSettings):
     lookup_deadline: Duration = Field(timedelta(seconds=30), description="limit of one look-up from its start")
     lookup_queue_limit: Duration = Field(timedelta(seconds=120), description="limit of the wait for a slot")
     max_unfinished_span: int = Field(
-        20_000, ge=1_000, description="offsets a partition between oldest unfinished and newest"
+        20_000, ge=1_000, description="webhooks a partition from the oldest unfinished to the newest"
     )
     stream_fast_path: bool = Field(default=True, description="our loop for fetching; false leaves Faust's in place")
     retry_delays: Delays = Field(

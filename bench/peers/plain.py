@@ -31,6 +31,7 @@ async def main() -> None:
         group_id=os.environ["BENCH_GROUP"],
         enable_auto_commit=False,
         auto_offset_reset="earliest",
+        isolation_level="read_committed",
     )
     producer = AIOKafkaProducer(
         bootstrap_servers=servers,

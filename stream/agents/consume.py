@@ -15,6 +15,7 @@ from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
 from stream.domain.errors import StopError, TransientError
 from stream.engine.tracker import Trackers
+from stream.kafka import positions, reached
 from stream.logs import get_logger
 
 log = get_logger(__name__)
@@ -71,12 +72,21 @@ class Consuming(ConsumerRebalanceListener):  # type: ignore[misc]
     async def _turn(self, stopped: asyncio.Task[bool]) -> None:
         room = self._most - len(self._tasks)
         if room > 0:
-            for batch in (await self._consumer.getmany(timeout_ms=POLL, max_records=room)).values():
-                for record in batch:
-                    self._begin(record)
+            before = positions(self._consumer)
+            batches = await self._consumer.getmany(timeout_ms=POLL, max_records=room)
+            for record in itertools.chain.from_iterable(batches.values()):
+                self._begin(record)
+            self._pass_over(reached(self._consumer, before, batches))
         else:
             await asyncio.wait({*self._tasks, stopped}, return_when=asyncio.FIRST_COMPLETED)
         self._collect()
+
+    def _pass_over(self, reached: dict[TopicPartition, int]) -> None:
+        """What was read and is no record need not be waited for."""
+        for partition, position in reached.items():
+            tracker = self._trackers.of((partition.topic, partition.partition))
+            if tracker is not None:
+                tracker.pass_over(position)
 
     def _collect(self) -> None:
         for task in [task for task in self._tasks if task.done()]:
@@ -152,15 +162,15 @@ class Consuming(ConsumerRebalanceListener):  # type: ignore[misc]
             await self._commit()
 
     async def _commit(self) -> None:
-        moved = self._trackers.committable()
-        if not moved:
+        due = self._trackers.committable()
+        if not due:
             return
         try:
             async with asyncio.timeout(COMMIT_LIMIT):  # aiokafka itself asks a broker that is away for ever
-                await self._consumer.commit({TopicPartition(*partition): offset for partition, offset in moved.items()})
+                await self._consumer.commit({TopicPartition(*partition): offset for partition, offset in due.items()})
         except (CommitFailedError, IllegalStateError):
             log.info("commit refused: the group has rebalanced")
         except (KafkaError, TimeoutError) as error:
             log.warning("commit failed, will try again", error=type(error).__name__)
         else:
-            self._trackers.committed(moved)
+            self._trackers.committed(due)

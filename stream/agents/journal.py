@@ -13,11 +13,12 @@ from collections.abc import Iterable, Sequence
 from uuid import UUID
 
 import asyncpg
-from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaConsumer, ConsumerRecord
 from aiokafka.errors import KafkaError
 
 from stream.domain.errors import TransientError
 from stream.domain.events import EnrichedEvent, Outcome, decode_event
+from stream.kafka import positions, reached
 from stream.logs import get_logger
 from stream.store.ledger import BILLING_ZONE
 from stream.store.pool import database_errors
@@ -121,11 +122,13 @@ async def run(consumer: AIOKafkaConsumer, journal: Journal, stop: asyncio.Event)
     """Read until ``stop``; a batch is committed after it was written."""
     while not stop.is_set():
         try:
+            before = positions(consumer)
             batches = await consumer.getmany(timeout_ms=POLL, max_records=BATCH)
+            due = reached(consumer, before, batches)  # past what is no record too: markers, aborted transactions
             records = [record for batch in batches.values() for record in batch]
-            if records and await _write_for_sure(journal, _decode(records), stop):
+            if due and (not records or await _write_for_sure(journal, _decode(records), stop)):
                 async with asyncio.timeout(COMMIT_LIMIT):  # aiokafka itself asks a broker that is away for ever
-                    await consumer.commit(_after(records))
+                    await consumer.commit(due)
         except (KafkaError, TimeoutError) as error:
             log.warning("the broker is away or took partitions", error=type(error).__name__)
             await asyncio.sleep(PAUSES[0])
@@ -158,7 +161,3 @@ def _decode(records: Iterable[ConsumerRecord]) -> list[EnrichedEvent]:
             # Foreign; the CRM sync makes a dead letter of it, one is enough.
             log.warning("not an event", partition=record.partition, offset=record.offset)
     return events
-
-
-def _after(records: Iterable[ConsumerRecord]) -> dict[TopicPartition, int]:
-    return {TopicPartition(record.topic, record.partition): record.offset + 1 for record in records}

@@ -19,6 +19,7 @@ from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 from stream import topics
 from stream.domain.parking import instant_of
 from stream.engine.emitter import Emitter
+from stream.kafka import positions, reached
 from stream.logs import get_logger
 
 log = get_logger(__name__)
@@ -75,19 +76,22 @@ class RetryReader:
         if self._moving:  # whatever was moved first lets its partition go on
             await asyncio.wait(self._moving.values(), timeout=SHORTEST_WAIT / 5, return_when=asyncio.FIRST_COMPLETED)
         nap = 0 if self._moving else self._nap()
+        before = positions(self._consumer)
         batches = await self._consumer.getmany(timeout_ms=nap, max_records=MOST_AT_ONCE)
-        for partition, records in batches.items():
+        for partition, position in reached(self._consumer, before, batches).items():
             try:
-                self._begin(partition, records)
+                self._begin(partition, batches.get(partition, []), position)
             except IllegalStateError:
                 log.info("a retry partition was taken away while it was read", partition=str(partition))
 
-    def _begin(self, partition: TopicPartition, records: list[ConsumerRecord]) -> None:
+    def _begin(self, partition: TopicPartition, records: list[ConsumerRecord], position: int) -> None:
+        """Move the records; ``position``: the offset behind them, and behind what is no record, such as a marker."""
         if partition in self._moving:  # taken away and given back while its records are still on their way
-            self._wait(partition, records[0].offset, self._now())
+            if records:
+                self._wait(partition, records[0].offset, self._now())
             return
         self._consumer.pause(partition)
-        self._moving[partition] = asyncio.create_task(self._bring_back(partition, records))
+        self._moving[partition] = asyncio.create_task(self._bring_back(partition, records, position))
 
     def _nap(self) -> int:
         """Milliseconds until something is due, or partitions may have come or gone."""
@@ -115,7 +119,7 @@ class RetryReader:
                 del self._waiting[partition]
                 self._consumer.resume(partition)
 
-    async def _bring_back(self, partition: TopicPartition, records: list[ConsumerRecord]) -> None:
+    async def _bring_back(self, partition: TopicPartition, records: list[ConsumerRecord], position: int) -> None:
         """Republish what is due, in order, and commit it once the broker has it all."""
         now = self._now()
         late = next((record for record in records if self._due(record) > now), None)
@@ -124,7 +128,9 @@ class RetryReader:
             if late is not None:
                 self._wait(partition, late.offset, max(self._due(late), now + timedelta(seconds=SHORTEST_WAIT)))
             await asyncio.gather(*(self._move(record) for record in due))
-            if due:
+            if late is None:
+                await self._consumer.commit({partition: position})
+            elif due:
                 await self._consumer.commit({partition: due[-1].offset + 1})
         except (CommitFailedError, IllegalStateError):
             log.info("a retry partition was taken away; its records will be moved once more", partition=str(partition))

@@ -20,7 +20,9 @@ from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
 from stream.engine.batches import Batch, message_of
+from stream.engine.open_transactions import OpenTransactions
 from stream.engine.tracker import Tracker, Trackers
+from stream.kafka import READ_COMMITTED, positions, reached
 from stream.logs import get_logger
 
 log = get_logger(__name__)
@@ -30,14 +32,42 @@ FETCH_WAIT = 100  # ms; after a recovery the first webhook may wait as long
 POLL = 0.2  # seconds; a seek waits for the fetch that is under way
 
 
+class Fetched(dict[TP, list[ConsumerRecord]]):
+    """The records of one fetch; ``reached``: where it has moved the reader, past records or none."""
+
+    def __init__(self, records: Mapping[TP, list[ConsumerRecord]], reached: Mapping[TP, int]) -> None:
+        super().__init__(records)
+        self.reached = reached
+
+
 class TrackingConsumerThread(AIOKafkaConsumerThread):  # type: ignore[misc]
     """Commits without ending the worker: a commit that fails only means work done twice."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.open_transactions = OpenTransactions()
+
     def _create_worker_consumer(self, transport: Transport) -> AIOKafkaConsumer:
-        """Faust's, but that no empty fetch is held by the broker for 1.5 s: what is sought meanwhile waits for it."""
+        """Faust's, but that it reads what is committed only, and that no empty fetch is held by the broker for 1.5 s.
+
+        What is sought meanwhile would wait for that fetch.
+        """
         consumer = super()._create_worker_consumer(transport)
         consumer._fetch_max_wait_ms = FETCH_WAIT  # noqa: SLF001 - Faust has no setting for it
+        consumer._isolation_level = READ_COMMITTED  # noqa: SLF001 - Faust sets it only where it writes transactions
         return consumer
+
+    async def _fetch_records(
+        self,
+        consumer: AIOKafkaConsumer,
+        active_partitions: set[TP],
+        timeout: float | None = None,  # noqa: ASYNC109 - Faust's
+        max_records: int | None = None,
+    ) -> Fetched:
+        before = positions(consumer)
+        records = await super()._fetch_records(consumer, active_partitions, timeout, max_records)
+        self.open_transactions.look(consumer, active_partitions)
+        return Fetched(records, reached(consumer, before, records))
 
     def fetch(self, partitions: Iterable[TP], *, wanted: bool) -> None:
         """Fetch of ``partitions`` from now on, or no more. Called in another thread, done in this one, in order."""
@@ -101,6 +131,12 @@ class TrackingConsumer(Consumer):  # type: ignore[misc]
     """
 
     trackers: Trackers
+
+    @property
+    def open_transactions(self) -> OpenTransactions:
+        """For how long partitions have been held back."""
+        thread: TrackingConsumerThread = self._thread
+        return thread.open_transactions
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.trackers = Trackers()
@@ -166,10 +202,15 @@ class TrackingConsumer(Consumer):  # type: ignore[misc]
         async with self._moving:
             trackers = self.trackers.open()
             fetched = await super()._getmany(active_partitions, min(timeout, POLL))
-            return {
+            tracked = {
                 tp: records if self._is_changelog_tp(tp) else self._track(trackers.get(tp), records)
                 for tp, records in fetched.items()
             }
+            for tp, position in fetched.reached.items():
+                tracker = trackers.get(tp)
+                if tracker is not None and not tracker.closed:
+                    tracker.pass_over(position)
+            return tracked
 
     def _track(self, tracker: Tracker | None, records: list[ConsumerRecord]) -> list[Batch]:
         if tracker is None or tracker.closed:

@@ -47,6 +47,15 @@ class Tracker:
         if position >= 0:
             self._position = position
 
+    def pass_over(self, position: int) -> None:
+        """The reader stands at ``position``, and all that it gave has arrived: what lies between is no record.
+
+        Transaction markers and aborted records take offsets. Were they not passed over, nothing would be committed
+        behind the last record, and a group that has read everything would look as if it lagged for ever.
+        """
+        if position > (self._position or 0):
+            self._position = position
+
     def finish(self, offset: int) -> None:
         """Record that ``offset`` is finished. Finishing twice, or what never arrived, changes nothing."""
         pending, done = self._pending, self._done
@@ -70,10 +79,12 @@ class Tracker:
 
     @property
     def span(self) -> int:
-        """Offsets between the oldest unfinished one and the newest fetched, both included; 0 when all are finished."""
-        if not self._pending or self._position is None:
-            return 0
-        return self._position - self._pending[0]
+        """Records from the oldest unfinished one to the newest fetched, both included; 0 when all are finished.
+
+        Records, not offsets: a long aborted transaction between two that were fetched together would fill any bound,
+        and the reader would wait for a record that it has not begun.
+        """
+        return len(self._pending)
 
     async def shrink(self, limit: int) -> None:
         """Wait until the span is below ``limit``."""

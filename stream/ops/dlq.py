@@ -8,6 +8,7 @@ brings the same identity once more, which consumers drop.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -18,12 +19,13 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPa
 from stream.domain.errors import PoisonError, StopError
 from stream.domain.letters import Fate, Letter, Wanted, marker, read_letter, read_marker
 from stream.domain.redrive import Revived, revive
-from stream.kafka import client_options, open_producer
+from stream.kafka import consumer_options, open_producer
 from stream.settings import Settings
 from stream.topics import DEAD
 
 PARTITION = TopicPartition(DEAD.name, 0)
 AT_ONCE = 200  # records published before their acknowledgements are waited for
+POLL_TIMEOUT_MS = 200
 PATIENCE = 30.0  # seconds without a record until the broker is taken for away
 
 
@@ -133,9 +135,13 @@ async def _records(settings: Settings, first: int = 0, last: int | None = None) 
         end = (await consumer.end_offsets([PARTITION]))[PARTITION]
         end = end if last is None else min(end, last + 1)
         consumer.seek(PARTITION, begin)
-        while await consumer.position(PARTITION) < end:
-            batch = (await consumer.getmany(timeout_ms=int(PATIENCE * 1000))).get(PARTITION)
-            if not batch:
+        position, moved = begin, time.monotonic()
+        while position < end:
+            batch = (await consumer.getmany(timeout_ms=POLL_TIMEOUT_MS)).get(PARTITION, [])
+            before, position = position, await consumer.position(PARTITION)
+            if position != before:  # also past what gives no record: a transaction's marker, what was aborted
+                moved = time.monotonic()
+            elif time.monotonic() - moved > PATIENCE:
                 raise StopError(f"the broker gave no record of {DEAD.name} for {PATIENCE:.0f} s")
             for record in batch:
                 if record.offset >= end:
@@ -145,7 +151,7 @@ async def _records(settings: Settings, first: int = 0, last: int | None = None) 
 
 @asynccontextmanager
 async def _reading(settings: Settings) -> AsyncIterator[AIOKafkaConsumer]:
-    consumer = AIOKafkaConsumer(**client_options(settings), enable_auto_commit=False)
+    consumer = AIOKafkaConsumer(**consumer_options(settings), enable_auto_commit=False)
     try:
         await consumer.start()
         if DEAD.name not in await consumer.topics():

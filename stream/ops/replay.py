@@ -19,7 +19,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
 from stream.domain.errors import StopError
-from stream.kafka import client_options
+from stream.kafka import consumer_options
 from stream.ops.groups import members, must_be_empty
 from stream.settings import Settings
 from stream.topics import GROUPS, WORKER_GROUP
@@ -203,7 +203,7 @@ class _assigned:  # noqa: N801 - used as a function
     """A consumer that is assigned all partitions of a topic by hand: it joins no group and may commit for one."""
 
     def __init__(self, settings: Settings, group: str, topic: str) -> None:
-        self._consumer = AIOKafkaConsumer(**client_options(settings), group_id=group, enable_auto_commit=False)
+        self._consumer = AIOKafkaConsumer(**consumer_options(settings), group_id=group, enable_auto_commit=False)
         self._topic = topic
 
     async def __aenter__(self) -> AIOKafkaConsumer:

@@ -51,7 +51,8 @@ class ContactStore:
                 await self._pool.execute(sql("save_answer"), alias.alias, pairs, asked_at)
                 return
             async with self._pool.acquire() as connection, connection.transaction():
-                await connection.execute(sql("save_answer"), alias.alias, pairs, asked_at)
+                if await connection.fetchval(sql("save_answer"), alias.alias, pairs, asked_at) is None:
+                    return  # this one waited, and what it says of the alias is out of date
                 # In one order everywhere, so that two workers can't lock each other out.
                 for candidate in sorted(candidates, key=lambda one: one.cpf):
                     party = await _party(connection, candidate.cpf, candidate.name)
@@ -68,7 +69,7 @@ class ContactStore:
         with database_errors():
             async with self._pool.acquire() as connection, connection.transaction():
                 party = await _party(connection, person.cpf, person.name)
-                await _complete(connection, party, person)
+                await _complete(connection, party, person, at)
                 if not await connection.fetchval(sql("update_enrichment"), party, payload, at):
                     await connection.execute(sql("insert_enrichment"), party, payload, at)
                 await _save_contacts(connection, party, _rows(aliases, person))
@@ -90,7 +91,7 @@ async def _party(connection: Any, cpf: str, name: str) -> UUID:
     return party
 
 
-async def _complete(connection: Any, party: UUID, person: Person) -> None:
+async def _complete(connection: Any, party: UUID, person: Person, at: datetime) -> None:
     await connection.execute(
         sql("complete_party"),
         party,
@@ -99,6 +100,7 @@ async def _complete(connection: Any, party: UUID, person: Person) -> None:
         person.sex,
         date.fromisoformat(person.birth_date) if person.birth_date else None,
         _clean(person.mother_name) if person.mother_name else None,
+        at,
     )
 
 

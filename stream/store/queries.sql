@@ -56,9 +56,11 @@ WHERE stream.unanswered_cpfs.until < excluded.until
 SELECT alias, candidates, asked_at FROM stream.answers WHERE alias = ANY ($1::text[])
 
 -- name: save_answer
+-- No row: a newer answer is there.
 INSERT INTO stream.answers (alias, candidates, asked_at) VALUES ($1, $2, $3)
 ON CONFLICT (alias) DO UPDATE SET candidates = excluded.candidates, asked_at = excluded.asked_at
 WHERE stream.answers.asked_at <= excluded.asked_at
+RETURNING alias
 
 -- name: lock_cpf
 -- cpf_cnpj is not unique in legacy data, so a lock takes the place of the constraint: one party a CPF.
@@ -75,6 +77,7 @@ VALUES (gen_random_uuid(), 'person', $1, $2, $3, false, now(), now())
 RETURNING id
 
 -- name: complete_party
+-- $7: when it was asked for. What is newer stays: a write may have waited for the database.
 UPDATE core.parties
 SET full_name = COALESCE(NULLIF($2, ''), full_name),
     normalized_name = COALESCE(NULLIF($3, ''), normalized_name),
@@ -83,7 +86,7 @@ SET full_name = COALESCE(NULLIF($2, ''), full_name),
     mother_name = COALESCE($6, mother_name),
     enriched = true,
     updated_at = now()
-WHERE id = $1
+WHERE id = $1 AND NOT EXISTS (SELECT FROM core.party_enrichments WHERE party_id = $1 AND enriched_at > $7)
 
 -- name: update_enrichment
 -- True: the row is there, ours or a newer one.

@@ -15,7 +15,7 @@ from stream.domain.errors import PoisonError
 from stream.domain.events import event_id
 from stream.domain.identity import contact_of
 from stream.domain.leads import decode_webhook
-from stream.kafka import client_options
+from stream.kafka import consumer_options
 from stream.local.stack import Stack
 from stream.settings import Settings
 from stream.topics import Topic
@@ -104,7 +104,7 @@ async def _assigned(
     settings: Settings, wanted: list[Topic], group: str | None = None
 ) -> AsyncIterator[AIOKafkaConsumer]:
     consumer = AIOKafkaConsumer(
-        **client_options(settings), group_id=group, enable_auto_commit=False, auto_offset_reset="earliest"
+        **consumer_options(settings), group_id=group, enable_auto_commit=False, auto_offset_reset="earliest"
     )
     try:
         await consumer.start()

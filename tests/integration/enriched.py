@@ -18,7 +18,7 @@ from aiokafka.errors import GroupCoordinatorNotAvailableError
 
 from stream.domain.events import NAMESPACE
 from stream.domain.person import Candidate, Person, person_from_candidate
-from stream.kafka import client_options, open_admin
+from stream.kafka import client_options, consumer_options, open_admin
 from stream.settings import Settings
 from stream.topics import ENRICHED
 
@@ -87,7 +87,7 @@ async def publish(settings: Settings, values: Sequence[dict[str, Any] | bytes], 
 @asynccontextmanager
 async def reading(settings: Settings, topic: str, group: str | None = None) -> AsyncIterator[AIOKafkaConsumer]:
     """A consumer that is assigned all partitions of a topic by hand."""
-    consumer = AIOKafkaConsumer(**client_options(settings), group_id=group, enable_auto_commit=False)
+    consumer = AIOKafkaConsumer(**consumer_options(settings), group_id=group, enable_auto_commit=False)
     await consumer.start()
     try:
         async with open_admin(settings) as admin:

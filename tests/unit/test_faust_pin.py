@@ -51,6 +51,11 @@ LEANED_ON = [
     (AIOKafkaConsumerThread._commit, ["self", "offsets"], True),
     (AIOKafkaConsumerThread._create_worker_consumer, ["self", "transport"], False),
     (AIOKafkaConsumerThread._ensure_consumer, ["self"], False),
+    (
+        AIOKafkaConsumerThread._fetch_records,
+        ["self", "consumer", "active_partitions", "timeout", "max_records"],
+        True,
+    ),
     (AIOKafkaConsumerThread.assignment, ["self"], False),
     (AIOKafkaProducer.create_batch, ["self"], False),
     (AIOKafkaProducer.send_batch, ["self", "batch", "topic", "partition"], True),

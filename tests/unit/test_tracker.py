@@ -71,12 +71,48 @@ def test_an_offset_below_what_arrived_stops_the_reader() -> None:
 
 
 def test_span_counts_from_the_oldest_unfinished_to_the_newest_read() -> None:
-    """The span is what a crash would make the worker read again."""
+    """The span is the records that a crash would make the worker read again; offsets that hold none do not count."""
     tracker = Tracker()
-    for offset in (100, 101, 150):
+    for offset in (100, 101, 150, 90_000):
         tracker.arrive([offset])
     tracker.finish(100)
-    assert tracker.span == 50
+    tracker.finish(150)
+    assert tracker.span == 3
+
+
+def test_what_is_passed_over_is_committed_once_all_before_it_is_finished() -> None:
+    """Behind the last record markers and aborted records are committed past; never past an unfinished record."""
+    trackers = Trackers()
+    trackers.renew([PARTITION])
+    tracker = trackers.open()[PARTITION]
+    tracker.arrive([10])
+    tracker.pass_over(40)
+    assert (tracker.watermark, tracker.span, tracker.unfinished) == (10, 1, 1)
+    tracker.finish(10)
+    assert trackers.committable() == {PARTITION: 40}
+    trackers.committed({PARTITION: 40})
+    tracker.pass_over(41)
+    tracker.pass_over(30)
+    assert trackers.committable() == {PARTITION: 41}
+    tracker.arrive([41])
+    assert tracker.watermark == 41
+
+
+def test_a_partition_of_nothing_but_aborted_records_is_committed() -> None:
+    """Where no record ever arrived the position itself is what to commit."""
+    trackers = Trackers()
+    trackers.renew([PARTITION])
+    assert trackers.committable() == {}
+    trackers.open()[PARTITION].pass_over(7)
+    assert trackers.committable() == {PARTITION: 7}
+
+
+def test_a_record_below_what_was_passed_over_stops_the_reader() -> None:
+    """The reader was said to stand behind it: somebody has moved it."""
+    tracker = Tracker()
+    tracker.pass_over(9)
+    with pytest.raises(StopError, match="offset 8"):
+        tracker.arrive([8])
 
 
 def test_a_generation_forgets_the_one_before() -> None:

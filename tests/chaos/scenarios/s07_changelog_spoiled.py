@@ -9,7 +9,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, RecordsToDelete
 
 from stream import topics
-from stream.kafka import client_options, open_admin, open_producer
+from stream.kafka import consumer_options, open_admin, open_producer
 from stream.local.people import Someone
 from stream.ops.topics import create_missing
 from stream.settings import Settings
@@ -104,7 +104,7 @@ class Scenario(scenario.Scenario):
 async def _entries(settings: Settings) -> list[Record]:
     """What the changelog holds."""
     there = [TopicPartition(CHANGELOG, number) for number in range(settings.topic_partitions)]
-    consumer = AIOKafkaConsumer(**client_options(settings), auto_offset_reset="earliest")
+    consumer = AIOKafkaConsumer(**consumer_options(settings), auto_offset_reset="earliest")
     latest: dict[tuple[int, bytes], bytes | None] = {}
     await consumer.start()
     try:

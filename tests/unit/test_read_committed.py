@@ -1,0 +1,153 @@
+"""Every consumer reads what is committed only, and the parts that make it so are where they are looked for."""
+
+# ruff: noqa: SLF001 - the insides are the subject
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import inspect
+from collections.abc import AsyncIterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.consumer.subscription_state import SubscriptionState
+from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
+
+from stream.app import make_app, make_table
+from stream.engine.batches import Batch
+from stream.engine.open_transactions import OpenTransactions
+from stream.kafka import consumer_options, positions, reached
+from stream.settings import load
+from tests.fakes import c2s_webhook
+from tests.inside import HOME, LIMIT, PARTITION, Worker
+from tests.unit.test_exits import Rig
+
+ROOT = Path(__file__).parents[2]
+FIRST, SECOND = TopicPartition("webhooks", 0), TopicPartition("webhooks", 1)
+
+
+def consumers_made(path: Path) -> list[ast.Call]:
+    """The calls of a file that make a consumer."""
+    calls = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
+    return [call for call in calls if isinstance(call.func, ast.Name) and call.func.id == "AIOKafkaConsumer"]
+
+
+def is_told(call: ast.Call) -> bool:
+    """Whether it is made with ``consumer_options`` or names its isolation level."""
+    words = [ast.unparse(word) for word in call.keywords]
+    return any(word.startswith("**consumer_options(") or word == "isolation_level='read_committed'" for word in words)
+
+
+def test_no_consumer_is_made_that_reads_what_is_not_committed() -> None:
+    """Each place that makes a consumer, in the product, the example and the tools, asks for committed records."""
+    folders = ("stream", "producers", "examples", "bench", "tests/chaos")
+    made = {path: consumers_made(path) for folder in folders for path in sorted((ROOT / folder).rglob("*.py"))}
+    made = {path: calls for path, calls in made.items() if calls}
+    assert {path.relative_to(ROOT).as_posix() for path in made} >= {
+        "stream/kafka.py", "stream/ops/dlq.py", "stream/ops/replay.py", "examples/consumer.py", "tests/chaos/reader.py",
+    }  # fmt: skip
+    assert [path for path, calls in made.items() if not all(map(is_told, calls))] == []
+    assert consumer_options(load({}))["isolation_level"] == "read_committed"
+
+
+async def test_the_workers_consumer_reads_what_is_committed() -> None:
+    """Faust asks for it only where it writes transactions itself; the client takes what is set before it starts."""
+    settings = load({})
+    app = make_app(settings)
+    make_table(app, settings)
+    app.finalize()
+    made = app.consumer._thread._create_worker_consumer(app.consumer.transport)
+    assert made._isolation_level == "read_committed"
+    assert "isolation_level=self._isolation_level" in inspect.getsource(AIOKafkaConsumer.start)
+    assert "self._fetch_records," in inspect.getsource(AIOKafkaConsumerThread.getmany)
+    await made.stop()
+    app.consumer._thread.thread_loop.close()
+
+
+class Client:
+    """The consumer below, as far as positions are concerned: aiokafka's own state, moved by the test."""
+
+    def __init__(self, *partitions: TopicPartition) -> None:
+        self._subscription = SubscriptionState()
+        self._subscription.assign_from_user(set(partitions))
+        self.last_stable_offset = lambda partition: self.state(partition).lso
+        self.highwater = lambda partition: self.state(partition).highwater
+
+    def state(self, partition: TopicPartition):  # type: ignore[no-untyped-def]  # noqa: ANN201 - aiokafka's own
+        """A partition's state."""
+        return self._subscription.subscription.assignment.state_value(partition)
+
+    def stand(self, partition: TopicPartition, position: int, stable: int, end: int) -> None:
+        """A partition is read up to ``position``."""
+        state = self.state(partition)
+        state.seek(position)
+        state.lso, state.highwater = stable, end
+
+
+async def test_positions_are_those_that_are_known() -> None:
+    """A partition whose offset is not known yet is left out, and nobody waits for it."""
+    client = Client(FIRST, SECOND)
+    assert positions(client) == {}
+    client.stand(FIRST, 5, 5, 5)
+    assert positions(client) == {FIRST: 5}
+
+
+async def test_a_fetch_has_reached_what_it_moved() -> None:
+    """Partitions that did not move are left out; those that gave records count also after a step back."""
+    client = Client(FIRST, SECOND)
+    client.stand(FIRST, 5, 5, 5)
+    client.stand(SECOND, 9, 9, 9)
+    assert reached(client, {}, {}) == {FIRST: 5, SECOND: 9}
+    assert reached(client, {FIRST: 5, SECOND: 8}, {}) == {SECOND: 9}
+    assert reached(client, {FIRST: 70, SECOND: 9}, {FIRST: []}) == {FIRST: 5}
+
+
+async def test_the_age_of_an_open_transaction_counts_from_where_the_reader_stands() -> None:
+    """It begins when all stable records are read, goes on while the offset stays, and ends with the transaction."""
+    now = 100.0
+    client, held = Client(FIRST, SECOND), OpenTransactions(lambda: now)
+    both = {FIRST, SECOND}
+    client.stand(FIRST, 3, 5, 9)  # behind: it has something to read
+    client.stand(SECOND, 7, 7, 7)
+    held.look(client, both)
+    assert held.seconds() == 0
+    client.stand(FIRST, 5, 5, 9)
+    held.look(client, both)
+    now = 130.0
+    held.look(client, both)
+    assert held.seconds() == 30
+    client.stand(SECOND, 7, 7, 8)
+    held.look(client, both)
+    now = 140.0
+    assert held.seconds() == 40, "the oldest counts"
+    client.stand(FIRST, 10, 10, 10)
+    held.look(client, both)
+    assert held.seconds() == 10
+    held.look(client, {FIRST})
+    assert held.seconds() == 0, "of what is not fetched there is no news"
+
+
+async def test_a_long_aborted_transaction_does_not_stop_the_reader() -> None:
+    """Records on both sides of more aborted offsets than the span holds are begun, all of them."""
+    worker = Worker(Rig(), span=10)
+    tracker = worker.trackers.open()[PARTITION]
+    offsets = [0, 1, 50_000, 50_001]
+    tracker.arrive(offsets)
+    records = [
+        ConsumerRecord(*PARTITION, offset, 1_769_860_800_000, 1, None, c2s_webhook(f"hit-{offset}"), None, 0, 0, HOME)
+        for offset in offsets
+    ]
+
+    async def one_fetch() -> AsyncIterator[Any]:
+        yield SimpleNamespace(value=Batch(tracker, records))
+
+    reading = asyncio.create_task(worker.enricher.run(one_fetch()))
+    async with asyncio.timeout(LIMIT):
+        while not reading.done():
+            await asyncio.sleep(0)
+            worker.emitter.deliver()
+    worker.emitter.deliver()
+    assert (tracker.watermark, tracker.span) == (50_002, 0)
