@@ -59,9 +59,15 @@ class Number:
 areas = st.sampled_from(AREAS).map(str)
 sevens = st.text("0123456789", min_size=7, max_size=7)
 firsts = {"mobile": "123456789", "landline": "2345"}  # of the eight digits
+NON_GEOGRAPHIC = ("300", "400", "4020")  # firms' numbers, the same in every area
 mobiles = st.builds(Number, areas, st.tuples(st.sampled_from(firsts["mobile"]), sevens).map("".join))
 landlines = st.builds(
-    Number, areas, st.tuples(st.sampled_from(firsts["landline"]), sevens).map("".join), is_mobile=st.just(value=False)
+    Number,
+    areas,
+    st.tuples(st.sampled_from(firsts["landline"]), sevens)
+    .map("".join)
+    .filter(lambda eight: not eight.startswith(NON_GEOGRAPHIC)),
+    is_mobile=st.just(value=False),
 )
 numbers = st.one_of(mobiles, landlines)
 
@@ -114,7 +120,8 @@ def test_what_the_library_calls_a_persons_number_is_one(area: str, digits: str) 
     """No landline and no mobile of the library's ranges is missed; one of eight digits gets its 9."""
     number = phonenumbers.parse(f"+55{area}{digits}")
     kinds = {phonenumbers.PhoneNumberType.MOBILE, phonenumbers.PhoneNumberType.FIXED_LINE}
-    if phonenumbers.is_valid_number(number) and phonenumbers.number_type(number) in kinds:
+    is_firms = len(digits) == 8 and digits.startswith(NON_GEOGRAPHIC)
+    if not is_firms and phonenumbers.is_valid_number(number) and phonenumbers.number_type(number) in kinds:
         nine = "9" if len(digits) == 8 and digits[0] in "6789" else ""
         assert Phone.parse(area + digits) == Phone(f"+55{area}{nine}{digits}")
 
@@ -148,7 +155,7 @@ def test_a_foreign_number_keeps_its_country(typed: str, e164: str) -> None:
     """A foreign phone is kept, is never Diretrix's business, and has one spelling."""
     phone = Phone.parse(typed)
     assert phone == Phone(e164)
-    assert (phone.is_brazilian, phone.national, phone.spellings()) == (False, "", (e164[1:],))
+    assert (phone.is_brazilian, phone.national, phone.spellings()) == (False, "", (e164,))
 
 
 def test_a_plus_that_was_meant_for_brazil_is_forgiven() -> None:
@@ -285,11 +292,36 @@ def test_a_cpf_with_wrong_digits_is_none(text: str) -> None:
 @pytest.mark.parametrize(
     "typed", ["11999999999", "(11) 98888-8888", "11 91234-5678", "1123456789", "11 3333-3333", "+1 212 222 2222"]
 )
-def test_repeated_and_counted_phones_are_placeholders(typed: str) -> None:
+def test_numbers_that_people_invent_are_placeholders(typed: str) -> None:
     """Who types 99999-9999 has not given a phone."""
     phone = Phone.parse(typed)
     assert phone is not None
     assert is_placeholder(phone, NOBODY)
+
+
+@pytest.mark.parametrize("digit", "0123456789")
+@pytest.mark.parametrize("area", ["11", "55", "98"])
+def test_one_digit_repeated_is_a_placeholder_in_every_area(digit: str, area: str) -> None:
+    """A mobile of one repeated digit is nobody's, typed with or without its ninth digit."""
+    assert is_placeholder(Phone(f"+55{area}9{8 * digit}"), NOBODY)
+    eight = Phone.parse(f"{area} {8 * digit}")
+    assert eight is None or is_placeholder(eight, NOBODY)
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        *("11 95678-9012", "11 94567-8901", "11 93456-7890", "11 96789-0123", "11 97890-1234", "11 98901-2345"),
+        *("11 99012-3456", "11 90123-4567", "11 92345-6789", "11 3456-7890", "11 4567-8901", "11 5678-9012"),
+        *("11 98765-4321", "11 99999-9998", "11 99999-0000", "11 91234-5679", "11 91111-1112", "11 3333-4444"),
+        *("11 2345-6780", "99 99999-1234", "22 2222-1234", "+1 212 345 6789", "+351 912 345 678"),
+    ],
+)
+def test_a_number_that_only_looks_counted_is_somebodys(typed: str) -> None:
+    """Only whole numbers of the list are placeholders: a row of counted digits occurs in real numbers."""
+    phone = Phone.parse(typed)
+    assert phone is not None
+    assert not is_placeholder(phone, NOBODY)
 
 
 @pytest.mark.parametrize(
