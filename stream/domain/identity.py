@@ -301,7 +301,8 @@ def _email_in(raw_phone: str, raw_email: str, nobodys: frozenset[str]) -> Email 
     """The lead's e-mail, from the other field where people swapped them."""
     email = _real_email(raw_email, nobodys) if raw_email else None
     if email is None and "@" in raw_phone and not (raw_email and Email.parse(raw_email) is not None):
-        return _real_email(raw_phone, nobodys)
+        other = _only_address_in(raw_phone)
+        return None if other is None or is_placeholder(other, nobodys) else other
     return email
 
 

@@ -2,7 +2,8 @@
 
 Idempotent, one transaction each, in the ``core`` schema as production has it and readable by the service
 that is replaced: the Work API's answer in both payload columns. Phones are stored as production stores most of
-them, national digits without the 55; a contact that is there in another spelling keeps it.
+them, national digits without the 55; a contact that is there in another spelling keeps it. A foreign number keeps its
+``+``: digits alone are Brazilian.
 """
 
 from __future__ import annotations
@@ -120,8 +121,9 @@ def _merge(rows: list[Row], there: set[str]) -> list[Row]:
 
 
 def _rows(contact: Contact, person: Person) -> list[Row]:
-    """The lead's aliases, then the listed ones."""
-    rows = [_row(alias, "lead") for alias in (contact.phone, contact.email) if alias is not None]
+    """The lead's aliases, then the listed ones. A phone whose area code is assumed is a guess, and is not stored."""
+    phone = None if contact.area_code_assumed else contact.phone
+    rows = [_row(alias, "lead") for alias in (phone, contact.email) if alias is not None]
     rows += [_row(Phone(phone.number), "work_api", whatsapp=phone.whatsapp) for phone in person.phones]
     rows += [_row(Email(address), "work_api") for address in person.emails]
     return rows
@@ -130,7 +132,7 @@ def _rows(contact: Contact, person: Person) -> list[Row]:
 def _row(alias: Phone | Email, source: str, *, whatsapp: bool = False) -> Row:
     if isinstance(alias, Email):
         return Row("email", alias.address, alias.spellings(), whatsapp=False, source=source)
-    return Row("phone", alias.national or alias.e164[1:], alias.spellings(), whatsapp, source)
+    return Row("phone", alias.national or alias.e164, alias.spellings(), whatsapp, source)
 
 
 def spellings_of_cpf(cpf: str) -> tuple[str, str]:

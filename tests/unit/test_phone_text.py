@@ -77,7 +77,6 @@ FIXED = "+551132221234"
         ("5511987650123:12@s.whatsapp.net", ANA),
         ("tel:+5511987650123", ANA),
         ("1 1 9 8 7 6 5 0 1 2 3", ANA),
-        ("2024 11 98765-0123", ANA),
         ("nº 11 98765-0123", ANA),
         ("55-11-98765-0123", ANA),
         ("55 98765-0001", "+5555987650001"),
@@ -163,7 +162,7 @@ def test_the_phone_among_other_things_is_found(typed: str, e164: str) -> None:
     ],
 )
 def test_what_is_no_phone_or_lacks_its_area_is_none(typed: str) -> None:
-    """Numbers without area code, non-geographic ones, hours, flats, documents and halves of two numbers are no phone."""
+    """Numbers without area code, non-geographic ones, hours, flats, documents and halves of numbers are no phone."""
     assert Phone.parse(typed) is None
 
 
@@ -226,15 +225,28 @@ def test_what_is_no_number_without_its_area_code_is_not_completed(typed: str) ->
     assert find_local(typed) is None
 
 
-pieces = st.one_of(
-    st.sampled_from([
-        "11", "(11)", "+", "00", "55", "+55", "0", "98765", "0123", "3222", "1234", "987650123", "32221234", "18h", "18:30",
-        "R$ 350.000", "apto 21", "às", "das", "ou", "e", "/", "-", ".", ",", "|", "ana@x.com", "0800", "2024", "E+10", "ramal", "zap",
-        "rua", "\N{EN DASH}", "ddd",
-    ]),
-    st.text("0123456789", min_size=1, max_size=13),
-    st.text(max_size=6),
-)  # fmt: skip
+PIECES = (
+    *(
+        "11",
+        "(11)",
+        "+",
+        "00",
+        "55",
+        "+55",
+        "0",
+        "98765",
+        "0123",
+        "3222",
+        "1234",
+        "987650123",
+        "32221234",
+        "18h",
+        "18:30",
+    ),
+    *("R$ 350.000", "apto 21", "às", "das", "ou", "e", "/", "-", ".", ",", "|", "ana@x.com", "0800", "2024", "E+10"),
+    *("ramal", "zap", "rua", "ddd", "\N{EN DASH}"),
+)
+pieces = st.sampled_from(PIECES) | st.text("0123456789", min_size=1, max_size=13) | st.text(max_size=6)
 texts = st.lists(st.tuples(pieces, st.sampled_from(["", " ", " ", "-"])).map("".join), max_size=12).map("".join)
 
 
