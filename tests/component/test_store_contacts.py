@@ -271,12 +271,20 @@ async def test_no_constraint_is_needed_for_one_enrichment_a_party(
 
 
 async def test_a_foreign_phone_and_a_form_without_contacts(pool: asyncpg.Pool, store: ContactStore) -> None:
-    """A foreign number is stored as its digits; a lead with a CPF only stores no contact."""
+    """A foreign number is stored with its plus; a lead with a CPF only stores no contact."""
     raw = {"DadosBasicos": {"nome": "MARIA"}}
     foreign = Phone("+351912345678")
     await save(store, raw, contact=Contact(foreign, None, None, foreign.e164))
     await save(store, raw, contact=Contact(None, None, Cpf(CPF), CPF))
-    assert list(await contacts(pool)) == [("phone", "351912345678")]
+    assert list(await contacts(pool)) == [("phone", "+351912345678")]
+
+
+async def test_a_phone_that_was_completed_is_not_stored(pool: asyncpg.Pool, store: ContactStore) -> None:
+    """An assumed area code is a guess: the database that others read gets what the lead typed and nothing else."""
+    phone, email = Phone("+5511987650001"), Email("maria@example.com")
+    contact = Contact(phone, email, None, phone.e164, area_code_assumed=True)
+    await save(store, {"DadosBasicos": {"nome": "MARIA"}}, contact=contact)
+    assert list(await contacts(pool)) == [("email", "maria@example.com")]
 
 
 async def test_a_database_that_is_gone_is_said_so(store: ContactStore, pool: asyncpg.Pool) -> None:

@@ -95,7 +95,7 @@ def test_a_phone_and_an_email_are_found_wherever_they_were_typed(
     ],
 )
 def test_a_default_area_code_completes_a_phone_and_says_so(phone: str, email: str, e164: str) -> None:
-    """A phone without area code is read with the one of the settings, and marked as a guess; without one it is unread."""
+    """A phone without area code is read with the one of the settings, and marked as a guess; else it is unread."""
     contact = contact_of(c2s(phone, email), NOBODY, "11")
     assert (contact.phone and contact.phone.e164, contact.area_code_assumed, contact.key) == (e164, True, e164)
     said = event(c2s(phone, email), "11").contact
@@ -211,9 +211,11 @@ def test_no_description_is_longer_than_the_crm_takes(
     typed: str, answers: list[tuple[str, str]], addresses: int
 ) -> None:
     """Whatever was typed and found fits, and what was typed as phone is always there."""
-    work = {"DadosBasicos": {"nome": "A" * 500}, "enderecos": [
-        {name: f"{number}" + "é" * 498 for name in ("logradouro", "bairro", "cidade", "complemento")} for number in range(addresses)
-    ]}  # fmt: skip
+    parts = ("logradouro", "bairro", "cidade", "complemento")
+    work = {
+        "DadosBasicos": {"nome": "A" * 500},
+        "enderecos": [dict.fromkeys(parts, f"{number}" + "é" * 498) for number in range(addresses)],
+    }
     said = event(google(("PHONE_NUMBER", typed), *answers), person=person_from_work(work, CPF, NOW))
     text = description(said)
     assert len(text) <= LONGEST
