@@ -32,6 +32,9 @@ class FormAnswer(msgspec.Struct, frozen=True, gc=False):
     question: str
     answer: str
 
+    def __repr__(self) -> str:
+        return f"FormAnswer({len(self.question)}, {len(self.answer)} characters)"
+
 
 @dataclass(frozen=True, slots=True)
 class FormFields:

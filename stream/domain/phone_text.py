@@ -50,7 +50,7 @@ _PLUS = re.compile(r"\+[\s(\[]{0,3}\Z")
 _TIGHT = frozenset({"-", "."})
 _WHATSAPP_ID = re.compile(r"\s*\+?(\d+)(?::\d+)?@\S+\s*", re.ASCII)
 _ADDRESSES = re.compile(r"\S*@\S*|(?:https?://|www\.)(?!wa\.me|(?:\w+\.)?whatsapp)\S+")
-_FLOAT = re.compile(r"\s*\+?(\d{8,15})[.,]0+\s*", re.ASCII)
+_FLOAT = re.compile(r"\s*\+?(\d{10,15})[.,]00?\s*", re.ASCII)
 _EXPONENT = re.compile(r"\d[.,]?\d*e[+-]?\d+", re.ASCII)
 _WHOLE_EXPONENT = re.compile(r"\s*(\d)[.,](\d+)e\+?(\d{1,2})\s*", re.ASCII)
 _AREA_LABEL = re.compile(r"\bddd\W{0,4}(\d\d)(?!\d)[^\d|]{0,15}", re.ASCII)
@@ -173,7 +173,7 @@ def _phones(run: _Run, *, worded: bool) -> Iterator[str]:
         yield strict
         return
     # "+11 98765-4321" is no number of any country: the + was meant for Brazil.
-    brazilian = _brazilian_phones(run, worded=worded)
+    brazilian = _brazilian_phones(run, worded=worded, whole=bool(abroad))
     yield from brazilian
     loose = _foreign(abroad, strictly=False) if abroad and not brazilian else None
     if loose is not None:
@@ -197,13 +197,18 @@ def _after_plus_55(run: _Run) -> str | None:
     return None
 
 
-def _brazilian_phones(run: _Run, *, worded: bool) -> list[str]:
-    """The phones of a run, the first first; none where the same digits can be read in two ways."""
+def _brazilian_phones(run: _Run, *, worded: bool, whole: bool) -> list[str]:
+    """The phones of a run, the first first; none where the same digits can be read in two ways.
+
+    ``whole``: the first one begins with the run.
+    """
     phones: list[str] = []
     groups, at = run.groups, 0
     while at < len(groups):
         end, phone = _longest_at(groups, at)
         if phone is None:
+            if whole and not phones:
+                return phones
             at += 1
             continue
         if _is_doubtful(groups, at, end, phone) or not (worded or _is_ended(groups, at, end)):

@@ -21,6 +21,9 @@ class TypedContact(msgspec.Struct, frozen=True, gc=False):
     phone: str | None = None
     email: str | None = None
 
+    def __repr__(self) -> str:
+        return f"TypedContact({len(self.phone or '')}, {len(self.email or '')} characters)"
+
 
 def typed_contact(lead: Lead, contact: Identifiers) -> TypedContact | None:
     """What the salesperson must read as typed; None where the contact says it all."""

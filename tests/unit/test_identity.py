@@ -11,6 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from stdnum.br import cpf as stdnum_cpf
 
+from stream.domain.forms import FormAnswer
 from stream.domain.identity import (
     _PLAIN_EMAIL,
     _PLAIN_PHONE,
@@ -27,6 +28,7 @@ from stream.domain.identity import (
     is_placeholder,
 )
 from stream.domain.leads import Lead, Source
+from stream.domain.typed_contact import TypedContact
 
 AREAS = [
     *range(11, 20), 21, 22, 24, 27, 28, *range(31, 36), 37, 38, *range(41, 50), 51, 53, 54, 55, *range(61, 70),
@@ -263,6 +265,8 @@ def test_the_short_way_for_plain_emails_says_what_the_library_says(text: str) ->
 @example("5555912345678")
 @example("005511987654321")
 @example("+11 98765-4321")
+@example("551190000.0000")
+@example("+55 98765-0001")
 def test_the_short_way_for_plain_phones_says_what_the_long_one_says(text: str) -> None:
     """Whatever is read by one pattern is what all the rules would have made of it."""
     assert Phone.parse(text) == (_read_any_phone(text) if len(text) <= LONGEST_PHONE else None)
@@ -387,6 +391,7 @@ def test_nothing_shows_an_identifier_by_accident() -> None:
     contact = contact_of(source, NOBODY)
     shown = f"{contact} {contact!r} {contact.masked} {source!r} {contact.phone} {contact.email!r} {contact.cpf}"
     shown += f"{identified(source, NOBODY)!r}"
+    shown += f"{TypedContact('11987654321', 'ana.souza@example.com')!r} {FormAnswer('CPF', '52998224725')!r}"
     for clear in ("98765", "ana.souza", "example", "529982", "52998224725"):
         assert clear not in shown
     assert str(contact.phone) == "+55******4321"

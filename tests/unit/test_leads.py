@@ -19,7 +19,7 @@ from bench.leads import as_typed
 from stream.domain.errors import PoisonError
 from stream.domain.events import schema
 from stream.domain.forms import FormAnswer
-from stream.domain.identity import contact_of
+from stream.domain.identity import contact_of, identified
 from stream.domain.leads import (
     CREATED_SOURCES,
     RULES,
@@ -437,6 +437,28 @@ def test_typed_text_that_they_would_not_have_written_is_read_from_the_payload(ch
     """Too many answers, too long ones, a NUL, another type: what the form says counts."""
     form = golden("google_form")
     assert said(published(decode_webhook(sent(form, "google_ads")), form, **changes)) == said(sent(form, "google_ads"))
+
+
+typed_values = json_values | st.sampled_from(
+    ["(11) 98765-4321", "98765-0001", "+51 987 654 022", "Ana@X.com", "ana@x.com 11 98765-0123", 11987650123, 1.5]
+)
+
+
+@given(st.dictionaries(st.sampled_from(["name", "phone", "email"]), typed_values), st.sampled_from(["", "11"]))
+def test_producers_and_worker_read_the_same_contact(customer: dict[str, Any], area_code: str) -> None:
+    """Whatever JSON a source puts into name, phone and e-mail, the key of the message is the worker's key."""
+    payload = {"id": "L1", "attributes": {"updated_at": "2026-01-31T12:00:00Z", "customer": customer}}
+    try:
+        raw = orjson.dumps(payload)
+    except TypeError:  # a lone surrogate, an integer beyond 64 bit
+        return
+    lead = lead_from_c2s(orjson.loads(raw))
+    read = identified(lead, frozenset(), area_code)
+    webhook = decode_webhook(encode_webhook(Source.C2S, NOW, raw, normalised_of(lead, read)))
+    contact = contact_of(webhook.lead, frozenset(), area_code)
+    assert (contact.key, contact.phone, contact.email) == (read.key, read.phone, read.email)
+    assert contact.area_code_assumed == read.area_code_assumed
+    assert webhook.lead.name == lead.name
 
 
 @pytest.mark.parametrize(
