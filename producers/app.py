@@ -34,7 +34,13 @@ class App:
     def __init__(self, settings: Settings, publisher: Publisher, now: Callable[[], datetime]) -> None:
         """``now``: the time of day, aware."""
         self._publisher = publisher
-        self._intake = Intake(publisher, settings.producer_duplicate_window, denylist(settings.contact_denylist), now)
+        self._intake = Intake(
+            publisher,
+            settings.producer_duplicate_window,
+            denylist(settings.contact_denylist),
+            now,
+            settings.default_area_code,
+        )
         self._c2s_lock = Lock(settings.c2s_webhook_token)
         self._google_lock = Lock(settings.google_ads_key)
         self._openapi = resources.files("producers").joinpath("openapi.json").read_bytes()

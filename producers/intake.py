@@ -54,12 +54,23 @@ class Receipt(msgspec.Struct, frozen=True):  # made for every request
 class Intake:
     """Webhooks in, a receipt out."""
 
-    def __init__(self, publisher: Publisher, window: int, nobodys: frozenset[str], now: Callable[[], datetime]) -> None:
-        """``window``: deliveries remembered; ``nobodys``: aliases of denied contacts; ``now``: aware."""
+    def __init__(
+        self,
+        publisher: Publisher,
+        window: int,
+        nobodys: frozenset[str],
+        now: Callable[[], datetime],
+        area_code: str = "",
+    ) -> None:
+        """``window``: deliveries remembered; ``nobodys``: aliases of denied contacts; ``now``: aware.
+
+        ``area_code``: completes phones that were typed without one; "" leaves them unread.
+        """
         self._publisher = publisher
         self._deliveries = Duplicates(window)
         self._letters = Duplicates(LETTERS_REMEMBERED)
         self._nobodys = nobodys
+        self._area_code = area_code
         self._now = TurnClock(now)
 
     async def take(self, source: Source, parts: Iterator[Part]) -> Receipt:
@@ -75,7 +86,7 @@ class Intake:
                 if index % TURN == TURN - 1:
                     await asyncio.sleep(0)
                 try:
-                    records.append(webhook(source, part, received_at, self._nobodys))
+                    records.append(webhook(source, part, received_at, self._nobodys, self._area_code))
                 except PoisonError as error:
                     rejected.append(Rejection(index, error.path, error.reason))
                     letters.append(dead_letter(source, part, received_at, error))

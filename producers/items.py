@@ -42,11 +42,14 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     identity: str
 
 
-def webhook(source: Source, part: Part, received_at: datetime, nobodys: frozenset[str]) -> Record:
-    """The record of a webhook that can be read; raises PoisonError. ``nobodys``: aliases of denied contacts."""
+def webhook(source: Source, part: Part, received_at: datetime, nobodys: frozenset[str], area_code: str = "") -> Record:
+    """The record of a webhook that can be read; raises PoisonError.
+
+    ``nobodys``: aliases of denied contacts; ``area_code``: completes phones that were typed without one.
+    """
     payload = _object(part)
     lead = READERS[source](payload)
-    contact = identified(lead, nobodys)
+    contact = identified(lead, nobodys, area_code)
     identity = event_id(lead)
     # The payload's own bytes: what is not known to us survives to the last digit.
     value = encode_webhook(source, received_at, part.raw, normalised_of(lead, contact))

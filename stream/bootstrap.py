@@ -189,4 +189,5 @@ def _enricher(cache: TableCache, ladder: Ladder, emitter: Emitter, settings: Set
         queue_limit=settings.lookup_queue_limit.total_seconds(),
         span=settings.max_unfinished_span,
     )
-    return Enricher(cache, ladder, exits, emitter, limits, clock, denylist(settings.contact_denylist))
+    denied, area_code = denylist(settings.contact_denylist), settings.default_area_code
+    return Enricher(cache, ladder, exits, emitter, limits, clock, denied, area_code)

@@ -21,6 +21,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, FilePath, SecretStr
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from stream.domain.fuse import Rating
+from stream.domain.phone_text import AREA_CODE
 
 MOST_DELAYS = 3  # a topic each
 
@@ -61,6 +62,13 @@ def _comma_separated(value: object) -> object:
     return value
 
 
+def _area_code(value: str) -> str:
+    if value and not _AREA_CODE.fullmatch(value):
+        msg = "must be one of Brazil's area codes, two digits such as 11"
+        raise ValueError(msg)
+    return value
+
+
 def _database_address(value: SecretStr) -> SecretStr:
     """Refuse what the driver would stumble over: its error would hold a part of the password."""
     try:
@@ -80,8 +88,10 @@ Duration = Annotated[timedelta, BeforeValidator(_seconds), AfterValidator(_posit
 Delays = Annotated[tuple[Duration, ...], NoDecode, BeforeValidator(_comma_separated), AfterValidator(_growing)]
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_comma_separated)]
 Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_comma_separated)]
+AreaCode = Annotated[str, AfterValidator(_area_code)]
 DatabaseAddress = Annotated[SecretStr, AfterValidator(_database_address)]
 _NO_ADDRESS = "is no address: percent-encode what is special in its password, such as / ? # : [ ] @"
+_AREA_CODE = re.compile(AREA_CODE, re.ASCII)
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\[\]:]*)(:[0-9]{1,5})?")
 SECRET_NAMES = (
     "KAFKA_SASL_PASSWORD",
@@ -186,6 +196,9 @@ class Settings(BaseSettings):
     )
     enrichment_max_age: Duration = Field(timedelta(days=180), description="age at which a stored person is refreshed")
     contact_denylist: Names = Field((), description="phones and e-mails that are nobody's, such as the firm's own")
+    default_area_code: AreaCode = Field(
+        "", description="area code of phones that were typed without one, as a guess; unset: they are not read"
+    )
     lookup_slots: int = Field(128, ge=1, description="contacts looked up at once")
     lookup_queue: int = Field(5_000, ge=1, description="contacts looked up or waiting for it; the next is parked")
     lookup_deadline: Duration = Field(timedelta(seconds=30), description="limit of one look-up from its start")

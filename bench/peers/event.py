@@ -46,6 +46,7 @@ def event(webhook: dict[str, Any], known: Known) -> tuple[bytes, Headers]:
                 "phone": normalised["phone"],
                 "email": normalised["email"],
                 "cpf": normalised["cpf"],
+                "area_code_assumed": False,
             },
             "outcome": "enriched",
             "tier": "cache",

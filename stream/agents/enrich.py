@@ -63,6 +63,7 @@ class Enricher:
         limits: Limits,
         now: Callable[[], datetime],
         denylist: frozenset[str],
+        area_code: str = "",
     ) -> None:
         self._cache = cache
         self._ladder = ladder
@@ -75,6 +76,7 @@ class Enricher:
         self._early = limits.span * EARLY_PARK
         self._now = now
         self._denylist = denylist
+        self._area_code = area_code
         self._flying: dict[Tracker, dict[int, Delivery]] = {}  # by offset, in order of arrival
         self.flights = Flights(self._look_up, slots=limits.slots, queue=limits.queue, queue_limit=limits.queue_limit)
 
@@ -111,7 +113,7 @@ class Enricher:
         try:
             webhook = decode_webhook(message.record.value)
             lead = webhook.lead
-            delivery = Delivery(message, webhook, contact_of(lead, self._denylist), event_id(lead))
+            delivery = Delivery(message, webhook, contact_of(lead, self._denylist, self._area_code), event_id(lead))
         except PoisonError as error:
             self._exits.dead(message, error)
             return

@@ -21,9 +21,11 @@ from uuid import UUID
 import msgspec
 import orjson
 
+from stream.domain.forms import FormAnswer
 from stream.domain.identity import Contact
-from stream.domain.leads import Lead, Source, Webhook, written
+from stream.domain.leads import CREATED_SOURCES, Lead, Source, Webhook, written
 from stream.domain.person import Person
+from stream.domain.typed_contact import TypedContact, typed_contact
 
 SCHEMA_VERSION = 1
 EVENT_TYPE = "contacts.enriched"
@@ -142,12 +144,13 @@ def encode_event(webhook: Webhook, contact: Contact, answer: Answer, emitted_at:
             SCHEMA_VERSION,
             identity or event_id(lead),
             answer.revision,
-            _WrittenLead(str(lead.source), lead.id, lead.updated_at, lead.hook_action, lead.name or None, lead.product),
+            _written_lead(lead, contact),
             EventContact(
                 contact.key,
                 None if phone is None else phone.e164,
                 None if email is None else email.address,
                 None if cpf is None else cpf.digits,
+                contact.area_code_assumed,
             ),
             outcome,
             tier,
@@ -160,6 +163,23 @@ def encode_event(webhook: Webhook, contact: Contact, answer: Answer, emitted_at:
             _stamp(emitted_at),
             answer.candidates or msgspec.UNSET,
         )
+    )
+
+
+def _written_lead(lead: Lead, contact: Contact) -> _WrittenLead:
+    name = lead.name or None
+    if lead.source not in CREATED_SOURCES:
+        return _WrittenLead(str(lead.source), lead.id, lead.updated_at, lead.hook_action, name, lead.product)
+    return _WrittenCreatedLead(
+        str(lead.source),
+        lead.id,
+        lead.updated_at,
+        lead.hook_action,
+        name,
+        lead.product,
+        typed_contact(lead, contact),
+        lead.message or None,
+        lead.answers,
     )
 
 
@@ -184,7 +204,7 @@ Instant = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 class EventLead(msgspec.Struct, frozen=True):
-    """The lead of an event."""
+    """The lead of an event. ``typed``, ``message``, ``answers``: what else was typed, of leads that we create."""
 
     source: str
     id: str
@@ -192,15 +212,19 @@ class EventLead(msgspec.Struct, frozen=True):
     hook_action: str | None = None
     name: str | None = None
     product: str | None = None
+    typed: TypedContact | None = None
+    message: str | None = None
+    answers: tuple[FormAnswer, ...] = ()
 
 
 class EventContact(msgspec.Struct, frozen=True, gc=False):
-    """The contact of an event, canonical."""
+    """The contact of an event, canonical. ``area_code_assumed``: the phone was typed without one."""
 
     key: str
     phone: str | None = None
     email: str | None = None
     cpf: str | None = None
+    area_code_assumed: bool = False
 
 
 class Calls(msgspec.Struct, frozen=True):
@@ -240,6 +264,12 @@ class _WrittenLead(msgspec.Struct, gc=False):
     hook_action: str | None
     name: str | None
     product: str | None
+
+
+class _WrittenCreatedLead(_WrittenLead, gc=False):
+    typed: TypedContact | None
+    message: str | None
+    answers: tuple[FormAnswer, ...]
 
 
 class _Written(msgspec.Struct, gc=False):

@@ -13,40 +13,37 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import msgspec
-import phonenumbers
 from email_validator import SPECIAL_USE_DOMAIN_NAMES, EmailNotValidError, validate_email
 from msgspec.structs import force_setattr
-from phonenumbers import NumberParseException, PhoneNumberFormat
 from stdnum.br import cpf as stdnum_cpf
 
 from stream.domain.memo import Memo
+from stream.domain.phone_text import (
+    AREA_CODE,
+    FIRST_OF_LEGACY_MOBILES,
+    MOBILE_DIGITS,
+    NON_GEOGRAPHIC,
+    find_local,
+    find_phones,
+    with_ninth_digit,
+)
 
 if TYPE_CHECKING:
     from stream.domain.leads import Lead
 
-BRAZIL = "55"
-LONGEST_PHONE = 64  # characters; whatever is longer was not typed as a phone
+LONGEST_PHONE = 300  # characters; people write sentences into the field of the phone
+LONGEST_CPF = 64  # characters
 LONGEST_EMAIL = 254  # characters, RFC 5321
 LONGEST_LOCAL = 64  # characters before the @, RFC 5321
 CPF_DIGITS = 11
 REMEMBERED = 20_000  # spellings, and contacts, whose reading is remembered
 
-_EXTENSION = re.compile(r"(?i)(?:(?<![a-zà-ú])(?:ramal|r|ext|extens[aã]o|x)|#)\s*[.:]?\s*\d{1,6}\s*$")
-_SEVERAL = re.compile(r"(?i)[/;,|]|\b(?:ou|e)\b")
-# The area codes and the shape of numbers are Anatel's; they change less often than any library's list of ranges.
-_AREA = r"1[1-9]|2[12478]|3[1-578]|4[1-9]|5[1345]|6[1-9]|7[134579]|8[1-9]|9[1-9]"
-_CARRIER = r"1[245]|2[1-35]|31|4[13]|[56]5|99"
-# 00, 55 (typed twice now and then), the trunk's 0 and a carrier, then area and number: nine digits of a mobile,
-# eight of a landline (2 to 5) or of a mobile as it was until 2016 (6 to 9).
-_BRAZILIAN = re.compile(
-    rf"(?:0{{0,2}}(?:55){{0,2}})(?:0(?:{_CARRIER})?)?(?P<area>{_AREA})(?P<number>9\d{{8}}|[2-9]\d{{7}})", re.ASCII
-)
-_MOBILE_NOW = 9  # digits
-_FIRST_OF_LEGACY_MOBILES = "6789"
 # What nearly everybody types: no letter, no second phone, no country but 55, no carrier. All the rules say the same of
 # it (a test holds the short way and the long one together).
 _PLAIN_PHONE = re.compile(
-    rf"[ (]*(?:\+?55)?[ (]*0?[ (]*({_AREA})[ ).-]*(9[ .-]?\d{{4}}|[2-9]\d{{3}})[ .-]{{0,3}}(\d{{4}})", re.ASCII
+    rf"[ (]{{0,3}}(?:\+?55)?[ (]{{0,3}}0?[ (]{{0,3}}({AREA_CODE})[ ).-]{{0,4}}"
+    rf"(9[ .-]?\d{{4}}|(?!{NON_GEOGRAPHIC})[2-9]\d{{3}})[ .-]{{0,3}}(\d{{4}})",
+    re.ASCII,
 )
 # What nearly everybody types, in small letters. The library says the same of it (a test holds the two together) in ten
 # times the time. Without regard to case the pattern would take three times as long.
@@ -56,9 +53,18 @@ _PLAIN_EMAIL = re.compile(
 _SPECIAL_USE = frozenset(SPECIAL_USE_DOMAIN_NAMES)
 _COUNTED = "01234567890123456789"
 _COUNTED_CPF = "123456789"
-_NOBODYS_ENDINGS = frozenset(
-    {*(8 * digit for digit in "0123456789"), *(_COUNTED[at : at + 8] for at in range(len(_COUNTED) - 7))}
-)  # of a phone
+# Whole numbers, without country and area, that people type instead of their own. 98765-4321 is not among them.
+_NOBODYS_NUMBERS = frozenset(
+    {
+        *("9" + 8 * digit for digit in "0123456789"),  # 99999-9999
+        *(8 * digit for digit in "2345"),  # 3333-3333
+        *("912345678", "23456789"),
+    }
+)
+_NOBODYS_FOREIGN_ENDINGS = frozenset(8 * digit for digit in "0123456789")
+# A phone in WhatsApp's spelling has the shape of an address.
+_WHATSAPP_DOMAINS = frozenset({"c.us", "s.whatsapp.net", "g.us", "lid"})
+_ADDRESS_IN_TEXT = re.compile(r"[^\s<>()\[\]\"';,|:]+@[^\s<>()\[\]\"';,|:]+")
 _NOBODYS_NAMES = frozenset(
     {
         *("teste", "test", "testes", "testando", "exemplo", "example", "email", "fulano", "asdf", "qwerty"),
@@ -75,7 +81,10 @@ class Phone(msgspec.Struct, frozen=True, gc=False):
 
     @classmethod
     def parse(cls, raw: str) -> Phone | None:
-        """Read a phone as typed in Brazil; None when it is no phone. Foreign numbers need their ``+`` or ``00``."""
+        """Read the first phone in a text typed in Brazil; None when there is none.
+
+        A Brazilian number needs its area code, a foreign one its ``+`` or ``00`` (``phone_text`` has the rules).
+        """
         return _parse_phone(raw) if len(raw) <= LONGEST_PHONE else None
 
     @property
@@ -94,15 +103,18 @@ class Phone(msgspec.Struct, frozen=True, gc=False):
         return "p:" + self.e164
 
     def spellings(self) -> tuple[str, ...]:
-        """Digits as databases hold them: with and without 55, with and without a ninth digit that was added."""
+        """How databases hold it: with and without 55, with and without a ninth digit that was added.
+
+        A foreign number keeps its ``+``: digits alone are Brazilian (docs/adr/0012-foreign-numbers-keep-their-plus.md).
+        """
         if not self.is_brazilian:
-            return (self.e164[1:],)
+            return (self.e164,)
         national = self.national
         area, number = national[:2], national[2:]
         # Without its 9 a mobile of a newer range would be somebody else's landline.
-        added = len(number) == _MOBILE_NOW and number[1] in _FIRST_OF_LEGACY_MOBILES
+        added = len(number) == MOBILE_DIGITS and number[1] in FIRST_OF_LEGACY_MOBILES
         both = (national, area + number[1:]) if added else (national,)
-        return tuple(spelling for one in both for spelling in (one, BRAZIL + one))
+        return tuple(spelling for one in both for spelling in (one, f"55{one}"))
 
     def __repr__(self) -> str:
         return f"{self.e164[:3]}******{self.e164[-4:]}"
@@ -144,7 +156,7 @@ class Cpf(msgspec.Struct, frozen=True, gc=False):
     @classmethod
     def parse(cls, raw: str) -> Cpf | None:
         """Read a CPF as typed; None when its check digits are wrong."""
-        digits = _digits(raw) if len(raw) <= LONGEST_PHONE else ""
+        digits = _digits(raw) if len(raw) <= LONGEST_CPF else ""
         return cls(digits) if len(digits) == CPF_DIGITS and stdnum_cpf.is_valid(digits) else None
 
     @property
@@ -161,6 +173,8 @@ class Cpf(msgspec.Struct, frozen=True, gc=False):
 class Identifiers(msgspec.Struct, frozen=True, gc=False):
     """What a lead can be known by. ``key``: phone, else e-mail, CPF, the lead's id.
 
+    ``area_code_assumed``: the phone was typed without an area code and DEFAULT_AREA_CODE completed it. It is a guess:
+    its alias is listed evidence at most, and nobody is paid for it.
     Tens of thousands are remembered: as pure data they are no concern of the garbage collector's.
     """
 
@@ -196,26 +210,30 @@ def _masked(known_by: Identifiers) -> str:
     return " ".join(shown) or "nobody"
 
 
-def identified(lead: Lead, nobodys: frozenset[str]) -> Identifiers:
-    """What the contact behind a lead is known by; placeholders and the firm's own numbers are not among it."""
-    return _known_by[lead.phone, lead.email, lead.cpf, nobodys] or Identifiers(None, None, None, lead.id)
+def identified(lead: Lead, nobodys: frozenset[str], area_code: str = "") -> Identifiers:
+    """What the contact behind a lead is known by; placeholders and the firm's own numbers are not among it.
+
+    ``area_code`` completes a phone that was typed without one; "" leaves such a phone unread.
+    """
+    typed = lead.phone, lead.email, lead.cpf, nobodys, area_code
+    return _known_by[typed] or Identifiers(None, None, None, lead.id)
 
 
-def contact_of(lead: Lead, nobodys: frozenset[str]) -> Contact:
-    """The contact behind a lead; placeholders and the firm's own numbers are neither key nor alias."""
-    return _contacts[lead.phone, lead.email, lead.cpf, nobodys] or Contact(None, None, None, lead.id)
+def contact_of(lead: Lead, nobodys: frozenset[str], area_code: str = "") -> Contact:
+    """The contact behind a lead; as ``identified``."""
+    return _contacts[lead.phone, lead.email, lead.cpf, nobodys, area_code] or Contact(None, None, None, lead.id)
 
 
-Typed = tuple[str, str, str, frozenset[str]]  # phone, e-mail and CPF of a lead, and who is nobody
+Typed = tuple[str, str, str, frozenset[str], str]  # phone, e-mail and CPF of a lead, who is nobody, the area code
 
 
 def _read(typed: Typed) -> Identifiers | None:
-    raw_phone, raw_email, raw_cpf, nobodys = typed
-    phone = _real_phone(raw_phone, nobodys) if raw_phone else None
-    email = _real_email(raw_email, nobodys) if raw_email else None
+    raw_phone, raw_email, raw_cpf, nobodys, area_code = typed
+    phone, assumed = _phone_in(raw_phone, raw_email, nobodys, area_code)
+    email = _email_in(raw_phone, raw_email, nobodys)
     cpf = _real_cpf(raw_cpf, nobodys) if raw_cpf else None
     if phone is not None:
-        return Identifiers(phone, email, cpf, phone.e164)
+        return Identifiers(phone, email, cpf, phone.e164, assumed)
     if email is not None:
         return Identifiers(phone, email, cpf, email.address)
     return None if cpf is None else Identifiers(phone, email, cpf, cpf.digits)
@@ -223,7 +241,7 @@ def _read(typed: Typed) -> Identifiers | None:
 
 def _read_contact(typed: Typed) -> Contact | None:
     one = _read(typed)
-    return None if one is None else Contact(one.phone, one.email, one.cpf, one.key)
+    return None if one is None else Contact(one.phone, one.email, one.cpf, one.key, one.area_code_assumed)
 
 
 _known_by = Memo(_read, REMEMBERED)
@@ -241,14 +259,15 @@ def denylist(values: Iterable[str]) -> frozenset[str]:
 
 
 def is_placeholder(value: Phone | Email | Cpf, nobodys: frozenset[str]) -> bool:
-    """Whether a value stands for "I don't want to say": repeated or counted digits, ``teste@``, or denied."""
+    """Whether a value stands for "I don't want to say": 99999-9999, ``teste@``, or denied."""
     if nobodys and value.alias in nobodys:
         return True
     if isinstance(value, Email):
         return _is_nobodys_address(value.address)
     if isinstance(value, Cpf):
         return _is_repeated(value.digits) or value.digits.startswith(_COUNTED_CPF)
-    return value.e164[-8:] in _NOBODYS_ENDINGS
+    number = value.national[2:]
+    return number in _NOBODYS_NUMBERS if number else value.e164[-8:] in _NOBODYS_FOREIGN_ENDINGS
 
 
 def _is_nobodys_address(address: str) -> bool:
@@ -265,14 +284,58 @@ def _is_repeated(text: str) -> bool:
     return text != "" and text.count(text[0]) == len(text)
 
 
+def _phone_in(raw_phone: str, raw_email: str, nobodys: frozenset[str], area_code: str) -> tuple[Phone | None, bool]:
+    """The lead's phone, from the other field where people swapped them, and whether its area code is assumed."""
+    phone = _real_phone(raw_phone, nobodys) if raw_phone else None
+    if phone is not None:
+        return phone, False
+    other = raw_email if raw_email and Email.parse(raw_email) is None else ""
+    phone = _real_phone(other, nobodys) if other else None
+    if phone is None and area_code:
+        phone = _completed(raw_phone, area_code, nobodys) or _completed(other, area_code, nobodys)
+        return phone, phone is not None
+    return phone, False
+
+
+def _email_in(raw_phone: str, raw_email: str, nobodys: frozenset[str]) -> Email | None:
+    """The lead's e-mail, from the other field where people swapped them."""
+    email = _real_email(raw_email, nobodys) if raw_email else None
+    if email is None and "@" in raw_phone and not (raw_email and Email.parse(raw_email) is not None):
+        other = _only_address_in(raw_phone)
+        return None if other is None or is_placeholder(other, nobodys) else other
+    return email
+
+
 def _real_phone(raw: str, nobodys: frozenset[str]) -> Phone | None:
+    """The first phone in ``raw`` that is somebody's."""
     phone = Phone.parse(raw)
+    if phone is None or not is_placeholder(phone, nobodys):
+        return phone
+    others = (Phone(e164) for e164 in find_phones(raw))
+    return next((one for one in others if not is_placeholder(one, nobodys)), None)
+
+
+def _completed(raw: str, area_code: str, nobodys: frozenset[str]) -> Phone | None:
+    number = find_local(raw) if 0 < len(raw) <= LONGEST_PHONE else None
+    phone = None if number is None else Phone(f"+55{area_code}{number}")
     return None if phone is None or is_placeholder(phone, nobodys) else phone
 
 
 def _real_email(raw: str, nobodys: frozenset[str]) -> Email | None:
-    email = Email.parse(raw)
+    email = Email.parse(raw) or _only_address_in(raw)
     return None if email is None or is_placeholder(email, nobodys) else email
+
+
+def _only_address_in(raw: str) -> Email | None:
+    """The one address among the words of ``raw``; None where there is none, or more than one."""
+    tokens = [token for token in _ADDRESS_IN_TEXT.findall(raw[:LONGEST_PHONE]) if not _is_whatsapp_id(token)]
+    found = {email for token in tokens if (email := Email.parse(token)) is not None}
+    return found.pop() if len(found) == 1 else None
+
+
+def _is_whatsapp_id(token: str) -> bool:
+    local, _, domain = token.partition("@")
+    return domain.lower() in _WHATSAPP_DOMAINS or (local.isdecimal() and Phone.parse(local) is not None)
 
 
 def _real_cpf(raw: str, nobodys: frozenset[str]) -> Cpf | None:
@@ -286,57 +349,12 @@ def _parse_phone(raw: str) -> Phone | None:
         return _read_any_phone(raw)
     area, first, last = plain.groups()
     number: str = first + last
-    return _with_ninth_digit(area, number if len(number) <= _MOBILE_NOW else number[0] + number[2:])
+    return Phone(f"+55{area}{with_ninth_digit(number if len(number) <= MOBILE_DIGITS else number[0] + number[2:])}")
 
 
 def _read_any_phone(raw: str) -> Phone | None:
-    text = unicodedata.normalize("NFKC", raw)
-    local, at, _ = text.partition("@")
-    if at and not local.strip().isdigit():  # 5511987654321@c.us is a phone, maria1987@ is not
-        return None
-    whole = _read_phone(_EXTENSION.sub("", local))
-    if whole is not None:
-        return whole
-    # Two phones in one field: the first that can be read.
-    pieces = (_read_phone(_EXTENSION.sub("", piece)) for piece in _SEVERAL.split(local))
-    return next((phone for phone in pieces if phone is not None), None)
-
-
-def _read_phone(text: str) -> Phone | None:
-    """One phone; a foreign one begins with ``+`` or ``00``, whatever brackets or words stand before it."""
-    digits = _digits(text)
-    brazilian = _brazilian(digits)
-    with_plus = re.match(r"[^0-9+]*\+", text) is not None
-    abroad = digits if with_plus else digits.removeprefix("00")
-    if abroad.startswith(BRAZIL) or (abroad == digits and not with_plus):
-        return brazilian
-    # "+11 98765-4321" is no number of any country: the + was meant for Brazil.
-    return _foreign(abroad, strictly=True) or brazilian or _foreign(abroad, strictly=False)
-
-
-def _brazilian(digits: str) -> Phone | None:
-    found = _BRAZILIAN.fullmatch(digits)
-    if found is None:
-        return None
-    return _with_ninth_digit(found["area"], found["number"])
-
-
-def _with_ninth_digit(area: str, number: str) -> Phone:
-    # Until 2016 mobiles had eight digits; the ninth, a 9, was put before them.
-    legacy = len(number) < _MOBILE_NOW and number[0] in _FIRST_OF_LEGACY_MOBILES
-    return Phone(f"+{BRAZIL}{area}9{number}" if legacy else f"+{BRAZIL}{area}{number}")
-
-
-def _foreign(digits: str, *, strictly: bool) -> Phone | None:
-    """``strictly``: in a range that is in use as far as the library knows; otherwise the length must be possible."""
-    try:
-        number = phonenumbers.parse(f"+{digits}")
-    except NumberParseException:
-        return None
-    accepted = phonenumbers.is_valid_number(number) if strictly else phonenumbers.is_possible_number(number)
-    if str(number.country_code) == BRAZIL or not accepted:
-        return None
-    return Phone(phonenumbers.format_number(number, PhoneNumberFormat.E164))
+    e164 = next(find_phones(raw), None)
+    return None if e164 is None else Phone(e164)
 
 
 def _digits(text: str) -> str:

@@ -8,6 +8,7 @@ counts as not given.
 from __future__ import annotations
 
 import re
+import zlib
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache
@@ -17,21 +18,20 @@ import msgspec
 import orjson
 
 from stream.domain.errors import PoisonError
+from stream.domain.forms import LONGEST_ANSWER, MOST_ANSWERS, FormAnswer, read_form
+from stream.domain.typed_contact import TypedContact, typed_contact
+from stream.domain.typed_text import LONGEST_TEXT, phone_of, text_of, texts_of
 
 if TYPE_CHECKING:
     from stream.domain.identity import Identifiers
 
 # Which reading ``normalised`` holds. One more whenever the same payload would be read otherwise, here or in
 # ``identity``: what was read by older rules is then read from its payload again (a test holds this to a digest).
-RULES = 1
+RULES = 2
 LONGEST_ID = 256  # characters
-LONGEST_TEXT = 500  # characters of a name or product that an event carries
 _OFFSETS_APART = frozenset({" +", " -"})
 _LENGTH_APART = len("2026-01-31 09:00:00 -0300")
 _OFFSET = re.compile(r"\s*([+-]\d{2}):?(\d{2})$", re.ASCII)
-_PHONES = ("PHONE_NUMBER", "WORK_PHONE")
-_EMAILS = ("EMAIL", "WORK_EMAIL")
-_ABOUT_CPF = re.compile(r"(?<![A-Z])CPF(?![A-Z])")
 
 
 class Source(StrEnum):
@@ -41,6 +41,8 @@ class Source(StrEnum):
     GOOGLE_ADS = "google_ads"
 
 
+# Their leads are not in the CRM before us: what the person typed reaches it through the event or not at all.
+CREATED_SOURCES = frozenset({Source.GOOGLE_ADS})
 _SOURCES: dict[str, Source] = {str(source): source for source in Source}
 
 
@@ -48,7 +50,8 @@ class Lead(msgspec.Struct, frozen=True, gc=False):
     """A lead as typed, or as the producers normalised it; "" is what was not given.
 
     ``updated_at``: UTC, as ``datetime.isoformat`` writes it, for the delivery's id is made of it; None for a Google
-    lead without a readable ``lead_submit_time``.
+    lead without a readable ``lead_submit_time``. ``typed``: phone and e-mail as typed, where the others are canonical
+    and say less. ``message`` and ``answers``: what else was typed, of leads that we create.
     """
 
     source: Source
@@ -61,6 +64,9 @@ class Lead(msgspec.Struct, frozen=True, gc=False):
     cpf: str
     product: str | None
     is_test: bool = False
+    typed: TypedContact | None = None
+    message: str = ""
+    answers: tuple[FormAnswer, ...] = ()
 
     def __repr__(self) -> str:
         return f"Lead({self.source}, {self.id!r})"
@@ -78,12 +84,14 @@ class Webhook(msgspec.Struct, frozen=True, gc=False):
 
 
 _Text = Annotated[str, msgspec.Meta(max_length=LONGEST_TEXT)]
+_Answers = Annotated[tuple[FormAnswer, ...], msgspec.Meta(max_length=MOST_ANSWERS)]
 
 
 class Normalised(msgspec.Struct, gc=False):
     """What the producers read out of a payload, so that nobody behind them need do it again.
 
     Phone, e-mail and CPF are canonical, None where the payload's stand for nobody. It also has the contact's ``key``.
+    ``payload_crc``: CRC-32 of the payload's bytes as they lie in the message; of another payload it says nothing.
     """
 
     lead: Annotated[str, msgspec.Meta(min_length=1, max_length=LONGEST_ID)]
@@ -95,7 +103,11 @@ class Normalised(msgspec.Struct, gc=False):
     email: str | None
     cpf: str | None
     is_test: bool
-    rules: Literal[1]
+    rules: Literal[2]
+    payload_crc: int
+    typed: TypedContact | None = None
+    message: _Text | None = None
+    answers: _Answers = ()
 
 
 class _Ordinary(msgspec.Struct, gc=False):
@@ -129,10 +141,14 @@ def decode_webhook(value: bytes | None) -> Webhook:
 def _webhook(message: _Ordinary) -> Webhook:
     """The webhook as the producers read it. Raises ValueError, OverflowError for what they would not have written."""
     read, source = message.normalised, _SOURCES[message.source]
+    if zlib.crc32(message.payload) != read.payload_crc:
+        raise ValueError("read out of another payload")
     if read.updated_at is None and source is Source.C2S:
         raise ValueError("a C2S webhook without its instant")
     if "\x00" in f"{read.lead}{read.name}{read.product}{read.hook_action}":
         raise ValueError("PostgreSQL refuses a NUL")
+    if source in CREATED_SOURCES:
+        _must_fit(read)
     lead = Lead(
         source,
         read.lead,
@@ -144,8 +160,20 @@ def _webhook(message: _Ordinary) -> Webhook:
         read.cpf or "",
         read.product,
         read.is_test,
+        read.typed,
+        read.message or "",
+        read.answers,
     )
     return Webhook(source, _in_utc(message.received_at), lead)
+
+
+def _must_fit(read: Normalised) -> None:
+    """Raise ValueError for typed text that the producers would not have written."""
+    texts = [text for one in read.answers for text in (one.question, one.answer)]
+    if read.typed is not None:
+        texts += [read.typed.phone or "", read.typed.email or ""]
+    if max(map(len, texts), default=0) > LONGEST_ANSWER or any("\x00" in text for text in (*texts, read.message or "")):
+        raise ValueError("text that is too long, or has a NUL")
 
 
 def _decode_any(value: bytes) -> Webhook:
@@ -165,11 +193,11 @@ def encode_webhook(
     source: Source, received_at: datetime, payload: dict[str, Any] | bytes, normalised: dict[str, Any] | None
 ) -> bytes:
     """A message's value. ``payload``: bytes are JSON already; ``normalised``: what the producers read out of it."""
-    parts = [_begun(source, received_at), payload if isinstance(payload, bytes) else orjson.dumps(payload)]
-    if normalised is not None:
-        parts += b',"normalised":', orjson.dumps(normalised)
-    parts.append(b"}")
-    return b"".join(parts)
+    raw = payload if isinstance(payload, bytes) else orjson.dumps(payload)
+    if normalised is None:
+        return b"".join((_begun(source, received_at), raw, b"}"))
+    read = orjson.dumps({**normalised, "payload_crc": zlib.crc32(raw)})
+    return b"".join((_begun(source, received_at), raw, b',"normalised":', read, b"}"))
 
 
 @lru_cache(maxsize=8)  # those of one turn of the loop share it
@@ -180,11 +208,14 @@ def _begun(source: Source, received_at: datetime) -> bytes:
 def normalised_of(lead: Lead, contact: Identifiers) -> dict[str, Any]:
     """What was read out of a payload, as ``Normalised`` takes it.
 
-    Without ``rules`` where something typed is nobody's or can't be read: whoever knows more reads the payload.
+    Without ``rules`` where something typed is nobody's, can't be read or was completed: whoever knows more, or has
+    another DEFAULT_AREA_CODE, reads the payload.
     """
     phone, email, cpf = contact.phone, contact.email, contact.cpf
-    is_whole = not ((lead.phone and phone is None) or (lead.email and email is None) or (lead.cpf and cpf is None))
-    return {
+    is_whole = not contact.area_code_assumed and not (
+        (lead.phone and phone is None) or (lead.email and email is None) or (lead.cpf and cpf is None)
+    )
+    read: dict[str, Any] = {
         "rules": RULES if is_whole else None,
         "key": contact.key,
         "lead": lead.id,
@@ -197,6 +228,14 @@ def normalised_of(lead: Lead, contact: Identifiers) -> dict[str, Any]:
         "cpf": cpf and cpf.digits,
         "is_test": lead.is_test,
     }
+    if contact.area_code_assumed:
+        read["area_code_assumed"] = True
+    if lead.source in CREATED_SOURCES:
+        typed = typed_contact(lead, contact)
+        read["typed"] = typed and {"phone": typed.phone, "email": typed.email}
+        read["message"] = lead.message or None
+        read["answers"] = [{"question": one.question, "answer": one.answer} for one in lead.answers]
+    return read
 
 
 def lead_from(source: Source, payload: dict[str, Any]) -> Lead:
@@ -219,31 +258,31 @@ def lead_from_c2s(payload: dict[str, Any]) -> Lead:
         Source.C2S,
         _id(payload.get("id"), "id"),
         written(parse_instant(attributes.get("updated_at"), "attributes.updated_at")),
-        _text(payload.get("hook_action")) or None,
-        _text(customer.get("name")),
-        _text(customer.get("phone")),
-        _text(customer.get("email")),
+        text_of(payload.get("hook_action")) or None,
+        text_of(customer.get("name")),
+        phone_of(customer.get("phone")),
+        texts_of(customer.get("email")),
         "",
-        _text(product.get("description")) or None if isinstance(product, dict) else None,
+        text_of(product.get("description")) or None if isinstance(product, dict) else None,
     )
 
 
 def lead_from_google(payload: dict[str, Any]) -> Lead:
     """Read a Google lead form; raises PoisonError."""
-    columns = _columns(payload.get("user_column_data"))
+    form = read_form(payload.get("user_column_data"))
     submitted = _maybe_instant(payload.get("lead_submit_time"))
-    name = columns.get("FULL_NAME") or f"{columns.get('FIRST_NAME', '')} {columns.get('LAST_NAME', '')}".strip()
     return Lead(
         source=Source.GOOGLE_ADS,
         id=_id(payload.get("lead_id"), "lead_id"),
         updated_at=None if submitted is None else written(submitted),
         hook_action=None,
-        name=name,
-        phone=_first(columns, _PHONES),
-        email=_first(columns, _EMAILS),
-        cpf=columns.get("CPF") or next((text for key, text in columns.items() if _ABOUT_CPF.search(key)), ""),
+        name=form.name,
+        phone=form.phone,
+        email=form.email,
+        cpf=form.cpf,
         product=None,
         is_test=payload.get("is_test") is True,
+        answers=form.answers,
     )
 
 
@@ -310,31 +349,3 @@ def _id(value: object, path: str) -> str:
     if not isinstance(value, str) or not value.strip() or len(value) > LONGEST_ID or "\x00" in value:
         raise PoisonError(f"an id of 1 to {LONGEST_ID} characters is required", path=path)
     return value
-
-
-def _text(value: object) -> str:
-    """Text as typed, without NUL, which PostgreSQL refuses; what is no text counts as not given."""
-    if isinstance(value, str):
-        if "\x00" in value:
-            value = value.replace("\x00", "")
-        return value.strip()[:LONGEST_TEXT]
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else ""
-
-
-def _columns(value: object) -> dict[str, str]:
-    """``user_column_data`` as a mapping; the first of a column that occurs twice counts."""
-    columns: dict[str, str] = {}
-    if value is None:
-        return columns
-    if not isinstance(value, list):
-        raise PoisonError("an array is required", path="user_column_data")
-    for index, column in enumerate(value):
-        fields = _object(column, f"user_column_data[{index}]")
-        name = fields.get("column_id") or fields.get("column_name")
-        if isinstance(name, str):
-            columns.setdefault(name.upper(), _text(fields.get("string_value")))
-    return columns
-
-
-def _first(columns: dict[str, str], names: tuple[str, ...]) -> str:
-    return next((columns[name] for name in names if columns.get(name)), "")

@@ -8,9 +8,12 @@ from decimal import Decimal
 from stream.domain.events import EnrichedEvent, Outcome
 from stream.domain.match_warnings import ambiguous_lines, warning
 from stream.domain.person import CURRENCY, Address, Income, Person
+from stream.domain.typed_lines import answer_lines, contact_lines
 
 LONGEST = 5_000  # characters, the CRM's limit
 CUT = "\n[...]"
+MORE = "[...]"  # in the place of the answers that are left out
+HEADING_AND_MORE = 2  # lines
 
 _SEX = {"F": "feminino", "M": "masculino"}
 
@@ -29,7 +32,20 @@ def message(event: EnrichedEvent) -> str:
 
 
 def description(event: EnrichedEvent) -> str:
-    """The text of a lead that we create: what is known when it is created."""
+    """The text of a lead that we create: what is known when it is created, then what the person typed.
+
+    Where it is too long answers are left out first, and what is known is shortened last.
+    """
+    typed = contact_lines(event)
+    room = LONGEST - sum(len(line) + 1 for line in typed)
+    text = "\n".join((shorten(_known_so_far(event), room), *typed))
+    lines = answer_lines(event)
+    while lines and len(text) + sum(len(line) + 1 for line in lines) > LONGEST:
+        lines = [*lines[: -2 if lines[-1] == MORE else -1], MORE] if len(lines) > HEADING_AND_MORE else []
+    return "\n".join((text, *lines))
+
+
+def _known_so_far(event: EnrichedEvent) -> str:
     if event.person is not None or event.outcome == Outcome.AMBIGUOUS:
         return message(event)
     notes: dict[str, str] = {
@@ -40,9 +56,9 @@ def description(event: EnrichedEvent) -> str:
     return notes.get(event.outcome, "Lead recebido.")
 
 
-def shorten(text: str) -> str:
-    """``text`` within the CRM's limit."""
-    return text if len(text) <= LONGEST else text[: LONGEST - len(CUT)] + CUT
+def shorten(text: str, longest: int = LONGEST) -> str:
+    """``text`` within ``longest`` characters, the CRM's limit."""
+    return text if len(text) <= longest else text[: longest - len(CUT)] + CUT
 
 
 def _identity(person: Person) -> list[str]:

@@ -49,6 +49,7 @@ class Letters:
         """``nobodys``: aliases of denied contacts."""
         self._settings = settings
         self._nobodys = nobodys
+        self._area_code = settings.default_area_code
         self._now = now
 
     async def find(self, wanted: Wanted) -> list[Letter]:
@@ -76,7 +77,7 @@ class Letters:
         hopeless = {}
         async for letter, value in self.values(letters):
             try:
-                revive(letter, value, self._nobodys)
+                revive(letter, value, self._nobodys, self._area_code)
             except PoisonError as error:
                 hopeless[letter.offset] = str(error)
         return Plan(tuple(letters), hopeless)
@@ -86,7 +87,7 @@ class Letters:
         async with open_producer(self._settings) as producer:
             waiting: list[tuple[Letter, Revived]] = []
             async for letter, value in self.values(plan.redriven):
-                waiting.append((letter, revive(letter, value, self._nobodys)))
+                waiting.append((letter, revive(letter, value, self._nobodys, self._area_code)))
                 if len(waiting) == AT_ONCE:
                     await self._publish(producer, waiting)
                     waiting = []

@@ -2,7 +2,8 @@
 
 Idempotent, one transaction each, in the ``core`` schema as production has it and readable by the service
 that is replaced: the Work API's answer in both payload columns. Phones are stored as production stores most of
-them, national digits without the 55; a contact that is there in another spelling keeps it.
+them, national digits without the 55; a contact that is there in another spelling keeps it. A foreign number keeps its
+``+``: digits alone are Brazilian.
 """
 
 from __future__ import annotations
@@ -140,7 +141,7 @@ def _rows(aliases: tuple[Phone | Email, ...], person: Person) -> list[Row]:
 def _row(alias: Phone | Email, source: str, *, whatsapp: bool = False) -> Row:
     if isinstance(alias, Email):
         return Row("email", alias.address, alias.spellings(), whatsapp=False, source=source)
-    return Row("phone", alias.national or alias.e164[1:], alias.spellings(), whatsapp, source)
+    return Row("phone", alias.national or alias.e164, alias.spellings(), whatsapp, source)
 
 
 def spellings_of_cpf(cpf: str) -> tuple[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import zlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -149,7 +150,8 @@ async def test_what_can_not_be_a_contact_is_no_key_and_not_thrown_away(
 async def test_what_was_read_is_beside_what_was_received(client: Client) -> None:
     """The record carries the canonical contact for whoever reads the topic."""
     await client.c2s(event(phone="(11) 98765-4321", email="Ana@Example.com", name="Ana"))
-    assert orjson.loads(client.broker.webhooks[0].value)["normalised"] == {
+    message = orjson.loads(client.broker.webhooks[0].value)
+    assert message["normalised"] == {
         "rules": RULES,
         "key": "+5511987654321",
         "lead": "L1",
@@ -161,6 +163,7 @@ async def test_what_was_read_is_beside_what_was_received(client: Client) -> None
         "email": "ana@example.com",
         "cpf": None,
         "is_test": False,
+        "payload_crc": zlib.crc32(orjson.dumps(message["payload"])),
     }
 
 

@@ -275,12 +275,12 @@ async def test_no_constraint_is_needed_for_one_enrichment_a_party(
 
 
 async def test_a_foreign_phone_and_a_form_without_contacts(pool: asyncpg.Pool, store: ContactStore) -> None:
-    """A foreign number is stored as its digits; a lead with a CPF only stores no contact."""
+    """A foreign number is stored with its plus; a lead with a CPF only stores no contact."""
     raw = {"DadosBasicos": {"nome": "MARIA"}}
     foreign = Phone("+351912345678")
     await save(store, raw, aliases=(foreign,))
     await save(store, raw, aliases=())
-    assert list(await contacts(pool)) == [("phone", "351912345678")]
+    assert list(await contacts(pool)) == [("phone", "+351912345678")]
 
 
 async def test_a_database_that_is_gone_is_said_so(store: ContactStore, pool: asyncpg.Pool) -> None:

@@ -26,9 +26,11 @@ from stream.domain.events import (
     revision,
     schema,
 )
+from stream.domain.forms import FormAnswer
 from stream.domain.identity import contact_of
 from stream.domain.leads import Lead, Source, Webhook
 from stream.domain.person import Candidate, person_from_candidate, person_from_work
+from stream.domain.typed_contact import TypedContact
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
@@ -49,6 +51,9 @@ leads = st.builds(
     cpf=st.sampled_from(["", "52998224725"]),
     product=st.none() | st.text(max_size=30),
     is_test=st.booleans(),
+    typed=st.none() | st.builds(TypedContact, st.none() | st.text(max_size=9), st.none() | st.text(max_size=9)),
+    message=st.text(max_size=30),
+    answers=st.lists(st.builds(FormAnswer, st.text(max_size=9), st.text(max_size=9)), max_size=3).map(tuple),
 )
 persons = st.sampled_from([PERSON, person_from_candidate(Candidate("ANA", "52998224725"), NOW)])
 enriched = st.builds(
@@ -92,12 +97,17 @@ def test_every_event_satisfies_its_schema(
     described = SCHEMA.schema["properties"]
     assert set(read) | {"candidates"} == set(described)  # of an ambiguous lead only
     assert read.get("candidates", []) == list(answer.candidates)
-    for part in ("lead", "contact", "calls"):
+    typed = {"typed", "message", "answers"} if one.source is Source.GOOGLE_ADS else set()
+    known = {"source", "id", "updated_at", "hook_action", "name", "product"}
+    assert set(described["lead"]["properties"]) == known | {"typed", "message", "answers"}
+    assert set(read["lead"]) == known | typed
+    for part in ("contact", "calls"):
         assert set(read[part]) == set(described[part]["properties"])
     seen = decode_event(value)
     assert (seen.outcome, seen.tier, seen.match) == (answer.outcome, answer.tier, answer.match)
     assert seen.lead.updated_at is not None
     assert (seen.lead.id, seen.lead.updated_at.isoformat(), seen.lead.product) == (one.id, one.updated_at, one.product)
+    assert (seen.lead.message or "", seen.lead.answers) == ((one.message, one.answers) if typed else ("", ()))
     assert (seen.contact.key, seen.received_at, seen.emitted_at) == (contact.key, received_at, emitted_at)
     assert (seen.calls.diretrix, seen.calls.work) == (answer.diretrix_calls, answer.work_calls)
     assert (seen.person is None) == (answer.person is None)

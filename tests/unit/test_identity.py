@@ -11,6 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from stdnum.br import cpf as stdnum_cpf
 
+from stream.domain.forms import FormAnswer
 from stream.domain.identity import (
     _PLAIN_EMAIL,
     _PLAIN_PHONE,
@@ -27,6 +28,7 @@ from stream.domain.identity import (
     is_placeholder,
 )
 from stream.domain.leads import Lead, Source
+from stream.domain.typed_contact import TypedContact
 
 AREAS = [
     *range(11, 20), 21, 22, 24, 27, 28, *range(31, 36), 37, 38, *range(41, 50), 51, 53, 54, 55, *range(61, 70),
@@ -59,9 +61,15 @@ class Number:
 areas = st.sampled_from(AREAS).map(str)
 sevens = st.text("0123456789", min_size=7, max_size=7)
 firsts = {"mobile": "123456789", "landline": "2345"}  # of the eight digits
+NON_GEOGRAPHIC = ("300", "400", "4020")  # firms' numbers, the same in every area
 mobiles = st.builds(Number, areas, st.tuples(st.sampled_from(firsts["mobile"]), sevens).map("".join))
 landlines = st.builds(
-    Number, areas, st.tuples(st.sampled_from(firsts["landline"]), sevens).map("".join), is_mobile=st.just(value=False)
+    Number,
+    areas,
+    st.tuples(st.sampled_from(firsts["landline"]), sevens)
+    .map("".join)
+    .filter(lambda eight: not eight.startswith(NON_GEOGRAPHIC)),
+    is_mobile=st.just(value=False),
 )
 numbers = st.one_of(mobiles, landlines)
 
@@ -114,7 +122,8 @@ def test_what_the_library_calls_a_persons_number_is_one(area: str, digits: str) 
     """No landline and no mobile of the library's ranges is missed; one of eight digits gets its 9."""
     number = phonenumbers.parse(f"+55{area}{digits}")
     kinds = {phonenumbers.PhoneNumberType.MOBILE, phonenumbers.PhoneNumberType.FIXED_LINE}
-    if phonenumbers.is_valid_number(number) and phonenumbers.number_type(number) in kinds:
+    is_firms = len(digits) == 8 and digits.startswith(NON_GEOGRAPHIC)
+    if not is_firms and phonenumbers.is_valid_number(number) and phonenumbers.number_type(number) in kinds:
         nine = "9" if len(digits) == 8 and digits[0] in "6789" else ""
         assert Phone.parse(area + digits) == Phone(f"+55{area}{nine}{digits}")
 
@@ -148,7 +157,7 @@ def test_a_foreign_number_keeps_its_country(typed: str, e164: str) -> None:
     """A foreign phone is kept, is never Diretrix's business, and has one spelling."""
     phone = Phone.parse(typed)
     assert phone == Phone(e164)
-    assert (phone.is_brazilian, phone.national, phone.spellings()) == (False, "", (e164[1:],))
+    assert (phone.is_brazilian, phone.national, phone.spellings()) == (False, "", (e164,))
 
 
 def test_a_plus_that_was_meant_for_brazil_is_forgiven() -> None:
@@ -256,6 +265,8 @@ def test_the_short_way_for_plain_emails_says_what_the_library_says(text: str) ->
 @example("5555912345678")
 @example("005511987654321")
 @example("+11 98765-4321")
+@example("551190000.0000")
+@example("+55 98765-0001")
 def test_the_short_way_for_plain_phones_says_what_the_long_one_says(text: str) -> None:
     """Whatever is read by one pattern is what all the rules would have made of it."""
     assert Phone.parse(text) == (_read_any_phone(text) if len(text) <= LONGEST_PHONE else None)
@@ -285,11 +296,36 @@ def test_a_cpf_with_wrong_digits_is_none(text: str) -> None:
 @pytest.mark.parametrize(
     "typed", ["11999999999", "(11) 98888-8888", "11 91234-5678", "1123456789", "11 3333-3333", "+1 212 222 2222"]
 )
-def test_repeated_and_counted_phones_are_placeholders(typed: str) -> None:
+def test_numbers_that_people_invent_are_placeholders(typed: str) -> None:
     """Who types 99999-9999 has not given a phone."""
     phone = Phone.parse(typed)
     assert phone is not None
     assert is_placeholder(phone, NOBODY)
+
+
+@pytest.mark.parametrize("digit", "0123456789")
+@pytest.mark.parametrize("area", ["11", "55", "98"])
+def test_one_digit_repeated_is_a_placeholder_in_every_area(digit: str, area: str) -> None:
+    """A mobile of one repeated digit is nobody's, typed with or without its ninth digit."""
+    assert is_placeholder(Phone(f"+55{area}9{8 * digit}"), NOBODY)
+    eight = Phone.parse(f"{area} {8 * digit}")
+    assert eight is None or is_placeholder(eight, NOBODY)
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        *("11 95678-9012", "11 94567-8901", "11 93456-7890", "11 96789-0123", "11 97890-1234", "11 98901-2345"),
+        *("11 99012-3456", "11 90123-4567", "11 92345-6789", "11 3456-7890", "11 4567-8901", "11 5678-9012"),
+        *("11 98765-4321", "11 99999-9998", "11 99999-0000", "11 91234-5679", "11 91111-1112", "11 3333-4444"),
+        *("11 2345-6780", "99 99999-1234", "22 2222-1234", "+1 212 345 6789", "+351 912 345 678"),
+    ],
+)
+def test_a_number_that_only_looks_counted_is_somebodys(typed: str) -> None:
+    """Only whole numbers of the list are placeholders: a row of counted digits occurs in real numbers."""
+    phone = Phone.parse(typed)
+    assert phone is not None
+    assert not is_placeholder(phone, NOBODY)
 
 
 @pytest.mark.parametrize(
@@ -355,6 +391,7 @@ def test_nothing_shows_an_identifier_by_accident() -> None:
     contact = contact_of(source, NOBODY)
     shown = f"{contact} {contact!r} {contact.masked} {source!r} {contact.phone} {contact.email!r} {contact.cpf}"
     shown += f"{identified(source, NOBODY)!r}"
+    shown += f"{TypedContact('11987654321', 'ana.souza@example.com')!r} {FormAnswer('CPF', '52998224725')!r}"
     for clear in ("98765", "ana.souza", "example", "529982", "52998224725"):
         assert clear not in shown
     assert str(contact.phone) == "+55******4321"

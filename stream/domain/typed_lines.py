@@ -1,0 +1,36 @@
+"""What the person typed, as the lines of a CRM description: one line a value, so that no value looks like another's."""
+
+from __future__ import annotations
+
+from stream.domain.events import EnrichedEvent
+from stream.domain.typed_contact import TypedContact
+
+LONGEST_LINE = 700  # characters: the longest answer with its question
+
+
+def contact_lines(event: EnrichedEvent) -> list[str]:
+    """Phone, e-mail and message as typed, where the event's contact says less."""
+    typed = event.lead.typed or TypedContact()
+    area = ""
+    if event.contact.area_code_assumed and event.contact.phone is not None:
+        area = f" (DDD {event.contact.phone[3:5]} presumido)"
+    return [
+        *_line("Telefone como digitado", typed.phone, area),
+        *_line("E-mail como digitado", typed.email),
+        *_line("Mensagem do lead", event.lead.message),
+    ]
+
+
+def answer_lines(event: EnrichedEvent) -> list[str]:
+    """The answers of the form, under a heading; a dash tells them from the facts that we found."""
+    answers = [f"- {_one_line(one.question)}: {_one_line(one.answer)}" for one in event.lead.answers]
+    return ["RESPOSTAS DO FORMULÁRIO", *(answer[:LONGEST_LINE] for answer in answers)] if answers else []
+
+
+def _line(name: str, value: str | None, note: str = "") -> list[str]:
+    text = _one_line(value or "")
+    return [f"{name}: {text}{note}"[:LONGEST_LINE]] if text else []
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
