@@ -18,7 +18,7 @@ from stream.settings import Settings
 from stream.topics import ALL, RETRY_GROUP, WORKER_GROUP, Topic
 
 TOPIC_EXISTS = 36
-KNOWN_LIMIT = 5.0  # seconds
+KNOWN_LIMIT = 20.0  # seconds
 KNOWN_EVERY = 0.05  # seconds
 LEADERS_LIMIT_MS = 60_000
 # Counts, clean-up, whose clock stamps records, and whether they can be unpacked.
