@@ -66,7 +66,7 @@ async def remove_members(admin: AIOKafkaAdminClient, group: str, names: Sequence
     A member that is alive is not hurt: it joins again with its next heartbeat. Raises KafkaError or OSError when
     the broker refuses or can't be asked.
     """
-    return {name: was_member for _, name, was_member in await leave(admin, group, [("", name) for name in names])}
+    return {str(name): was_member for _, name, was_member in await leave(admin, group, [("", name) for name in names])}
 
 
 @stamina.retry(on=MOVING, timeout=PATIENCE, attempts=None)

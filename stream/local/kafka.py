@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import fcntl
+import functools
 import os
 import random
 import shutil
@@ -15,6 +17,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import uuid
@@ -73,22 +76,46 @@ def cache_folder() -> Path:
 
 
 def free_port() -> int:
-    """A port that is free now, and not one of those that the system gives to connections.
+    """A port that is free now, that nobody else is given while we live, and that the system gives to no connection.
 
-    Of those a client that tries to reach a server that is down may get the server's own port, and talk to itself.
+    A server opens it a while later: meanwhile another process of this user that asks here gets another one. And of the
+    ports that the system gives to connections, a client that tries to reach a server that is down may get the server's
+    own, and talk to itself.
     """
     for _ in range(100):
         port = random.SystemRandom().randrange(*PORTS)
+        if not _reserve(port):
+            continue
         with socket.socket() as listener, contextlib.suppress(OSError):
             listener.bind(("127.0.0.1", port))
             return port
     raise StopError(f"no free port between {PORTS[0]} and {PORTS[1]}")
 
 
+_reserved: set[int] = set()
+
+
+def _reserve(port: int) -> bool:
+    """Whether the port is ours from now on: the byte of that number of a common file is locked until we end."""
+    if port in _reserved:
+        return False
+    try:
+        fcntl.lockf(_reservations(), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+    except OSError:
+        return False
+    _reserved.add(port)
+    return True
+
+
+@functools.cache
+def _reservations() -> int:
+    """The common file, never closed: that would end all locks of ours."""
+    path = Path(tempfile.gettempdir()) / f"lead-stream-ports-{os.getuid()}"
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+
+
 def download(say: Say = print) -> list[Path]:
     """The class path of Kafka; fetched the first time, with progress. Raises StopError when it can't be had."""
-    import fcntl  # noqa: PLC0415 - Unix only, like the rest of this folder
-
     folder = cache_folder()
     folder.mkdir(parents=True, exist_ok=True)
     # Two runs at once must not unpack into one folder.
