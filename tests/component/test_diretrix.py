@@ -218,6 +218,7 @@ async def test_as_many_calls_go_at_once_as_the_guard_lets_through(simulators: Si
         async with asyncio.timeout(10):
             while simulators.at_once < many:  # noqa: ASYNC110 - the simulators set no event
                 await asyncio.sleep(0.001)
+        assert simulators.at_once == many
         for call in calls:
             call.cancel()
         await asyncio.gather(*calls, return_exceptions=True)

@@ -17,11 +17,11 @@ from tests.fakes import FakeDatabase
 from tests.ladder_scenarios import SCENARIOS, SOMEONE, Rig, contact, question
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
-async def test_ladder_on_fakes(scenario: Callable[[Rig], Awaitable[None]]) -> None:
+@pytest.mark.parametrize("check", SCENARIOS, ids=lambda check: check.__name__)
+async def test_ladder_on_fakes(check: Callable[[Rig], Awaitable[None]]) -> None:
     """What each scenario says holds on the fakes."""
     async with asyncio.timeout(5):
-        await scenario(FakeRig())
+        await check(FakeRig())
 
 
 class SlowShelf:
