@@ -17,7 +17,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 import uuid
@@ -40,7 +39,7 @@ JVM = (
     "-Xshare:auto",
     "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
 )
-START_LIMIT = 60.0  # seconds
+START_LIMIT = 180.0  # seconds
 STOP_LIMIT = 15.0  # seconds
 PORTS = (15_000, 30_000)
 
@@ -99,19 +98,23 @@ def _reserve(port: int) -> bool:
     """Whether the port is ours from now on: the byte of that number of a common file is locked until we end."""
     if port in _reserved:
         return False
-    try:
-        fcntl.lockf(_reservations(), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
-    except OSError:
-        return False
+    common = _reservations()
+    if common is not None:
+        try:
+            fcntl.lockf(common, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+        except OSError:
+            return False
     _reserved.add(port)
     return True
 
 
 @functools.cache
-def _reservations() -> int:
-    """The common file, never closed: that would end all locks of ours."""
-    path = Path(tempfile.gettempdir()) / f"lead-stream-ports-{os.getuid()}"
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+def _reservations() -> int | None:
+    """The common file, never closed: that would end all locks of ours. None where no file may be kept."""
+    with contextlib.suppress(OSError):
+        cache_folder().mkdir(parents=True, exist_ok=True)
+        return os.open(cache_folder() / "ports", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    return None
 
 
 def download(say: Say = print) -> list[Path]:

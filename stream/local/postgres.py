@@ -38,7 +38,7 @@ fsync = off
 full_page_writes = off
 shared_buffers = 128MB
 """
-START_LIMIT = 60.0  # seconds
+START_LIMIT = 180.0  # seconds
 STOP_LIMIT = 10.0  # seconds
 
 

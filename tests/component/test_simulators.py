@@ -23,6 +23,7 @@ from stream.domain.person import candidates_from_diretrix, person_from_work, wor
 from stream.local.kafka import free_port
 from stream.local.people import Someone, population, typed
 from stream.local.simulators import Fault, Simulators, population_body, serving
+from tests.waiting import LIMIT
 
 BASIC = {"Authorization": aiohttp.encode_basic_auth("us", "secret")}
 WITH_DATA = "DADOS DO CLIENTE\nCPF: 529.982.247-25"
@@ -195,7 +196,7 @@ async def test_the_crm_answers_our_writing_with_webhooks(partners: Partners) -> 
 
     app = web.Application()
     app.router.add_post("/hook", webhook)
-    async with TestServer(app) as producers, asyncio.timeout(5):
+    async with TestServer(app) as producers, asyncio.timeout(LIMIT):
         await partners.control("webhooks", {"url": str(producers.make_url("/hook")), "token": "t0ken"})
         await partners.message("L1", WITH_DATA)
         token, told = await received.get()
@@ -301,7 +302,7 @@ async def test_it_is_a_process_of_its_own_and_ends_on_sigterm() -> None:
         stdout=asyncio.subprocess.DEVNULL,
     )
     try:
-        async with asyncio.timeout(20), aiohttp.ClientSession(base) as session:
+        async with asyncio.timeout(LIMIT), aiohttp.ClientSession(base) as session:
             while not await _answers(session):  # noqa: ASYNC110 - another process sets no event
                 await asyncio.sleep(0.05)
             async with session.put("/_control/faults", json={"work": {"hang": 60}}) as response:
@@ -312,7 +313,7 @@ async def test_it_is_a_process_of_its_own_and_ends_on_sigterm() -> None:
             began = time.monotonic()
             process.send_signal(signal.SIGTERM)
             assert await process.wait() == 0
-            assert time.monotonic() - began < 5
+            assert time.monotonic() - began < 30  # far below what the call would take
             with pytest.raises(aiohttp.ClientError):
                 await hanging
     finally:
