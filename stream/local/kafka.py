@@ -21,7 +21,7 @@ import threading
 import time
 import uuid
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -119,11 +119,8 @@ def _reservations() -> int | None:
 
 def download(say: Say = print) -> list[Path]:
     """The class path of Kafka; fetched the first time, with progress. Raises StopError when it can't be had."""
-    folder = cache_folder()
-    folder.mkdir(parents=True, exist_ok=True)
     # Two runs at once must not unpack into one folder.
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked("lock") as folder:
         done = folder / f"kafka-{VERSION}.classpath"
         if done.exists():
             paths = [Path(line) for line in done.read_text().splitlines()]
@@ -134,6 +131,16 @@ def download(say: Say = print) -> list[Path]:
         written.write_text("\n".join(map(str, paths)))
         written.replace(done)  # at once: half a class path would be taken for a whole one
         return paths
+
+
+@contextlib.contextmanager
+def locked(name: str) -> Iterator[Path]:
+    """The folder of downloads, while no other process of this user is in here with this name."""
+    folder = cache_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / name).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield folder
 
 
 def _resolve(folder: Path, say: Say) -> list[Path]:
