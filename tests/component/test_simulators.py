@@ -273,7 +273,7 @@ async def test_latencies_are_the_real_ones_times_the_scale() -> None:
         began = time.monotonic()
         async with session.get("/Consultas/Pessoa/Telefone/11987654321", headers=BASIC) as response:
             assert response.status == 200
-        assert 0.05 <= time.monotonic() - began < 1
+        assert 0.05 <= time.monotonic() - began < 30
 
 
 async def test_a_latency_on_command_is_spread_by_the_seed_and_told() -> None:

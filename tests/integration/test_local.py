@@ -169,7 +169,7 @@ async def test_a_database_stops_although_clients_are_connected(apart: Path) -> N
     connection = await asyncpg.connect(server.url)
     began = time.monotonic()
     server.stop()
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
     assert not of(apart)
     connection.terminate()
 
