@@ -80,12 +80,12 @@ async def remove_topics(admin: AIOKafkaAdminClient) -> None:
     await until(are_gone, "the topics to be gone")
 
 
-def take_turn(servers: str, say: Callable[[str], None]) -> TextIO:
+def take_turn(servers: str, say: Callable[[str], None], who: str = "tests") -> TextIO:
     """Wait until no other run of the tests on this machine uses the broker; it is ours until the file is closed.
 
     Names of topics and groups are the product's: two runs at once would delete each other's.
     """
-    path = Path(tempfile.gettempdir()) / f"lead-stream-tests-{asyncio.run(_name_of(servers))}.lock"
+    path = Path(tempfile.gettempdir()) / f"lead-stream-{who}-{asyncio.run(_name_of(servers))}.lock"
     lock = path.open("a")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -60,9 +62,11 @@ async def test_a_broker_is_used_by_one_run_of_the_tests_at_a_time(broker: Settin
     """The second one says that it waits, and goes on when the first has ended."""
     said: list[str] = []
     address = broker.kafka_bootstrap_servers
-    first = await asyncio.to_thread(take_turn, address, said.append)
+    # Of another name: this very run may have its turn.
+    take = partial(take_turn, say=said.append, who=f"test-{uuid4()}")
+    first = await asyncio.to_thread(take, address)
     assert said == []
-    waiting = asyncio.create_task(asyncio.to_thread(take_turn, address.replace("127.0.0.1", "localhost"), said.append))
+    waiting = asyncio.create_task(asyncio.to_thread(take, address.replace("127.0.0.1", "localhost")))
     await until_true(lambda: bool(said), "the second run to say that it waits")
     assert "another run of the tests uses the broker" in said[0]
     assert not waiting.done()
