@@ -13,8 +13,8 @@ help: ## say what there is
 demo: $(READY) ## play a day of leads on this machine (ARGS="--scale 0.1", ARGS=--help)
 	@$(BIN)/python -m stream demo $(ARGS)
 
-test: $(READY) ## run every test (ARGS="tests/unit -k phone")
-	@$(BIN)/python -m pytest $(or $(ARGS),-v)
+test: $(READY) ## run every test, each named as it begins and the slowest at the end (ARGS="tests/unit -k phone")
+	@$(BIN)/python -m pytest -v --durations=20 --durations-min=1 $(ARGS)
 
 chaos: $(READY) ## break the running system on purpose and count every record (ARGS="--seed 7 --only 1,2 --size small")
 	@$(BIN)/python -m tests.chaos $(ARGS)

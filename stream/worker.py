@@ -28,8 +28,9 @@ from stream.tiers.cache import TableCache
 log = get_logger(__name__)
 
 DRAIN_ON_REVOKE = 12.0  # seconds; the longest paid call takes 10, and the next owner would pay for it again
-STEP = 3.0  # seconds for each step that ends the worker after its grace
+STEP = 3.0  # seconds for each step that ends the worker after its grace; what one leaves is for the next
 STEPS = 5  # of them: stop look-ups, deliver, commit, stop Faust, close connections
+COMMIT_AGAIN = 0.1  # seconds after a commit that the broker refused, as it does while the group rebalances
 SWEEP_EVERY = 30.0  # seconds
 
 
@@ -145,16 +146,36 @@ class Worker:
         log.info("stopping", unfinished=trackers.unfinished, under_way=self.enricher.flights.under_way)
         await _first_of(self.enricher.flights.drain(self.grace), stop.hurry.wait())
         self.enricher.park_all("shutdown")
-        await _at_most(self.enricher.stop(), STEP)
-        await _at_most(self.emitter.flush(), STEP)
-        await _at_most(self.consumer().commit(), STEP)
+        steps = _Steps()
+        await steps.do(self.enricher.stop())
+        await steps.do(self.emitter.flush())
+        await steps.do(self._commit_all())
         undelivered, uncommitted = self.emitter.backlog, len(trackers.committable())
-        self.hangs = not await _at_most(self.app.stop(), STEP)
+        self.hangs = not await steps.do(self.app.stop())
         if undelivered or uncommitted:
             log.error("left in a hurry; the next worker reads again", undelivered=undelivered, uncommitted=uncommitted)
             return 1
         log.info("stopped")
         return 0
+
+    async def _commit_all(self) -> None:
+        while True:
+            await self.consumer().commit()
+            if not self.consumer().trackers.committable():
+                return
+            await asyncio.sleep(COMMIT_AGAIN)
+
+
+class _Steps:
+    """The steps of the end: each has ``STEP`` seconds, and what those before it have left."""
+
+    def __init__(self) -> None:
+        self._until = asyncio.get_running_loop().time()
+
+    async def do(self, work: Awaitable[object]) -> bool:
+        """Whether it ended in its time."""
+        self._until += STEP
+        return await _at_most(work, self._until - asyncio.get_running_loop().time())
 
 
 async def _first_of(*works: Awaitable[object]) -> None:

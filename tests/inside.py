@@ -23,7 +23,7 @@ from stream.enrichment import Ladder
 from stream.tiers.cache import Lifetimes, TableCache
 from tests.fakes import NOW, RecordingEmitter
 
-LIMIT = 10.0  # seconds
+LIMIT = 60.0  # seconds
 PARTITION = (topics.WEBHOOKS.name, 0)
 PATIENCE = Patience((timedelta(minutes=1), timedelta(minutes=10), timedelta(hours=1)), timedelta(days=1))
 HOME = (("reroute", b"1"),)  # was moved before: whatever its contact, it stays on this partition

@@ -226,6 +226,17 @@ class TrackingConsumer(Consumer):  # type: ignore[misc]
             return message_of(tp, record, self.app.consumer_generation_id)
         return super()._to_message(tp, record)
 
+    async def commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:  # noqa: FBT001, FBT002
+        """Commit what is finished now.
+
+        While a commit is under way Faust starts no other: it waits for that one, which does not know what was finished
+        after it began. The last commit of a worker that leaves, or that loses a partition, would be left out.
+        """
+        if self._commit_fut is not None:
+            await asyncio.wait([self._commit_fut])
+        committed: bool = await super().commit(topics, start_new_transaction)
+        return committed
+
     async def force_commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:  # noqa: FBT001, FBT002
         """Commit the watermarks that moved. ``topics`` is Faust's and not needed: the tracker knows."""
         del topics, start_new_transaction

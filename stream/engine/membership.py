@@ -51,30 +51,39 @@ class _LeaveGroupRequest(RequestStruct):  # type: ignore[misc]
 class _LeaveGroup(Request[_LeaveGroupRequest]):  # type: ignore[misc]
     API_KEY = 13
 
-    def __init__(self, group: str, names: Sequence[str]) -> None:
+    def __init__(self, group: str, members: Sequence[tuple[str, str | None]]) -> None:
+        """``members``: each by its id, or by "" and the name of a static member."""
         self._group = group
-        self._names = names
+        self._members = list(members)
 
     def build(self, request_struct_class: type[_LeaveGroupRequest]) -> _LeaveGroupRequest:
-        return request_struct_class(self._group, [("", name) for name in self._names])
+        return request_struct_class(self._group, self._members)
 
 
-@stamina.retry(on=MOVING, timeout=PATIENCE, attempts=None)
 async def remove_members(admin: AIOKafkaAdminClient, group: str, names: Sequence[str]) -> dict[str, bool]:
     """Remove static members by their names; tells of each whether it was one. Their partitions move at once.
 
     A member that is alive is not hurt: it joins again with its next heartbeat. Raises KafkaError or OSError when
     the broker refuses or can't be asked.
     """
+    return {str(name): was_member for _, name, was_member in await leave(admin, group, [("", name) for name in names])}
+
+
+@stamina.retry(on=MOVING, timeout=PATIENCE, attempts=None)
+async def leave(
+    admin: AIOKafkaAdminClient, group: str, members: Sequence[tuple[str, str | None]]
+) -> list[tuple[str, str | None, bool]]:
+    """Remove members, each given by its id, or by "" and its name; returns with each whether it was one."""
     coordinator = await admin.find_coordinator(group)
-    answer = await admin._send_request_to_node(coordinator, _LeaveGroup(group, names))  # noqa: SLF001 - as its own methods do
+    answer = await admin._send_request_to_node(coordinator, _LeaveGroup(group, members))  # noqa: SLF001 - as its own methods do
     _check(answer.error_code, group)
-    removed = {}
-    for _, name, code in answer.members:
-        removed[name] = for_code(code) is not UnknownMemberIdError
-        if removed[name]:
-            _check(code, name)
-    return removed
+    left = []
+    for member, name, code in answer.members:
+        was_member = for_code(code) is not UnknownMemberIdError
+        if was_member:
+            _check(code, name or member)
+        left.append((member, name, was_member))
+    return left
 
 
 def _check(code: int, of: str) -> None:

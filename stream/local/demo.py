@@ -30,8 +30,8 @@ from stream.ops.report import Report, report
 from stream.store.ledger import BILLING_ZONE
 from stream.store.pool import open_pool
 
-EVENTS_LIMIT = 60.0  # seconds until a wave's events must be there
-BOOKS_LIMIT = 30.0  # seconds until CRM and journal must have caught up
+EVENTS_LIMIT = 180.0  # seconds until a wave's events must be there
+BOOKS_LIMIT = 120.0  # seconds until CRM and journal must have caught up
 
 
 @dataclass(slots=True)

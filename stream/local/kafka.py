@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import fcntl
+import functools
 import os
 import random
 import shutil
@@ -19,7 +21,7 @@ import threading
 import time
 import uuid
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -37,7 +39,7 @@ JVM = (
     "-Xshare:auto",
     "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
 )
-START_LIMIT = 60.0  # seconds
+START_LIMIT = 180.0  # seconds
 STOP_LIMIT = 15.0  # seconds
 PORTS = (15_000, 30_000)
 
@@ -73,27 +75,52 @@ def cache_folder() -> Path:
 
 
 def free_port() -> int:
-    """A port that is free now, and not one of those that the system gives to connections.
+    """A port that is free now, that nobody else is given while we live, and that the system gives to no connection.
 
-    Of those a client that tries to reach a server that is down may get the server's own port, and talk to itself.
+    A server opens it a while later: meanwhile another process of this user that asks here gets another one. And of the
+    ports that the system gives to connections, a client that tries to reach a server that is down may get the server's
+    own, and talk to itself.
     """
     for _ in range(100):
         port = random.SystemRandom().randrange(*PORTS)
+        if not _reserve(port):
+            continue
         with socket.socket() as listener, contextlib.suppress(OSError):
             listener.bind(("127.0.0.1", port))
             return port
     raise StopError(f"no free port between {PORTS[0]} and {PORTS[1]}")
 
 
+_reserved: set[int] = set()
+
+
+def _reserve(port: int) -> bool:
+    """Whether the port is ours from now on: the byte of that number of a common file is locked until we end."""
+    if port in _reserved:
+        return False
+    common = _reservations()
+    if common is not None:
+        try:
+            fcntl.lockf(common, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+        except OSError:
+            return False
+    _reserved.add(port)
+    return True
+
+
+@functools.cache
+def _reservations() -> int | None:
+    """The common file, never closed: that would end all locks of ours. None where no file may be kept."""
+    with contextlib.suppress(OSError):
+        cache_folder().mkdir(parents=True, exist_ok=True)
+        return os.open(cache_folder() / "ports", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    return None
+
+
 def download(say: Say = print) -> list[Path]:
     """The class path of Kafka; fetched the first time, with progress. Raises StopError when it can't be had."""
-    import fcntl  # noqa: PLC0415 - Unix only, like the rest of this folder
-
-    folder = cache_folder()
-    folder.mkdir(parents=True, exist_ok=True)
     # Two runs at once must not unpack into one folder.
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked("lock") as folder:
         done = folder / f"kafka-{VERSION}.classpath"
         if done.exists():
             paths = [Path(line) for line in done.read_text().splitlines()]
@@ -104,6 +131,16 @@ def download(say: Say = print) -> list[Path]:
         written.write_text("\n".join(map(str, paths)))
         written.replace(done)  # at once: half a class path would be taken for a whole one
         return paths
+
+
+@contextlib.contextmanager
+def locked(name: str) -> Iterator[Path]:
+    """The folder of downloads, while no other process of this user is in here with this name."""
+    folder = cache_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / name).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield folder
 
 
 def _resolve(folder: Path, say: Say) -> list[Path]:

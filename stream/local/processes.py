@@ -18,7 +18,7 @@ from pathlib import Path
 from stream.domain.errors import StopError
 from stream.local.kafka import die_with_parent, wait_or_kill
 
-START_LIMIT = 60.0  # seconds until a child answers
+START_LIMIT = 180.0  # seconds until a child answers
 STOP_LIMIT = 40.0  # seconds; above the shutdown grace of every command
 
 

@@ -16,6 +16,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 
+from aiokafka.errors import KafkaError
+
+from stream.engine.membership import remove_members
 from stream.kafka import open_admin
 from stream.local.kafka import LocalKafka, free_port
 from stream.local.postgres import LocalPostgres
@@ -23,6 +26,7 @@ from stream.local.processes import Child
 from stream.ops.migrate import migrate
 from stream.ops.topics import create_missing
 from stream.settings import Settings, load
+from stream.topics import WORKER_GROUP
 
 C2S_TOKEN = "demo-webhook-token"  # noqa: S105 - of a system that lives for a minute
 GOOGLE_KEY = "demo-google-key"
@@ -173,6 +177,7 @@ class Stack:
             child.signal(signal.SIGTERM)
         for child in reversed(self.children.values()):
             child.wait()
+        self._leave_group()
         if self.postgres is not None:
             self.postgres.stop()
         if self.kafka is not None:
@@ -181,6 +186,23 @@ class Stack:
             self.say(f"logs are in {self.folder}")
         else:
             shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _leave_group(self) -> None:
+        """Take our workers out of the group of a broker that stays: their names would keep partitions for a while.
+
+        Whoever comes next with one of these names would get the partitions of then, which may not be there any more.
+        """
+        names = [self.instance(name) for name in self.children if name.startswith("worker")]
+        if self.kafka is not None or not names:
+            return
+        try:
+            asyncio.run(self._remove_members(names))
+        except (KafkaError, OSError) as error:
+            self.say(f"the workers are members of {WORKER_GROUP} until their sessions end ({type(error).__name__})")
+
+    async def _remove_members(self, names: list[str]) -> None:
+        async with open_admin(self.settings()) as admin:
+            await remove_members(admin, WORKER_GROUP, names)
 
     def __enter__(self) -> Stack:
         return self

@@ -6,18 +6,21 @@ import asyncio
 from dataclasses import dataclass
 from typing import Any
 
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import for_code
+from aiokafka.errors import KafkaTimeoutError, for_code
 
 from stream.domain.errors import StopError
+from stream.kafka import client_options
 from stream.ops.groups import must_be_empty
 from stream.settings import Settings
 from stream.topics import ALL, RETRY_GROUP, WORKER_GROUP, Topic
 
 TOPIC_EXISTS = 36
-KNOWN_LIMIT = 5.0  # seconds
+KNOWN_LIMIT = 20.0  # seconds
 KNOWN_EVERY = 0.05  # seconds
+LEADERS_LIMIT_MS = 60_000
 # Counts, clean-up, whose clock stamps records, and whether they can be unpacked.
 HARMFUL = frozenset({"the topic", "partitions", "cleanup.policy", "message.timestamp.type", "compression.type"})
 
@@ -41,7 +44,10 @@ def partitions(topic: Topic, settings: Settings) -> int:
 
 
 async def create_missing(admin: AIOKafkaAdminClient, settings: Settings) -> list[str]:
-    """Create what is missing; returns the names. Raises StopError when the broker refuses."""
+    """Create what is missing and wait until it takes records; returns the names.
+
+    Raises StopError when the broker refuses, or when a partition gets no leader.
+    """
     there = set(await admin.list_topics())
     missing = [topic for topic in ALL if topic.name not in there]
     if not missing:
@@ -59,6 +65,7 @@ async def create_missing(admin: AIOKafkaAdminClient, settings: Settings) -> list
             raise StopError(f"topic {name} can't be created: {message[0] if message else for_code(code).__name__}")
     names = [topic.name for topic in missing]
     await _until_known(admin, settings, frozenset(names))
+    await _until_led(admin, settings, names)
     return names
 
 
@@ -80,7 +87,9 @@ async def grow(admin: AIOKafkaAdminClient, settings: Settings) -> list[str]:
     names = [topic.name for topic in reversed(ALL) if topic.name in few]
     for name in names:
         await admin.create_partitions({name: NewPartitions(settings.topic_partitions)})
-    await _until_known(admin, settings, frozenset(names))
+    if names:
+        await _until_known(admin, settings, frozenset(names))
+        await _until_led(admin, settings, names)
     return names
 
 
@@ -91,6 +100,24 @@ async def _until_known(admin: AIOKafkaAdminClient, settings: Settings, names: fr
         if asyncio.get_running_loop().time() > limit:
             return  # whoever asks what differs is told
         await asyncio.sleep(KNOWN_EVERY)
+
+
+async def _until_led(admin: AIOKafkaAdminClient, settings: Settings, names: list[str]) -> None:
+    """Wait until each partition's leader serves it. Raises StopError.
+
+    A broker says who leads a partition a moment before that leader has taken it over, and refuses records until then.
+    The question for a partition's end is refused for as long, and leaves nothing behind.
+    """
+    found = await admin.describe_topics(names)
+    parts = [TopicPartition(topic["topic"], one["partition"]) for topic in found for one in topic["partitions"]]
+    consumer = AIOKafkaConsumer(**client_options(settings), request_timeout_ms=LEADERS_LIMIT_MS)
+    try:
+        await consumer.start()
+        await consumer.end_offsets(parts)
+    except KafkaTimeoutError:
+        raise StopError(f"no leader after {LEADERS_LIMIT_MS // 1000} s for a partition of {', '.join(names)}") from None
+    finally:
+        await consumer.stop()
 
 
 async def differences(admin: AIOKafkaAdminClient, settings: Settings) -> list[Difference]:

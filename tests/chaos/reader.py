@@ -22,7 +22,7 @@ from stream.topics import Topic
 from tests.chaos.evidence import Arrival, Call, Emission, Evidence, Letter, Place
 from tests.e2e.system import crm
 
-LIMIT = 60.0  # seconds for one look
+LIMIT = 120.0  # seconds for one look
 READ = [topic for topic in topics.ALL if topic is not topics.CHANGELOG]
 
 

@@ -28,8 +28,8 @@ from tests.chaos.report import Report
 from tests.e2e.system import post, teach
 
 SETTLE_LIMIT = 600.0  # seconds after the last webhook until every one must have its end, however busy the machine
-STANDSTILL = 45.0  # seconds without progress after which it is given up
-READY_LIMIT = 90.0  # seconds
+STANDSTILL = 120.0  # seconds without progress after which it is given up
+READY_LIMIT = 180.0  # seconds
 READERS = {
     "worker": (topics.WORKER_GROUP, topics.WEBHOOKS),
     "crm-sync": (topics.CRM_GROUP, topics.ENRICHED),

@@ -14,12 +14,13 @@ from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
+from testcontainers.community.postgres import PostgresContainer
 
 from stream.local.postgres import LocalPostgres
 from stream.ops.migrate import migrate
 from stream.settings import Settings, load
 from stream.store.pool import open_pool
-from tests.conftest import docker_answers
+from tests.containers import running
 
 POSTGRES_IMAGE = "postgres:18.1-bookworm"  # as in docker-compose.yml
 TEMPLATE = "lead_stream_template"
@@ -51,24 +52,27 @@ def _url_of(url: str, database: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def postgres_url() -> Iterator[str]:
-    """A server: the one that the environment names, else a Docker engine's, else one out of the wheel."""
-    given = os.environ.get("TEST_DATABASE_URL", "")
-    if given:
-        yield given
-    elif docker_answers():
-        from testcontainers.community.postgres import PostgresContainer  # noqa: PLC0415 - only where it can be used
+def postgres_container() -> Iterator[str]:
+    """The address of a Docker engine's server; "" where none can run one."""
+    with running(POSTGRES_IMAGE, _container) as container:
+        yield container.get_connection_url() if container is not None else ""
 
-        with PostgresContainer(POSTGRES_IMAGE, driver=None) as container:
-            yield container.get_connection_url()
-    else:
-        # Not below pytest's folder: as root the server runs as another user, and the start of any other pytest
-        # closes that folder to others, which ends the server in the middle of a test.
-        with (
-            tempfile.TemporaryDirectory(prefix="lead-stream-postgres-") as folder,
-            LocalPostgres(Path(folder)) as server,
-        ):
-            yield server.url
+
+def _container() -> PostgresContainer:
+    return PostgresContainer(POSTGRES_IMAGE, driver=None)
+
+
+@pytest.fixture(scope="session")
+def postgres_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A server: the one that the environment names, else a Docker engine's, else one out of the wheel."""
+    found = os.environ.get("TEST_DATABASE_URL", "") or request.getfixturevalue("postgres_container")
+    if found:
+        yield found
+        return
+    # Not below pytest's folder: as root the server runs as another user, and the start of any other pytest
+    # closes that folder to others, which ends the server in the middle of a test.
+    with tempfile.TemporaryDirectory(prefix="lead-stream-postgres-") as folder, LocalPostgres(Path(folder)) as server:
+        yield server.url
 
 
 @pytest.fixture(scope="session")

@@ -29,6 +29,7 @@ from stream.local.simulators import Fault, Simulators, serving
 from stream.settings import Settings, load
 from stream.store.deliveries import Deliveries
 from stream.tiers.c2s import C2S
+from tests.waiting import LIMIT
 
 NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 OF_AGE = timedelta(seconds=1)  # twice the time-out of a call
@@ -536,7 +537,7 @@ async def die(crm: Crm, call: asyncio.Task[None]) -> None:
 
 async def until_ended(sync: CrmSync, told: Any) -> None:
     """Handle a record as the loop does: what fails for now is tried again."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(LIMIT):
         while True:
             try:
                 return await sync.handle(told)
@@ -545,6 +546,6 @@ async def until_ended(sync: CrmSync, told: Any) -> None:
 
 
 async def eventually(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(LIMIT):
         while not holds():  # noqa: ASYNC110 - the server sets no event
             await asyncio.sleep(0.01)

@@ -26,6 +26,7 @@ from stream.settings import load
 from stream.tiers import http
 from stream.tiers.diretrix import Diretrix
 from stream.tiers.guard import ATTEMPTS, Guard
+from tests.waiting import LIMIT
 
 PASSWORD = "not-to-be-seen"
 MARIA = {"nome": "MARIA LIMA", "cpf": "52998224725"}
@@ -49,7 +50,7 @@ class Seen:
 
 
 @asynccontextmanager
-async def client(base: str, *, timeout: str = "2s", **limits: Any) -> AsyncIterator[Diretrix]:  # noqa: ASYNC109
+async def client(base: str, *, timeout: str = "10s", **limits: Any) -> AsyncIterator[Diretrix]:  # noqa: ASYNC109
     settings = load(
         {
             "DIRETRIX_BASE_URL": base,
@@ -90,7 +91,7 @@ async def simulators(someone: Someone) -> Simulators:
 
 @pytest.fixture
 async def diretrix(simulators: Simulators) -> AsyncIterator[Diretrix]:
-    async with serving(simulators) as base, client(base, timeout="300ms") as made:
+    async with serving(simulators) as base, client(base, timeout="2s") as made:
         yield made
 
 
@@ -170,7 +171,7 @@ async def test_a_429_is_tried_again_after_the_time_it_names(
         Fault(status=503, retry_after=1),
         Fault(status=302),
         Fault(status=418),
-        Fault(hang=5),
+        Fault(hang=60),
         Fault(reset=True),
         Fault(garbage=True),
     ],
@@ -215,9 +216,10 @@ async def test_as_many_calls_go_at_once_as_the_guard_lets_through(simulators: Si
             session, load({"DIRETRIX_BASE_URL": base}), Guard("diretrix", at_once=many, rate=None, workers=1)
         )
         calls = [asyncio.create_task(diretrix.by_phone(PHONE)) for _ in range(many)]
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(LIMIT):
             while simulators.at_once < many:  # noqa: ASYNC110 - the simulators set no event
                 await asyncio.sleep(0.001)
+        assert simulators.at_once == many
         for call in calls:
             call.cancel()
         await asyncio.gather(*calls, return_exceptions=True)
@@ -229,11 +231,11 @@ async def test_a_call_that_got_no_connection_was_not_billed(
 ) -> None:
     """Waiting for a connection ends before anything is sent."""
     monkeypatch.setattr(http, "CONNECT_LIMIT", 0.05)
-    simulators.faults["work"] = Fault(hang=5)
+    simulators.faults["work"] = Fault(hang=60)
     async with serving(simulators) as base, aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=1)) as session:
         settings = load({"DIRETRIX_BASE_URL": base})
         holder = asyncio.create_task(session.get(f"{base}/api"))  # takes the only connection, and hangs
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(LIMIT):
             while not simulators.counts["work"]:  # noqa: ASYNC110 - the simulators set no event
                 await asyncio.sleep(0.001)
         with pytest.raises(PartnerUnavailableError, match="ConnectionTimeoutError") as caught:
@@ -245,7 +247,7 @@ async def test_a_call_that_got_no_connection_was_not_billed(
 
 @pytest.mark.parametrize(
     "fault",
-    [Fault(status=500), Fault(hang=5), Fault(reset=True), Fault(garbage=True), Fault(status=401)],
+    [Fault(status=500), Fault(hang=60), Fault(reset=True), Fault(garbage=True), Fault(status=401)],
     ids=["500", "hang", "reset", "garbage", "401"],
 )
 async def test_no_failure_tells_whom_we_asked_for(

@@ -15,6 +15,7 @@ from prometheus_client import REGISTRY
 from stream.domain.errors import PartnerUnavailableError, RefusedError
 from stream.tiers import guard as guard_module
 from stream.tiers.guard import ATTEMPTS, FAILURES, LONGEST_OBEDIENCE, LONGEST_WAIT, REFUSED_FOR, Guard
+from tests.waiting import LIMIT
 
 
 @dataclass
@@ -88,7 +89,7 @@ async def fail(guard: Guard, times: int) -> None:
 
 
 async def until_asked(partner: Partner, calls: int) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(LIMIT):
         while partner.calls < calls:  # noqa: ASYNC110 - the partner sets no event
             await asyncio.sleep(0.001)
 

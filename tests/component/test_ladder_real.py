@@ -10,10 +10,11 @@ import pytest
 
 from tests.ladder_scenarios import SCENARIOS, Rig
 from tests.real_rig import real_rig
+from tests.waiting import LIMIT
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
-async def test_ladder_on_real_parts(pool: asyncpg.Pool, scenario: Callable[[Rig], Awaitable[None]]) -> None:
+@pytest.mark.parametrize("check", SCENARIOS, ids=lambda check: check.__name__)
+async def test_ladder_on_real_parts(pool: asyncpg.Pool, check: Callable[[Rig], Awaitable[None]]) -> None:
     """What each scenario says holds on PostgreSQL and over HTTP."""
-    async with asyncio.timeout(20), real_rig(pool) as rig:
-        await scenario(rig)
+    async with asyncio.timeout(LIMIT), real_rig(pool) as rig:
+        await check(rig)

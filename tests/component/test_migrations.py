@@ -33,8 +33,8 @@ from stream.tiers.postgres import MOST_PARTIES, PostgresTier
 CPF = "52998224725"
 ALL = ["0001_core", "0002_stream", "0003_enriched_at", "0005_unanswered_cpfs"]
 LEGACY_ROWS = 100_000
-PATIENCE = 1.0  # seconds; no statement of the replaced service may take longer while the migrations run
-LIMIT = 30.0  # seconds for what must happen
+PATIENCE = 5.0  # seconds; no statement of the replaced service may take longer while the migrations run
+LIMIT = 120.0  # seconds for what must happen
 
 # As production has it: names of its own, cpf_cnpj not unique.
 LEGACY = """

@@ -128,7 +128,7 @@ async def test_a_200_with_only_unusable_cpfs_is_nobody_and_free(rig: RealRig, wo
 
 async def test_a_worker_that_leaves_settles_its_calls(rig: RealRig, worker: Worker) -> None:
     """A call under way at the end is unsure in the books, not for ever reserved, and its webhook is parked once."""
-    rig.simulators.faults["diretrix"] = Fault(hang=0.2)
+    rig.simulators.faults["diretrix"] = Fault(hang=60)
     await worker.read(webhook())
     async with asyncio.timeout(LIMIT):
         while not rig.calls("diretrix"):  # noqa: ASYNC110 - the simulator sets no event

@@ -20,7 +20,7 @@ CPF = "52998224725"
 OTHER_CPF = "11144477735"
 NO_CHECK_DIGITS = "52998224700"
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
-LIMIT = 5.0  # seconds for what must happen
+LIMIT = 60.0  # seconds for what must happen
 
 
 def contact(phone: str = "", email: str = "", cpf: str = "") -> Contact:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
@@ -14,8 +13,8 @@ import pytest
 from stream.domain.errors import StopError
 from stream.local.kafka import free_port
 from stream.local.processes import Child
+from tests.waiting import LIMIT, wait_until
 
-LIMIT = 20.0  # seconds
 SERVES = ["http.server", "--bind", "127.0.0.1"]
 
 
@@ -35,10 +34,7 @@ def child(folder: Path, source: str, **environment: str) -> Child:
 
 def said(one: Child, text: str) -> None:
     """Wait until it has said something."""
-    until = time.monotonic() + LIMIT
-    while text not in one.tail():
-        assert time.monotonic() < until, f"waited {LIMIT} s for {text!r}: {one.tail()}"
-        time.sleep(0.01)
+    wait_until(lambda: text in one.tail(), f"{text!r}: {one.tail()}")
 
 
 def test_a_child_is_ready_when_its_page_answers(tmp_path: Path) -> None:
@@ -124,7 +120,4 @@ def test_children_go_when_we_are_killed(tmp_path: Path) -> None:
         grandchild = int(parent.stdout.readline())
         assert lives(grandchild)
         parent.kill()
-    until = time.monotonic() + LIMIT
-    while lives(grandchild):
-        assert time.monotonic() < until, "the grandchild lives on"
-        time.sleep(0.01)
+    wait_until(lambda: not lives(grandchild), "the grandchild's end")

@@ -23,7 +23,7 @@ REQUESTS = int(os.environ.get("FUZZ_REQUESTS", "5000"))
 AT_ONCE = 10  # requests of one example, side by side
 WARM = 0.3  # share of the requests after which the memory is looked at first
 MOST_GROWTH = 12e6  # bytes
-PATIENCE = 5.0  # seconds for an answer
+PATIENCE = 60.0  # seconds for an answer
 SILENCE = 0.2  # seconds after which half a request is given up
 C2S, GOOGLE = "/api/v1/webhooks/c2s", "/api/v1/webhooks/google-ads"
 

@@ -54,7 +54,7 @@ def curl(port: int, path: str, body: bytes | None = None) -> tuple[int, bytes]:
     """Status and body; a client of the standard library, so that this file needs no loop."""
     import http.client  # noqa: PLC0415 - used here only
 
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
         connection.request("GET" if body is None else "POST", path, body)
         response = connection.getresponse()
@@ -97,9 +97,9 @@ def test_it_serves_while_the_broker_is_away_and_says_so() -> None:
         started = time.monotonic()
         assert curl(port, "/api/v1/webhooks/c2s?token=c2s-secret-value", GOOD)[0] == 503
         assert curl(port, "/api/v1/webhooks/c2s?token=almost-secret-value", GOOD)[0] == 401
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 30
         process.send_signal(signal.SIGTERM)
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=120)
     assert process.returncode == 0
     assert out == b""
     assert b"secret-value" not in err
@@ -121,7 +121,7 @@ def test_a_port_that_is_taken_ends_it_with_a_reason() -> None:
             [sys.executable, "-m", "producers"],
             env=environment(**SECRETS, PRODUCER_PORT=str(port)),
             capture_output=True,
-            timeout=20,
+            timeout=120,
             check=False,
         )
     assert second.returncode == 1

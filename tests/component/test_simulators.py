@@ -23,6 +23,7 @@ from stream.domain.person import candidates_from_diretrix, person_from_work, wor
 from stream.local.kafka import free_port
 from stream.local.people import Someone, population, typed
 from stream.local.simulators import Fault, Simulators, population_body, serving
+from tests.waiting import LIMIT
 
 BASIC = {"Authorization": aiohttp.encode_basic_auth("us", "secret")}
 WITH_DATA = "DADOS DO CLIENTE\nCPF: 529.982.247-25"
@@ -195,7 +196,7 @@ async def test_the_crm_answers_our_writing_with_webhooks(partners: Partners) -> 
 
     app = web.Application()
     app.router.add_post("/hook", webhook)
-    async with TestServer(app) as producers, asyncio.timeout(5):
+    async with TestServer(app) as producers, asyncio.timeout(LIMIT):
         await partners.control("webhooks", {"url": str(producers.make_url("/hook")), "token": "t0ken"})
         await partners.message("L1", WITH_DATA)
         token, told = await received.get()
@@ -268,11 +269,13 @@ async def test_reset_forgets_everything_but_the_people(partners: Partners) -> No
 
 async def test_latencies_are_the_real_ones_times_the_scale() -> None:
     """At a tenth Diretrix takes 50 to 200 ms."""
-    async with serving(Simulators(scale=0.1)) as base, aiohttp.ClientSession(base) as session:
+    simulators = Simulators(scale=0.1)
+    async with serving(simulators) as base, aiohttp.ClientSession(base) as session:
         began = time.monotonic()
         async with session.get("/Consultas/Pessoa/Telefone/11987654321", headers=BASIC) as response:
             assert response.status == 200
-        assert 0.05 <= time.monotonic() - began < 1
+        assert time.monotonic() - began >= 0.05
+    assert 0.05 <= simulators.seconds["diretrix"] <= 0.2
 
 
 async def test_a_latency_on_command_is_spread_by_the_seed_and_told() -> None:
@@ -301,7 +304,7 @@ async def test_it_is_a_process_of_its_own_and_ends_on_sigterm() -> None:
         stdout=asyncio.subprocess.DEVNULL,
     )
     try:
-        async with asyncio.timeout(20), aiohttp.ClientSession(base) as session:
+        async with asyncio.timeout(LIMIT), aiohttp.ClientSession(base) as session:
             while not await _answers(session):  # noqa: ASYNC110 - another process sets no event
                 await asyncio.sleep(0.05)
             async with session.put("/_control/faults", json={"work": {"hang": 60}}) as response:
@@ -312,7 +315,7 @@ async def test_it_is_a_process_of_its_own_and_ends_on_sigterm() -> None:
             began = time.monotonic()
             process.send_signal(signal.SIGTERM)
             assert await process.wait() == 0
-            assert time.monotonic() - began < 5
+            assert time.monotonic() - began < 30  # far below what the call would take
             with pytest.raises(aiohttp.ClientError):
                 await hanging
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -20,7 +21,7 @@ from stream.store.queries import sql
 
 
 @asynccontextmanager
-async def unavailable(error: str) -> AsyncIterator[None]:
+async def expect_unavailable(error: str) -> AsyncIterator[None]:
     """The block must fail with DatabaseUnavailableError, naming the class of what went wrong and nothing else."""
     with pytest.raises(DatabaseUnavailableError) as caught, database_errors():
         yield
@@ -56,7 +57,7 @@ async def test_a_connection_that_is_cut(pool: asyncpg.Pool, database_url: str) -
     """A statement whose session is ended under it fails as away, and the pool goes on afterwards."""
     other = await asyncpg.connect(database_url)
     try:
-        async with unavailable("ConnectionDoesNotExistError"):
+        async with expect_unavailable("ConnectionDoesNotExistError"):
             await asyncio.gather(
                 pool.fetchval("SELECT pg_sleep(60)"),
                 _end_sleepers(other),
@@ -91,13 +92,13 @@ async def test_a_server_that_crashes_and_comes_back() -> None:
 async def test_a_statement_that_takes_too_long(database_url: str) -> None:
     """The limit of a statement is a setting; past it the database counts as away."""
     settings = load({"DATABASE_URL": database_url, "DATABASE_TIMEOUT": "200ms"})
-    async with open_pool(settings) as pool, unavailable("TimeoutError"):
+    async with open_pool(settings) as pool, expect_unavailable("TimeoutError"):
         await pool.fetchval("SELECT pg_sleep(60)")
 
 
 async def test_a_read_only_server(pool: asyncpg.Pool) -> None:
     """A replica, or a primary that was switched over, is away for writing."""
-    async with pool.acquire() as connection, unavailable("ReadOnlySQLTransactionError"):
+    async with pool.acquire() as connection, expect_unavailable("ReadOnlySQLTransactionError"):
         await connection.execute("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY")
         await connection.execute(sql("save_answer"), "p:+1", [], await connection.fetchval("SELECT now()"))
 
@@ -132,7 +133,7 @@ async def test_locks_and_deadlocks(pool: asyncpg.Pool) -> None:
 
     results = await asyncio.gather(cross(1, 2), cross(2, 1), return_exceptions=True)
     lost = [one for one in results if one is not None]
-    async with unavailable("DeadlockDetectedError"):
+    async with expect_unavailable("DeadlockDetectedError"):
         assert len(lost) == 1
         raise lost[0]
 
@@ -155,7 +156,7 @@ async def test_locks_and_deadlocks(pool: asyncpg.Pool) -> None:
 )
 async def test_what_may_work_later(error: type[Exception]) -> None:
     """Each of these is for now; the text, which may hold values, is dropped."""
-    async with unavailable(error.__name__):
+    async with expect_unavailable(error.__name__):
         raise error("Key (value)=(11987654321) already exists.")
 
 
@@ -226,13 +227,16 @@ async def test_connections_that_are_cut_again_and_again(pool: asyncpg.Pool, data
         " WHERE datname = current_database() AND pid <> pg_backend_pid()"
     )
     done = asyncio.Event()
+    ends: Counter[str] = Counter()
 
     async def ask() -> None:
         while not done.is_set():
             try:
                 with database_errors():
                     await pool.fetch("SELECT $1::int", 1)
+                ends["answered"] += 1
             except DatabaseUnavailableError:
+                ends["away"] += 1
                 await asyncio.sleep(0.001)
 
     other = await asyncpg.connect(database_url)
@@ -246,3 +250,4 @@ async def test_connections_that_are_cut_again_and_again(pool: asyncpg.Pool, data
             done.set()
     finally:
         await other.close()
+    assert set(ends) == {"answered", "away"}

@@ -7,33 +7,32 @@ import os
 
 import pytest
 
-from stream.kafka import open_admin
-from stream.settings import load
+from tests.broker import emptied, settings_of
 from tests.component.conftest import (  # noqa: F401 - fixtures
     database_settings,
     database_url,
     empty_database_url,
     pool,
+    postgres_container,
     postgres_url,
     template,
 )
-from tests.conftest import docker_answers, remove_topics
+from tests.conftest import GIVEN
 
 
 @pytest.fixture(autouse=True)
 def servers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Never what KAFKA_BOOTSTRAP_SERVERS and DATABASE_URL name: those may be somebody's work."""
-    engine = docker_answers()
     monkeypatch.delenv("KAFKA_BOOTSTRAP_SERVERS", raising=False)
     monkeypatch.delenv("DATABASE_URL", raising=False)
-    if engine or os.environ.get("TEST_KAFKA_BOOTSTRAP_SERVERS"):
-        address = request.getfixturevalue("kafka")
+    address = GIVEN or request.getfixturevalue("kafka_container")
+    if address:
         asyncio.run(_empty(address))
         monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", address)
-    if engine or os.environ.get("TEST_DATABASE_URL"):
+    if os.environ.get("TEST_DATABASE_URL") or request.getfixturevalue("postgres_container"):
         monkeypatch.setenv("DATABASE_URL", request.getfixturevalue("empty_database_url"))
 
 
 async def _empty(address: str) -> None:
-    async with open_admin(load({"KAFKA_BOOTSTRAP_SERVERS": address})) as admin:
-        await remove_topics(admin)
+    async with emptied(settings_of(address)):
+        pass

@@ -24,8 +24,10 @@ from stream.local.people import Someone
 from stream.local.processes import Child
 from stream.local.simulators import population_body
 from stream.local.stack import C2S_TOKEN, Stack
+from tests.waiting import LIMIT, wait_until
 
-LIMIT = 60.0  # seconds
+__all__ = ["LIMIT", "wait_until"]  # tests import them from here as well
+
 SCHEMA = Draft202012Validator(schema("contacts.enriched"))  # every event that a test reads satisfies it
 
 
@@ -44,14 +46,14 @@ def call(url: str, body: Any = None, method: str = "GET", token: str = "") -> An
     """One HTTP call with JSON both ways."""
     data = None if body is None else json.dumps(body).encode()
     headers = {"Content-Type": "application/json", **({"X-Webhook-Token": token} if token else {})}
-    with urllib.request.urlopen(urllib.request.Request(url, data, headers, method=method), timeout=30) as response:
+    with urllib.request.urlopen(urllib.request.Request(url, data, headers, method=method), timeout=LIMIT) as response:
         return json.loads(response.read())
 
 
 def answer(url: str) -> tuple[int, Any]:
     """Status and JSON of a page, whatever the status."""
     try:
-        with urllib.request.urlopen(url, timeout=30) as response:
+        with urllib.request.urlopen(url, timeout=LIMIT) as response:
             return response.status, json.loads(response.read())
     except urllib.error.HTTPError as error:
         return error.code, json.loads(error.read())
@@ -109,14 +111,6 @@ def teach(stack: Stack, people: Sequence[Someone]) -> None:
     call(f"{stack.simulators_url}/_control/people", json.loads(population_body(people)), "PUT")
 
 
-def wait_until(condition: Callable[[], bool], what: str, limit: float = LIMIT) -> None:
-    """Wait for a condition; fails with ``what`` after ``limit`` seconds."""
-    until = time.monotonic() + limit
-    while not condition():
-        assert time.monotonic() < until, f"waited {limit} s for {what}"
-        time.sleep(0.05)
-
-
 def ids(events: Sequence[EnrichedEvent]) -> set[str]:
     """Lead ids that have an event which is not ``pending``."""
     return {event.lead.id for event in events if event.outcome != "pending"}
@@ -124,7 +118,7 @@ def ids(events: Sequence[EnrichedEvent]) -> set[str]:
 
 def metric(stack: Stack, name: str, **labels: str) -> float:
     """A metric of the worker: all samples that have these labels, together."""
-    with urllib.request.urlopen(f"{stack.worker_url}/metrics", timeout=30) as response:
+    with urllib.request.urlopen(f"{stack.worker_url}/metrics", timeout=LIMIT) as response:
         families = text_string_to_metric_families(response.read().decode())
         samples = [sample for family in families for sample in family.samples if sample.name == name]
     return sum(sample.value for sample in samples if labels.items() <= sample.labels.items())

@@ -11,7 +11,7 @@ import pytest
 from stream.local.day import Day, story, trace
 from stream.local.demo import Result, judge, play, prepare
 from stream.local.stack import Stack
-from tests.e2e.system import call, crm, events_until, ids, wait_until
+from tests.e2e.system import LIMIT, call, crm, events_until, ids, wait_until
 
 TIER_LINES = ("Found existing enrichment", "DB HIT", "DIRETRIX API", "FORM CPF")
 SCALE = 0.05
@@ -87,7 +87,7 @@ async def replay_from_the_beginning(stack: Stack) -> int:
 
     async with open_admin(stack.settings()) as admin:
         replay = Replay(admin, stack.settings(), topics.WORKER_GROUP)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(LIMIT):
             # A static member is not gone when it leaves: the broker waits for its session to end.
             while await replay.members():  # noqa: ASYNC110 - the broker has no event for it
                 await asyncio.sleep(0.2)

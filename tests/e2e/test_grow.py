@@ -13,7 +13,7 @@ from stream.domain.events import Tier
 from stream.local.people import Someone, population
 from stream.local.processes import Child
 from stream.local.stack import Stack
-from tests.e2e.system import counts, events_until, ids, lead, post, teach, wait_until
+from tests.e2e.system import LIMIT, counts, events_until, ids, lead, post, teach, wait_until
 
 FEW, MANY = 2, 5
 
@@ -32,7 +32,7 @@ def grow(stack: Stack) -> subprocess.CompletedProcess[str]:
     """Call the command as an operator does."""
     environment = {**os.environ, **stack.environment(), "TOPIC_PARTITIONS": str(MANY)}
     arguments = [sys.executable, "-m", "stream", "topics", "--grow"]
-    return subprocess.run(arguments, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(arguments, env=environment, capture_output=True, text=True, check=False, timeout=LIMIT)
 
 
 def send(stack: Stack, people: list[Someone], prefix: str) -> set[str]:
@@ -41,7 +41,6 @@ def send(stack: Stack, people: list[Someone], prefix: str) -> set[str]:
     return {f"{prefix}-{number}" for number in range(len(people))}
 
 
-@pytest.mark.timeout(300)
 def test_more_partitions_lose_nothing_and_pay_nothing_again(stack: Stack) -> None:
     """Webhooks that wait on their old partition and those that come to the new one are answered from PostgreSQL."""
     people = population(30, 8)

@@ -32,7 +32,7 @@ WRONG = "wrong-but-somebodys-token"
 SECRETS = (C2S_TOKEN, GOOGLE_KEY, WRONG, "demo-password", "demo-work-token", "demo-c2s-token", "demo:demo-password")
 OURS = ("producers", "worker", "crm-sync", "journal")
 VICTIMS = population(12, 99)  # people whom the trouble is about
-LIMIT = 30.0  # seconds
+LIMIT = 120.0  # seconds
 
 
 @pytest.fixture
@@ -45,7 +45,6 @@ def stack() -> Iterator[Stack]:
         yield started
 
 
-@pytest.mark.timeout(300)
 def test_nobody_is_in_clear_in_anything_that_is_written(stack: Stack) -> None:
     """Logs at DEBUG, metrics, pages, error bodies, reasons of dead letters and retries, commands, arguments."""
     day = story(seed=5)

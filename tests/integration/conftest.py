@@ -9,6 +9,7 @@ from tests.component.conftest import (  # noqa: F401 - fixtures
     database_url,
     empty_database_url,
     pool,
+    postgres_container,
     postgres_url,
     template,
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,11 +21,13 @@ from stream.domain.person import Candidate, Person, person_from_candidate
 from stream.kafka import client_options, consumer_options, open_admin
 from stream.settings import Settings
 from stream.topics import ENRICHED
+from tests.waiting import LIMIT, until
+
+__all__ = ["LIMIT", "until"]  # tests import them from here as well
 
 ROOT = Path(__file__).parents[2]
 NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 PERSON = person_from_candidate(Candidate("MARIA LIMA", "52998224725"), NOW)
-LIMIT = 30.0  # seconds
 STARTED: list[asyncio.subprocess.Process] = []
 
 
@@ -129,13 +131,6 @@ async def lag(settings: Settings, group: str, topic: str = ENRICHED.name) -> int
         ends = await consumer.end_offsets(sorted(consumer.assignment()))
     at = await committed(settings, group, topic)
     return sum(end - at.get(part.partition, 0) for part, end in ends.items())
-
-
-async def until(holds: Callable[[], Awaitable[bool]]) -> None:
-    """Wait for a condition that another process brings about."""
-    async with asyncio.timeout(LIMIT):
-        while not await holds():  # noqa: ASYNC110 - another process sets no event
-            await asyncio.sleep(0.05)
 
 
 def environment(settings: Settings, **more: str) -> dict[str, str]:

@@ -24,6 +24,7 @@ from stream.settings import Settings
 from stream.store.deliveries import Deliveries
 from stream.topics import CRM_GROUP, DEAD, ENRICHED
 from tests.integration.enriched import committed, event, everything, lag, publish, start, until
+from tests.waiting import LIMIT
 
 Handle = Callable[[ConsumerRecord], Awaitable[None]]
 
@@ -136,7 +137,7 @@ async def test_a_stop_is_heard_while_everything_is_tried_again(broker: Settings)
 
     await publish(broker, leads(100, keys=50))
     async with consuming(broker, handle):
-        await asyncio.wait_for(tried.wait(), 20)
+        await asyncio.wait_for(tried.wait(), LIMIT)
     assert sum((await committed(broker, CRM_GROUP)).values()) == 0
 
 
@@ -174,7 +175,7 @@ async def test_what_nobody_foresaw_ends_the_process_and_not_the_record(broker: S
     await publish(broker, leads(10, keys=1))
     async with consuming(broker, handle) as task:
         with pytest.raises(StopError, match=r"KeyError$"):
-            await asyncio.wait_for(asyncio.shield(task), 20)
+            await asyncio.wait_for(asyncio.shield(task), LIMIT)
     assert sum((await committed(broker, CRM_GROUP)).values()) == 0
 
 
@@ -203,7 +204,7 @@ async def sync(broker: Settings, base: str, database_url: str) -> asyncio.subpro
 async def stopped(process: asyncio.subprocess.Process) -> str:
     """Send SIGTERM; it leaves with 0 within the time that a supervisor gives. Gives what it said."""
     process.send_signal(signal.SIGTERM)
-    async with asyncio.timeout(25):
+    async with asyncio.timeout(40):
         _, said = await process.communicate()
     assert process.returncode == 0, said.decode()
     return said.decode()

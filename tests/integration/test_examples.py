@@ -10,6 +10,7 @@ import orjson
 from stream.settings import Settings
 from stream.topics import WEBHOOKS
 from tests.integration.enriched import ROOT, committed, environment, event, everything, publish, start, until
+from tests.waiting import LIMIT
 
 GROUP = "a-downstream-team"
 
@@ -20,7 +21,7 @@ async def test_a_downstream_consumer_sees_each_event_once(broker: Settings) -> N
     await publish(broker, [pending, known, pending, known, event("B", None), event("B", None)])
     process = await start(broker, "examples/consumer.py", GROUP)
     assert process.stdout is not None
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(LIMIT):
         lines = [(await process.stdout.readline()).decode().strip() for _ in range(3)]
     assert lines == ["A pending ***4321", "A enriched ***4321", "B not_found ***4321"]
     await until(lambda: _all_committed(broker, 6))
@@ -44,7 +45,7 @@ async def test_an_upstream_producer_writes_webhooks_that_the_worker_reads(broker
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
     )
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(LIMIT):
         out, _ = await process.communicate(orjson.dumps(lead))
     assert out == b"1 published\n"
     (record,) = await everything(broker, WEBHOOKS.name)

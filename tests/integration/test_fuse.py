@@ -12,7 +12,7 @@ from stream.topics import CRM_GROUP, DEAD, ENRICHED, WEBHOOKS, WORKER_GROUP
 from tests.integration.enriched import committed, everything, lag, publish, start, until
 
 BLOWN = FuseBlownError.exit_code
-LIMIT = 60.0  # seconds
+LIMIT = 120.0  # seconds
 
 
 def surroundings(database_url: str, **more: str) -> dict[str, str]:

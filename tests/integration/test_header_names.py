@@ -16,7 +16,7 @@ from stream.settings import Settings
 from tests.odd_header import send_odd_header
 
 WEBHOOKS = topics.WEBHOOKS.name
-LIMIT = 20.0  # seconds
+LIMIT = 120.0  # seconds
 AS_IT_IS = fetcher.MemoryRecords, fetcher.PartitionRecords  # taken before any test runs: an app exchanges them
 pytestmark = pytest.mark.usefixtures("restored")
 

@@ -18,6 +18,7 @@ from stream.kafka import open_consumer
 from stream.settings import Settings
 from stream.topics import ENRICHED, JOURNAL_GROUP
 from tests.integration.enriched import NOW, committed, event, identity, lag, publish, start, until
+from tests.waiting import LIMIT
 
 LATER = NOW + timedelta(minutes=5)
 
@@ -171,7 +172,7 @@ async def test_a_killed_journal_loses_nothing(broker: Settings, pool: asyncpg.Po
     process = await start(broker, "-m", "stream", "journal", DATABASE_URL=database_url)
     await until(lambda: _has(pool, len(leads)))
     process.send_signal(signal.SIGTERM)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(LIMIT):
         _, said = await process.communicate()
     assert process.returncode == 0, said.decode()
     assert sum((await committed(broker, JOURNAL_GROUP)).values()) == len(leads)
@@ -187,7 +188,7 @@ async def _has(pool: asyncpg.Pool, count: int) -> bool:
 async def test_a_journal_without_its_database_ends_when_told(broker: Settings) -> None:
     """A database that can't be reached at start is said in one line, and nothing is committed."""
     process = await start(broker, "-m", "stream", "journal", DATABASE_URL="postgresql://127.0.0.1:9/none")
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(LIMIT):
         _, said = await process.communicate()
     assert process.returncode == 1
     assert "database: " in said.decode()

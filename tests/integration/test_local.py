@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -25,18 +25,11 @@ from stream.local.postgres import LocalPostgres
 from stream.ops.alive import is_alive
 from stream.ops.topics import create_missing
 from stream.settings import Settings, load
+from tests.waiting import LIMIT
+from tests.waiting import wait_until as until
 
-LIMIT = 60.0  # seconds
 NOWHERE = "http://127.0.0.1:9"
 pytestmark = pytest.mark.usefixtures("jars")
-
-
-def until(condition: Callable[[], bool], what: str, limit: float = LIMIT) -> None:
-    """Wait for a condition; fails after ``limit`` seconds."""
-    end = time.monotonic() + limit
-    while not condition():
-        assert time.monotonic() < end, f"waited {limit} s for {what}"
-        time.sleep(0.02)
 
 
 def is_open(port: int) -> bool:
@@ -176,7 +169,7 @@ async def test_a_database_stops_although_clients_are_connected(apart: Path) -> N
     connection = await asyncpg.connect(server.url)
     began = time.monotonic()
     server.stop()
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
     assert not of(apart)
     connection.terminate()
 
@@ -247,7 +240,7 @@ def test_local_prints_lines_that_a_shell_takes(apart: Path) -> None:
         assert len(of(apart)) >= 2
         process.kill()
         process.wait()
-        until(lambda: not of(apart) and not any(lives(child.pid) for child in children), "every child's end", 10)
+        until(lambda: not of(apart) and not any(lives(child.pid) for child in children), "every child's end")
 
 
 def test_ctrl_c_while_it_starts_cleans_up(apart: Path) -> None:

@@ -15,7 +15,7 @@ from stream.settings import Settings
 from stream.topics import WEBHOOKS, WORKER_GROUP
 from tests.integration.enriched import command, until
 
-SESSION = 45.0  # seconds; far above what the tests wait
+SESSION = 240.0  # seconds; far above what the tests wait
 
 
 @asynccontextmanager

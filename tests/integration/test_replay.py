@@ -22,6 +22,7 @@ from stream.ops.replay import Absolute, Earliest, Replay, Shift, plan
 from stream.settings import Settings
 from stream.topics import CRM_GROUP, ENRICHED, WEBHOOKS, WORKER_GROUP
 from tests.integration.enriched import command, committed, event, everything, publish, until
+from tests.waiting import LIMIT
 
 COUNT = 40
 
@@ -37,7 +38,7 @@ async def full(broker: Settings) -> Settings:
 async def read(settings: Settings, group: str, topic: str, count: int) -> Counter[str]:
     """Read as a member of a group until ``count`` records are there, commit, leave; gives the leads."""
     leads: Counter[str] = Counter()
-    async with open_consumer(settings, topic, group) as consumer, asyncio.timeout(30):
+    async with open_consumer(settings, topic, group) as consumer, asyncio.timeout(LIMIT):
         while leads.total() < count:
             for batch in (await consumer.getmany(timeout_ms=200)).values():
                 leads.update(orjson.loads(record.value)["lead"]["id"] for record in batch)

@@ -16,7 +16,7 @@ from stream.engine import emitter as engine
 from stream.engine.emitter import Emitter
 from stream.kafka import partition_of
 
-LIMIT = 5.0  # seconds
+LIMIT = 60.0  # seconds
 SMALL = 400  # bytes a batch, so that a few records need several
 
 

@@ -16,6 +16,7 @@ from jsonschema import Draft202012Validator
 from stream.domain.events import (
     NAMESPACE,
     Answer,
+    EnrichedEvent,
     Match,
     Outcome,
     Tier,
@@ -178,9 +179,10 @@ def test_what_is_no_event_is_refused(value: bytes) -> None:
 def test_any_bytes_are_an_event_or_value_error(value: bytes) -> None:
     """A consumer need catch nothing else."""
     try:
-        decode_event(value)
+        event = decode_event(value)
     except ValueError:
         return
+    assert isinstance(event, EnrichedEvent)
 
 
 def test_headers_are_cloudevents_in_binary_mode() -> None:

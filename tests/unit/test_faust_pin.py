@@ -28,6 +28,7 @@ from stream.engine.consumer import TrackingConsumer, TrackingConsumerThread, Tra
 from stream.engine.fast_path import FastConsumer, FastTransport
 
 LEANED_ON = [
+    (Consumer.commit, ["self", "topics", "start_new_transaction"], True),
     (Consumer.force_commit, ["self", "topics", "start_new_transaction"], True),
     (Consumer._add_gap, ["self", "tp", "offset_from", "offset_to"], True),
     (Consumer._new_consumer_thread, ["self"], False),
@@ -132,6 +133,7 @@ def test_the_transport_builds_our_consumer() -> None:
 def test_commits_and_gaps_go_through_what_is_replaced() -> None:
     """Faust's own commit ends in ``force_commit``, and its fetch handler records gaps by ``_add_gap``."""
     assert "self.force_commit(" in inspect.getsource(Consumer.commit)
+    assert "self._commit_fut = asyncio.Future(" in inspect.getsource(Consumer.commit)
     assert "self._new_consumer_thread()" in inspect.getsource(Consumer.__init__) or any(
         "self._new_consumer_thread()" in inspect.getsource(base.__init__)
         for base in Consumer.__mro__

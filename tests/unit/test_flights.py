@@ -16,7 +16,7 @@ from stream.domain.leads import decode_webhook
 from stream.engine.tracker import Tracker
 from tests.fakes import c2s_webhook
 
-LIMIT = 5.0  # seconds
+LIMIT = 60.0  # seconds
 
 
 def delivery(offset: int, *, phone: str = "", email: str = "", partition: int = 0) -> Delivery:

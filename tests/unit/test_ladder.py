@@ -15,13 +15,14 @@ from stream.domain.person import Candidate, Person
 from tests.fake_rig import FakeRig
 from tests.fakes import FakeDatabase
 from tests.ladder_scenarios import SCENARIOS, SOMEONE, Rig, contact, question
+from tests.waiting import LIMIT
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
-async def test_ladder_on_fakes(scenario: Callable[[Rig], Awaitable[None]]) -> None:
+@pytest.mark.parametrize("check", SCENARIOS, ids=lambda check: check.__name__)
+async def test_ladder_on_fakes(check: Callable[[Rig], Awaitable[None]]) -> None:
     """What each scenario says holds on the fakes."""
-    async with asyncio.timeout(5):
-        await scenario(FakeRig())
+    async with asyncio.timeout(LIMIT):
+        await check(FakeRig())
 
 
 class SlowShelf:
@@ -65,11 +66,11 @@ async def test_a_deadline_does_not_throw_away_what_was_paid_for(*, known_before:
     climbing = asyncio.create_task(rig.worker(shelf=slow).climb(question(who), known))
     await slow.asked.wait()
     climbing.cancel()
-    await asyncio.wait({climbing}, timeout=5)
+    await asyncio.wait({climbing}, timeout=LIMIT)
     assert climbing.cancelled()
     assert known.persons if known_before else known.answers
     slow.finish.set()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(LIMIT):
         while "reserved" in await rig.statuses("diretrix") + await rig.statuses("work"):  # noqa: ASYNC110 - the fake has no event
             await asyncio.sleep(0)
     if known_before:

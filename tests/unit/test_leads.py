@@ -320,9 +320,10 @@ def test_an_odd_value_in_a_field_that_nobody_reads_costs_no_lead(odd: str) -> No
 def test_any_bytes_are_a_webhook_or_poison(value: bytes) -> None:
     """No bytes raise anything but PoisonError."""
     try:
-        decode_webhook(value)
+        webhook = decode_webhook(value)
     except PoisonError:
         return
+    assert webhook.lead.id
 
 
 @given(

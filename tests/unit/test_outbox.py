@@ -19,7 +19,7 @@ from producers.outbox import Outbox, Ticket
 from producers.patience import Patience
 from stream.kafka import partition_of
 
-LIMIT = 5.0  # seconds
+LIMIT = 60.0  # seconds
 PARTITIONS = 4
 SMALL = 500  # bytes a batch
 

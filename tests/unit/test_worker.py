@@ -14,7 +14,7 @@ from stream.domain.errors import StopError
 from stream.engine.tracker import Trackers
 from stream.worker import Stop, Worker
 
-LIMIT = 5.0  # seconds
+LIMIT = 30.0  # seconds
 PARTITION = ("webhooks", 0)
 
 
@@ -167,3 +167,35 @@ async def test_what_could_not_be_put_away_is_said(world: World, what: str) -> No
         world.app.consumer.commit = for_ever
     world.stop.tell()
     assert await world.worker().run(world.stop) == 1
+
+
+async def test_what_a_step_leaves_of_its_time_is_for_the_next(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A broker that takes longer than one step, and less than the two so far, has everything delivered: 0."""
+    monkeypatch.setattr(life, "STEP", 1.0)
+
+    async def deliver() -> None:
+        await asyncio.sleep(1.2)
+        world.emitter.backlog = 0
+
+    world.emitter.backlog, world.emitter.flush = 3, deliver
+    world.stop.tell()
+    assert await world.worker().run(world.stop) == 0
+
+
+async def test_a_last_commit_that_is_refused_is_tried_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The group rebalances while the worker leaves: what is finished is committed all the same."""
+    monkeypatch.setattr(life, "STEP", LIMIT)
+    refused = asyncio.Event()
+
+    async def commit() -> None:
+        if refused.is_set():
+            await world.commit()
+        refused.set()
+
+    tracker = world.trackers.open()[PARTITION]
+    tracker.arrive([0])
+    tracker.finish(0)
+    world.app.consumer.commit = commit
+    world.stop.tell()
+    assert await world.worker().run(world.stop) == 0
+    assert world.trackers.committable() == {}

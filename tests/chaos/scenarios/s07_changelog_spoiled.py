@@ -18,7 +18,7 @@ from tests.chaos.rig import Rig
 from tests.e2e.system import counts, events_until, lead
 
 CHANGELOG = topics.CHANGELOG.name
-LIMIT = 60.0  # seconds
+LIMIT = 120.0  # seconds
 Record = tuple[int, bytes, bytes | None]
 
 

@@ -1,0 +1,92 @@
+"""A commit is of what is finished when it is asked for, also while another commit is under way."""
+
+# ruff: noqa: SLF001 - the insides are the subject
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+
+import pytest
+from faust.types import TP
+
+from stream import topics
+from stream.app import make_app, make_table
+from stream.engine.consumer import TrackingConsumer
+from stream.settings import load
+
+LIMIT = 30.0  # seconds
+WEBHOOKS = TP(topics.WEBHOOKS.name, 0)
+
+
+class Broker:
+    """Takes commits: each waits for ``gate``; the first ``refusals`` of them are refused."""
+
+    def __init__(self) -> None:
+        self.gate = asyncio.Event()
+        self.begun = asyncio.Event()
+        self.refusals = 0
+        self.commits: list[dict[TP, int]] = []
+
+    async def commit(self, offsets: Mapping[TP, int]) -> bool:
+        """Accept ``offsets``, or refuse them."""
+        self.begun.set()
+        await self.gate.wait()
+        if self.refusals:
+            self.refusals -= 1
+            return False
+        self.commits.append(dict(offsets))
+        return True
+
+
+@pytest.fixture
+async def broker() -> Broker:
+    return Broker()
+
+
+@pytest.fixture
+async def consumer(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[TrackingConsumer]:
+    """The consumer of an app that is not started, with two records of one partition under way."""
+    settings = load({"STREAM_FAST_PATH": "false"})
+    app = make_app(settings)
+    make_table(app, settings)
+    app.finalize()
+    made: TrackingConsumer = app.consumer
+    monkeypatch.setattr(made, "_commit", broker.commit)
+    made.trackers.renew([WEBHOOKS])
+    made.trackers.open()[WEBHOOKS].arrive([0, 1])
+    yield made
+    made._thread.thread_loop.close()
+
+
+async def test_what_is_finished_during_a_commit_is_committed_by_who_asks_next(
+    consumer: TrackingConsumer, broker: Broker
+) -> None:
+    """The last commit of a worker that leaves, or that loses a partition, may come while the periodic one runs."""
+    tracker = consumer.trackers.open()[WEBHOOKS]
+    async with asyncio.timeout(LIMIT):
+        tracker.finish(0)
+        periodic = asyncio.create_task(consumer.commit())
+        await broker.begun.wait()
+        tracker.finish(1)
+        last = asyncio.create_task(consumer.commit())
+        await asyncio.sleep(0)
+        broker.gate.set()
+        await asyncio.gather(periodic, last)
+    assert broker.commits == [{WEBHOOKS: 1}, {WEBHOOKS: 2}]
+    assert consumer.trackers.committable() == {}
+
+
+async def test_many_who_ask_at_once_share_one_commit(consumer: TrackingConsumer, broker: Broker) -> None:
+    """Nothing is committed twice, and nobody returns before what was finished is committed."""
+    tracker = consumer.trackers.open()[WEBHOOKS]
+    async with asyncio.timeout(LIMIT):
+        tracker.finish(0)
+        first = asyncio.create_task(consumer.commit())
+        await broker.begun.wait()
+        tracker.finish(1)
+        others = [asyncio.create_task(consumer.commit()) for _ in range(5)]
+        await asyncio.sleep(0)
+        broker.gate.set()
+        await asyncio.gather(first, *others)
+    assert broker.commits == [{WEBHOOKS: 1}, {WEBHOOKS: 2}]
