@@ -17,6 +17,7 @@ import msgspec
 import orjson
 
 from stream.domain.errors import PoisonError
+from stream.domain.text import is_id
 
 if TYPE_CHECKING:
     from stream.domain.identity import Identifiers
@@ -131,8 +132,8 @@ def _webhook(message: _Ordinary) -> Webhook:
     read, source = message.normalised, _SOURCES[message.source]
     if read.updated_at is None and source is Source.C2S:
         raise ValueError("a C2S webhook without its instant")
-    if "\x00" in f"{read.lead}{read.name}{read.product}{read.hook_action}":
-        raise ValueError("PostgreSQL refuses a NUL")
+    if not is_id(read.lead) or "\x00" in f"{read.name}{read.product}{read.hook_action}":
+        raise ValueError("no id, or PostgreSQL refuses a NUL")
     lead = Lead(
         source,
         read.lead,
@@ -297,8 +298,8 @@ def _maybe_object(value: object, path: str) -> dict[str, Any]:
 def _id(value: object, path: str) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
-    if not isinstance(value, str) or not value.strip() or len(value) > LONGEST_ID or "\x00" in value:
-        raise PoisonError(f"an id of 1 to {LONGEST_ID} characters is required", path=path)
+    if not isinstance(value, str) or len(value) > LONGEST_ID or not is_id(value):
+        raise PoisonError(f"an id of 1 to {LONGEST_ID} characters is required, no path and all printable", path=path)
     return value
 
 
