@@ -49,13 +49,21 @@ SKIPPED = frozenset({"closed", *Outcome})
 class CrmSync:
     """Handles one event after the other; the loop around it is ``consume``."""
 
-    def __init__(self, c2s: C2S, deliveries: Deliveries, producer: AIOKafkaProducer, settings: Settings) -> None:
+    def __init__(
+        self,
+        c2s: C2S,
+        deliveries: Deliveries,
+        producer: AIOKafkaProducer,
+        settings: Settings,
+        pause: Pause | None = None,
+    ) -> None:
+        """``pause`` holds records back while C2S refuses us; the loop around it waits for it."""
         self._c2s = c2s
         self._deliveries = deliveries
         self._producer = producer
         self._settings = settings
         self._tripwire = Tripwire(settings.fuse)
-        self.pause = Pause("c2s")
+        self._pause = Pause("c2s") if pause is None else pause
         self._asked = 0  # calls to C2S
         # A claim that is older has no call under way any more: the call had its time, and so had writing down its end.
         longest = 2 * settings.c2s_timeout
@@ -70,7 +78,7 @@ class CrmSync:
             await self._handle(record)
         finally:
             if asked == self._asked:
-                self.pause.not_asked()
+                self._pause.not_asked()
 
     async def _handle(self, record: ConsumerRecord) -> None:
         try:
@@ -185,7 +193,7 @@ class CrmSync:
             result = await write()
         except PartnerUnavailableError as error:
             if isinstance(error, CredentialsRefusedError):
-                self.pause.refused(error.reason)
+                self._pause.refused(error.reason)
             if error.billed == "no":
                 await _booked(release)
                 raise
@@ -195,7 +203,7 @@ class CrmSync:
             return None
         except PoisonError as error:
             if isinstance(error, LeadRefusedError):
-                self.pause.taken()
+                self._pause.taken()
             await _booked(partial(settle, "refused", error.reason))
             metrics.CRM_WRITES.labels(kind, "refused").inc()
             raise
@@ -204,7 +212,7 @@ class CrmSync:
             with contextlib.suppress(DatabaseUnavailableError):
                 await settle("unconfirmed", "stopped in the call")
             raise
-        self.pause.taken()
+        self._pause.taken()
         self._tripwire.written()
         metrics.CRM_WRITES.labels(kind, "done").inc()
         return result
