@@ -73,6 +73,7 @@ async def _anonymous(request: web.Request, response: web.StreamResponse) -> None
     """Keep aiohttp from naming itself and its version, and the client from holding the connection."""
     del request
     response.headers["Server"] = "lead-stream"
+    response.headers["Connection"] = "close"
     response.force_close()
 
 
