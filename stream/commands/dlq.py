@@ -25,6 +25,7 @@ from stream.ops.dlq import Letters, Plan
 from stream.start import settings_or_exit
 
 LONGEST_SHOWN = 20_000  # characters of a letter's bytes
+LONGEST_REASON = 300  # characters of a reason in a list
 NARROW = "say which: numbers, a filter, or --all"
 
 
@@ -248,7 +249,7 @@ async def _drop(letters: Letters, given: Given, *, execute: bool) -> None:
 
 def _tell_hopeless(plan: Plan) -> None:
     for reason, count in Counter(plan.hopeless.values()).most_common():
-        click.echo(f"{count} would die again and stay where they are: {reason}")
+        click.echo(f"{count} would die again and stay where they are: {one_line(mask(reason), LONGEST_REASON)}")
 
 
 def _verdict(done: str, count: int, *, execute: bool) -> str:
@@ -267,7 +268,9 @@ def _said(letter: Letter, given: Given) -> tuple[str, ...]:
     """What a table says of a letter beside its number and its end."""
     where = letter.topic if letter.origin < 0 else f"{letter.topic}/{letter.partition}/{letter.origin}"
     fate = f"  {letter.fate}" if given.wanted.fates != {Fate.OPEN} else ""
-    return f"{where}  {letter.stage}  {letter.error}  tries: {letter.attempts}{fate}", letter.reason
+    return f"{where}  {letter.stage}  {letter.error}  tries: {letter.attempts}{fate}", one_line(
+        letter.reason, LONGEST_REASON
+    )
 
 
 def _facts(letter: Letter, given: Given) -> dict[str, Any]:
