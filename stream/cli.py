@@ -47,10 +47,10 @@ class LazyGroup(click.Group):
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
-    r"""Enrich sales leads from a stream.
+    """Enrich sales leads from a stream.
 
     \b
     Example:
       python -m stream local --simulators     # in one terminal
       python -m stream worker                 # in another
-    """
+    """  # noqa: D301 - click's mark for lines to be left as they are

@@ -27,33 +27,23 @@ import structlog
 from pydantic import SecretStr
 from structlog.typing import FilteringBoundLogger, Processor
 
+from stream.masking import is_identifier, without_emails, without_numbers
 from stream.settings import Settings
 
 SHORTEST_SECRET = 4  # characters; shorter ones would blot out ordinary words
 SMALLEST_NUMBER = 10**9  # an integer from here on may be a phone or a CPF, but for those that COUNT something
-COUNTS = frozenset({"offset", "lag", "bytes", "watermark"})
+COUNTS = frozenset(
+    {"offset", "lag", "bytes", "watermark", "position", "entries", "records", "epoch", "epoch_ms", "nanoseconds"}
+)
 SECRET_KEYS = frozenset({"token", "password", "secret", "authorization", "google_key"})
 REMEMBERED = 8_192  # texts whose masked form is remembered
 LONGEST_REMEMBERED = 200  # characters
-LONGEST_IDENTIFIER = 14  # digits in a row
 DIGITS, LETTERS = string.digits.encode(), string.ascii_letters.encode()
 
-_DIGITS = re.compile(r"\d{2}")
 _TOKEN = re.compile(
     r"(?i)((?:token|password|secret|google_key|authorization)[\"']?\s*[=:]\s*[\"']?(?:bearer |basic )?)[^\s&\"',}]+"
 )
 _URL_PASSWORD = re.compile(r"(://[^:/@\s]*:)[^@\s]+@")
-_EMAIL = re.compile(r"[^\s@%\"'<>()\[\]{},;:/=?&]+(?:@|%40)[^\s@%\"'<>()\[\]{},;:/=?&]+\.[^\s@%\"'<>()\[\]{},;:/=?&]+")
-_CPF = re.compile(r"(?<!\d)\d{3}[. ]?\d{3}[. ]?\d{3}-\d{2}(?!\d)")
-_TYPED_PHONE = re.compile(
-    r"(?<![\w.])(?:\+?55[\s.-]*)?(?:\(0?\d{2}\)|0?\d{2})[\s.-]*(?:9[\s.-]?)?\d{4}[\s.-]?\d{4}(?!\w)"
-)
-# Ten to fourteen digits in a row are a phone or a CPF, unless a UUID ends with them or they are a fraction.
-_LONG_NUMBER = re.compile(
-    r"(?P<uuid>\b[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\b)"
-    r"|(?<!\d)(?<!\d\.)(?:\+|%2[Bb])?\d{10,14}(?!\d)(?!\.\d)"
-)
-
 _TEN_DIGITS = re.compile(r"\d{10}")
 # The same for many ids at once, as bytes: "0" is a digit, "a" a letter, "?" what has to be looked at more closely.
 _PLAIN = bytes.maketrans(DIGITS + LETTERS + b"\n", b"0" * len(DIGITS) + b"a" * len(LETTERS) + b"\n")
@@ -137,7 +127,7 @@ def _shown(leads: Sequence[str]) -> list[str]:
     at = 0
     for run in _LONG_RUN.finditer(kinds):
         start, end = run.span()
-        if end - start <= LONGEST_IDENTIFIER:
+        if is_identifier(text[start:end]):
             pieces += text[at:start], "***"
             at = end - 2
     return "".join([*pieces, text[at:]]).split("\n")
@@ -254,19 +244,13 @@ def _has_secret(text: str) -> bool:
 
 
 def _without_identifiers(text: str) -> str:
-    if text.isalnum() and not _TEN_DIGITS.search(text):
+    if text.isascii() and text.isalnum() and not _TEN_DIGITS.search(text):
         return text  # no identifier is shorter or without a sign between its parts
     if "=" in text or ":" in text:
         text = _TOKEN.sub(r"\1***", text)
-    if "@" in text or "%40" in text:
-        text = _EMAIL.sub("***@***", _URL_PASSWORD.sub(r"\1***@", text))
-    if _DIGITS.search(text):
-        text = _TYPED_PHONE.sub("***phone***", _CPF.sub("***.***.***-**", _LONG_NUMBER.sub(_shorten, text)))
-    return text
-
-
-def _shorten(found: re.Match[str]) -> str:
-    return found["uuid"] or f"***{found[0][-2:]}"
+    if "://" in text:
+        text = _URL_PASSWORD.sub(r"\1***@", text)
+    return without_numbers(without_emails(text))
 
 
 @lru_cache(maxsize=1)
@@ -301,7 +285,7 @@ def _mask_value(key: str, value: Any) -> Any:
     if isinstance(value, bool | float | None):
         return value
     if isinstance(value, int):
-        return value if abs(value) < SMALLEST_NUMBER or key in COUNTS else mask(str(value))
+        return value if abs(value) < SMALLEST_NUMBER or key in COUNTS else _mask_number(value)
     if isinstance(value, dict):
         return {
             mask(str(name)): "***" if name in SECRET_KEYS else _mask_value(name, one) for name, one in value.items()
@@ -309,6 +293,11 @@ def _mask_value(key: str, value: Any) -> Any:
     if isinstance(value, list | tuple | set | frozenset):
         return [_mask_value(key, one) for one in value]
     return mask(str(value))
+
+
+def _mask_number(value: int) -> int | str:
+    masked = mask(str(value))
+    return value if masked == str(value) else masked
 
 
 def _as_json(_: Any, __: str, event: MutableMapping[str, Any]) -> str:

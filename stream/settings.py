@@ -21,6 +21,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, FilePath, SecretStr
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from stream.domain.fuse import Rating
+from stream.domain.near_names import NearName, near_names
 from stream.domain.phone_text import AREA_CODE
 
 MOST_DELAYS = 3  # a topic each
@@ -164,6 +165,10 @@ class Settings(BaseSettings):
     crm_concurrency: int = Field(8, ge=1, description="C2S calls at once")
     crm_note_not_found: bool = Field(default=False, description="also tell the CRM that nothing was found")
     crm_resend_unconfirmed: bool = Field(default=False, description="send again what may have been carried out")
+    crm_web_host: str = Field("127.0.0.1", description="address of the CRM sync's pages")
+    crm_web_port: int = Field(6067, ge=0, le=65535, description="port of the CRM sync's pages; 0: any free one")
+    journal_web_host: str = Field("127.0.0.1", description="address of the journal's pages")
+    journal_web_port: int = Field(6068, ge=0, le=65535, description="port of the journal's pages; 0: any free one")
 
     # Producers
     c2s_webhook_token: Secrets = Field((), description="secret of the C2S webhook; two are valid during a rotation")
@@ -258,6 +263,20 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         elif variables.get(variable):
             values[name] = variables[variable]
     return Settings.model_validate(values)
+
+
+def slips(environ: Mapping[str, str] | None = None) -> tuple[list[NearName], list[NearName]]:
+    """Variables that look like settings which are not set: those that must stop the start, and the others.
+
+    A budget, a price or a secret that is not read costs money or opens a door.
+    """
+    variables = os.environ if environ is None else environ
+    found = near_names(variables, (name.upper() for name in Settings.model_fields), SECRET_NAMES)
+    return [one for one in found if _is_grave(one.meant)], [one for one in found if not _is_grave(one.meant)]
+
+
+def _is_grave(variable: str) -> bool:
+    return variable.removesuffix("_FILE") in SECRET_NAMES or variable.endswith(("_BUDGET", "_PRICE"))
 
 
 def _text_of(path: Path) -> str:

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from stream import logs
 from stream.domain.errors import StopError, StreamError
-from stream.settings import SECRET_NAMES, Settings, load
+from stream.settings import SECRET_NAMES, Settings, load, slips
 
 EXIT_CONFIGURATION = 2
 
@@ -32,7 +32,19 @@ def settings_or_exit(process: str) -> Settings:
             click.echo(f"  {name}: {fault['msg']}", err=True)
         sys.exit(EXIT_CONFIGURATION)
     logs.configure(settings, process)
+    _look_for_slips()
     return settings
+
+
+def _look_for_slips() -> None:
+    grave, others = slips()
+    for slip in others:
+        logs.get_logger(__name__).warning("an unknown variable: is it a slip?", given=slip.given, meant=slip.meant)
+    for slip in grave:
+        click.echo(f"{slip.given} is no setting. Is it a slip of {slip.meant}, which is not set?", err=True)
+    if grave:
+        click.echo("Nothing starts with a budget, a price or a secret that is not read: rename or remove it.", err=True)
+        sys.exit(EXIT_CONFIGURATION)
 
 
 def require(settings: Settings, *names: str) -> None:

@@ -13,7 +13,8 @@ from collections.abc import Awaitable, Callable
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
-from stream.domain.errors import StopError, TransientError
+from stream.agents.about import about
+from stream.domain.errors import CredentialsRefusedError, StopError, TransientError
 from stream.engine.tracker import Trackers
 from stream.kafka import positions, reached
 from stream.logs import get_logger
@@ -27,14 +28,21 @@ STOP_LIMIT = 20.0  # seconds for what is under way when the process is to leave
 COMMIT_LIMIT = 5.0  # seconds
 
 Handler = Callable[[ConsumerRecord], Awaitable[None]]
+Gate = Callable[[], Awaitable[None]]
 
 
 class Consuming(ConsumerRebalanceListener):  # type: ignore[misc]
     """Runs a handler over a topic."""
 
-    def __init__(self, consumer: AIOKafkaConsumer, topic: str, handler: Handler, *, at_once: int) -> None:
-        """``at_once``: records handled side by side; reading stops while twice as many wait."""
+    def __init__(
+        self, consumer: AIOKafkaConsumer, topic: str, handler: Handler, *, at_once: int, gate: Gate | None = None
+    ) -> None:
+        """``at_once``: records handled side by side; reading stops while twice as many wait.
+
+        ``gate`` is waited for before each try; it holds back what a partner refuses for all records, and says so.
+        """
         self._consumer = consumer
+        self._gate = gate
         self._handler = handler
         self._trackers = Trackers()
         self._slots = asyncio.Semaphore(at_once)
@@ -92,12 +100,8 @@ class Consuming(ConsumerRebalanceListener):  # type: ignore[misc]
         for task in [task for task in self._tasks if task.done()]:
             self._tasks.discard(task)
             error = None if task.cancelled() else task.exception()
-            if isinstance(error, StopError):
-                raise error
             if error is not None:
-                # Nobody foresaw it. Its text may hold what it stumbled over; the log masks that.
-                log.error("a record can't be ended", exc_info=error)
-                raise StopError(f"a record can't be ended: {type(error).__name__}") from error
+                raise error
 
     async def _end(self) -> None:
         """Give what is under way its time; what rests between two tries has written nothing and comes again."""
@@ -135,16 +139,29 @@ class Consuming(ConsumerRebalanceListener):  # type: ignore[misc]
             if before.cancelled() or before.exception() is not None:
                 raise asyncio.CancelledError  # nothing of a key is handled after what was not ended
         for pause in itertools.chain(PAUSES, itertools.repeat(PAUSES[-1])):
+            if self._gate is not None:
+                await self._rest(self._gate())
             try:
-                async with self._slots:
-                    if self._stop.is_set():
-                        raise asyncio.CancelledError  # begun now, it might be cut before its end; so it comes again
-                    return await self._handler(record)
+                return await self._try(record)
             except TransientError as error:
+                if isinstance(error, CredentialsRefusedError) and self._gate is not None:
+                    continue
                 seconds = error.retry_after or pause
-                log.warning("will try again", reason=error.reason, seconds=seconds)
+                log.warning("will try again", reason=error.reason, seconds=seconds, **about(record))
                 await self._rest(asyncio.sleep(seconds))
+            except StopError:
+                raise
+            except Exception as error:
+                # Nobody foresaw it. Its text may hold what it stumbled over; the log masks that.
+                log.exception("a record can't be ended", **about(record))
+                raise StopError(f"a record can't be ended: {type(error).__name__}") from error
         return None
+
+    async def _try(self, record: ConsumerRecord) -> None:
+        async with self._slots:
+            if self._stop.is_set():
+                raise asyncio.CancelledError  # begun now, it might be cut before its end; so it comes again
+            await self._handler(record)
 
     async def _rest(self, wait: Awaitable[object]) -> None:
         """Wait where nothing is under way."""

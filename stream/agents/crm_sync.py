@@ -20,12 +20,22 @@ from aiokafka import AIOKafkaProducer, ConsumerRecord
 from aiokafka.errors import KafkaError
 
 from stream import metrics, topics
+from stream.agents.about import about
+from stream.agents.pause import Pause
 from stream.agents.tripwire import Tripwire
 from stream.domain.crm import Create, Skip, Tell, decide
 from stream.domain.deadletters import dead_letter_headers
-from stream.domain.errors import DatabaseUnavailableError, PartnerUnavailableError, PoisonError, TransientError
+from stream.domain.errors import (
+    CredentialsRefusedError,
+    DatabaseUnavailableError,
+    LeadRefusedError,
+    PartnerUnavailableError,
+    PoisonError,
+    TransientError,
+)
 from stream.domain.events import EnrichedEvent, Outcome, decode_event
-from stream.domain.message import description, message
+from stream.domain.message import LONGEST_NAME, description, for_a_person, message
+from stream.domain.text import one_line
 from stream.logs import get_logger
 from stream.settings import Settings
 from stream.store.deliveries import Deliveries
@@ -33,16 +43,28 @@ from stream.tiers.c2s import C2S
 
 log = get_logger(__name__)
 
+SKIPPED = frozenset({"closed", *Outcome})
+
 
 class CrmSync:
     """Handles one event after the other; the loop around it is ``consume``."""
 
-    def __init__(self, c2s: C2S, deliveries: Deliveries, producer: AIOKafkaProducer, settings: Settings) -> None:
+    def __init__(
+        self,
+        c2s: C2S,
+        deliveries: Deliveries,
+        producer: AIOKafkaProducer,
+        settings: Settings,
+        pause: Pause | None = None,
+    ) -> None:
+        """``pause`` holds records back while C2S refuses us; the loop around it waits for it."""
         self._c2s = c2s
         self._deliveries = deliveries
         self._producer = producer
         self._settings = settings
         self._tripwire = Tripwire(settings.fuse)
+        self._pause = Pause("c2s") if pause is None else pause
+        self._asked = 0  # calls to C2S
         # A claim that is older has no call under way any more: the call had its time, and so had writing down its end.
         longest = 2 * settings.c2s_timeout
         self._unsure_for = longest if settings.crm_resend_unconfirmed else None
@@ -51,6 +73,14 @@ class CrmSync:
 
     async def handle(self, record: ConsumerRecord) -> None:
         """End one record. Raises TransientError for what may be tried again: nothing was written."""
+        asked = self._asked
+        try:
+            await self._handle(record)
+        finally:
+            if asked == self._asked:
+                self._pause.not_asked()
+
+    async def _handle(self, record: ConsumerRecord) -> None:
         try:
             event = decode_event(record.value or b"")
             await self._write(event)
@@ -66,7 +96,9 @@ class CrmSync:
         decision = decide(event, note_not_found=self._settings.crm_note_not_found)
         match decision:
             case Skip():
-                metrics.CRM_WRITES.labels("none", decision.reason).inc()
+                # An event may come with an outcome that this version does not know: no label is made of it.
+                reason = decision.reason if decision.reason in SKIPPED else "other"
+                metrics.CRM_WRITES.labels("none", reason).inc()
             case Tell():
                 await self._tell(event.lead.id, decision, event)
             case Create():
@@ -75,7 +107,7 @@ class CrmSync:
     async def _create(self, event: EnrichedEvent, decision: Create) -> None:
         """Create the lead, or tell one that was created what has become known since."""
         source, lead_id = event.lead.source, event.lead.id
-        attributes = self._attributes(event)
+        attributes = for_a_person(self._attributes(event))
         if await self._claim_lead(source, lead_id):
             await self._create_lead(event, decision.facts, attributes)
         elif decision.follow_up:
@@ -102,7 +134,7 @@ class CrmSync:
         if lead is None or lead.c2s_id is None:
             # Created or not, nobody knows, and without an id nothing can follow: an operator decides.
             metrics.CRM_WRITES.labels("message", "lead unconfirmed").inc()
-            log.warning("nothing can follow a lead that is unconfirmed", lead=event.lead.id)
+            log.warning("nothing can follow a lead that is unconfirmed", **_about(event))
             return
         await self._tell(lead.c2s_id, decision, event)
 
@@ -114,6 +146,7 @@ class CrmSync:
 
         c2s_id = await self._attempt(
             "lead",
+            event,
             write,
             release=lambda: self._deliveries.release_lead(source, lead_id),
             settle=lambda status, _: self._deliveries.settle_lead(source, lead_id, status),
@@ -124,7 +157,7 @@ class CrmSync:
         is_told = event.person is not None or event.outcome in {Outcome.NOT_FOUND, Outcome.NO_CONTACT}
         told = facts if is_told else None
         await _booked(partial(self._deliveries.created, source, lead_id, c2s_id, told, event.event_id))
-        log.info("lead created", lead=lead_id, c2s_id=c2s_id, outcome=event.outcome)
+        log.info("lead created", c2s_id=c2s_id, outcome=event.outcome, **_about(event))
 
     async def _tell(self, c2s_id: str, decision: Tell | Create, event: EnrichedEvent) -> None:
         facts = decision.facts
@@ -140,33 +173,40 @@ class CrmSync:
 
         done = await self._attempt(
             "message",
+            event,
             write,
             release=lambda: self._deliveries.release(c2s_id, facts),
             settle=lambda status, reason: self._deliveries.settle(c2s_id, facts, status, reason),
         )
         if done is not None:
             await _booked(partial(self._deliveries.settle, c2s_id, facts, "confirmed"))
-            log.info("message written", c2s_id=c2s_id, outcome=event.outcome)
+            log.info("message written", c2s_id=c2s_id, outcome=event.outcome, **_about(event))
 
     async def _attempt(
         self,
         kind: str,
+        event: EnrichedEvent,
         write: Callable[[], Awaitable[str]],
         release: Callable[[], Awaitable[None]],
         settle: Callable[[str, str], Awaitable[None]],
     ) -> str | None:
         """One call, its claim settled by how it ended; None when it may have been carried out."""
+        self._asked += 1
         try:
             result = await write()
         except PartnerUnavailableError as error:
+            if isinstance(error, CredentialsRefusedError):
+                self._pause.refused(error.reason)
             if error.billed == "no":
                 await _booked(release)
                 raise
             await _booked(partial(settle, "unconfirmed", error.reason))
             metrics.CRM_WRITES.labels(kind, "unconfirmed").inc()
-            log.warning("unconfirmed: it may have been carried out", kind=kind, reason=error.reason)
+            log.warning("unconfirmed: it may have been carried out", kind=kind, reason=error.reason, **_about(event))
             return None
         except PoisonError as error:
+            if isinstance(error, LeadRefusedError):
+                self._pause.taken()
             await _booked(partial(settle, "refused", error.reason))
             metrics.CRM_WRITES.labels(kind, "refused").inc()
             raise
@@ -175,13 +215,17 @@ class CrmSync:
             with contextlib.suppress(DatabaseUnavailableError):
                 await settle("unconfirmed", "stopped in the call")
             raise
+        self._pause.taken()
+        self._tripwire.written()
         metrics.CRM_WRITES.labels(kind, "done").inc()
         return result
 
     def _attributes(self, event: EnrichedEvent) -> dict[str, Any]:
         settings = self._settings
         attributes = {
-            "name": event.lead.name or (event.person.name.title() if event.person is not None else "Lead"),
+            "name": one_line(event.lead.name or "", LONGEST_NAME)
+            or one_line(event.person.name.title() if event.person is not None else "", LONGEST_NAME)
+            or "Lead",
             "phone": event.contact.phone,
             "email": event.contact.email,
             "description": description(event),
@@ -195,7 +239,7 @@ class CrmSync:
     async def _bury(self, record: ConsumerRecord, error: PoisonError) -> None:
         """Write a dead letter. Raises FuseBlownError instead when there are too many: the record comes again."""
         self._tripwire.check(error)
-        log.error("dead letter", reason=error.reason, partition=record.partition, offset=record.offset)
+        log.error("dead letter", reason=error.reason, partition=record.partition, offset=record.offset, **about(record))
         metrics.DEAD.labels("crm", type(error).__name__).inc()
         headers = dead_letter_headers(
             headers=record.headers,
@@ -215,6 +259,10 @@ class CrmSync:
             )
         except KafkaError as unsent:
             raise TransientError(f"dead letter: {type(unsent).__name__}") from None
+
+
+def _about(event: EnrichedEvent) -> dict[str, str]:
+    return {"lead": event.lead.id, "event_id": event.event_id}
 
 
 def _wait_unless(settled: bool) -> None:  # noqa: FBT001 - its name says it

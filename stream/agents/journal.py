@@ -16,6 +16,7 @@ import asyncpg
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
 from aiokafka.errors import KafkaError
 
+from stream.agents.about import about
 from stream.domain.errors import TransientError
 from stream.domain.events import EnrichedEvent, Outcome, decode_event
 from stream.kafka import positions, reached
@@ -49,7 +50,8 @@ class Journal:
             await self._write(events)
         except asyncpg.DataError:
             if len(events) == 1:
-                log.warning("the database can't hold an event, it is left out", event_id=events[0].event_id)
+                (event,) = events
+                log.warning("the database can't hold an event", event_id=event.event_id, lead=event.lead.id)
                 return
             for event in events:  # one that no table takes must not cost the others
                 await self.write([event])
@@ -159,5 +161,5 @@ def _decode(records: Iterable[ConsumerRecord]) -> list[EnrichedEvent]:
             events.append(event)
         except ValueError:
             # Foreign; the CRM sync makes a dead letter of it, one is enough.
-            log.warning("not an event", partition=record.partition, offset=record.offset)
+            log.warning("not an event", partition=record.partition, offset=record.offset, **about(record))
     return events

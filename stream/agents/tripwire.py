@@ -7,9 +7,12 @@ import time
 from collections.abc import Callable
 
 from stream import metrics
-from stream.domain.errors import FuseBlownError, GivenUpError, PoisonError
+from stream.domain.errors import FuseBlownError, GivenUpError, LeadRefusedError, PoisonError
 from stream.domain.fuse import Fuse, Rating
 
+CRM_ADVICE = (
+    "most likely C2S_BASE_URL is wrong: mend it, then redrive them with `python -m stream dlq redrive --stage crm`"
+)
 ADVICE = (
     "look with `python -m stream dlq list`, mend it, or raise FUSE_IN_A_ROW or FUSE_SHARE where it is as it should be"
 )
@@ -23,6 +26,7 @@ class Tripwire:
         self._clock = clock
         self._blown = asyncio.Event()
         self._understood = 0
+        self._advice = ADVICE
 
     def good(self) -> None:
         """A record was understood. Counted with the others of its turn: see ``tally``."""
@@ -34,19 +38,25 @@ class Tripwire:
             self._fuse.good(self._clock(), self._understood)
             self._understood = 0
 
+    def written(self) -> None:
+        """The CRM took a write."""
+        self._fuse.written()
+
     def check(self, error: PoisonError) -> None:
         """Raise FuseBlownError instead of letting a letter be written, once there are too many."""
         if isinstance(error, GivenUpError):
             return  # it was understood, and an outage of a day is no bad release
         self.tally()
-        if self._fuse.dead(self._clock()):
+        refused = isinstance(error, LeadRefusedError)
+        if self._fuse.refused() if refused else self._fuse.dead(self._clock()):
+            self._advice = CRM_ADVICE if refused else self._advice
             metrics.FUSE_BLOWN.set(1)
             self._blown.set()
             raise self.error()
 
     def error(self) -> FuseBlownError:
         """Why the process leaves."""
-        return FuseBlownError(f"the dead-letter fuse is blown: {self._fuse.blown}; {ADVICE}")
+        return FuseBlownError(f"the dead-letter fuse is blown: {self._fuse.blown}; {self._advice}")
 
     async def watch(self) -> None:
         """Wait until the fuse is blown; raises FuseBlownError then."""

@@ -7,16 +7,15 @@ import sys
 from dataclasses import replace
 
 import click
-import orjson
 import uvloop
-from rich.console import Console
-from rich.table import Table
 
 from stream import topics
 from stream.agents.consume import Consuming
 from stream.agents.crm_sync import CrmSync
+from stream.agents.pause import Pause
+from stream.commands.screen import show, show_json, table
 from stream.domain.errors import StreamError
-from stream.kafka import open_consumer, open_producer
+from stream.kafka import open_admin, open_consumer, open_producer
 from stream.logs import mask
 from stream.settings import Settings
 from stream.start import require, settings_or_exit, until_stopped
@@ -24,6 +23,7 @@ from stream.store.deliveries import Deliveries, Unconfirmed
 from stream.store.pool import open_pool
 from stream.tiers.c2s import C2S
 from stream.tiers.http import partner_session
+from stream.web.consumer import ConsumerFacts, serving
 
 
 @click.command()
@@ -53,14 +53,22 @@ def command(*, unconfirmed: bool, as_json: bool, reveal: bool) -> None:
 
 
 async def _sync(settings: Settings, stop: asyncio.Event) -> None:
+    pause = Pause("c2s")
+    facts = ConsumerFacts(paused=lambda: pause.reason)
     async with (
+        serving(facts, settings.crm_web_host, settings.crm_web_port),
         open_pool(settings) as pool,
         partner_session() as session,
         open_producer(settings) as producer,
+        open_admin(settings) as admin,
         open_consumer(settings, None, topics.CRM_GROUP) as consumer,
+        facts.watching(consumer, admin, pool),
     ):
-        sync = CrmSync(C2S(session, settings), Deliveries(pool), producer, settings)
-        await Consuming(consumer, topics.ENRICHED.name, sync.handle, at_once=settings.crm_concurrency).run(stop)
+        sync = CrmSync(C2S(session, settings), Deliveries(pool), producer, settings, pause)
+        consuming = Consuming(
+            consumer, topics.ENRICHED.name, sync.handle, at_once=settings.crm_concurrency, gate=pause.wait
+        )
+        await consuming.run(stop)
 
 
 async def _unconfirmed(settings: Settings) -> list[Unconfirmed]:
@@ -70,9 +78,17 @@ async def _unconfirmed(settings: Settings) -> list[Unconfirmed]:
 
 def _show(rows: list[Unconfirmed], *, as_json: bool) -> None:
     if as_json:
-        click.echo(orjson.dumps({"unconfirmed": rows}))
+        show_json({"unconfirmed": rows})
         return
-    table = Table("what", "lead", "event", "status", "claimed at", title=f"{len(rows)} unconfirmed")
-    for row in rows:
-        table.add_row(row.kind, row.lead, row.event_id, row.status, row.claimed_at.isoformat(timespec="seconds"))
-    Console().print(table)
+    show(
+        table(
+            f"{len(rows)} unconfirmed",
+            "what, status",
+            "claimed at",
+            "lead, event",
+            rows=[
+                ((row.kind, row.status), f"{row.claimed_at:%Y-%m-%d %H:%M:%S}", (row.lead, row.event_id))
+                for row in rows
+            ],
+        )
+    )

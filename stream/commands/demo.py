@@ -11,11 +11,10 @@ from typing import NoReturn
 
 import aiohttp
 import click
-import orjson
 from aiokafka.errors import KafkaError
-from rich.console import Console
 from rich.table import Table
 
+from stream.commands.screen import show, show_json, table
 from stream.domain.errors import StreamError
 from stream.local.day import Day, story, trace
 from stream.local.demo import Result, judge, play, prepare
@@ -87,9 +86,9 @@ def _played(stack: Stack, day: Day, spacing: float) -> Result:
 
 def _print(result: Result, stack: Stack, *, as_json: bool) -> None:
     if as_json:
-        click.echo(orjson.dumps({**result.figures, "faults": result.faults}))
+        show_json({**result.figures, "faults": result.faults})
     else:
-        Console().print(_table(result))
+        show(_table(result))
     for fault in result.faults:
         click.echo(f"NOT AS IT MUST BE: {fault}", err=True)
     if not result.faults:
@@ -99,7 +98,6 @@ def _print(result: Result, stack: Stack, *, as_json: bool) -> None:
 def _table(result: Result) -> Table:
     figures = result.figures
     price = load(environ={}).diretrix_price
-    table = Table(title="A day of leads", show_header=False)
     by_tier = figures["answered_by"]
     names = {
         "cache": "the table (tier 1)",
@@ -124,9 +122,7 @@ def _table(result: Result) -> Table:
         ("  of them without data", figures["crm_messages_without_data"]),
         ("leads created in the CRM", figures["crm_leads_created"]),
     ]
-    for name, value in rows:
-        table.add_row(name, str(value))
-    return table
+    return table("A day of leads", "", "", rows=rows)
 
 
 def _ms(percentiles: dict[str, float]) -> str:

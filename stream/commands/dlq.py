@@ -11,20 +11,21 @@ from functools import wraps
 from typing import Any
 
 import click
-import orjson
 import uvloop
 from aiokafka.errors import KafkaError
-from rich.console import Console
-from rich.table import Table
 
-from stream.domain.errors import StreamError
+from stream import topics
+from stream.commands import screen
+from stream.domain.errors import StopError, StreamError
 from stream.domain.identity import denylist
-from stream.domain.letters import Fate, Letter, Wanted
+from stream.domain.letters import STAGES, Fate, Letter, Wanted, what_is_not_there
+from stream.domain.text import one_line
 from stream.logs import mask
 from stream.ops.dlq import Letters, Plan
 from stream.start import settings_or_exit
 
 LONGEST_SHOWN = 20_000  # characters of a letter's bytes
+LONGEST_REASON = 300  # characters of a reason in a list
 NARROW = "say which: numbers, a filter, or --all"
 
 
@@ -71,7 +72,7 @@ def _options(command: Callable[..., None]) -> Callable[..., None]:
     for option in reversed(
         (
             click.argument("numbers", nargs=-1, type=click.IntRange(min=0), metavar="[NUMBER]..."),
-            click.option("--stage", multiple=True, help="Where it died: receive, enrich, crm."),
+            click.option("--stage", multiple=True, type=click.Choice(STAGES), help="Where it died."),
             click.option("--class", "error", multiple=True, help="Class of the error, such as PoisonError."),
             click.option("--topic", multiple=True, help="The topic that it lay in, or was for."),
             click.option("--since", type=Instant(), help="Died at this instant or later."),
@@ -169,42 +170,66 @@ def _run(work: Callable[[Letters], Awaitable[None]]) -> None:
     try:
         uvloop.run(whole())
     except (StreamError, KafkaError, OSError) as error:
-        click.echo(f"dlq: {error or type(error).__name__}", err=True)
+        click.echo(f"dlq: {one_line(str(error)) or type(error).__name__}", err=True)
         sys.exit(1)
 
 
 async def _list(letters: Letters, given: Given) -> None:
-    found = await letters.find(given.wanted)
+    found = await _found(letters, given, all_numbers=False)
     if given.as_json:
-        click.echo(orjson.dumps({"letters": [_facts(letter, given) for letter in found]}))
+        screen.show_json({"letters": [_facts(letter, given) for letter in found]})
         return
     _table(found, given, f"{len(found)} dead letters")
 
 
-async def _show(letters: Letters, given: Given) -> None:
+async def _found(letters: Letters, given: Given, *, all_numbers: bool = True) -> list[Letter]:
+    """The letters that are meant. Raises StopError where a number, class or topic is none that there is.
+
+    ``all_numbers``: each number must be there; else one of them is enough.
+    """
     found = await letters.find(given.wanted)
+    missing = given.wanted.offsets - {letter.offset for letter in found}
+    if (missing and all_numbers) or not found:
+        every = await letters.find(Wanted(fates=frozenset(Fate)))
+        fault = what_is_not_there(given.wanted, every, frozenset(one.name for one in topics.ALL))
+        if fault:
+            raise StopError(mask(fault))
+    return found
+
+
+async def _show(letters: Letters, given: Given) -> None:
+    found = await _found(letters, given)
+    _must_be_open(given.wanted, found)
     shown = []
     async for letter, value in letters.values(found):
+        headers = ((name.encode("utf-8", "replace"), said) for name, said in letter.original)
         facts = {
             **_facts(letter, given),
-            "headers": {name: _clear(said, given) for name, said in letter.original},
+            "headers": {_clear(name, given): _clear(said, given) for name, said in headers},
             "value": None if value is None else _clear(value, given),
         }
         shown.append(facts)
         if not given.as_json:
             click.echo("\n".join(f"{name}: {_line(fact)}" for name, fact in facts.items()) + "\n")
     if given.as_json:
-        click.echo(orjson.dumps({"letters": shown}))
+        screen.show_json({"letters": shown})
+
+
+def _must_be_open(wanted: Wanted, found: Sequence[Letter]) -> None:
+    closed = wanted.offsets - {letter.offset for letter in found}
+    if closed:
+        numbers = ", ".join(map(str, sorted(closed)))
+        raise StopError(f"closed, or kept out by another option: {numbers}. --closed shows what was closed")
 
 
 async def _redrive(letters: Letters, given: Given, *, execute: bool) -> None:
-    plan = await letters.plan(await letters.find(given.wanted))
+    plan = await letters.plan(await _found(letters, given))
     if execute:
         await letters.redrive(plan)
     if given.as_json:
         numbers = [letter.offset for letter in plan.redriven]
         hopeless = [{"number": number, "reason": reason} for number, reason in plan.hopeless.items()]
-        click.echo(orjson.dumps({"executed": execute, "redriven": numbers, "hopeless": hopeless}))
+        screen.show_json({"executed": execute, "redriven": numbers, "hopeless": hopeless})
         return
     _table(plan.redriven, given, f"{len(plan.redriven)} to redrive")
     _tell_hopeless(plan)
@@ -212,11 +237,11 @@ async def _redrive(letters: Letters, given: Given, *, execute: bool) -> None:
 
 
 async def _drop(letters: Letters, given: Given, *, execute: bool) -> None:
-    found = await letters.find(given.wanted)
+    found = await _found(letters, given)
     if execute:
         await letters.drop(found)
     if given.as_json:
-        click.echo(orjson.dumps({"executed": execute, "dropped": [letter.offset for letter in found]}))
+        screen.show_json({"executed": execute, "dropped": [letter.offset for letter in found]})
         return
     _table(found, given, f"{len(found)} to drop")
     click.echo(_verdict("dropped", len(found), execute=execute))
@@ -224,7 +249,7 @@ async def _drop(letters: Letters, given: Given, *, execute: bool) -> None:
 
 def _tell_hopeless(plan: Plan) -> None:
     for reason, count in Counter(plan.hopeless.values()).most_common():
-        click.echo(f"{count} would die again and stay where they are: {reason}")
+        click.echo(f"{count} would die again and stay where they are: {one_line(mask(reason), LONGEST_REASON)}")
 
 
 def _verdict(done: str, count: int, *, execute: bool) -> str:
@@ -232,15 +257,20 @@ def _verdict(done: str, count: int, *, execute: bool) -> str:
 
 
 def _table(letters: Sequence[Letter], given: Given, title: str) -> None:
-    table = Table("number", "died at", "stage", "class", "lay in", "tries", "reason", title=title)
-    if given.wanted.fates != {Fate.OPEN}:
-        table.add_column("became")
-    for letter in letters:
-        where = letter.topic if letter.origin < 0 else f"{letter.topic}/{letter.partition}/{letter.origin}"
-        row = (letter.offset, f"{letter.failed_at:%Y-%m-%d %H:%M:%S}", letter.stage, letter.error, where)
-        rest = (letter.attempts, letter.reason, *([letter.fate] if len(table.columns) > len(row) + 2 else []))
-        table.add_row(*(mask(str(cell)) for cell in (*row, *rest)))
-    Console(width=None if sys.stdout.isatty() else 200, markup=False).print(table)
+    rows = [
+        (letter.offset, f"{letter.failed_at:%Y-%m-%d %H:%M:%S}", [mask(line) for line in _said(letter, given)])
+        for letter in letters
+    ]
+    screen.show(screen.table(title, "number", "died at", "where, why", rows=rows, right=("number",)))
+
+
+def _said(letter: Letter, given: Given) -> tuple[str, ...]:
+    """What a table says of a letter beside its number and its end."""
+    where = letter.topic if letter.origin < 0 else f"{letter.topic}/{letter.partition}/{letter.origin}"
+    fate = f"  {letter.fate}" if given.wanted.fates != {Fate.OPEN} else ""
+    return f"{where}  {letter.stage}  {letter.error}  tries: {letter.attempts}{fate}", one_line(
+        letter.reason, LONGEST_REASON
+    )
 
 
 def _facts(letter: Letter, given: Given) -> dict[str, Any]:
@@ -266,14 +296,18 @@ def _facts(letter: Letter, given: Given) -> dict[str, Any]:
 def _clear(value: bytes, given: Given) -> str:
     """Bytes as a text that does nothing to a terminal: whole where it is revealed, else masked and not without end."""
     text = (value or b"").decode("utf-8", "backslashreplace")
-    text = "".join(one if one.isprintable() or one in "\n\t" else f"\\x{ord(one):02x}" for one in text)
     if given.reveal:
-        return text
-    text = mask(text)
+        return screen.spelt(text)
+    text = screen.spelt(mask(text))
     return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]} ... {len(text)} characters"
 
 
 def _line(fact: object) -> str:
+    """A fact below its name: no line of it can be taken for a fact of its own."""
     if isinstance(fact, dict):
-        return "".join(f"\n  {name}: {value}" for name, value in fact.items())
-    return "-" if fact is None else str(fact)
+        return "".join(f"\n  {_below(str(name), 4)}: {_below(str(value), 4)}" for name, value in fact.items())
+    return "-" if fact is None else _below(str(fact), 2)
+
+
+def _below(text: str, spaces: int) -> str:
+    return screen.spelt(text).replace("\n", "\n" + " " * spaces)

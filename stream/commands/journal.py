@@ -10,10 +10,11 @@ import uvloop
 
 from stream import topics
 from stream.agents.journal import Journal, run
-from stream.kafka import open_consumer
+from stream.kafka import open_admin, open_consumer
 from stream.settings import Settings
 from stream.start import settings_or_exit, until_stopped
 from stream.store.pool import open_pool
+from stream.web.consumer import ConsumerFacts, serving
 
 
 @click.command()
@@ -27,8 +28,12 @@ def command() -> None:
 
 
 async def _journal(settings: Settings, stop: asyncio.Event) -> None:
+    facts = ConsumerFacts()
     async with (
+        serving(facts, settings.journal_web_host, settings.journal_web_port),
         open_pool(settings) as pool,
+        open_admin(settings) as admin,
         open_consumer(settings, topics.ENRICHED.name, topics.JOURNAL_GROUP) as consumer,
+        facts.watching(consumer, admin, pool),
     ):
         await run(consumer, Journal(pool, webhook_events=settings.journal), stop)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 
 import click
-import orjson
 import uvloop
 from aiokafka.errors import KafkaError
 
+from stream.commands.screen import show_json
+from stream.domain.text import one_line
 from stream.engine.membership import remove_members
 from stream.kafka import open_admin
 from stream.settings import Settings
@@ -31,12 +32,12 @@ def command(*, names: tuple[str, ...], as_json: bool) -> None:
     try:
         removed = uvloop.run(_leave(settings, names))
     except (KafkaError, OSError) as error:
-        click.echo(f"leave: {error or type(error).__name__}", err=True)
+        click.echo(f"leave: {one_line(str(error)) or type(error).__name__}", err=True)
         sys.exit(1)
     if as_json:
-        click.echo(orjson.dumps(removed))
+        show_json(removed)
     else:
-        click.echo("\n".join(f"{name}: {'left' if was else 'is no member'}" for name, was in removed.items()))
+        click.echo("\n".join(f"{one_line(name)}: {'left' if was else 'is no member'}" for name, was in removed.items()))
     sys.exit(0 if all(removed.values()) else 1)
 
 

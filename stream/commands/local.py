@@ -9,10 +9,11 @@ from types import FrameType
 from typing import NoReturn
 
 import click
-import orjson
 from aiokafka.errors import KafkaError
 
+from stream.commands.screen import show_json
 from stream.domain.errors import StreamError
+from stream.domain.text import one_line
 from stream.local.stack import Stack
 
 EXIT_INTERRUPTED = 130  # as shells say it: before everything was up
@@ -41,7 +42,7 @@ def command(*, simulators: bool, scale: float, as_json: bool) -> None:
     except KeyboardInterrupt:
         sys.exit(0 if stays else EXIT_INTERRUPTED)
     except (StreamError, KafkaError, OSError) as error:
-        click.echo(f"local: {error}", err=True)
+        click.echo(f"local: {one_line(str(error))}", err=True)
         sys.exit(1)
 
 
@@ -57,7 +58,7 @@ def _print(stack: Stack, *, as_json: bool) -> None:
         else {name: stack.environment()[name] for name in ("KAFKA_BOOTSTRAP_SERVERS", "DATABASE_URL")}
     )
     if as_json:
-        click.echo(orjson.dumps(shown))
+        show_json(shown)
         return
     for name, value in shown.items():
         click.echo(f"export {name}='{value}'")

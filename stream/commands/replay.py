@@ -7,13 +7,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import click
-import orjson
 import uvloop
 from aiokafka.errors import KafkaError
-from rich.console import Console
-from rich.table import Table
 
+from stream.commands.screen import show, show_json, table
 from stream.domain.errors import StopError
+from stream.domain.text import one_line
 from stream.kafka import open_admin
 from stream.ops.replay import (
     Absolute,
@@ -31,6 +30,8 @@ from stream.ops.replay import (
 from stream.settings import Settings
 from stream.start import settings_or_exit
 from stream.topics import GROUPS, WORKER_GROUP
+
+LONGEST_MEMBER = 200  # characters that are shown of what a member of a group calls itself
 
 
 @click.command()
@@ -63,7 +64,7 @@ def command(**options: object) -> None:
     try:
         uvloop.run(_run(settings, ways[0], options))
     except (StopError, KafkaError, OSError) as error:
-        click.echo(f"replay: {error or type(error).__name__}", err=True)
+        click.echo(f"replay: {one_line(str(error)) or type(error).__name__}", err=True)
         sys.exit(1)
 
 
@@ -83,9 +84,8 @@ async def _run(settings: Settings, way: str, options: dict[str, object]) -> None
         else:
             members = await replay.members()
             if members:
-                click.echo(
-                    f"{group} is alive; --execute will refuse until these are stopped: {'; '.join(members)}", err=True
-                )
+                named = "; ".join(one_line(member, LONGEST_MEMBER) for member in members)
+                click.echo(f"{group} is alive; --execute will refuse until these are stopped: {named}", err=True)
     _show(settings, group, moves, executed=bool(options["execute"]), as_json=bool(options["as_json"]))
 
 
@@ -125,12 +125,11 @@ def _show(settings: Settings, group: str, moves: list[Move], *, executed: bool, 
     cost = costs_at_most(group, moves, settings)
     if as_json:
         body = {"group": group, "executed": executed, "records": records, "costs_at_most": str(cost), "moves": moves}
-        click.echo(orjson.dumps(body))
+        show_json(body)
         return
-    table = Table("partition", "from", "to", "records to read", "removed by retention", title=group)
-    for move in moves:
-        table.add_row(*map(str, (move.partition, move.start, move.to, move.records, move.removed)))
-    Console().print(table)
+    columns = ("partition", "from", "to", "records to read", "removed by retention")
+    rows = [(move.partition, move.start, move.to, move.records, move.removed) for move in moves]
+    show(table(group, *columns, rows=rows, right=columns))
     click.echo(
         f"{records} records; at most {cost} {settings.price_currency}, if nobody in them were known any more\n"
         + ("done: start the members again" if executed else "a dry run: nothing was changed; --execute carries it out")

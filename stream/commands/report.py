@@ -7,11 +7,10 @@ from collections import Counter
 from datetime import date, datetime, timedelta
 
 import click
-import orjson
 import uvloop
-from rich.console import Console
 from rich.table import Table
 
+from stream.commands import screen
 from stream.domain.errors import DatabaseUnavailableError
 from stream.domain.savings import tiers
 from stream.ops.report import Report, money, report
@@ -60,11 +59,11 @@ def command(*, since: date | None, until: date | None, as_csv: bool, as_json: bo
         click.echo(f"report: {error}: is DATABASE_URL right, and is the server up?", err=True)
         sys.exit(1)
     if as_json:
-        click.echo(orjson.dumps(made.as_dict()))
+        screen.show_json(made.as_dict())
     elif as_csv:
         click.echo(made.as_csv(), nl=False)
     else:
-        show(made, Console())
+        show(made)
 
 
 async def _report(settings: Settings, since: date, until: date) -> Report:
@@ -72,24 +71,22 @@ async def _report(settings: Settings, since: date, until: date) -> Report:
         return await report(pool, since, until, settings.diretrix_price, settings.price_currency)
 
 
-def show(made: Report, console: Console) -> None:
+def show(made: Report) -> None:
     """Print the report as tables that a manager understands."""
-    console.print(money_table(made))
-    console.print(tier_table(made))
+    screen.show(money_table(made), tier_table(made))
     if (made.until - made.since) < timedelta(days=62):
-        console.print(day_table(made))
+        screen.show(day_table(made))
     if made.savings.unsure_calls:
-        console.print("unsure: a time-out or a reset; counted as spent, the invoice tells whether it was billed")
+        click.echo("unsure: a time-out or a reset; counted as spent,\nthe invoice tells whether it was billed")
     if made.calls_without_answer:
-        behind = f"calls whose webhooks are not in the books yet: {made.calls_without_answer}"
-        console.print(f"{behind} (does `python -m stream journal` run?)")
+        click.echo(f"calls whose webhooks are not in the books yet: {made.calls_without_answer}")
+        click.echo("(does `python -m stream journal` run?)")
 
 
 def money_table(made: Report) -> Table:
     """The bill of the period."""
     total = made.savings
-    table = Table(title=f"{made.since} to {made.until}", show_header=False)
-    for name, value in (
+    rows = (
         ("webhooks", f"{total.webhooks}"),
         ("webhooks that needed a contact", f"{total.needed_contact}"),
         ("people", f"{made.people}"),
@@ -99,9 +96,8 @@ def money_table(made: Report) -> Table:
         ("spent", f"{money(total.spent)} {made.currency}"),
         ("saved against one call a webhook", f"{money(total.saved)} {made.currency}"),
         *((f"{partner} calls", f"{calls}") for partner, calls in _others(made).items()),
-    ):
-        table.add_row(name, value)
-    return table
+    )
+    return screen.table(f"{made.since} to {made.until}", "", "", rows=rows)
 
 
 def _others(made: Report) -> Counter[str]:
@@ -115,18 +111,20 @@ def _others(made: Report) -> Counter[str]:
 
 def tier_table(made: Report) -> Table:
     """Who answered the webhooks that needed a contact."""
-    table = Table("answered by", "webhooks", "in 100", title="Who answered")
-    for tier, webhooks in sorted(tiers(made.answers).items(), key=lambda item: -item[1]):
-        share = 100 * webhooks / made.savings.needed_contact
-        table.add_row(tier or "nobody yet", str(webhooks), f"{share:.1f}")
-    return table
+    rows = [
+        (tier or "nobody yet", webhooks, f"{100 * webhooks / made.savings.needed_contact:.1f}")
+        for tier, webhooks in sorted(tiers(made.answers).items(), key=lambda item: -item[1])
+    ]
+    figures = ("webhooks", "in 100")
+    return screen.table("Who answered", "answered by", *figures, rows=rows, right=figures)
 
 
 def day_table(made: Report) -> Table:
     """The bill of each day and source."""
-    table = Table("day", "source", "webhooks", "avoided", "paid", "free", "unsure", "spent", "saved", title="By day")
+    rows = []
     for one in made.lines:
         bill = one.savings
         counts = (bill.webhooks, bill.avoided, bill.paid_calls, bill.free_calls, bill.unsure_calls)
-        table.add_row(one.day, one.source, *map(str, counts), money(bill.spent), money(bill.saved))
-    return table
+        rows.append((one.day, one.source, *counts, money(bill.spent), money(bill.saved)))
+    figures = ("webhooks", "avoided", "paid", "free", "unsure", "spent", "saved")
+    return screen.table("By day", "day", "source", *figures, rows=rows, right=figures)

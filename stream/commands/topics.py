@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 
 import click
-import orjson
 import uvloop
 from aiokafka.errors import KafkaError
 
+from stream.commands.screen import show_json
 from stream.domain.errors import StopError
+from stream.domain.text import one_line
 from stream.kafka import open_admin
 from stream.ops.topics import Difference, create_missing, differences
 from stream.ops.topics import grow as grow_topics
@@ -33,13 +34,13 @@ def command(*, grow: bool, as_json: bool) -> None:
     try:
         created, grown, found = uvloop.run(_topics(settings, grow=grow))
     except (StopError, KafkaError, OSError) as error:
-        click.echo(f"topics: {error or type(error).__name__}", err=True)
+        click.echo(f"topics: {one_line(str(error)) or type(error).__name__}", err=True)
         sys.exit(1)
     if as_json:
-        click.echo(orjson.dumps({"created": created, "grown": grown, "differences": found}))
+        show_json({"created": created, "grown": grown, "differences": found})
     else:
         lines = [f"created {name}" for name in created] + [f"grown {name}" for name in grown]
-        click.echo("\n".join(lines + [f"differs: {one}" for one in found] or ["all there"]))
+        click.echo("\n".join(map(one_line, lines + [f"differs: {one}" for one in found] or ["all there"])))
     sys.exit(1 if found else 0)
 
 

@@ -33,12 +33,12 @@ log = get_logger(__name__)
     help="Leave the group at the end although WORKER_INSTANCE_ID is set: this worker will not come back.",
 )
 def command(*, leave_on_stop: bool) -> None:
-    r"""Answer webhooks: read them from Kafka, enrich them, emit contacts.enriched.
+    """Answer webhooks: read them from Kafka, enrich them, emit contacts.enriched.
 
     \b
     Example:
       KAFKA_BOOTSTRAP_SERVERS=localhost:9092 DATABASE_URL=postgresql://... python -m stream worker
-    """
+    """  # noqa: D301 - click's mark for lines to be left as they are
     settings = settings_or_exit("worker")
     require(settings, "DIRETRIX_USER", "DIRETRIX_PASSWORD", "WORK_API_TOKEN")
     sys.exit(uvloop.run(_run(settings, leave_on_stop=leave_on_stop)))

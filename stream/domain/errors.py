@@ -32,6 +32,13 @@ class PartnerUnavailableError(TransientError):
         self.billed = billed
 
 
+class CredentialsRefusedError(PartnerUnavailableError):
+    """A partner refuses us, not what we asked for: every call ends so until somebody mends it."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason, billed="no")
+
+
 class BudgetSpentError(TransientError):
     """The day's budget of a partner is spent: park until it is refilled."""
 
@@ -52,6 +59,10 @@ class PoisonError(StreamError):
 
 class GivenUpError(PoisonError):
     """A webhook that was tried for as long as any may be, and of whose contact nothing is known."""
+
+
+class LeadRefusedError(PoisonError):
+    """The CRM refuses a write for this lead: its fault while other writes succeed, ours while none does."""
 
 
 class RefusedError(StreamError):

@@ -1,7 +1,8 @@
 """The fuse of the dead letters: after a bad release it is better to stop than to pour everything away.
 
-Two ways to blow it: so many dead letters in a row, or more than a share of what was read within a minute. A
-stream of rubbish between good webhooks blows neither: half of everything may be rubbish.
+Three ways to blow it: so many dead letters in a row, more than a share of what was read within a minute, or so many
+leads in a row that the CRM refuses without taking one write. A stream of rubbish between good webhooks blows none: half
+of everything may be rubbish. A lead that the CRM refuses while it takes others counts for nothing.
 """
 
 from __future__ import annotations
@@ -24,11 +25,11 @@ class Rating:
 class Fuse:
     """Counts what was understood and what was not. Times in seconds of a clock that only goes forward."""
 
-    __slots__ = ("_buckets", "_dead", "_rating", "_read", "_row", "blown")
+    __slots__ = ("_buckets", "_dead", "_rating", "_read", "_refused", "_row", "blown")
 
     def __init__(self, rating: Rating) -> None:
         self._rating = rating
-        self._row = self._read = self._dead = 0
+        self._row = self._read = self._dead = self._refused = 0
         self._buckets: deque[list[int]] = deque()  # second, read, dead
         self.blown = ""
 
@@ -43,6 +44,17 @@ class Fuse:
         self._count(now, 1, 1)
         if not self.blown:
             self.blown = self._reason()
+        return self.blown
+
+    def written(self) -> None:
+        """The CRM took a write: its address is right, and so is what we send."""
+        self._refused = 0
+
+    def refused(self) -> str:
+        """The CRM refuses one lead. Gives why the fuse is blown, as ``dead`` does."""
+        self._refused += 1
+        if not self.blown and self._refused >= self._rating.in_a_row:
+            self.blown = f"the CRM refused {self._refused} leads and took no write in between"
         return self.blown
 
     def _count(self, now: float, read: int, dead: int) -> None:

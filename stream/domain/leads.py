@@ -19,6 +19,7 @@ import orjson
 
 from stream.domain.errors import PoisonError
 from stream.domain.forms import LONGEST_ANSWER, MOST_ANSWERS, FormAnswer, read_form
+from stream.domain.text import is_id
 from stream.domain.typed_contact import TypedContact, typed_contact
 from stream.domain.typed_text import LONGEST_TEXT, phone_of, text_of, texts_of
 
@@ -145,8 +146,8 @@ def _webhook(message: _Ordinary) -> Webhook:
         raise ValueError("read out of another payload")
     if read.updated_at is None and source is Source.C2S:
         raise ValueError("a C2S webhook without its instant")
-    if "\x00" in f"{read.lead}{read.name}{read.product}{read.hook_action}":
-        raise ValueError("PostgreSQL refuses a NUL")
+    if not is_id(read.lead) or "\x00" in f"{read.name}{read.product}{read.hook_action}":
+        raise ValueError("no id, or PostgreSQL refuses a NUL")
     if source in CREATED_SOURCES:
         _must_fit(read)
     lead = Lead(
@@ -346,6 +347,6 @@ def _maybe_object(value: object, path: str) -> dict[str, Any]:
 def _id(value: object, path: str) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
-    if not isinstance(value, str) or not value.strip() or len(value) > LONGEST_ID or "\x00" in value:
-        raise PoisonError(f"an id of 1 to {LONGEST_ID} characters is required", path=path)
+    if not isinstance(value, str) or len(value) > LONGEST_ID or not is_id(value):
+        raise PoisonError(f"an id of 1 to {LONGEST_ID} characters is required, no path and all printable", path=path)
     return value

@@ -13,11 +13,16 @@ from datetime import datetime
 from enum import StrEnum
 
 from stream.domain.deadletters import PREFIX
+from stream.domain.errors import GivenUpError, LeadRefusedError, PoisonError
 from stream.domain.parking import instant_of
+from stream.domain.text import one_line
 
 Headers = Sequence[tuple[str, bytes]]
 CLOSES, BECAME = f"{PREFIX}closes", f"{PREFIX}became"
 UNKNOWN = "unknown"
+CLASSES = frozenset(one.__name__ for one in (PoisonError, GivenUpError, LeadRefusedError))
+LONGEST_NAME = 80  # characters that are shown of a class or topic that somebody else wrote
+STAGES = ("receive", "enrich", "crm", UNKNOWN)  # the producers, the worker, the CRM sync; what somebody else wrote
 
 
 class Fate(StrEnum):
@@ -125,6 +130,28 @@ class Wanted:
             and (self.since is None or letter.failed_at >= self.since)
             and (self.until is None or letter.failed_at < self.until)
         )
+
+
+def what_is_not_there(wanted: Wanted, every: Sequence[Letter], topics: frozenset[str]) -> str:
+    """What of ``wanted`` names nothing that exists, and what does; "" where all of it may be meant.
+
+    ``every``: all letters of the topic, the closed ones too; ``topics``: ours, in which one may come to lie.
+    """
+    numbers = [letter.offset for letter in every]
+    unknown = wanted.offsets - set(numbers)
+    if unknown:
+        there = f"there are {len(numbers)}, from {numbers[0]} to {numbers[-1]}" if numbers else "there is none at all"
+        return f"no dead letter has the number {', '.join(map(str, sorted(unknown)))}: {there}"
+    for what, asked, known in (
+        ("class", wanted.errors, CLASSES | {letter.error for letter in every}),
+        ("topic", wanted.topics, topics | {letter.topic for letter in every}),
+    ):
+        if asked - known:
+            named, allowed = (
+                ", ".join(one_line(one, LONGEST_NAME) for one in sorted(some)) for some in (asked - known, known)
+            )
+            return f"no dead letter has the {what} {named}; there are: {allowed}"
+    return ""
 
 
 def _texts(headers: Iterable[tuple[str, bytes]]) -> dict[str, str]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from stream.domain.events import EnrichedEvent, Match, Outcome
 from stream.domain.matching import Reason, compare
+from stream.domain.text import one_line
 
 MAX_NAME_CHARS = 80  # of a name in a warning
 CONFIRM = "confirme se é esta pessoa antes de usar os dados."
@@ -49,7 +50,9 @@ def ambiguous_lines(candidates: Sequence[str]) -> list[str]:
     """The message of a lead that several people fit: their names, nothing else of them, and what would settle it."""
     named = [
         name if count == 1 else f"{name} ({count} pessoas com este nome)"
-        for name, count in Counter(_clean(one).title() or "pessoa sem nome na fonte" for one in candidates).items()
+        for name, count in Counter(
+            one_line(one, MAX_NAME_CHARS).title() or "pessoa sem nome na fonte" for one in candidates
+        ).items()
     ]
     return [
         "Enriquecimento: mais de uma pessoa corresponde a este contato; nenhum dado foi anexado.",
@@ -72,10 +75,5 @@ def _differs(lead_name: str, person_name: str) -> str:
 
 
 def _quoted(name: str) -> str:
-    clean = _clean(name)
+    clean = one_line(name, MAX_NAME_CHARS)
     return f' ("{clean}")' if clean else ""
-
-
-def _clean(name: str) -> str:
-    """One line, of a bounded length."""
-    return " ".join(name.split())[:MAX_NAME_CHARS]

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from decimal import Decimal
+from typing import Any
 
 from stream.domain.events import EnrichedEvent, Outcome
 from stream.domain.match_warnings import ambiguous_lines, warning
 from stream.domain.person import CURRENCY, Address, Income, Person
+from stream.domain.text import one_line
 from stream.domain.typed_lines import answer_lines, contact_lines
 
 LONGEST = 5_000  # characters, the CRM's limit
+LONGEST_NAME = 100  # characters: a name that goes on for longer reads like facts
+MOST_DIGITS = 18  # of an amount of money
+LONGEST_FACT = 300  # characters of one fact, but for lists
 CUT = "\n[...]"
 MORE = "[...]"  # in the place of the answers that are left out
 HEADING_AND_MORE = 2  # lines
@@ -56,6 +62,14 @@ def _known_so_far(event: EnrichedEvent) -> str:
     return notes.get(event.outcome, "Lead recebido.")
 
 
+def for_a_person(attributes: dict[str, Any]) -> dict[str, Any]:
+    """The attributes of a lead that we create, each one line; ``description`` has its lines made already."""
+    return {
+        name: one_line(value, LONGEST_NAME) if isinstance(value, str) and name != "description" else value
+        for name, value in attributes.items()
+    }
+
+
 def shorten(text: str, longest: int = LONGEST) -> str:
     """``text`` within ``longest`` characters, the CRM's limit."""
     return text if len(text) <= longest else text[: longest - len(CUT)] + CUT
@@ -63,11 +77,11 @@ def shorten(text: str, longest: int = LONGEST) -> str:
 
 def _identity(person: Person) -> list[str]:
     return _given(
-        ("Nome", person.name.title()),
+        ("Nome", _name(person.name)),
         ("CPF", _cpf(person.cpf)),
         ("Nascimento", _date(person.birth_date)),
         ("Sexo", _SEX.get(person.sex or "", "")),
-        ("Mãe", (person.mother_name or "").title()),
+        ("Mãe", _name(person.mother_name or "")),
         ("Óbito", "sim, conforme a fonte" if person.deceased else ""),
     )
 
@@ -76,21 +90,30 @@ def _economy(person: Person) -> list[str]:
     income = person.income
     return _given(
         ("Renda", f"{_money(income)} por mês" if income is not None else ""),
-        ("Profissão", (person.occupation or "").capitalize()),
+        ("Profissão", one_line(person.occupation or "", LONGEST_FACT).capitalize()),
     )
 
 
 def _contacts(person: Person) -> list[str]:
     phones = [f"{_phone(phone.number)}{' (WhatsApp)' if phone.whatsapp else ''}" for phone in person.phones]
     return [
-        *_given(("Telefones", ", ".join(phones)), ("E-mails", ", ".join(person.emails))),
+        *_given(("Telefones", _listed(phones)), ("E-mails", _listed(person.emails))),
         *_given(*(("Endereço", _address(address)) for address in person.addresses)),
     ]
 
 
 def _given(*facts: tuple[str, str]) -> list[str]:
-    """One line a fact, whatever line breaks a source put into it."""
-    return [f"{name}: {' '.join(value.split())}" for name, value in facts if value.strip()]
+    """One line a fact, whatever a source put into it."""
+    lines = ((name, one_line(value)) for name, value in facts)
+    return [f"{name}: {value}" for name, value in lines if value]
+
+
+def _name(text: str) -> str:
+    return one_line(text, LONGEST_NAME).title()
+
+
+def _listed(values: Iterable[str]) -> str:
+    return ", ".join(one_line(value, LONGEST_FACT) for value in values)
 
 
 # What has not the shape that it should have is shown as it was given: a message is never held up by a fact.
@@ -114,21 +137,25 @@ def _date(iso: str | None) -> str:
 
 def _shaped(pattern: re.Pattern[str], shape: str, text: str) -> str:
     found = pattern.fullmatch(text)
-    return found.expand(shape) if found is not None else text
+    return found.expand(shape) if found is not None else one_line(text, LONGEST_NAME)
 
 
 def _money(income: Income) -> str:
     """``8500.50`` as R$ 8.500,50: the amount as given, whatever its currency."""
     symbol = "R$" if income.currency == CURRENCY else income.currency
     try:
-        text = f"{Decimal(income.amount):,.2f}".translate(str.maketrans(",.", ".,"))
+        amount = Decimal(income.amount)
     except ArithmeticError:
-        text = income.amount
-    return f"{symbol} {text}"
+        return one_line(f"{symbol} {income.amount}", LONGEST_NAME)
+    # Written out, an exponent from outside would take as much memory as it likes.
+    is_sensible = amount.is_finite() and amount.adjusted() < MOST_DIGITS
+    text = f"{amount:,.2f}".translate(str.maketrans(",.", ".,")) if is_sensible else income.amount
+    return one_line(f"{symbol} {text}", LONGEST_NAME)
 
 
 def _address(address: Address) -> str:
     street = ", ".join(part for part in (address.street.title(), address.number, address.complement.title()) if part)
     place = "/".join(part for part in (address.city.title(), address.state) if part)
     postal_code = _shaped(_POSTAL_CODE, r"\1-\2", address.postal_code)
-    return " - ".join(part for part in (street, address.district.title(), place, postal_code) if part)
+    parts = (street, address.district.title(), place, postal_code)
+    return one_line(" - ".join(part for part in parts if part), LONGEST_FACT)

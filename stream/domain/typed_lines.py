@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from stream.domain.events import EnrichedEvent
+from stream.domain.text import one_line
 from stream.domain.typed_contact import TypedContact
 
 LONGEST_LINE = 700  # characters: the longest answer with its question
@@ -23,14 +24,10 @@ def contact_lines(event: EnrichedEvent) -> list[str]:
 
 def answer_lines(event: EnrichedEvent) -> list[str]:
     """The answers of the form, under a heading; a dash tells them from the facts that we found."""
-    answers = [f"- {_one_line(one.question)}: {_one_line(one.answer)}" for one in event.lead.answers]
+    answers = [f"- {one_line(one.question)}: {one_line(one.answer)}" for one in event.lead.answers]
     return ["RESPOSTAS DO FORMULÁRIO", *(answer[:LONGEST_LINE] for answer in answers)] if answers else []
 
 
 def _line(name: str, value: str | None, note: str = "") -> list[str]:
-    text = _one_line(value or "")
+    text = one_line(value or "")
     return [f"{name}: {text}{note}"[:LONGEST_LINE]] if text else []
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())

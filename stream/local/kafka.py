@@ -188,6 +188,9 @@ def _report(folder: Path, stop: threading.Event, say: Say) -> None:
         say(f"  {len(files) - jars} descriptions, {jars} of about 45 jars, {size:.0f} MB")
 
 
+PRIVATE = 0o077  # umask: records hold what leads typed
+
+
 class LocalKafka:
     """One broker in a process of its own."""
 
@@ -223,6 +226,7 @@ class LocalKafka:
             env=_java_environment(),
             preexec_fn=die_with_parent,  # noqa: PLW1509 - one thread, one call
             start_new_session=True,
+            umask=PRIVATE,
         )
         log.close()
         try:
@@ -246,6 +250,7 @@ class LocalKafka:
 
     def _format(self, class_path: str) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
+        self._folder.chmod(0o700)
         self.port, self.controller_port = free_port(), free_port()
         self._properties.write_text(self.configuration())
         cluster = str(uuid.uuid4())
@@ -255,6 +260,7 @@ class LocalKafka:
             capture_output=True,
             env=_java_environment(),
             check=False,
+            umask=PRIVATE,
         )
         if result.returncode:
             raise StopError(f"Kafka's storage can't be formatted: {result.stdout.decode()} {result.stderr.decode()}")

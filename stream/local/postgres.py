@@ -7,6 +7,7 @@ running when we are killed, and gives up after ten seconds on a busy machine.
 from __future__ import annotations
 
 import contextlib
+import os
 import pwd
 import shutil
 import signal
@@ -46,7 +47,10 @@ class LocalPostgres:
     """One server in processes of its own."""
 
     def __init__(self, folder: Path) -> None:
-        """``folder`` holds its data; it is made when it is not there."""
+        """``folder`` holds its data, for its owner alone; it is made when it is not there.
+
+        As root the server runs as another user, for whom the folders above are opened: let none of them be private.
+        """
         self._folder = folder.expanduser().resolve()
         self._socket = self._folder
         self._process: subprocess.Popen[bytes] | None = None
@@ -75,7 +79,9 @@ class LocalPostgres:
             self._set_up(server)
         self._socket = find_suitable_socket_dir(self._folder, server.runtime_path)
         if server.system_user is not None and self._socket != self._folder:
-            self._socket.chmod(0o777)  # as root the server runs as another user
+            entry = pwd.getpwnam(server.system_user)  # as root the server runs as another user
+            os.chown(self._socket, entry.pw_uid, entry.pw_gid)
+            self._socket.chmod(0o700)
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [server.bin_path / "postgres", "-D", self._folder, "-c", "listen_addresses=", "-k", self._socket],
@@ -99,6 +105,7 @@ class LocalPostgres:
             server.ensure_pgdata_inited()
         except (OSError, subprocess.SubprocessError) as error:
             raise StopError(f"PostgreSQL's data can't be set up in {self._folder}: {error}") from error
+        self._folder.chmod(0o700)
         with (self._folder / "postgresql.conf").open("a", encoding="utf-8") as configuration:
             configuration.write(SETTINGS)
 

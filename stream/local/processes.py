@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from stream.domain.errors import StopError
-from stream.local.kafka import die_with_parent, wait_or_kill
+from stream.local.kafka import PRIVATE, die_with_parent, wait_or_kill
 
 START_LIMIT = 180.0  # seconds until a child answers
 STOP_LIMIT = 40.0  # seconds; above the shutdown grace of every command
@@ -55,6 +55,7 @@ class Child:
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
+                umask=PRIVATE,
                 preexec_fn=die_with_parent,  # noqa: PLW1509 - it calls prctl and nothing else
             )
 

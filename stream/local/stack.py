@@ -44,6 +44,7 @@ class Stack:
         self._seed = seed
         self._extra = dict(extra or {})
         self.folder = Path(tempfile.mkdtemp(prefix="lead-stream-"))
+        self._data: Path | None = None
         self.kafka: LocalKafka | None = None
         self.postgres: LocalPostgres | None = None
         self.bootstrap_servers = os.environ.get("KAFKA_BOOTSTRAP_SERVERS", "")
@@ -51,7 +52,7 @@ class Stack:
         self.simulators_url = ""
         self.children: dict[str, Child] = {}
         self.keep_folder = False  # set it to look at the logs of a run that failed
-        self._ports = {name: free_port() for name in ("producers", "worker")}
+        self._ports = {name: free_port() for name in ("producers", "worker", "crm-sync", "journal")}
         self._began = time.monotonic()
 
     def say(self, text: str) -> None:
@@ -93,6 +94,8 @@ class Stack:
             "GOOGLE_ADS_KEY": GOOGLE_KEY,
             "PRODUCER_PORT": str(self._ports["producers"]),
             "STREAM_WEB_PORT": str(self._ports["worker"]),
+            "CRM_WEB_PORT": str(self._ports["crm-sync"]),
+            "JOURNAL_WEB_PORT": str(self._ports["journal"]),
             "WORKER_INSTANCE_ID": self.instance("worker"),
             **self._extra,
         }
@@ -110,7 +113,9 @@ class Stack:
             self.bootstrap_servers = self.kafka.bootstrap_servers
         if not self.database_url:
             self.say("starting PostgreSQL")
-            self.postgres = LocalPostgres(self.folder / "postgres")
+            # Not in the folder of the others: as root it is another user's, who may not look into ours.
+            self._data = Path(tempfile.mkdtemp(prefix="lead-stream-postgres-"))
+            self.postgres = LocalPostgres(self._data)
             self.postgres.start()
             self.database_url = self.postgres.url
         self.say("making topics and tables")
@@ -141,9 +146,7 @@ class Stack:
         for name in names:
             self._child(name).start()
         for name in names:
-            url = {"producers": f"{self.producers_url}/readyz", "worker": f"{self.worker_url}/readyz"}.get(name)
-            if url is not None:
-                self.children[name].wait_for(url)
+            self.children[name].wait_for(f"{self.page(name)}/readyz")
 
     def _child(self, name: str) -> Child:
         arguments = ["producers"] if name == "producers" else ["stream", name]
@@ -182,10 +185,12 @@ class Stack:
             self.postgres.stop()
         if self.kafka is not None:
             self.kafka.kill()  # its data goes too: nothing is worth a clean end
+        folders = [self.folder, *([self._data] if self._data is not None else [])]
         if self.keep_folder:
-            self.say(f"logs are in {self.folder}")
-        else:
-            shutil.rmtree(self.folder, ignore_errors=True)
+            self.say(f"logs are in {' and '.join(map(str, folders))}")
+            return
+        for folder in folders:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _leave_group(self) -> None:
         """Take our workers out of the group of a broker that stays: their names would keep partitions for a while.

@@ -13,6 +13,7 @@ import asyncpg
 
 from stream.domain.events import Tier
 from stream.domain.savings import AnswerCount, CallCount, Line, Savings, by_day_and_source, savings, tiers
+from stream.domain.text import cell
 from stream.store.pool import database_errors
 from stream.store.queries import sql
 
@@ -80,7 +81,7 @@ class Report:
             writer.writerow(
                 [
                     one.day,
-                    one.source,
+                    cell(one.source),
                     bill.webhooks,
                     bill.needed_contact,
                     *(one.tiers.get(tier, 0) for tier in TIERS),
@@ -91,7 +92,7 @@ class Report:
                     bill.unsure_calls,
                     money(bill.spent),
                     money(bill.saved),
-                    self.currency,
+                    cell(self.currency),
                 ]
             )
         return text.getvalue()

@@ -42,7 +42,7 @@ class Ledger:
             )
         self._spent[provider] = day if call is None else None
         if call is None:
-            raise BudgetSpentError(f"{provider}: the budget of {day} is spent")
+            raise BudgetSpentError(f"{provider}: the day's budget is spent")
         return call
 
     def trouble(self, provider: str) -> str:

@@ -12,19 +12,28 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
-from stream.domain.errors import PartnerUnavailableError, PoisonError
+from stream.domain.errors import CredentialsRefusedError, LeadRefusedError, PartnerUnavailableError, PoisonError
+from stream.domain.text import is_id
 from stream.settings import Settings
 from stream.tiers.http import json_of, judge_status, segment, sent_once
 
-REFUSED_FOR_GOOD = range(400, 500)
-NOT_OURS = (401, 403, 408, 429)  # credentials, time, pace: the same call may work later
+CLIENT_ERRORS = range(400, 500)
+REFUSES_US = (401, 402, 403, 407)  # credentials or account: every call is refused until somebody mends it
+MAY_WORK_LATER = (408, 425, 429)  # time, pace: the same call may work later
+TOO_EARLY = 425
 
 
 class C2S:
     """The client.
 
-    Raises PoisonError for what C2S refuses for good; PartnerUnavailableError with ``billed`` "no" for what
-    certainly was not carried out, "unsure" for what may have been.
+    How C2S answered decides what the caller must do:
+
+    - 401, 402, 403, 407: CredentialsRefusedError. It refuses us, not the lead, until somebody mends it: pause.
+    - 408: PartnerUnavailableError with ``billed`` "unsure", as a 5xx, a redirect, a time-out or a reset: the call may
+      have been carried out. 425, 429 and what never left: "no".
+    - every other 4xx (400, 404, 409, 410, 413, 422, ...): LeadRefusedError. While other writes succeed, address and
+      release are right, and the fault is this lead's. Where no write succeeds, the fuse ends it.
+    - an id that can't be one segment of a path: PoisonError, without a call.
     """
 
     def __init__(self, session: aiohttp.ClientSession, settings: Settings) -> None:
@@ -35,6 +44,8 @@ class C2S:
 
     async def create_message(self, lead_id: str, body: str) -> None:
         """Write a message to a lead."""
+        if not is_id(lead_id):
+            raise PoisonError("an id that a path can't hold", path="lead.id")
         url = segment(self._base, lead_id, "create_message")
         async with self._post(url, {"leadId": lead_id, "body": body}):
             pass  # the status says it all: a body that can't be read leaves nothing in doubt
@@ -52,12 +63,19 @@ class C2S:
         async with sent_once(
             "c2s", self._session, "POST", url, seconds=self._seconds, headers=self._headers, json=body
         ) as response:
-            if response.status in {401, 403}:
-                raise PartnerUnavailableError(f"c2s: status {response.status}: check C2S_TOKEN", billed="no")
-            if response.status in REFUSED_FOR_GOOD and response.status not in NOT_OURS:
-                raise PoisonError(f"c2s: status {response.status}")
-            judge_status("c2s", response)
+            _judge(response)
             yield response
+
+
+def _judge(response: aiohttp.ClientResponse) -> None:
+    status = response.status
+    if status in REFUSES_US:
+        raise CredentialsRefusedError(f"c2s: status {status}: check C2S_TOKEN")
+    if status == TOO_EARLY:
+        raise PartnerUnavailableError(f"c2s: status {status}", billed="no")
+    if status in CLIENT_ERRORS and status not in MAY_WORK_LATER:
+        raise LeadRefusedError(f"c2s: status {status}")
+    judge_status("c2s", response)
 
 
 def created_id(answer: Any) -> str | None:

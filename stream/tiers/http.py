@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
@@ -17,6 +18,7 @@ from stream import metrics
 from stream.domain.errors import PartnerUnavailableError
 
 TOO_MANY = 429
+KNOWN_STATUSES = frozenset(int(status) for status in HTTPStatus)
 UNEXPECTED = 300  # and above: a redirect is as unexpected as an error
 CONNECT_LIMIT = 5.0  # seconds until there is a connection; what ends before that was not sent
 
@@ -51,8 +53,13 @@ async def sent_once(
             method, url, timeout=timeout, allow_redirects=False, middlewares=(_never_again,), **options
         ) as response,
     ):
-        metrics.PARTNER_CALLS.labels(partner, str(response.status)).inc()
+        metrics.PARTNER_CALLS.labels(partner, status_label(response.status)).inc()
         yield response
+
+
+def status_label(status: int) -> str:
+    """A status as a metric's label: a partner can't make labels of whatever numbers it likes."""
+    return str(status) if status in KNOWN_STATUSES else f"other {status // 100}xx"
 
 
 async def _never_again(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
@@ -89,7 +96,7 @@ def judge_status(partner: str, response: aiohttp.ClientResponse) -> None:
     if status >= UNEXPECTED:
         wait = retry_after(response.headers.get("Retry-After", ""), datetime.now(UTC))
         billed = "no" if status == TOO_MANY else "unsure"
-        raise PartnerUnavailableError(f"{partner}: status {status}", billed=billed, retry_after=wait)
+        raise PartnerUnavailableError(f"{partner}: status {status_label(status)}", billed=billed, retry_after=wait)
 
 
 def retry_after(text: str, now: datetime) -> float | None:

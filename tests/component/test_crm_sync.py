@@ -487,7 +487,7 @@ async def test_a_message_in_the_crm_is_never_longer_than_it_takes(crm: Crm) -> N
         None,
         (),
         (),
-        (),
+        ("x" * 250,) * 30,
         complete=True,
         source="work",
         fetched_at=NOW,

@@ -110,7 +110,7 @@ async def test_budgets_of_partners_are_apart(ledger: Ledger) -> None:
     """What Diretrix has spent is not taken from the Work API."""
     await reserve(ledger, budget=1)
     await reserve(ledger, budget=1, provider="work")
-    with pytest.raises(BudgetSpentError, match="diretrix: the budget of 2026-11-24 is spent"):
+    with pytest.raises(BudgetSpentError, match="diretrix: the day's budget is spent"):
         await reserve(ledger, budget=1)
 
 

@@ -139,6 +139,8 @@ def environment(settings: Settings, **more: str) -> dict[str, str]:
         "PATH": os.environ["PATH"],
         "KAFKA_BOOTSTRAP_SERVERS": settings.kafka_bootstrap_servers,
         "TOPIC_PARTITIONS": str(settings.topic_partitions),
+        "CRM_WEB_PORT": "0",
+        "JOURNAL_WEB_PORT": "0",
         **more,
     }
 

@@ -206,6 +206,8 @@ PAGES = {
     "simulators": "http://127.0.0.1:9100/_control/counts",
     "producers": f"http://127.0.0.1:{environment('producers')['PRODUCER_PORT']}/readyz",
     "worker": f"http://127.0.0.1:{environment('worker')['STREAM_WEB_PORT']}/healthz",
+    "crm-sync": f"http://127.0.0.1:{environment('crm-sync')['CRM_WEB_PORT']}/readyz",
+    "journal": f"http://127.0.0.1:{environment('journal')['JOURNAL_WEB_PORT']}/readyz",
 }
 
 
@@ -215,6 +217,10 @@ def test_pages_are_served_where_they_are_asked_for() -> None:
     assert (front.producer_host, worker.stream_web_host) == ("0.0.0.0", "0.0.0.0")
     assert SERVICES["producers"]["ports"] == [f"127.0.0.1:{front.producer_port}:{front.producer_port}"]
     assert SERVICES["worker"]["ports"] == [f"127.0.0.1:{worker.stream_web_port}:{worker.stream_web_port}"]
+    crm, books = load(environment("crm-sync")), load(environment("journal"))
+    assert (crm.crm_web_host, books.journal_web_host) == ("0.0.0.0", "0.0.0.0")
+    assert SERVICES["crm-sync"]["ports"] == [f"127.0.0.1:{crm.crm_web_port}:{crm.crm_web_port}"]
+    assert SERVICES["journal"]["ports"] == [f"127.0.0.1:{books.journal_web_port}:{books.journal_web_port}"]
     command = SERVICES["simulators"]["command"]
     assert command[command.index("--port") + 1] in PAGES["simulators"]
 

@@ -1,0 +1,143 @@
+"""The pages on the loop of production: who reaches the port can hold nothing up."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+import uvloop
+from structlog.testing import capture_logs
+
+from stream.web import pages as module
+from stream.web.consumer import ConsumerFacts, serving
+from stream.web.pages import pages, serve
+
+LIMIT = 20.0  # seconds
+
+
+async def well() -> dict[str, str]:
+    """Nothing is wrong."""
+    return {}
+
+
+@asynccontextmanager
+async def served() -> AsyncIterator[int]:
+    """The pages of a process that is well; gives their port."""
+    site = await serve(pages(well, well, dict), "127.0.0.1", 0)
+    try:
+        yield site.port
+    finally:
+        await site.cleanup()
+
+
+async def asked(port: int, path: str = "/healthz") -> bytes:
+    """The whole answer to one request."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    try:
+        return await asyncio.wait_for(reader.read(), LIMIT)
+    finally:
+        writer.close()
+
+
+def run(scenario: Callable[[int], Awaitable[None]]) -> None:
+    """Run a scenario on uvloop."""
+
+    async def whole() -> None:
+        async with served() as port:
+            await scenario(port)
+
+    uvloop.run(whole())
+
+
+def test_a_connection_serves_one_request_and_is_closed() -> None:
+    """Each page answers and closes, so that nobody keeps a place."""
+
+    async def scenario(port: int) -> None:
+        for path in ("/healthz", "/readyz", "/metrics"):
+            answer = await asked(port, path)
+            assert answer.startswith(b"HTTP/1.1 200 OK")
+            assert b"Server: lead-stream" in answer
+
+    run(scenario)
+
+
+def test_a_connection_too_many_is_turned_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With 503 at once; when one of the others goes there is a place again."""
+    monkeypatch.setattr(module, "MOST_CONNECTIONS", 3)
+
+    async def scenario(port: int) -> None:
+        silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
+        await _until(port, b"503")
+        answer = await asked(port)
+        assert answer.startswith(b"HTTP/1.1 503 Service Unavailable")
+        assert b"Retry-After: 1" in answer
+        silent[0][1].close()
+        await _until(port, b"200")
+        for _, writer in silent:
+            writer.close()
+
+    run(scenario)
+
+
+def test_a_connection_has_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that says nothing, one that never ends its head, and one that reads no answer are all ended."""
+    monkeypatch.setattr(module, "LONGEST_CONNECTION", 0.3)
+
+    async def scenario(port: int) -> None:
+        for said in (b"", b"GET /healthz HTTP/1.1\r\nX: "):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(said)
+            try:
+                ended = await asyncio.wait_for(reader.read(), LIMIT)
+            except ConnectionResetError:
+                ended = b""
+            assert not ended.startswith(b"HTTP/1.1 200")
+            writer.close()
+        assert (await asked(port)).startswith(b"HTTP/1.1 200 OK")
+
+    run(scenario)
+
+
+def test_the_port_is_said_and_one_that_is_taken_stops_nobody_who_can_do_without() -> None:
+    """Port 0 logs which it became; a consumer whose port somebody has serves on another one."""
+
+    async def scenario() -> None:
+        with capture_logs() as logs:
+            first = await serve(pages(well, well, dict), "127.0.0.1", 0)
+            with pytest.raises(OSError):  # noqa: PT011 - the worker does not start
+                await serve(pages(well, well, dict), "127.0.0.1", first.port)
+            async with serving(ConsumerFacts(), "127.0.0.1", first.port):
+                ports = [one["port"] for one in logs if one["event"] == "pages"]
+                answer = await asked(ports[1], "/readyz")
+            await first.cleanup()
+        assert ports[0] == first.port
+        assert ports[1] != first.port
+        assert answer.startswith(b"HTTP/1.1 503")
+        assert b'"assignment":"the process is being started"' in answer
+
+    uvloop.run(scenario())
+
+
+def test_a_pause_is_seen() -> None:
+    """/readyz is not 200, says that it is degraded, and why; /healthz is 200, for a restart would not help."""
+
+    async def scenario() -> None:
+        facts = ConsumerFacts(paused=lambda: "c2s: status 401: check C2S_TOKEN")
+        site = await serve(pages(facts.healthy, well, facts.degraded, facts.waits, degraded_status=503), "127.0.0.1", 0)
+        ready, healthy = await asked(site.port, "/readyz"), await asked(site.port)
+        await site.cleanup()
+        assert ready.startswith(b"HTTP/1.1 503")
+        assert b'"status":"degraded"' in ready
+        assert b"paused: c2s: status 401: check C2S_TOKEN" in ready
+        assert healthy.startswith(b"HTTP/1.1 200")
+
+    uvloop.run(scenario())
+
+
+async def _until(port: int, status: bytes) -> None:
+    async with asyncio.timeout(LIMIT):
+        while status not in (await asked(port))[:20]:
+            pass  # each question is a connection of its own

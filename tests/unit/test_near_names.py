@@ -1,0 +1,79 @@
+"""Slips in the names of variables: found where they are meant for a setting, and nowhere else."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from stream.settings import SECRET_NAMES, Settings, slips
+
+# fmt: off
+PLATFORM = [
+    "PATH", "HOME", "HOST", "PORT", "HOSTNAME", "LANG", "LC_ALL", "LANGUAGE", "TERM", "SHELL", "USER", "LOGNAME",
+    "MAIL", "PWD", "OLDPWD", "SHLVL", "TMPDIR", "TMP", "TEMP", "TZ", "DISPLAY", "EDITOR", "PAGER", "COLUMNS",
+    "LINES", "DEBUG", "LOG_FORMAT", "LOG_FILE", "WORKER_CLASS", "WEB_CONCURRENCY", "PYTHONPATH",
+    "PYTHONUNBUFFERED", "VIRTUAL_ENV", "PYTHON_VERSION", "GPG_KEY", "SSL_CERT_FILE", "SSL_CERT_DIR",
+    "REQUESTS_CA_BUNDLE", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "JOURNAL_STREAM", "INVOCATION_ID",
+    "MEMORY_PRESSURE_WATCH", "KUBERNETES_SERVICE_HOST", "KUBERNETES_PORT", "FLY_APP_NAME", "FLY_REGION",
+    "PRIMARY_REGION", "POSTGRES_PASSWORD", "POSTGRES_USER", "PGHOST", "PGPASSWORD", "KAFKA_HEAP_OPTS",
+    "KAFKA_NODE_ID", "DOCKER_HOST", "CI", "GITHUB_TOKEN", "SSH_AUTH_SOCK", "XDG_RUNTIME_DIR",
+    "DBUS_SESSION_BUS_ADDRESS", "COMPOSE_PROJECT_NAME", "DYNO", "SOURCE_VERSION", "TEST_DATABASE_URL_X", "STREAM",
+    "LOG", "JOB",
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(
+    ("given", "meant", "grave"),
+    [
+        ("DIRETRIX_DAILY_BUGDET", "DIRETRIX_DAILY_BUDGET", True),
+        ("WORK_API_PRICES", "WORK_API_PRICE", True),
+        ("C2S_TOKN", "C2S_TOKEN", True),
+        ("DATABASE_URI", "DATABASE_URL", True),
+        ("C2S_TOKEN_FIEL", "C2S_TOKEN_FILE", True),
+        ("google_ads_key", "GOOGLE_ADS_KEY", True),
+        ("LOOKUP_SLOT", "LOOKUP_SLOTS", False),
+        ("KAFKA_BOOTSTRAP_SERVER", "KAFKA_BOOTSTRAP_SERVERS", False),
+        ("CACHE_TLL_KNOWN", "CACHE_TTL_KNOWN", False),
+    ],
+)
+def test_a_slip_names_the_setting_that_was_meant(given: str, meant: str, grave: bool) -> None:  # noqa: FBT001
+    """A budget, a price and a secret are the grave ones."""
+    stops, warns = slips({given: "1"})
+    found, other = (stops, warns) if grave else (warns, stops)
+    assert [(one.given, one.meant) for one in found] == [(given, meant)]
+    assert other == []
+
+
+def test_a_setting_that_is_set_is_not_missed() -> None:
+    """Nor one that has no value, nor a secret that is in a file, nor an address that Kubernetes made."""
+    assert slips({"LOOKUP_SLOT": "1", "LOOKUP_SLOTS": "2"}) == ([], [])
+    assert slips({"C2S_TOKENS": "x", "C2S_TOKEN_FILE": "/x"}) == ([], [])
+    assert slips({"LOOKUP_SLOT": ""}) == ([], [])
+    assert slips({"PRODUCERS_PORT": "tcp://10.0.0.1:8080"}) == ([], [])
+
+
+def test_what_is_ours_or_the_platforms_is_no_slip() -> None:
+    """However many of them are there."""
+    ours = {name.upper(): "1" for name in Settings.model_fields}
+    for name in (*ours, *PLATFORM, *(f"{secret}_FILE" for secret in SECRET_NAMES)):
+        assert slips({name: "1"}) == ([], []), name
+
+
+@pytest.mark.parametrize(
+    "arguments", [("stream", "topics"), ("stream", "report"), ("producers",), ("stream", "worker")]
+)
+def test_no_process_starts_with_a_budget_that_is_not_read(arguments: tuple[str, ...]) -> None:
+    """It leaves with 2 and names both; the value is not said."""
+    environment = {"PATH": os.environ["PATH"], "DIRETRIX_DAILY_BUGDET": "4711", "LOOKUP_SLOT": "12"}
+    ended = subprocess.run(
+        [sys.executable, "-m", *arguments], env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert ended.returncode == 2
+    assert "DIRETRIX_DAILY_BUGDET" in ended.stderr
+    assert "DIRETRIX_DAILY_BUDGET" in ended.stderr
+    assert "given=LOOKUP_SLOT meant=LOOKUP_SLOTS" in ended.stderr
+    assert "4711" not in ended.stderr
