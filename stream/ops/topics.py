@@ -110,7 +110,9 @@ async def _until_led(admin: AIOKafkaAdminClient, settings: Settings, names: list
     """
     found = await admin.describe_topics(names)
     parts = [TopicPartition(topic["topic"], one["partition"]) for topic in found for one in topic["partitions"]]
-    consumer = AIOKafkaConsumer(**client_options(settings), request_timeout_ms=LEADERS_LIMIT_MS)
+    consumer = AIOKafkaConsumer(
+        **client_options(settings), request_timeout_ms=LEADERS_LIMIT_MS, isolation_level="read_committed"
+    )
     try:
         await consumer.start()
         await consumer.end_offsets(parts)

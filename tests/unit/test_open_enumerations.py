@@ -111,8 +111,9 @@ def test_old_events_are_one_of_each_value() -> None:
 @pytest.mark.parametrize("name", OPEN)
 def test_new_events_satisfy_every_released_schema(name: str) -> None:
     """Whoever validates by a schema that was released before reads all that this version writes."""
-    for value in every_new_event():
-        released(name).validate(value)
+    new = every_new_event()
+    assert [value for value in new if not released(name).is_valid(value)] == []
+    assert len(new) > 10
 
 
 def test_the_closed_schema_takes_only_what_it_names() -> None:

@@ -163,8 +163,9 @@ async def test_what_is_given_up_frees_who_waits_for_it(database: Database) -> No
     await write(pending, database, "old")
     waiting = asyncio.create_task(pending.stored("old"))
     await write(pending, database, "new", "newer", "newest")
+    assert not waiting.done() or waiting.exception() is None
     database.up = True
-    await waiting
+    assert await asyncio.wait_for(waiting, 10) is None
 
 
 class Refusing:
