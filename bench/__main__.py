@@ -28,16 +28,26 @@ NAMES = sorted(
 @click.option("--rounds", type=click.IntRange(1), default=5, show_default=True, help="Rounds of what is repeated.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Seed of every input.")
 @click.option("--scale", type=click.FloatRange(0.0001), default=1.0, show_default=True, help="Factor on the input.")
+@click.option("--examples", type=click.IntRange(0), default=0, help="matching: print so many wrong answers.")
+@click.option("--lost", type=click.IntRange(0), default=0, help="matching: print so many answers that were given up.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def main(  # noqa: PLR0913 - one an option
-    names: tuple[str, ...], *, only: tuple[str, ...], rounds: int, seed: int, scale: float, as_json: bool
+    names: tuple[str, ...],
+    *,
+    only: tuple[str, ...],
+    rounds: int,
+    seed: int,
+    scale: float,
+    examples: int,
+    lost: int,
+    as_json: bool,
 ) -> None:
     """Run the benchmarks named, or all of them.
 
-    Example: python -m bench cost tier2
+    Examples: python -m bench cost tier2; python -m bench matching --scale 0.1 --examples 20
     """
     logging.getLogger("aiokafka").setLevel(logging.ERROR)  # topics are made anew all the time
-    options = Options(rounds=rounds, seed=seed, scale=scale)
+    options = Options(rounds=rounds, seed=seed, scale=scale, examples=examples, lost=lost)
     rows: list[Row] = []
     failed = False
     for name in dict.fromkeys([*names, *only]) or NAMES:

@@ -56,11 +56,11 @@ def fill(table: dict[bytes, bytes], people: list[Someone], entries: int) -> Iter
     cache = TableCache(table, publish, lifetimes, random.Random(1).random)
     now = datetime.now(UTC)
     for one in people:
-        contact = Visit(now, one, one.phone, one.email).contact
+        contact = Visit(now, one, one.phone, one.email, one.name).contact
         partition = partition_of(contact.key.encode(), settings.topic_partitions)
         person = known_person(person_from_work(work_answer(one), one.cpf, now))
         known = Knowledge(answers={contact.aliases[0]: (Candidate(one.name, one.cpf),)}, persons={one.cpf: person})
-        cache.remember(partition, contact, known, person, now.timestamp(), theirs=True)
+        cache.remember(partition, known, person, now.timestamp())
         yield from ((partition, key, value) for (partition, key), value in written.items())
         written.clear()
         if len(cache) >= entries:

@@ -137,7 +137,7 @@ def entries(everybody: Sequence[Known], partitions: int) -> list[tuple[int, byte
         answers = {alias: candidates for alias in one.contact.aliases if not alias.startswith("c:")}
         learned = Knowledge(answers=answers, persons={one.person.cpf: one.person})
         partition = partition_of(one.contact.key.encode(), partitions)
-        cache.remember(partition, one.contact, learned, one.person, now, theirs=True)
+        cache.remember(partition, learned, one.person, now)
     return [(int(key.split(b"/", 1)[0]), key, value) for key, value in table.items()]
 
 

@@ -22,7 +22,7 @@ from bench.leads import crowd, entries, known, records, repeats
 from producers.duplicates import Duplicates
 from producers.items import Part, webhook
 from stream import logs
-from stream.domain import names
+from stream.domain import matching
 from stream.domain.choice import next_step
 from stream.domain.events import Answer, Outcome, encode_event, event_headers, event_id
 from stream.domain.freshness import opened
@@ -94,7 +94,7 @@ def parts(count: int = COUNT) -> dict[str, Callable[[int], float]]:
             lambda one: next_step(one[0], one[1].name, one[2]), zip(contacts, leads, recalled, strict=True)
         ),
         "two names, not remembered": over(
-            _fit, [(lead.name, one.name) for lead, one in zip(leads, people, strict=True)]
+            _compare, [(lead.name, one.name) for lead, one in zip(leads, people, strict=True)]
         ),
         "guarantee: ids that a replay keeps": over(event_id, leads),
         "guarantee: CloudEvents headers": over(lambda lead: event_headers(lead.id, now), leads),
@@ -129,8 +129,8 @@ def _bare(value: bytes) -> bytes:
     return orjson.dumps(message)
 
 
-def _fit(pair: tuple[str, str]) -> object:
-    return names.fit.__wrapped__(*pair)
+def _compare(pair: tuple[str, str]) -> object:
+    return matching.compare.__wrapped__(*pair)
 
 
 def _tracked(loops: int) -> float:

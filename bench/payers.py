@@ -6,17 +6,21 @@ each as good as its idea allows: canonical contacts, both aliases looked up, an 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Protocol
+from unittest.mock import patch
 from uuid import UUID, uuid4
 
+from bench.reasons import Policy, why_asked
+from bench.residents import Resident
 from bench.visits import Visit
-from stream.domain.choice import Found, NobodyKnows, next_step
-from stream.domain.events import Match
-from stream.domain.identity import Contact, Cpf
+from stream import enrichment
+from stream.domain.choice import Answered, Ask, Found, Knowledge, Step, is_sure, next_step
+from stream.domain.identity import Contact, Cpf, Phone
 from stream.domain.person import Candidate
 from stream.enrichment import Books, Ladder, People, Question, Shelf, Terms
 from stream.kafka import partition_of
@@ -35,6 +39,7 @@ class Bill:
     paid: int = 0
     calls: int = 0
     work_calls: int = 0
+    why: Counter[str] = field(default_factory=Counter)  # paid calls by what made the project ask
 
     @property
     def in_100(self) -> float:
@@ -62,8 +67,10 @@ class Partner(FakePartner):
             one = visit.someone
             if one.known:
                 self.people[one.cpf] = one
-                candidates = [Candidate(one.name.upper(), one.cpf)]
-                self.by_alias.update({alias: candidates for alias in (visit.phone, visit.email) if alias})
+                answers = one.answers if isinstance(one, Resident) else {}
+                alone = [Candidate(one.name.upper(), one.cpf)]
+                given = filter(None, (visit.phone, visit.email))
+                self.by_alias.update({alias: answers.get(alias, alone) for alias in given})
 
     async def called(self, partner: str) -> None:
         """Count a call."""
@@ -158,10 +165,21 @@ class Rungs:
 
 
 class Ours:
-    """The project's table and ladder; the changelog outlives a restart, the database everything."""
+    """The project's table and ladder; the changelog outlives a restart, the database everything.
 
-    def __init__(self, partner: Partner, settings: Settings, rungs: Rungs, chance: Callable[[], float]) -> None:
+    ``policy``: the rule that it follows, by default its own.
+    """
+
+    def __init__(
+        self,
+        partner: Partner,
+        settings: Settings,
+        rungs: Rungs,
+        chance: Callable[[], float],
+        policy: Policy = next_step,
+    ) -> None:
         self.bill = Bill()
+        self._policy = policy
         self._settings, self._clock, self._chance = settings, rungs.clock, chance
         self._partner = partner
         self._ladder = Ladder(
@@ -199,22 +217,32 @@ class Ours:
         """As the worker does: the table, then the ladder, and what was learned into the table."""
         self.bill.webhooks += 1
         self._clock.at = visit.at
-        now, contact, name = visit.at.timestamp(), visit.contact, visit.someone.name
+        now, contact, name = visit.at.timestamp(), visit.contact, visit.name
         self._sweep(now)
         partition = partition_of(contact.key.encode(), self._settings.topic_partitions)
         known = self._cache.recall(partition, contact, now)
-        if isinstance(next_step(contact, name, known), Found | NobodyKnows):
+        at_once = self._policy(contact, name, known)
+        if isinstance(at_once, Answered) and is_sure(at_once, contact, known):
             return
         question = Question(contact, name, "lead", "c2s", str(uuid4()))
         asked = self._partner.calls.copy()
-        step = await self._ladder.climb(question, known)
+        with patch.object(enrichment, "next_step", self._watched):
+            step = await self._ladder.climb(question, known)
         person = step.person if isinstance(step, Found) else None
-        theirs = isinstance(step, Found) and step.match in {Match.NAME, Match.NO_NAME}
-        self._cache.remember(partition, contact, known, person, now, theirs=theirs)
+        self._cache.remember(partition, known, person, now)
         self.bill.paid += question.diretrix_calls
         self.bill.paying += question.diretrix_calls > 0
         self.bill.calls += self._partner.calls["diretrix"] - asked["diretrix"]
         self.bill.work_calls += self._partner.calls["work"] - asked["work"]
+
+    def _watched(self, contact: Contact, name: str, known: Knowledge, **options: Any) -> Step:
+        """The policy's step; when it asks for what will be paid for, the reason is counted."""
+        step = self._policy(contact, name, known, **options)
+        if isinstance(step, Ask):
+            spelt = step.alias.national if isinstance(step.alias, Phone) else step.alias.address
+            if self._partner.by_alias.get(spelt):
+                self.bill.why[why_asked(contact, name, known, step.alias, self._policy)] += 1
+        return step
 
     def _sweep(self, now: float) -> None:
         """Once a simulated day; what is past its time is not answered from before that either."""
@@ -242,6 +270,7 @@ def terms(settings: Settings) -> Terms:
         work_budget=None,
         max_age=settings.enrichment_max_age,
         unknown_for=settings.cache_ttl_unknown,
+        work_unknown_for=settings.work_unknown_for,
         lease=settings.lookup_deadline.total_seconds(),
     )
 

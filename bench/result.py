@@ -10,11 +10,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What every benchmark is told. ``scale`` of less than 1 makes the input smaller: a look, not a figure."""
+    """What every benchmark is told. ``scale`` of less than 1 makes the input smaller: a look, not a figure.
+
+    ``examples`` and ``lost``: how many leads ``matching`` prints of either kind.
+    """
 
     rounds: int = 5
     seed: int = 1
     scale: float = 1.0
+    examples: int = 0
+    lost: int = 0
 
 
 @dataclass(frozen=True, slots=True)

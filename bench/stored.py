@@ -48,7 +48,7 @@ async def run(options: Options) -> list[Row]:
         await fill(server.url, parties)
         settings = load({"DATABASE_URL": server.url})
         people = population((A_ROUND + ONE_BY_ONE) * options.rounds, options.seed)
-        visits = iter([Visit(BEGIN, one, one.phone, one.email) for one in people])
+        visits = iter([Visit(BEGIN, one, one.phone, one.email, one.name) for one in people])
         async with open_pool(settings) as pool:
             await _sync_commits(pool)
             statements = await _rounds(pool, settings, visits, options.rounds)

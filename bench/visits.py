@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import random
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from bench.residents import Resident, Residents
 from stream.domain.identity import Contact, Email, Phone
 from stream.local.people import Someone, population
 
@@ -32,6 +33,7 @@ class Visit:
     someone: Someone
     phone: str
     email: str
+    name: str
 
     @property
     def contact(self) -> Contact:
@@ -43,7 +45,7 @@ class Visit:
 
 def measured(seed: int) -> list[Visit]:
     """The measured trace: 73 webhooks of 31 new people within a day, phone and e-mail in each."""
-    return [Visit(at, one, one.phone, one.email) for at, one, _ in _day(seed)]
+    return [Visit(at, one, one.phone, one.email, one.name) for at, one, _ in _day(seed)]
 
 
 def moved(seed: int) -> list[Visit]:
@@ -58,7 +60,7 @@ def moved(seed: int) -> list[Visit]:
         brings = chance.choice(["", "", "phone", "phone", "email", "phone email"]) if repeats else ""
         phone = others.phone(one) if "phone" in brings else one.phone
         email = others.email(one) if "email" in brings else one.email
-        visits.append(Visit(at, one, phone, email))
+        visits.append(Visit(at, one, phone, email, one.name))
     return visits
 
 
@@ -78,20 +80,22 @@ def _day(seed: int) -> Iterator[tuple[datetime, Someone, bool]]:
 def year(seed: int, webhooks: int, length: timedelta, longest_gap: timedelta) -> list[Visit]:
     """``webhooks`` spread over ``length``; a repeat comes one minute to ``longest_gap`` after a visit of its person.
 
+    People, their relatives and how they type their names are the matching corpus's (``bench.residents``).
     Gaps are spread evenly over the orders of magnitude: as many between 1 and 10 minutes as between 10 and 100.
     """
     chance = random.Random(seed)
-    others = _Others(chance, LISTED)
-    people = iter(population(int(webhooks * (1 - REPEATS) * 1.01) + 200, seed))
+    people = Residents(int(webhooks * (1 - REPEATS) * 1.3) + 300, seed, chance)
+    others = _Others(chance, LISTED, people.ask)
     times = sorted(chance.random() * length.total_seconds() for _ in range(webhooks))
     given: dict[str, tuple[str, str]] = {}
-    came: list[Someone] = []
+    came: list[Resident] = []
     visits = []
     for second in times:
         longest = min(longest_gap.total_seconds(), second)
         gap = 60 * (max(longest, 60) / 60) ** chance.random()
         back = bisect_right(times, second - gap, 0, len(came)) - 1
-        if back >= 0 and chance.random() < REPEATS:
+        is_repeat = back >= 0 and chance.random() < REPEATS
+        if is_repeat:
             one = came[back]
             phone, email = _again(one, given[one.cpf], chance, others)
         else:
@@ -99,7 +103,8 @@ def year(seed: int, webhooks: int, length: timedelta, longest_gap: timedelta) ->
             one.known = chance.random() >= UNKNOWN
             phone, email = given[one.cpf] = _first(one, chance)
         came.append(one)
-        visits.append(Visit(BEGIN + timedelta(seconds=second), one, phone, email))
+        name = people.type(one, again=is_repeat)
+        visits.append(Visit(BEGIN + timedelta(seconds=second), one, phone, email, name))
     return visits
 
 
@@ -120,11 +125,17 @@ def _again(one: Someone, gave: tuple[str, str], chance: random.Random, others: _
 
 
 class _Others:
-    """The other phone and e-mail of each person: always the same. Diretrix knows them, the Work API lists some."""
+    """The other phone and e-mail of each person: always the same. Diretrix knows them, the Work API lists some.
 
-    def __init__(self, chance: random.Random, listed: float) -> None:
+    ``ask``: draws what Diretrix says of one, where it names others too.
+    """
+
+    def __init__(
+        self, chance: random.Random, listed: float, ask: Callable[[Resident, str], None] | None = None
+    ) -> None:
         self._chance = chance
         self._listed = listed
+        self._ask = ask
         self._phones: dict[str, str] = {}
         self._emails: dict[str, str] = {}
 
@@ -134,6 +145,7 @@ class _Others:
             self._phones[one.cpf] = f"{one.phone[:2]}95{one.phone[4:7]}{one.phone[-4:]}"
             if self._chance.random() < self._listed:
                 one.listed_phones.append(self._phones[one.cpf])
+            self._drawn(one, self._phones[one.cpf])
         return self._phones[one.cpf]
 
     def email(self, one: Someone) -> str:
@@ -142,4 +154,9 @@ class _Others:
             self._emails[one.cpf] = f"x.{one.email}"
             if self._chance.random() < self._listed:
                 one.emails.append(self._emails[one.cpf])
+            self._drawn(one, self._emails[one.cpf])
         return self._emails[one.cpf]
+
+    def _drawn(self, one: Someone, alias: str) -> None:
+        if self._ask is not None and isinstance(one, Resident):
+            self._ask(one, alias)

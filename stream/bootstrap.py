@@ -165,6 +165,7 @@ def _ladder(pool: asyncpg.Pool, session: aiohttp.ClientSession, settings: Settin
         work_budget=settings.work_api_daily_budget,
         max_age=settings.enrichment_max_age,
         unknown_for=settings.cache_ttl_unknown,
+        work_unknown_for=settings.work_unknown_for,
         lease=settings.lookup_deadline.total_seconds(),
     )
     return Ladder(

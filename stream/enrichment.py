@@ -17,14 +17,26 @@ from functools import partial
 from typing import Any, Protocol
 from uuid import UUID
 
-from stream.domain.choice import Ask, Complete, Found, Knowledge, KnownPerson, NobodyKnows, next_step
+from stream import metrics
+from stream.domain.choice import Answered, Ask, Complete, Knowledge, KnownPerson, next_step
 from stream.domain.errors import DatabaseUnavailableError, RefusedError, TransientError
 from stream.domain.events import Tier
 from stream.domain.freshness import must_refresh
 from stream.domain.identity import Contact, Cpf, Email, Phone
-from stream.domain.person import Candidate, Known, Person, person_from_candidate, person_from_work
+from stream.domain.matching import Grade, compare
+from stream.domain.person import (
+    Candidate,
+    Known,
+    Person,
+    StoredAnswer,
+    is_of_another,
+    person_from_candidate,
+    person_from_work,
+)
 from stream.domain.person import Found as Stored
 from stream.store.pending_writes import PendingWrites
+
+MISMATCH_FOR = timedelta(days=1)  # how long a CPF is not asked for again for which another's record came back
 
 
 class People(Protocol):
@@ -32,6 +44,7 @@ class People(Protocol):
 
     async def find(self, contact: Contact) -> Stored: ...  # noqa: D102
     async def find_by_cpf(self, cpf: Cpf) -> Known | None: ...  # noqa: D102
+    async def is_unanswered(self, cpf: Cpf, now: datetime) -> bool: ...  # noqa: D102 - the Work API was asked in vain
 
 
 class Directory(Protocol):
@@ -67,8 +80,9 @@ class Shelf(Protocol):
         self, alias: Phone | Email, candidates: tuple[Candidate, ...], asked_at: datetime
     ) -> None: ...
     async def save_person(  # noqa: D102
-        self, contact: Contact, person: Person, raw: dict[str, Any], lead_id: str, at: datetime
+        self, aliases: tuple[Phone | Email, ...], person: Person, raw: dict[str, Any], lead_id: str, at: datetime
     ) -> None: ...
+    async def save_unanswered(self, cpf: Cpf, reason: str, until: datetime) -> None: ...  # noqa: D102
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +95,7 @@ class Terms:
     work_budget: int | None
     max_age: timedelta
     unknown_for: timedelta
+    work_unknown_for: timedelta
     lease: float  # seconds a lease outlives its holder
 
 
@@ -121,7 +136,7 @@ class Ladder:
         self._closing: dict[asyncio.Task[None], str] = {}  # what is being stored and booked, with its alias
         self._pending = PendingWrites()  # what the database did not take
 
-    async def climb(self, question: Question, known: Knowledge) -> Found | NobodyKnows:
+    async def climb(self, question: Question, known: Knowledge) -> Answered:
         """Answer ``question``; ``known`` grows on the way and is worth keeping even when this raises.
 
         Raises TransientError (park the webhook) or RefusedError (a partner refuses us).
@@ -134,7 +149,7 @@ class Ladder:
                     await self._ask(question, step.alias, known)
                 case Complete():
                     await self._complete(question, step.candidate, known)
-                case Found() | NobodyKnows():
+                case _:
                     return step
 
     async def settled(self) -> None:
@@ -153,17 +168,36 @@ class Ladder:
             good_for = self._terms.max_age if answer.candidates else self._terms.unknown_for
             if now - answer.asked_at < good_for:
                 known.answers.setdefault(answer.alias, answer.candidates)
-        for person in stored.known:
-            self._learn(person, known)
+        asked = {answer.alias: answer for answer in stored.answers}
+        for row in stored.known:
+            is_asked = not row.listed and self._still_counts(row, asked.get(row.alias))
+            self._learn(row, known, listed=not is_asked)
 
-    def _learn(self, row: Known, known: Knowledge) -> None:
+    def _still_counts(self, row: Known, asked: StoredAnswer | None) -> bool:
+        """Whether a source's word that an alias is this person's still counts: numbers are recycled.
+
+        It ages by when Diretrix was asked for the alias, else by when the row was made (an update says nothing: some
+        are our own). Whom a later answer leaves out is not the owner any more.
+        """
+        said_at = row.created_at
+        if asked is not None and any(one.cpf == row.cpf for one in asked.candidates):
+            said_at = asked.asked_at
+        elif asked is not None and asked.candidates and (said_at is None or said_at <= asked.asked_at):
+            return False
+        return said_at is not None and self._now() - said_at < self._terms.max_age
+
+    def _learn(self, row: Known, known: Knowledge, *, listed: bool = False) -> None:
         candidate = Candidate(name=row.name, cpf=row.cpf)
         if row.alias:
-            shelf = known.listed if row.listed else known.answers
+            shelf = known.listed if listed else known.answers
             there = shelf.get(row.alias, ())
             if all(one.cpf != row.cpf for one in there):
                 shelf[row.alias] = (*there, candidate)
-        if row.raw is not None and row.enriched_at is not None and row.cpf not in known.persons:
+        if row.raw is None or row.enriched_at is None:
+            return
+        if is_of_another(row.raw, row.cpf):
+            metrics.PARTNER_MISMATCH.labels("work", "stored").inc()
+        elif row.cpf not in known.persons:
             person = person_from_work(row.raw, row.cpf, row.enriched_at)
             stale = must_refresh(row.enriched_at, self._now(), self._terms.max_age)
             known.persons[row.cpf] = known_person(person, stale=stale)
@@ -185,36 +219,53 @@ class Ladder:
     async def _complete(self, question: Question, candidate: Candidate, known: Knowledge) -> None:
         """A CPF becomes a person: from PostgreSQL, else from the Work API, one call a CPF in the fleet."""
         cpf = Cpf(candidate.cpf)
-        if not await self._recall_person(cpf, known):
+        if not await self._recall_person(cpf, candidate, known):
             if question.contact.cpf == cpf and question.tier is Tier.POSTGRES:
                 question.tier = Tier.FORM
             self._work.check()
             async with self._lease(cpf):
                 # Another worker may have completed it while we waited for the lease.
-                if not await self._recall_person(cpf, known):
+                if not await self._recall_person(cpf, candidate, known):
                     await self._ask_work(question, cpf, candidate, known)
 
-    async def _recall_person(self, cpf: Cpf, known: Knowledge) -> bool:
+    async def _recall_person(self, cpf: Cpf, candidate: Candidate, known: Knowledge) -> bool:
+        """Whether PostgreSQL says all that can be had of a CPF now; the Work API may have been asked in vain."""
         row = await self._people.find_by_cpf(cpf)
-        if row is None:
+        if row is not None:
+            self._learn(row, known)
+            person = known.persons.get(cpf.digits)
+            if person is not None and not person.stale:
+                return True
+        if not await self._people.is_unanswered(cpf, self._now()):
             return False
-        self._learn(row, known)
-        person = known.persons.get(cpf.digits)
-        return person is not None and not person.stale
+        self._leave_incomplete(cpf, candidate, known)
+        return True
+
+    def _leave_incomplete(self, cpf: Cpf, candidate: Candidate, known: Knowledge) -> None:
+        """No more than the candidate is to be had; without a name, not even that."""
+        if candidate.name:
+            known.persons[cpf.digits] = known_person(person_from_candidate(candidate, self._now()))
+        else:
+            known.dead_ends.add(cpf.digits)
 
     async def _ask_work(self, question: Question, cpf: Cpf, candidate: Candidate, known: Knowledge) -> None:
         async with self._booked("work", "cpf", cpf.alias, question) as booked:
             raw = await self._work.by_cpf(cpf)
             booked.status = "paid" if raw is not None else "free"
             now = self._now()
-            if raw is not None:
+            if raw is None:
+                self._leave_incomplete(cpf, candidate, known)
+                until = now + self._terms.work_unknown_for
+                booked.store = partial(self._shelf.save_unanswered, cpf, "unknown", until)
+            elif is_of_another(raw, cpf.digits):
+                metrics.PARTNER_MISMATCH.labels("work", "answer").inc()
+                self._leave_incomplete(cpf, candidate, known)
+                booked.store = partial(self._shelf.save_unanswered, cpf, "mismatch", now + MISMATCH_FOR)
+            else:
                 person = person_from_work(raw, cpf.digits, now)
                 known.persons[cpf.digits] = known_person(person)
-                booked.store = partial(self._shelf.save_person, question.contact, person, raw, question.lead_id, now)
-            elif candidate.name:
-                known.persons[cpf.digits] = known_person(person_from_candidate(candidate, now))
-            else:
-                known.dead_ends.add(cpf.digits)
+                proven = proven_aliases(question, person, known)
+                booked.store = partial(self._shelf.save_person, proven, person, raw, question.lead_id, now)
 
     @asynccontextmanager
     async def _booked(self, provider: str, kind: str, alias: str, question: Question) -> AsyncIterator[_Booked]:
@@ -294,6 +345,20 @@ class Ladder:
             await asyncio.wait(storing)
         await self._pending.stored(cpf.alias)
         await self._books.drop_lease(cpf.digits)
+
+
+def proven_aliases(question: Question, person: Person, known: Knowledge) -> tuple[Phone | Email, ...]:
+    """Phone and e-mail that a lead's name proves to be the person's: other services read what is stored."""
+    if compare(question.name, person.name).grade < Grade.COMPATIBLE:
+        return ()
+    contact = question.contact
+    typed = (None if contact.area_code_assumed else contact.phone, contact.email)
+    proven = []
+    for alias in typed:
+        owners = {one.cpf for one in known.answers.get(alias.alias, ())} if alias is not None else set()
+        if alias is not None and (not owners or person.cpf in owners):
+            proven.append(alias)
+    return tuple(proven)
 
 
 @dataclass(slots=True)

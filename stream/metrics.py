@@ -15,6 +15,9 @@ PARTNER_CALLS = Counter("leads_partner_calls_total", "Calls to a partner, by how
 PARTNER_SECONDS = Histogram(
     "leads_partner_seconds", "Seconds of a partner's call", ["partner"], buckets=(0.1, 0.25, 0.5, 1, 2, 5, 10, 15, 30)
 )
+PARTNER_MISMATCH = Counter(
+    "leads_partner_mismatch_total", "Records of another person than was asked for, refused", ["partner", "where"]
+)
 BREAKER_OPEN = Gauge("leads_breaker_open", "1 while a partner's breaker is open", ["partner"])
 PARTNER_REFUSES = Gauge("leads_partner_refuses", "1 while a partner refuses our credentials or quota", ["partner"])
 LOOKUPS_RUNNING = Gauge("leads_lookups_running", "Contacts being looked up: slots taken")

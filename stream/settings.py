@@ -181,6 +181,9 @@ class Settings(BaseSettings):
         timedelta(hours=1), description="how long an unknown contact is not asked again"
     )
     cache_capacity: int = Field(50_000, ge=1, description="entries of the table a worker")
+    work_unknown_for: Duration = Field(
+        timedelta(days=7), description="how long a CPF that the Work API does not know is not asked for again"
+    )
     enrichment_max_age: Duration = Field(timedelta(days=180), description="age at which a stored person is refreshed")
     contact_denylist: Names = Field((), description="phones and e-mails that are nobody's, such as the firm's own")
     lookup_slots: int = Field(128, ge=1, description="contacts looked up at once")

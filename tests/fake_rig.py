@@ -25,6 +25,13 @@ class FakeRig:
         """Both partners know them."""
         self._partner.know(someone)
 
+    def mix_up(self, someone: Someone, other: Someone | None) -> None:
+        """Let the Work API answer for somebody with another's record, or not know them."""
+        if other is None:
+            self._partner.work_by_cpf.pop(someone.cpf, None)
+        else:
+            self._partner.work_by_cpf[someone.cpf] = other.work()
+
     def fail_once(self, partner: str) -> None:
         """Answer the next call with a 500."""
         self._partner.failing[partner].append(PartnerUnavailableError(f"{partner}: status 500"))

@@ -86,16 +86,17 @@ class FakeDatabase:
     def __init__(self) -> None:
         self.answers: dict[str, StoredAnswer] = {}
         self.parties: dict[str, tuple[str, dict[str, Any] | None, datetime | None]] = {}
-        self.contacts: dict[str, dict[str, bool]] = {}  # alias -> CPF -> only listed
+        self.contacts: dict[str, dict[str, tuple[bool, datetime]]] = {}  # alias -> CPF -> only listed, since when
+        self.unanswered: dict[str, datetime] = {}  # CPF -> until when
 
     async def find(self, contact: Contact) -> Found:
         """All that is known under the contact's phone and e-mail."""
         await asyncio.sleep(0)
         aliases = [alias for alias in contact.aliases if not alias.startswith("c:")]
         known = tuple(
-            Known(alias, cpf, *self.parties[cpf], listed)
+            Known(alias, cpf, *self.parties[cpf], listed, created_at)
             for alias in aliases
-            for cpf, listed in self.contacts.get(alias, {}).items()
+            for cpf, (listed, created_at) in self.contacts.get(alias, {}).items()
         )
         return Found(known, tuple(self.answers[alias] for alias in aliases if alias in self.answers))
 
@@ -111,18 +112,29 @@ class FakeDatabase:
         self.answers[alias.alias] = StoredAnswer(alias.alias, candidates, asked_at)
         for candidate in candidates:
             self.parties.setdefault(candidate.cpf, (candidate.name, None, None))
-            self.contacts.setdefault(alias.alias, {})[candidate.cpf] = False
+            there = self.contacts.setdefault(alias.alias, {})
+            there[candidate.cpf] = (False, there.get(candidate.cpf, (False, asked_at))[1])
 
     async def save_person(
-        self, contact: Contact, person: Person, raw: dict[str, Any], lead_id: str, at: datetime
+        self, aliases: tuple[Phone | Email, ...], person: Person, raw: dict[str, Any], lead_id: str, at: datetime
     ) -> None:
         """Store a person under the lead's and the listed aliases."""
         del lead_id
         await asyncio.sleep(0)
         self.parties[person.cpf] = (person.name, raw, at)
-        own = [alias for alias in contact.aliases if not alias.startswith("c:")]
-        for alias in [*own, *(one.alias for one in person.aliases())]:
-            self.contacts.setdefault(alias, {}).setdefault(person.cpf, True)
+        for alias in [*aliases, *person.aliases()]:
+            self.contacts.setdefault(alias.alias, {}).setdefault(person.cpf, (True, at))
+
+    async def is_unanswered(self, cpf: Cpf, now: datetime) -> bool:
+        """Whether the Work API was asked in vain lately."""
+        await asyncio.sleep(0)
+        return cpf.digits in self.unanswered and now < self.unanswered[cpf.digits]
+
+    async def save_unanswered(self, cpf: Cpf, reason: str, until: datetime) -> None:
+        """Remember that."""
+        del reason
+        await asyncio.sleep(0)
+        self.unanswered[cpf.digits] = until
 
 
 class FakeBooks:

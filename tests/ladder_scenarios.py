@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Protocol
@@ -11,7 +12,7 @@ from uuid import uuid4
 
 import pytest
 
-from stream.domain.choice import Found, Knowledge, NobodyKnows, next_step
+from stream.domain.choice import Ambiguous, Answered, Found, Knowledge, NobodyKnows, next_step
 from stream.domain.errors import TransientError
 from stream.domain.events import Match, Tier
 from stream.domain.identity import Contact, Cpf, Email, Phone
@@ -27,6 +28,7 @@ TERMS = Terms(
     work_budget=None,
     max_age=timedelta(days=180),
     unknown_for=timedelta(days=1),
+    work_unknown_for=timedelta(days=7),
     lease=30.0,
 )
 
@@ -50,6 +52,7 @@ class Rig(Protocol):
     shelf: Shelf
 
     def know(self, someone: Someone) -> None: ...  # noqa: D102 - both partners know them
+    def mix_up(self, someone: Someone, other: Someone | None) -> None: ...  # noqa: D102 - the Work API's record of theirs
     def fail_once(self, partner: str) -> None: ...  # noqa: D102 - with a 500
     def calls(self, partner: str) -> int: ...  # noqa: D102
     def worker(self) -> Ladder: ...  # noqa: D102 - a ladder of a worker of its own
@@ -68,12 +71,18 @@ def contact(someone: Someone, *, by: str = "phone email") -> Contact:
     return Contact(phone, email, cpf, next(a for a in (phone, email, cpf) if a is not None).alias)
 
 
+def typed(someone: Someone) -> tuple[Phone | Email, ...]:
+    """Phone and e-mail of a person."""
+    both = Phone.parse(someone.phone), Email.parse(someone.email)
+    return tuple(one for one in both if one is not None)
+
+
 def question(who: Contact, name: str = SOMEONE.name) -> Question:
     """A lead's question."""
     return Question(who, name, "lead-1", "c2s", str(uuid4()))
 
 
-async def climb(rig: Rig, asked: Question, known: Knowledge | None = None) -> Found | NobodyKnows:
+async def climb(rig: Rig, asked: Question, known: Knowledge | None = None) -> Answered:
     """One climb of a fresh worker."""
     return await rig.worker().climb(asked, known if known is not None else Knowledge())
 
@@ -189,7 +198,7 @@ async def _store_old(rig: Rig) -> None:
     assert phone is not None
     await rig.shelf.save_answer(phone, (Candidate(SOMEONE.name, SOMEONE.cpf),), old)
     person = person_from_work(SOMEONE.work(), SOMEONE.cpf, old)
-    await rig.shelf.save_person(contact(SOMEONE), person, SOMEONE.work(), "lead-0", old)
+    await rig.shelf.save_person(typed(SOMEONE), person, SOMEONE.work(), "lead-0", old)
 
 
 async def a_person_too_old_is_refreshed_through_work(rig: Rig) -> None:
@@ -238,6 +247,117 @@ async def phone_only_and_email_only_at_once_are_one_party(rig: Rig) -> None:
     assert await rig.parties(SOMEONE.cpf) == 1
 
 
+async def another_persons_record_is_refused(rig: Rig) -> None:
+    """The Work API's answer about another CPF is neither stored nor said: the candidate answers for a day."""
+    rig.know(SOMEONE)
+    rig.mix_up(SOMEONE, OTHER)
+    for calls in (1, 1):
+        found = await climb(rig, question(contact(SOMEONE)))
+        assert isinstance(found, Found)
+        assert (found.person.cpf, found.person.complete, found.match) == (SOMEONE.cpf, False, Match.NAME)
+        assert rig.calls("work") == calls
+    stored = await rig.people.find_by_cpf(Cpf(SOMEONE.cpf))
+    assert stored is not None
+    assert stored.raw is None
+    assert await rig.parties(OTHER.cpf) == 0
+    rig.mix_up(SOMEONE, SOMEONE)
+    rig.clock.at += timedelta(days=1, seconds=1)
+    found = await climb(rig, question(contact(SOMEONE)))
+    assert isinstance(found, Found)
+    assert found.person.complete
+    assert (rig.calls("diretrix"), rig.calls("work")) == (1, 2)
+
+
+async def a_stored_record_of_another_is_refused_too(rig: Rig) -> None:
+    """A row that an earlier version stored under the wrong CPF is as good as none: the Work API is asked."""
+    rig.know(SOMEONE)
+    wrong = person_from_work(OTHER.work(), SOMEONE.cpf, NOW)
+    await rig.shelf.save_person(typed(SOMEONE), wrong, OTHER.work(), "lead-0", NOW)
+    found = await climb(rig, question(contact(SOMEONE)))
+    assert isinstance(found, Found)
+    assert (found.person.cpf, found.person.name.upper()) == (SOMEONE.cpf, SOMEONE.name.upper())
+    assert rig.calls("work") == 1
+
+
+async def a_cpf_that_work_does_not_know_is_not_asked_for_a_week(rig: Rig) -> None:
+    """Every worker and every day asked anew: PostgreSQL remembers it for them all."""
+    rig.know(SOMEONE)
+    rig.mix_up(SOMEONE, None)
+    for day in range(9):
+        found = await climb(rig, question(contact(SOMEONE)))
+        assert isinstance(found, Found)
+        assert not found.person.complete
+        assert rig.calls("work") == 1 + (day >= 7)
+        rig.clock.at += timedelta(days=1)
+    assert rig.calls("diretrix") == 1
+
+
+async def an_owner_past_their_time_is_asked_for_again(rig: Rig) -> None:
+    """A recycled number: after its age the former owner's row is no answer any more, and Diretrix is asked."""
+    rig.know(SOMEONE)
+    phone = typed(SOMEONE)[0]
+    await rig.shelf.save_answer(phone, (Candidate(OTHER.name.upper(), OTHER.cpf),), NOW - timedelta(days=181))
+    asked = question(contact(SOMEONE, by="phone"))
+    known = Knowledge()
+    found = await climb(rig, asked, known)
+    assert isinstance(found, Found)
+    assert (found.person.cpf, found.match) == (SOMEONE.cpf, Match.NAME)
+    assert [one.cpf for one in known.answers[phone.alias]] == [SOMEONE.cpf]
+    assert rig.calls("diretrix") == 1
+
+
+async def a_phone_listed_beside_the_father_answers_with_its_owner(rig: Rig) -> None:
+    """The son's own phone is in the father's record: the son's lead asks who owns it."""
+    father = replace(SOMEONE, name="Carlos Souza", listed_phones=[OTHER.phone])
+    son = replace(OTHER, name="Carlos Souza Filho")
+    rig.know(father)
+    assert isinstance(await climb(rig, question(contact(father), father.name)), Found)
+    rig.know(son)
+    for _ in range(2):
+        found = await climb(rig, question(contact(son, by="phone"), son.name))
+        assert isinstance(found, Found)
+        assert (found.person.cpf, found.match) == (son.cpf, Match.NAME)
+    assert rig.calls("diretrix") == 2
+
+
+async def what_a_lead_did_not_prove_is_not_stored(rig: Rig) -> None:
+    """A lead whose name differs leaves no contact of its own behind: other services read the table."""
+    rig.know(SOMEONE)
+    email = typed(OTHER)[1]
+    stranger = Contact(typed(SOMEONE)[0], Email.parse(OTHER.email), None, "k")
+    found = await climb(rig, question(stranger, "Zulmira Xavier"))
+    assert isinstance(found, Found)
+    assert (found.person.cpf, found.match) == (SOMEONE.cpf, Match.NAME_DIFFERS)
+    assert not (await rig.people.find(Contact(None, Email.parse(OTHER.email), None, email.alias))).known
+    again = question(Contact(typed(SOMEONE)[0], Email.parse(OTHER.email), None, "k"))
+    assert isinstance(await climb(rig, again), Found)
+
+
+async def a_cpf_without_a_name_that_work_does_not_know_ends_the_look_up(rig: Rig) -> None:
+    """Diretrix gave a CPF alone and the Work API knows nothing of it: one call of each, and nobody."""
+    rig.know(replace(SOMEONE, name=""))
+    rig.mix_up(SOMEONE, None)
+    for _ in range(2):
+        assert isinstance(await climb(rig, question(contact(SOMEONE, by="phone"))), NobodyKnows)
+    assert (rig.calls("diretrix"), rig.calls("work")) == (1, 1)
+
+
+async def two_people_on_one_phone_and_no_name_are_nobody(rig: Rig) -> None:
+    """A tie costs one Diretrix call, no Work call, and attaches nobody; a name settles it from what is stored."""
+    mate = replace(OTHER, phones=[SOMEONE.phone])
+    rig.know(SOMEONE)
+    rig.know(mate)
+    step = await climb(rig, question(contact(SOMEONE, by="phone"), ""))
+    assert isinstance(step, Ambiguous)
+    assert {one.cpf for one in step.candidates} == {SOMEONE.cpf, mate.cpf}
+    assert (rig.calls("diretrix"), rig.calls("work")) == (1, 0)
+    for someone in (SOMEONE, mate):
+        found = await climb(rig, question(contact(SOMEONE, by="phone"), someone.name))
+        assert isinstance(found, Found)
+        assert (found.person.cpf, found.match) == (someone.cpf, Match.NAME)
+    assert (rig.calls("diretrix"), rig.calls("work")) == (1, 2)
+
+
 SCENARIOS: list[Callable[[Rig], Awaitable[None]]] = [
     one_paid_call_per_alias,
     the_email_is_asked_when_nobody_knows_the_phone,
@@ -251,4 +371,12 @@ SCENARIOS: list[Callable[[Rig], Awaitable[None]]] = [
     a_refresh_that_fails_leaves_the_stale_person,
     two_workers_with_one_cpf_make_one_work_call,
     phone_only_and_email_only_at_once_are_one_party,
+    another_persons_record_is_refused,
+    a_stored_record_of_another_is_refused_too,
+    a_cpf_that_work_does_not_know_is_not_asked_for_a_week,
+    an_owner_past_their_time_is_asked_for_again,
+    a_phone_listed_beside_the_father_answers_with_its_owner,
+    what_a_lead_did_not_prove_is_not_stored,
+    a_cpf_without_a_name_that_work_does_not_know_ends_the_look_up,
+    two_people_on_one_phone_and_no_name_are_nobody,
 ]

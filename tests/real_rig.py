@@ -40,6 +40,13 @@ class RealRig:
         """Both partners know them."""
         self.simulators.know(someone)
 
+    def mix_up(self, someone: Someone, other: Someone | None) -> None:
+        """Let the Work API answer for somebody with another's record, or not know them."""
+        if other is None:
+            self.simulators.work_by_cpf.pop(someone.cpf, None)
+        else:
+            self.simulators.work_by_cpf[someone.cpf] = other.work()
+
     def fail_once(self, partner: str) -> None:
         """Answer the next call with a 500."""
         self.simulators.faults[partner] = Fault(status=500, times=1)

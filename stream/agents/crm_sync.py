@@ -68,7 +68,7 @@ class CrmSync:
             case Skip():
                 metrics.CRM_WRITES.labels("none", decision.reason).inc()
             case Tell():
-                await self._tell(event.lead.id, decision.facts, event)
+                await self._tell(event.lead.id, decision, event)
             case Create():
                 await self._create(event, decision)
 
@@ -79,7 +79,7 @@ class CrmSync:
         if await self._claim_lead(source, lead_id):
             await self._create_lead(event, decision.facts, attributes)
         elif decision.follow_up:
-            await self._follow_up(decision.facts, event)
+            await self._follow_up(decision, event)
 
     async def _claim_lead(self, source: str, lead_id: str) -> bool:
         if await self._deliveries.claim_lead(source, lead_id):
@@ -97,14 +97,14 @@ class CrmSync:
         _wait_unless(await self._deliveries.is_settled(c2s_id, facts, self._settled_after))
         return False
 
-    async def _follow_up(self, facts: str, event: EnrichedEvent) -> None:
+    async def _follow_up(self, decision: Create, event: EnrichedEvent) -> None:
         lead = await self._deliveries.lead(event.lead.source, event.lead.id)
         if lead is None or lead.c2s_id is None:
             # Created or not, nobody knows, and without an id nothing can follow: an operator decides.
             metrics.CRM_WRITES.labels("message", "lead unconfirmed").inc()
             log.warning("nothing can follow a lead that is unconfirmed", lead=event.lead.id)
             return
-        await self._tell(lead.c2s_id, facts, event)
+        await self._tell(lead.c2s_id, decision, event)
 
     async def _create_lead(self, event: EnrichedEvent, facts: str, attributes: dict[str, Any]) -> None:
         source, lead_id = event.lead.source, event.lead.id
@@ -126,9 +126,11 @@ class CrmSync:
         await _booked(partial(self._deliveries.created, source, lead_id, c2s_id, told, event.event_id))
         log.info("lead created", lead=lead_id, c2s_id=c2s_id, outcome=event.outcome)
 
-    async def _tell(self, c2s_id: str, facts: str, event: EnrichedEvent) -> None:
+    async def _tell(self, c2s_id: str, decision: Tell | Create, event: EnrichedEvent) -> None:
+        facts = decision.facts
         text = message(event)  # before the claim: what can't be written must not look as if it had been
-        if not await self._claim(c2s_id, facts, event.event_id):
+        is_superseded = bool(decision.unless) and await self._deliveries.is_told(c2s_id, decision.unless)
+        if is_superseded or not await self._claim(c2s_id, facts, event.event_id):
             metrics.CRM_WRITES.labels("message", "told before").inc()
             return
 

@@ -19,9 +19,9 @@ from stream import topics
 from stream.agents.delivery import Delivery, Message
 from stream.agents.exits import Exits
 from stream.agents.flights import Flights
-from stream.domain.choice import Complete, Found, Knowledge, KnownPerson, NobodyKnows, Step, next_step
+from stream.domain.choice import Ambiguous, Answered, Complete, Found, Knowledge, KnownPerson, is_sure, next_step
 from stream.domain.errors import GivenUpError, PoisonError, RefusedError, TransientError
-from stream.domain.events import Answer, Match, Outcome, Tier, event_id
+from stream.domain.events import Answer, Outcome, Tier, event_id
 from stream.domain.identity import contact_of
 from stream.domain.leads import decode_webhook
 from stream.domain.person import person_from_candidate
@@ -36,6 +36,7 @@ from stream.tiers.cache import TableCache
 log = get_logger(__name__)
 
 YIELD_EVERY = 200  # records answered in one turn of the loop; deliveries and look-ups go on between
+MAX_CANDIDATES = 10  # names that an event of an ambiguous lead lists
 EARLY_PARK = 0.8  # share of the span at which the oldest webhook is parked so that reading can go on
 
 
@@ -162,15 +163,12 @@ class Enricher:
     def _from_table(self, delivery: Delivery, now: float) -> Answer | None:
         contact, name = delivery.contact, delivery.webhook.lead.name
         partition = delivery.message.record.partition
-        opened = self._cache.surest(partition, contact, now)
-        if opened is not None and (answer := opened.answer(contact, name)) is not None:
+        answer = self._cache.answer(partition, contact, name, now)
+        if answer is not None:
             return answer
-        step: Step | None = None
-        for known in self._cache.recollect(partition, contact, now):
-            step = next_step(contact, name, known)
-            if isinstance(step, Found):
-                return _answer(step, Tier.CACHE)
-        return _answer(step, Tier.CACHE) if isinstance(step, NobodyKnows) else None
+        known = self._cache.recall(partition, contact, now)
+        step = next_step(contact, name, known)
+        return _answer(step, Tier.CACHE) if isinstance(step, Answered) and is_sure(step, contact, known) else None
 
     async def _look_up(self, delivery: Delivery, failed: str) -> str:
         """End one webhook of a flight; ``failed`` says why the webhook before it could not be answered."""
@@ -196,18 +194,16 @@ class Enricher:
         except (TransientError, RefusedError, TimeoutError) as error:
             reason = "deadline" if isinstance(error, TimeoutError) else error.reason
             # What was paid for is kept, whatever came after it.
-            self._remember(delivery, known, None, theirs=False)
+            self._remember(delivery, known, None)
             self._fall_back(delivery, known, reason, (question.diretrix_calls, question.work_calls))
             return reason
         answer = _answer(step, question.tier, question.diretrix_calls, question.work_calls)
-        person = step.person if isinstance(step, Found) else None
-        self._remember(delivery, known, person, theirs=answer.match in {Match.NAME, Match.NO_NAME})
+        self._remember(delivery, known, step.person if isinstance(step, Found) else None)
         self._exits.answered(delivery, answer)
         return ""
 
-    def _remember(self, delivery: Delivery, known: Knowledge, person: KnownPerson | None, *, theirs: bool) -> None:
-        now = self.timestamp()
-        self._cache.remember(delivery.message.partition, delivery.contact, known, person, now, theirs=theirs)
+    def _remember(self, delivery: Delivery, known: Knowledge, person: KnownPerson | None) -> None:
+        self._cache.remember(delivery.message.partition, known, person, self.timestamp())
 
     def _fall_back(self, delivery: Delivery, known: Knowledge, reason: str, calls: tuple[int, int] = (0, 0)) -> None:
         """Asking has failed: a person past its time is better than none; else the webhook is parked."""
@@ -215,7 +211,7 @@ class Enricher:
         old.answers.update(known.answers)
         old.persons.update(known.persons)
         step = next_step(delivery.contact, delivery.webhook.lead.name, old, allow_stale=True)
-        if isinstance(step, Found):
+        if isinstance(step, Found) or (isinstance(step, Ambiguous) and is_sure(step, delivery.contact, old)):
             self._exits.answered(delivery, _answer(step, Tier.CACHE, *calls))
         elif not self._exits.parked(delivery, reason, calls):
             self._give_up(delivery, step, reason, calls)
@@ -271,9 +267,17 @@ class Enricher:
                 self._exits.parked(delivery, reason)
 
 
-def _answer(step: Found | NobodyKnows, tier: Tier, diretrix_calls: int = 0, work_calls: int = 0) -> Answer:
-    if isinstance(step, NobodyKnows):
-        return Answer(Outcome.NOT_FOUND, tier=tier, diretrix_calls=diretrix_calls, work_calls=work_calls)
+def _answer(step: Answered, tier: Tier, diretrix_calls: int = 0, work_calls: int = 0) -> Answer:
+    if not isinstance(step, Found):
+        names = tuple(one.name for one in step.candidates) if isinstance(step, Ambiguous) else ()
+        outcome = Outcome.AMBIGUOUS if names else Outcome.NOT_FOUND
+        return Answer(
+            outcome,
+            tier=tier,
+            candidates=names[:MAX_CANDIDATES],
+            diretrix_calls=diretrix_calls,
+            work_calls=work_calls,
+        )
     return Answer(
         Outcome.ENRICHED,
         tier=tier,

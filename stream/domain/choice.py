@@ -1,21 +1,25 @@
-"""Who is this lead? The policy of the ladder: from what is known, what to do next.
+"""Who is this lead? The policy of the look-up chain: from what is known, what to do next (docs/matching.md).
 
-The same pure function serves the table, PostgreSQL and the partners: each rung of the ladder adds to the
-knowledge, and the policy says whether that answers the lead, and if not, what must be asked.
+The same pure function serves the table, PostgreSQL and the partners: each step of the chain adds to the knowledge, and
+the policy says whether that answers the lead, and if not, what must be asked.
 
-Never the wrong person: the lead's name is held against every candidate. What a partner answered for an
-alias answers whoever comes with it; what was only *listed* beside a person (families and former owners
-are among it) answers a lead only when the name fits.
+Rule 1: a person goes out without a warning only where the lead's name is exact or compatible with theirs.
+Rule 2: the best grade wins, never the first candidate; a tie between people is answered with nobody.
+Rule 3: an alias that was only *listed* beside a person (families and former owners are among them) answers only where
+the name is exact or compatible, and only while no source has named somebody else for it.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
 
 import msgspec
 
 from stream.domain.events import Match
 from stream.domain.freshness import Entry
 from stream.domain.identity import Contact, Email, Phone
-from stream.domain.names import Fit, fit
+from stream.domain.matching import Grade, Reason, compare
 from stream.domain.person import Candidate
 
 
@@ -32,10 +36,10 @@ class KnownPerson(msgspec.Struct, frozen=True):
 
 
 class Knowledge(msgspec.Struct):
-    """What is known of one contact so far; each rung adds to it.
+    """What is known of one contact so far; each step of the chain adds to it.
 
-    ``answers``: what was answered for an alias, best first; an empty tuple means that nobody knows it.
-    ``listed``: people beside whom an alias was seen.  ``persons``: by CPF.  ``dead_ends``: CPFs of a form
+    ``answers``: what a source answered for an alias, best first; an empty tuple means that nobody knows it.
+    ``listed``: people beside whom an alias was seen.  ``persons``: by CPF.  ``dead_ends``: CPFs without a name
     that nobody knows.
     """
 
@@ -52,7 +56,7 @@ class Ask(msgspec.Struct, frozen=True):
 
 
 class Complete(msgspec.Struct, frozen=True):
-    """The CPF is known and the person is not."""
+    """The CPF is known and the person is not. ``match`` is None while the candidate has no name to compare."""
 
     candidate: Candidate
     match: Match | None
@@ -65,13 +69,58 @@ class Found(msgspec.Struct, frozen=True):
     match: Match | None
 
 
+class Ambiguous(msgspec.Struct, frozen=True):
+    """Several people fit equally well: none of them answers the lead, and no more is paid to find out."""
+
+    candidates: tuple[Candidate, ...]
+
+
 class NobodyKnows(msgspec.Struct, frozen=True):
     """Every alias was asked and nobody knows it."""
 
 
-_MATCHES = {Fit.FITS: Match.NAME, Fit.DIFFERS: Match.NAME_DIFFERS, Fit.NO_NAME: Match.NO_NAME}
+Step = Ask | Complete | Found | Ambiguous | NobodyKnows
+Answered = Found | Ambiguous | NobodyKnows
 
-Step = Ask | Complete | Found | NobodyKnows
+_MATCHES = {
+    Grade.EXACT: Match.NAME,
+    Grade.COMPATIBLE: Match.NAME,
+    Grade.WEAK: Match.FIRST_NAME,
+    Grade.NONE: Match.NO_NAME,
+    Grade.CONTRADICTS: Match.NAME_DIFFERS,
+}
+# A short name says enough where the person typed the CPF as well.
+SURE_WITH_CPF = frozenset({Reason.FIRST_NAME_ONLY, Reason.INITIAL, Reason.NICKNAME})
+
+
+class _Judged(NamedTuple):
+    """A candidate and how well the lead's name fits. ``differs``: another name of the same CPF contradicts it."""
+
+    grade: Grade
+    candidate: Candidate
+    differs: bool
+
+    @property
+    def match(self) -> Match:
+        return Match.NAME_DIFFERS if self.differs else _MATCHES[self.grade]
+
+
+class _Verdict(NamedTuple):
+    """The best of an alias: people who fit equally well, each once.
+
+    ``asked``: a source named them for this alias. ``others``: CPFs that were listed for it.
+    """
+
+    grade: Grade
+    best: tuple[_Judged, ...]
+    asked: bool
+    others: frozenset[str]
+
+    def has(self, cpf: str) -> bool:
+        return any(one.candidate.cpf == cpf for one in self.best)
+
+    def speaks_against(self, cpf: str) -> bool:
+        return not self.has(cpf) and cpf not in self.others
 
 
 def next_step(contact: Contact, name: str, known: Knowledge, *, allow_stale: bool = False) -> Step:
@@ -88,69 +137,150 @@ def next_step(contact: Contact, name: str, known: Knowledge, *, allow_stale: boo
     return Found(person, chosen.match)
 
 
-def settled(contact: Contact, name: str, entry: Entry) -> Match | None:
-    """How the lead called ``name`` fits the one person with whom its surest alias was answered.
+def fast_match(contact: Contact, name: str, entry: Entry) -> Match | None:
+    """How the lead called ``name`` fits the one person whom a source named for its surest alias, where that is sure.
 
     None where there is more to weigh. The short way to what ``next_step`` says of such an entry: most webhooks
     are about people who are known, and no knowledge has to be gathered for them (a test holds the two together).
     """
-    if contact.cpf is not None or not entry.asked or entry.person is None or len(entry.candidates) != 1:
+    if contact.cpf is not None or entry.person is None or len(entry.candidates) != 1:
         return None
     candidate = entry.candidates[0]
-    fits = fit(name, candidate.name)
-    return None if fits is Fit.DIFFERS or candidate.cpf != entry.cpf else _MATCHES[fits]
+    if candidate.cpf != entry.cpf or contact.area_code_assumed:
+        return None
+    if any(compare(name, one.name).grade >= Grade.COMPATIBLE for one in entry.listed):
+        return None
+    judged = _judge(name, candidate, entry.name)
+    return judged.match if judged.grade >= Grade.COMPATIBLE and not judged.differs else None
+
+
+def is_sure(step: Step, contact: Contact, known: Knowledge) -> bool:
+    """Whether what the table knows answers a lead although the database may know more of its aliases."""
+    if isinstance(step, Found) and step.match is Match.NAME:
+        return True
+    cpf = contact.cpf.digits if contact.cpf is not None else ""
+    if cpf and isinstance(step, Found) and step.person.cpf == cpf:
+        return step.match is not Match.NAME_DIFFERS  # else a known owner of the phone may fit better
+    if not isinstance(step, Found | Ambiguous | NobodyKnows) or (cpf and cpf not in known.dead_ends):
+        return False
+    return all(one is None or one.alias in known.answers for one in (contact.phone, contact.email))
 
 
 def _by_form(contact: Contact, name: str, known: Knowledge) -> Complete | None:
-    """A CPF that the person typed names the person, unless nobody knows it."""
+    """A CPF that the person typed names the person, unless nobody knows it.
+
+    It also gives way where that person's name contradicts the lead's and a known owner of the phone or e-mail fits.
+    """
     cpf = contact.cpf
     if cpf is None or cpf.digits in known.dead_ends:
         return None
     person = known.persons.get(cpf.digits)
-    their_name = person.name if person is not None else ""
-    return Complete(Candidate(name=their_name, cpf=cpf.digits), _match(fit(name, their_name)) if their_name else None)
+    if person is None:
+        return Complete(Candidate("", cpf.digits), None)
+    candidate = Candidate(person.name, cpf.digits)
+    grade, reason = compare(name, person.name)
+    if grade is Grade.CONTRADICTS and _strong(_verdicts(contact, name, known)):
+        return None
+    return Complete(candidate, Match.NAME if reason in SURE_WITH_CPF else _MATCHES[grade])
 
 
 def _by_aliases(contact: Contact, name: str, known: Knowledge) -> Step:
-    fallback: Candidate | None = None
-    unasked: Phone | Email | None = None
+    verdicts = _verdicts(contact, name, known)
+    strong = _strong(verdicts)
+    if strong:
+        return _choose(strong, verdicts)
+    for grade in (Grade.WEAK, Grade.NONE):
+        of_grade = [verdict for verdict in verdicts if verdict.grade is grade]
+        if of_grade:
+            return _choose(of_grade, verdicts)
+    unasked = next((alias for alias in _askable(contact) if alias.alias not in known.answers), None)
+    if unasked is not None:
+        return Ask(unasked)
+    return Complete(verdicts[0].best[0].candidate, Match.NAME_DIFFERS) if verdicts else NobodyKnows()
+
+
+def _verdicts(contact: Contact, name: str, known: Knowledge) -> list[_Verdict]:
+    """What each alias says, the surest first; of what is only listed nothing but a name that fits."""
+    verdicts = []
     for alias in (contact.phone, contact.email):
         if alias is None:
             continue
-        answered = known.answers.get(alias.alias)
-        best, fits = best_fit(name, answered or ())
-        if best is None or fits is Fit.DIFFERS:
-            listed, listed_fits = best_fit(name, known.listed.get(alias.alias, ()))
-            if listed is not None and listed_fits is Fit.FITS:
-                best, fits = listed, listed_fits
-        if best is not None and fits is not Fit.DIFFERS:
-            # Two answers, two people, and the name has settled it: the consumer is told.
-            conflicting = fallback is not None and fallback.cpf != best.cpf
-            return Complete(best, Match.CONFLICTING if conflicting else _match(fits))
-        fallback = fallback or best
-        if answered is None:
-            unasked = unasked or _askable(alias)
-    if unasked is not None:
-        return Ask(unasked)
-    return Complete(fallback, Match.NAME_DIFFERS) if fallback is not None else NobodyKnows()
+        answered, listed = _usable(known.answers, alias, known), _usable(known.listed, alias, known)
+        if isinstance(alias, Phone) and contact.area_code_assumed:
+            answered, listed = (), (*answered, *listed)  # whoever it belongs to, the lead did not type this number
+        if answered:
+            verdicts.append(_contested(_weigh(name, answered, known, asked=True), name, listed, known))
+        elif listed:
+            verdict = _weigh(name, listed, known, asked=False)
+            verdicts += [verdict] if verdict.grade >= Grade.COMPATIBLE else []
+    return verdicts
 
 
-def best_fit(name: str, candidates: tuple[Candidate, ...]) -> tuple[Candidate | None, Fit]:
-    """The first candidate whose name fits, else the first one, with how it fits."""
-    if not candidates:
-        return None, Fit.NO_NAME
-    if len(candidates) == 1:
-        return candidates[0], fit(name, candidates[0].name)
-    verdicts = [fit(name, candidate.name) for candidate in candidates]
-    if Fit.FITS in verdicts:
-        return candidates[verdicts.index(Fit.FITS)], Fit.FITS
-    return candidates[0], verdicts[0]
+def _usable(people: dict[str, tuple[Candidate, ...]], alias: Phone | Email, known: Knowledge) -> tuple[Candidate, ...]:
+    """The candidates of an alias without those of whom there is a CPF and nothing else to be had."""
+    return tuple(one for one in people.get(alias.alias, ()) if one.name or one.cpf not in known.dead_ends)
 
 
-def _match(fits: Fit) -> Match:
-    return _MATCHES[fits]
+def _strong(verdicts: Iterable[_Verdict]) -> list[_Verdict]:
+    """Those with a name that fits; what a source was asked for beats what was only listed."""
+    strong = [verdict for verdict in verdicts if verdict.grade >= Grade.COMPATIBLE]
+    return [verdict for verdict in strong if verdict.asked] or strong
 
 
-def _askable(alias: Phone | Email) -> Phone | Email | None:
-    """Diretrix knows no foreign numbers: asking would be paid for nothing."""
-    return alias if isinstance(alias, Email) or alias.is_brazilian else None
+def _weigh(name: str, candidates: tuple[Candidate, ...], known: Knowledge, *, asked: bool) -> _Verdict:
+    """The candidates of one alias whom the name fits best."""
+    by_cpf: dict[str, _Judged] = {}
+    for candidate in candidates:
+        person = known.persons.get(candidate.cpf)
+        judged = _judge(name, candidate, person.name if person is not None else "")
+        if candidate.cpf not in by_cpf or judged.grade > by_cpf[candidate.cpf].grade:
+            by_cpf[candidate.cpf] = judged
+    best = max(one.grade for one in by_cpf.values())
+    return _Verdict(best, tuple(one for one in by_cpf.values() if one.grade is best), asked, frozenset())
+
+
+def _contested(verdict: _Verdict, name: str, listed: tuple[Candidate, ...], known: Knowledge) -> _Verdict:
+    """The verdict of an asked alias beside the people listed for it.
+
+    A number's owner may have left it to a namesake: whom the name fits as well can't be told from the owner.
+    """
+    others = tuple(one for one in listed if not verdict.has(one.cpf))
+    verdict = verdict._replace(others=frozenset(one.cpf for one in others))
+    if not others or verdict.grade < Grade.COMPATIBLE:
+        return verdict
+    rival = _weigh(name, others, known, asked=False)
+    return verdict._replace(best=verdict.best + rival.best) if rival.grade >= verdict.grade else verdict
+
+
+def _judge(name: str, candidate: Candidate, person_name: str) -> _Judged:
+    """Hold a lead's name against a candidate's and, where the person is known, against the registered one."""
+    grade = compare(name, candidate.name).grade
+    if not person_name or person_name == candidate.name:
+        return _Judged(grade, candidate, differs=False)
+    registered = compare(name, person_name).grade
+    if not candidate.name:
+        return _Judged(registered, candidate, differs=False)
+    return _Judged(max(grade, registered), candidate, differs=Grade.CONTRADICTS in {grade, registered})
+
+
+def _choose(strongest: list[_Verdict], verdicts: list[_Verdict]) -> Complete | Ambiguous:
+    """Of aliases that say as much: the one person whom all of them name, or the best grade; else nobody."""
+    grade = max(verdict.grade for verdict in strongest)
+    best = [verdict for verdict in strongest if verdict.grade is grade]
+    named_by_all = [one for one in best[0].best if all(verdict.has(one.candidate.cpf) for verdict in best)]
+    if len(named_by_all) != 1:
+        people = {one.candidate.cpf: one.candidate for verdict in best for one in verdict.best}
+        return Ambiguous(tuple(people.values()))
+    chosen = named_by_all[0]
+    # Two answers, two people, and the name has settled it: the consumer is told.
+    others = [one for one in verdicts if one.asked and one.grade >= Grade.WEAK] if not best[0].asked else strongest
+    others = verdicts[: verdicts.index(best[0])] + others
+    is_conflicting = grade >= Grade.COMPATIBLE and any(other.speaks_against(chosen.candidate.cpf) for other in others)
+    return Complete(chosen.candidate, Match.CONFLICTING if is_conflicting else chosen.match)
+
+
+def _askable(contact: Contact) -> list[Phone | Email]:
+    """Diretrix knows no foreign numbers, and a number with an area code that we assumed is a guess: not paid for."""
+    asks_phone = contact.phone is not None and contact.phone.is_brazilian
+    phone = [contact.phone] if asks_phone and not contact.area_code_assumed else []
+    return [alias for alias in (*phone, contact.email) if alias is not None]

@@ -9,13 +9,17 @@ say whether the CRM has its leads: nothing is written. An outcome that is not kn
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from stream.domain.events import EnrichedEvent, Outcome
 from stream.domain.leads import Source
+from stream.domain.match_warnings import warning
 
 CLOSED = "on_close_lead"
 NOTHING_FOUND = "not-found"
+MAX_MATCH_CHARS = 40  # of a value that a later version wrote
 _OUTCOMES = frozenset(Outcome)
 
 
@@ -28,9 +32,14 @@ class Skip:
 
 @dataclass(frozen=True, slots=True)
 class Tell:
-    """A message to a lead that exists. ``facts``: what is told, as a digest."""
+    """A message to a lead that exists.
+
+    ``facts``: what is told, as a digest. ``unless``: the same without a warning, "" where there is none; a lead that
+    was told that is not warned any more.
+    """
 
     facts: str
+    unless: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,21 +48,26 @@ class Create:
 
     facts: str
     follow_up: bool
+    unless: str = ""
 
 
 def decide(event: EnrichedEvent, *, note_not_found: bool) -> Skip | Tell | Create:
     """Decide what the CRM is told. ``note_not_found``: also that nothing was found."""
     if event.outcome == Outcome.TEST:
         return Skip("test")
-    facts = _facts(event)
-    has_news = event.person is not None or (event.outcome == Outcome.NOT_FOUND and note_not_found)
+    facts, unless = _facts(event)
+    has_news = (
+        event.person is not None
+        or event.outcome == Outcome.AMBIGUOUS
+        or (event.outcome == Outcome.NOT_FOUND and note_not_found)
+    )
     if event.lead.source == Source.GOOGLE_ADS:
-        return Create(facts, follow_up=has_news)
+        return Create(facts, follow_up=has_news, unless=unless)
     if event.lead.source != Source.C2S:
         return Skip("unknown source")
     if event.lead.hook_action == CLOSED:
         return Skip("closed")
-    return Tell(facts) if has_news else Skip(_named(event.outcome))
+    return Tell(facts, unless) if has_news else Skip(_named(event.outcome))
 
 
 def _named(outcome: str) -> str:
@@ -61,5 +75,19 @@ def _named(outcome: str) -> str:
     return outcome if outcome in _OUTCOMES else "unknown outcome"
 
 
-def _facts(event: EnrichedEvent) -> str:
-    return event.person.facts if event.person is not None else NOTHING_FOUND
+def _facts(event: EnrichedEvent) -> tuple[str, str]:
+    """The key of what is told and, for a person with a warning, the key of the same without it.
+
+    A corrected name then takes the warning back: the bare facts were not told yet.
+    """
+    if event.person is None:
+        return (ambiguous_facts(event.candidates) if event.outcome == Outcome.AMBIGUOUS else NOTHING_FOUND), ""
+    bare = event.person.facts
+    return (
+        (f"{bare}+{_named(event.outcome)}+{str(event.match)[:MAX_MATCH_CHARS]}", bare) if warning(event) else (bare, "")
+    )
+
+
+def ambiguous_facts(candidates: Iterable[str]) -> str:
+    """The key of several people, by their names."""
+    return "ambiguous+" + hashlib.blake2b("/".join(sorted(candidates)).encode(), digest_size=12).hexdigest()

@@ -72,6 +72,7 @@ class Answer(msgspec.Struct, frozen=True):
     match: Match | None = None
     person: bytes | None = None
     facts: str = ""
+    candidates: tuple[str, ...] = ()  # names, where several people fit equally well
     stale: bool = False
     parked: bool = False
     diretrix_calls: int = 0
@@ -82,7 +83,17 @@ class Answer(msgspec.Struct, frozen=True):
     def __post_init__(self) -> None:
         words = self.outcome.value, self.tier and self.tier.value, self.match and self.match.value
         msgspec.structs.force_setattr(self, "said", words)
-        msgspec.structs.force_setattr(self, "revision", revision(self.outcome, self.facts))
+        msgspec.structs.force_setattr(self, "revision", revision(self.outcome, self._said_facts()))
+
+    def _said_facts(self) -> str:
+        """What the revision covers.
+
+        Of ``match`` only the values that the first release did not have: else consumers would take each of its events
+        for a new one.
+        """
+        if self.outcome is Outcome.AMBIGUOUS:
+            return "/".join(self.candidates)
+        return f"{self.facts}/{self.match}" if self.match is Match.FIRST_NAME else self.facts
 
     @property
     def calls(self) -> Calls:
@@ -147,6 +158,7 @@ def encode_event(webhook: Webhook, contact: Contact, answer: Answer, emitted_at:
             answer.calls,
             written(webhook.received_at),
             _stamp(emitted_at),
+            answer.candidates or msgspec.UNSET,
         )
     )
 
@@ -218,6 +230,7 @@ class EnrichedEvent(msgspec.Struct, frozen=True):
     parked: bool = False
     person: Person | None = None
     calls: Calls = Calls()
+    candidates: tuple[str, ...] = ()  # names: whom an ambiguous lead may be
 
 
 class _WrittenLead(msgspec.Struct, gc=False):
@@ -246,6 +259,7 @@ class _Written(msgspec.Struct, gc=False):
     calls: Calls
     received_at: str
     emitted_at: str
+    candidates: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
 
 
 _decoder = msgspec.json.Decoder(EnrichedEvent)

@@ -16,16 +16,16 @@ import msgspec
 
 from stream.domain.person import Candidate
 
-VERSION = 1
+VERSION = 2
 SPREAD = 0.1  # share of a lifetime by which entries differ, so that they do not expire together
 
 # version, flags, refreshed, fetched_at, expires_at, then the lengths of name, facts, cpf, candidates, person
 _HEAD = struct.Struct(">BBHddHBBII")
 _SEAL = struct.Struct(">I")
-_KNOWN, _ASKED, _COMPLETE, _HAS_PERSON = 1, 2, 4, 8
+_KNOWN, _COMPLETE, _HAS_PERSON = 1, 4, 8
 _MOST_REFRESHED = 0xFFFF
-_candidates = msgspec.json.Decoder(tuple[Candidate, ...])
-_candidates_encoder = msgspec.json.Encoder()
+_people = msgspec.json.Decoder(tuple[tuple[Candidate, ...], tuple[Candidate, ...]])
+_people_encoder = msgspec.json.Encoder()
 
 
 class Freshness(StrEnum):
@@ -39,12 +39,11 @@ class Freshness(StrEnum):
 class Entry(msgspec.Struct, frozen=True):
     """What the table knows of one alias. Times in epoch seconds; ``name`` is normalised.
 
-    ``asked``: the answer is this alias's own; otherwise it was only listed beside the person and answers
-    only when the name fits. ``cpf``, ``name``, ``facts``, ``complete`` are of ``person``.
+    ``candidates``: whom a source named for the alias. ``listed``: others beside whom it was seen. ``cpf``, ``name``,
+    ``facts``, ``complete`` are of ``person``.
     """
 
     known: bool
-    asked: bool
     candidates: tuple[Candidate, ...]
     cpf: str
     name: str
@@ -54,11 +53,13 @@ class Entry(msgspec.Struct, frozen=True):
     fetched_at: float
     expires_at: float
     refreshed: int = 0
+    listed: tuple[Candidate, ...] = ()
 
     def encode(self) -> bytes:
         """The bytes of the table."""
         name, facts, cpf = self.name.encode(), self.facts.encode(), self.cpf.encode()
-        candidates = _candidates_encoder.encode(self.candidates) if self.candidates else b""
+        has_people = self.candidates or self.listed
+        candidates = _people_encoder.encode((self.candidates, self.listed)) if has_people else b""
         person = self.person or b""
         head = _HEAD.pack(
             VERSION,
@@ -76,7 +77,7 @@ class Entry(msgspec.Struct, frozen=True):
 
     def _flags(self) -> int:
         has_person = self.person is not None
-        return self.known * _KNOWN | self.asked * _ASKED | self.complete * _COMPLETE | has_person * _HAS_PERSON
+        return self.known * _KNOWN | self.complete * _COMPLETE | has_person * _HAS_PERSON
 
     @classmethod
     def decode(cls, value: bytes, end: int | None = None) -> Entry:
@@ -92,10 +93,10 @@ class Entry(msgspec.Struct, frozen=True):
         end = len(value) if end is None else end
         if version != VERSION or end != person_at + lengths[4]:
             raise ValueError("not an entry of this version")
+        candidates, listed = _people.decode(value[candidates_at:person_at]) if lengths[3] else ((), ())
         return cls(
             flags & _KNOWN != 0,
-            flags & _ASKED != 0,
-            _candidates.decode(value[candidates_at:person_at]) if lengths[3] else (),
+            candidates,
             value[cpf_at:candidates_at].decode(),
             value[_HEAD.size : facts_at].decode(),
             value[person_at:end] if flags & _HAS_PERSON else None,
@@ -104,6 +105,7 @@ class Entry(msgspec.Struct, frozen=True):
             fetched,
             expires,
             refreshed,
+            listed,
         )
 
 
@@ -143,8 +145,6 @@ def newer(old: Entry | None, new: Entry) -> Entry:
     if old is None:
         return new
     if old.known and not new.known and new.fetched_at < old.expires_at:
-        return old
-    if old.asked and not new.asked and new.fetched_at < old.expires_at and old.known:
         return old
     return old if old.fetched_at > new.fetched_at and old.known == new.known else new
 

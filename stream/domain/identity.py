@@ -168,6 +168,7 @@ class Identifiers(msgspec.Struct, frozen=True, gc=False):
     email: Email | None
     cpf: Cpf | None
     key: str
+    area_code_assumed: bool = False
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({_masked(self)})"

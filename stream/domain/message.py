@@ -5,31 +5,24 @@ from __future__ import annotations
 import re
 from decimal import Decimal
 
-from stream.domain.events import EnrichedEvent, Match, Outcome
+from stream.domain.events import EnrichedEvent, Outcome
+from stream.domain.match_warnings import ambiguous_lines, warning
 from stream.domain.person import CURRENCY, Address, Income, Person
 
 LONGEST = 5_000  # characters, the CRM's limit
 CUT = "\n[...]"
 
 _SEX = {"F": "feminino", "M": "masculino"}
-_SURE = frozenset({None, Match.NAME, Match.NO_NAME})
-_WARNINGS: dict[str | None, str] = {
-    Match.NAME_DIFFERS: "ATENÇÃO: o nome informado no lead difere do nome encontrado.",
-    Match.CONFLICTING: (
-        "ATENÇÃO: telefone e e-mail pertencem a pessoas diferentes; os dados são de quem tem o nome do lead."
-    ),
-    Match.FIRST_NAME: "ATENÇÃO: o lead informou apenas o primeiro nome; confirme se os dados são desta pessoa.",
-}
-# What a later version said of the match is not known here: nobody may take it for a sure one.
-_UNKNOWN = "ATENÇÃO: não foi possível avaliar se os dados são da pessoa do lead; confirme antes de usar."
 
 
 def message(event: EnrichedEvent) -> str:
     """The message of an event, at most 5,000 characters."""
+    if event.outcome == Outcome.AMBIGUOUS:
+        return shorten("\n".join(ambiguous_lines(event.candidates)))
     if event.outcome == Outcome.NOT_FOUND or event.person is None:
         return "Enriquecimento: nenhum dado encontrado para este contato."
     person = event.person
-    lines = ["DADOS DO CLIENTE", *_warning(event), *_identity(person), *_economy(person), *_contacts(person)]
+    lines = ["DADOS DO CLIENTE", *warning(event), *_identity(person), *_economy(person), *_contacts(person)]
     if not person.complete:
         lines.append("(Cadastro parcial: os demais dados ainda não estão disponíveis.)")
     return shorten("\n".join(lines))
@@ -37,7 +30,7 @@ def message(event: EnrichedEvent) -> str:
 
 def description(event: EnrichedEvent) -> str:
     """The text of a lead that we create: what is known when it is created."""
-    if event.person is not None:
+    if event.person is not None or event.outcome == Outcome.AMBIGUOUS:
         return message(event)
     notes: dict[str, str] = {
         Outcome.PENDING: "Lead recebido; os dados do cliente ainda estão sendo consultados.",
@@ -50,12 +43,6 @@ def description(event: EnrichedEvent) -> str:
 def shorten(text: str) -> str:
     """``text`` within the CRM's limit."""
     return text if len(text) <= LONGEST else text[: LONGEST - len(CUT)] + CUT
-
-
-def _warning(event: EnrichedEvent) -> list[str]:
-    if event.outcome != Outcome.ENRICHED:
-        return [_UNKNOWN]
-    return [] if event.match in _SURE else [_WARNINGS.get(event.match, _UNKNOWN)]
 
 
 def _identity(person: Person) -> list[str]:

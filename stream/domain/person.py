@@ -59,6 +59,7 @@ class Known:
     raw: dict[str, Any] | None = field(repr=False)
     enriched_at: datetime | None
     listed: bool = False
+    created_at: datetime | None = None  # of the contact's row
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +187,12 @@ def work_answer(body: Any) -> dict[str, Any] | None:
     if body.get("erro") and status != NOT_FOUND:
         raise RefusedError("work", "an error inside a 200")
     return None
+
+
+def is_of_another(raw: dict[str, Any], cpf: str) -> bool:
+    """Whether the Work API's answer for ``cpf`` (eleven digits) says that it is another person's record."""
+    digits = _digits(_dict(raw.get("DadosBasicos")).get("cpf"))
+    return digits != "" and digits.zfill(CPF_DIGITS) != cpf  # as a number it has lost its leading zeros
 
 
 def _status(value: Any) -> int | None:

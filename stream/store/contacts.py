@@ -17,7 +17,7 @@ from uuid import UUID
 import asyncpg
 
 from stream.domain.holdable import LARGEST, SMALLEST
-from stream.domain.identity import Contact, Email, Phone
+from stream.domain.identity import Cpf, Email, Phone
 from stream.domain.names import normalise
 from stream.domain.person import Candidate, Person
 from stream.store.pool import database_errors
@@ -59,9 +59,12 @@ class ContactStore:
                     await _save_contacts(connection, party, [_row(alias, "diretrix")])
 
     async def save_person(
-        self, contact: Contact, person: Person, raw: dict[str, Any], lead_id: str, at: datetime
+        self, aliases: tuple[Phone | Email, ...], person: Person, raw: dict[str, Any], lead_id: str, at: datetime
     ) -> None:
-        """Store a person, with the Work API's answer ``raw`` as received, under the lead's and the listed aliases."""
+        """Store a person, with the Work API's answer ``raw`` as received.
+
+        ``aliases``: those of the lead that are proven to be the person's; the answer's own are stored beside them.
+        """
         payload = _holdable({**raw, "lead_id": lead_id})
         with database_errors():
             async with self._pool.acquire() as connection, connection.transaction():
@@ -69,7 +72,12 @@ class ContactStore:
                 await _complete(connection, party, person, at)
                 if not await connection.fetchval(sql("update_enrichment"), party, payload, at):
                     await connection.execute(sql("insert_enrichment"), party, payload, at)
-                await _save_contacts(connection, party, _rows(contact, person))
+                await _save_contacts(connection, party, _rows(aliases, person))
+
+    async def save_unanswered(self, cpf: Cpf, reason: str, until: datetime) -> None:
+        """Remember that the Work API brought nothing of a CPF: ``unknown``, or ``mismatch`` (another's record)."""
+        with database_errors():
+            await self._pool.execute(sql("save_unanswered"), cpf.digits, reason, until)
 
 
 async def _party(connection: Any, cpf: str, name: str) -> UUID:
@@ -121,9 +129,9 @@ def _merge(rows: list[Row], there: set[str]) -> list[Row]:
     return list(merged.values())
 
 
-def _rows(contact: Contact, person: Person) -> list[Row]:
+def _rows(aliases: tuple[Phone | Email, ...], person: Person) -> list[Row]:
     """The lead's aliases, then the listed ones."""
-    rows = [_row(alias, "lead") for alias in (contact.phone, contact.email) if alias is not None]
+    rows = [_row(alias, "lead") for alias in aliases]
     rows += [_row(Phone(phone.number), "work_api", whatsapp=phone.whatsapp) for phone in person.phones]
     rows += [_row(Email(address), "work_api") for address in person.emails]
     return rows

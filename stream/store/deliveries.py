@@ -47,6 +47,11 @@ class Deliveries:
         with database_errors():
             return await self._pool.fetchval(sql("claim_delivery"), c2s_id, facts, UUID(event_id)) is not None
 
+    async def is_told(self, c2s_id: str, facts: str) -> bool:
+        """Whether a lead was told these facts, or may have been."""
+        with database_errors():
+            return bool(await self._pool.fetchval(sql("is_told"), c2s_id, facts))
+
     async def retake(self, c2s_id: str, facts: str, event_id: str, unsure_for: timedelta | None) -> bool:
         """Claim again what was refused and, unless ``unsure_for`` is None, what may have been carried out.
 

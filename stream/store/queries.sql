@@ -5,7 +5,7 @@
 -- otherwise only its CPF counts. The type must match: an e-mail is no phone. At most $3 parties a spelling: a value
 -- that thousands share is nobody's, and their payloads must not be read.
 WITH ranked AS (
-    SELECT c.value, c.contact_type = 'email' AS is_email, c.source, p.id, p.cpf_cnpj, p.full_name, p.enriched, p.created_at,
+    SELECT c.value, c.contact_type = 'email' AS is_email, c.source, c.created_at AS contact_at, p.id, p.cpf_cnpj, p.full_name, p.enriched, p.created_at,
            row_number() OVER (PARTITION BY c.value ORDER BY p.enriched DESC NULLS LAST, p.updated_at DESC NULLS LAST) AS place
     FROM core.party_contacts c
     JOIN core.parties p ON p.id = c.party_id
@@ -16,6 +16,7 @@ SELECT
     r.value,
     r.is_email,
     r.source,
+    r.contact_at,
     r.cpf_cnpj,
     r.full_name,
     CASE WHEN r.enriched THEN
@@ -29,6 +30,7 @@ ORDER BY e.enriched_at DESC NULLS LAST, r.created_at
 
 -- name: find_by_cpf
 SELECT
+    NULL::timestamptz AS contact_at,
     p.cpf_cnpj,
     p.full_name,
     CASE WHEN p.enriched THEN
@@ -39,6 +41,16 @@ FROM core.parties p
 LEFT JOIN core.party_enrichments e ON e.party_id = p.id
 WHERE p.cpf_cnpj = ANY ($1::text[])
 ORDER BY p.enriched DESC NULLS LAST, e.enriched_at DESC NULLS LAST, p.created_at
+
+-- name: is_unanswered
+-- Whether the Work API was asked for a CPF in vain and is not to be asked again yet.
+SELECT EXISTS (SELECT FROM stream.unanswered_cpfs WHERE cpf = $1 AND until > $2)
+
+-- name: save_unanswered
+-- The later end counts: a call that was stored late must not shorten what a younger one has found.
+INSERT INTO stream.unanswered_cpfs (cpf, reason, until) VALUES ($1, $2, $3)
+ON CONFLICT (cpf) DO UPDATE SET reason = excluded.reason, until = excluded.until
+WHERE stream.unanswered_cpfs.until < excluded.until
 
 -- name: find_answers
 SELECT alias, candidates, asked_at FROM stream.answers WHERE alias = ANY ($1::text[])
@@ -232,6 +244,10 @@ DELETE FROM stream.crm_leads WHERE source = $1 AND lead_id = $2 AND status = 'cl
 INSERT INTO stream.crm_deliveries (c2s_id, facts, event_id, status) VALUES ($1, $2, $3, 'claimed')
 ON CONFLICT (c2s_id, facts) DO NOTHING
 RETURNING c2s_id
+
+-- name: is_told
+-- Whether a lead was told these facts, or may have been.
+SELECT EXISTS (SELECT FROM stream.crm_deliveries WHERE c2s_id = $1 AND facts = $2 AND status <> 'refused')
 
 -- name: retake_delivery
 -- One statement, so that of several who ask at once one gets it. $4: also what may have been carried out, once a

@@ -5,6 +5,8 @@ one partition would overwrite another's entry. Losing the table costs PostgreSQL
 
 The table is Faust's (assignment, recovery, after which ``recovered`` must be called); nobody else writes to it.
 Every write also goes to its changelog through ``publish``.
+An entry is what a source answered for an alias, or a person by CPF. An alias that was merely listed beside a person has
+none: whether it has an owner PostgreSQL alone knows (docs/matching.md).
 When the capacity is reached, what was written first leaves first, unless it was used since (second chance, as
 in CLOCK); expired entries are swept.
 """
@@ -19,17 +21,17 @@ from dataclasses import dataclass
 
 import msgspec
 
-from stream.domain.choice import Knowledge, KnownPerson, settled
+from stream.domain.choice import Knowledge, KnownPerson, fast_match
 from stream.domain.events import Answer, Match, Outcome, Tier
 from stream.domain.freshness import Entry, Freshness, expiry, freshness, is_whole, newer, opened, sealed
 from stream.domain.identity import Contact
 from stream.domain.names import normalise
-from stream.domain.person import Candidate, Person
+from stream.domain.person import Candidate
 
 Publish = Callable[[int, bytes, bytes | None], None]  # partition, key, value; None deletes
 _UNSEEN, _WHOLE, _USED = range(3)  # what recovery brought is looked at once, at its first use
-MAX_LISTED = 10  # aliases a person lists that are remembered; more are noise
 OPENED = 4  # one in so many entries is kept opened: those of people who come back soon
+MAX_LISTED = 10  # people listed for an alias who are weighed against those whom a source named for it
 MAX_NAMES = 16  # names that one alias came with whose answer is remembered
 
 
@@ -58,7 +60,7 @@ class Opened(msgspec.Struct, eq=False):
         answers = self.answers
         if name in answers:
             return answers[name]
-        match = settled(contact, name, self.entry)
+        match = fast_match(contact, name, self.entry)
         if len(answers) >= MAX_NAMES:
             answers.clear()
         answers[name] = None if match is None else self._found(match)
@@ -104,15 +106,28 @@ class TableCache:
         one = self._opened.get(partition, {}).get(alias)
         return self._read_entry(partition, alias) if one is None else one.entry
 
+    def answer(self, partition: int, contact: Contact, name: str, now: float) -> Answer | None:
+        """What the table answers at a glance: a sure name, and no other alias that names somebody else."""
+        one = self.surest(partition, contact, now)
+        answer = None if one is None else one.answer(contact, name)
+        if one is None or answer is None or len(contact.aliases) == 1:
+            return answer
+        other = self._peek(partition, contact.aliases[1])
+        agrees = other is None or now >= other.expires_at or all(c.cpf == one.entry.cpf for c in other.entry.candidates)
+        return answer if agrees else None
+
     def surest(self, partition: int, contact: Contact, now: float) -> Opened | None:
         """The entry of a contact's surest alias, when it is fresh."""
         if not contact.aliases:
             return None
-        try:
-            one: Opened | None = self._opened[partition][contact.aliases[0]]
-        except KeyError:
-            one = self._open(partition, contact.aliases[0])
+        one = self._peek(partition, contact.aliases[0])
         return one if one is not None and now < one.expires_at else None
+
+    def _peek(self, partition: int, alias: str) -> Opened | None:
+        try:
+            return self._opened[partition][alias]
+        except KeyError:
+            return self._open(partition, alias)
 
     def _open(self, partition: int, alias: str) -> Opened | None:
         entry = self._read_entry(partition, alias)
@@ -144,18 +159,11 @@ class TableCache:
     def recall(self, partition: int, contact: Contact, now: float, *, stale: bool = False) -> Knowledge:
         """What the table knows of a contact; with ``stale``, also what is past its time."""
         known = Knowledge()
-        for known in self.recollect(partition, contact, now, stale=stale):  # noqa: B007 - the last one has it all
-            pass
-        return known
-
-    def recollect(self, partition: int, contact: Contact, now: float, *, stale: bool = False) -> Iterator[Knowledge]:
-        """The same, alias by alias, the surest first: who is answered by the first need not look at the others."""
-        known = Knowledge()
         for alias in contact.aliases:
             entry = self._usable(partition, alias, now, stale=stale)
             if entry is not None:
                 self._read(partition, alias, entry, known, now, stale=stale)
-            yield known
+        return known
 
     def _usable(self, partition: int, alias: str, now: float, *, stale: bool) -> Entry | None:
         entry = self.get(partition, alias)
@@ -166,7 +174,8 @@ class TableCache:
         self, partition: int, alias: str, entry: Entry, known: Knowledge, now: float, *, stale: bool
     ) -> None:
         if not alias.startswith("c:"):
-            (known.answers if entry.asked else known.listed)[alias] = entry.candidates
+            known.answers[alias] = entry.candidates
+            known.listed[alias] = entry.listed
         elif not entry.known:
             known.dead_ends.add(alias[2:])
         self._add_person(entry, known, now)
@@ -175,6 +184,8 @@ class TableCache:
                 theirs = self._usable(partition, f"c:{candidate.cpf}", now, stale=stale)
                 if theirs is not None:
                     self._add_person(theirs, known, now)
+                if theirs is not None and not theirs.known:
+                    known.dead_ends.add(candidate.cpf)
 
     @staticmethod
     def _add_person(entry: Entry, known: Knowledge, now: float) -> None:
@@ -189,42 +200,17 @@ class TableCache:
                 stale=freshness(entry, now) is not Freshness.FRESH,
             )
 
-    def remember(  # noqa: PLR0913 - what was learned, from whom, and when
-        self,
-        partition: int,
-        contact: Contact,
-        known: Knowledge,
-        person: KnownPerson | None,
-        now: float,
-        *,
-        theirs: bool,
-    ) -> None:
-        """Write what a look-up learned under every alias.
-
-        ``person`` answered the lead; ``theirs`` says that the name fitted, so that the lead's other aliases
-        are this person's too.
-        """
+    def remember(self, partition: int, known: Knowledge, person: KnownPerson | None, now: float) -> None:
+        """Write what a look-up learned; ``person`` answered the lead."""
         for alias, candidates in known.answers.items():
-            self._put(partition, alias, self._answered(candidates, known, person, now))
+            entry = self._answered(candidates, known, person, now)
+            listed = tuple(one for one in known.listed.get(alias, ()) if one not in candidates)[:MAX_LISTED]
+            self._put(partition, alias, msgspec.structs.replace(entry, listed=listed))
         for cpf in known.dead_ends:
             self._put(partition, f"c:{cpf}", self._answered((), known, None, now))
         for one in known.persons.values():
             if not one.stale:
-                self._put(partition, f"c:{one.cpf}", self._of(one, (Candidate(one.name, one.cpf),), now, asked=True))
-        if person is not None and not person.stale:
-            self._list(partition, contact, person, now, theirs=theirs)
-
-    def _list(self, partition: int, contact: Contact, person: KnownPerson, now: float, *, theirs: bool) -> None:
-        own = [alias for alias in contact.aliases if not alias.startswith("c:")] if theirs else []
-        details = Person.decode(person.person)
-        for alias in [*own, *(one.alias for one in details.aliases())][:MAX_LISTED]:
-            there = self._usable(partition, alias, now, stale=False)
-            # That nobody knew an alias gives way: who brings it again is known by name, and PostgreSQL remembers
-            # that it was asked.
-            if there is None or not there.asked or not there.known:
-                entry = self._of(person, (Candidate(person.name, person.cpf),), now, asked=False)
-                # Many aliases, one person: the CPF's entry has them. A copy under each would be most of the table.
-                self._put(partition, alias, msgspec.structs.replace(entry, person=None))
+                self._put(partition, f"c:{one.cpf}", self._of(one, (Candidate(one.name, one.cpf),), now))
 
     def _answered(
         self, candidates: tuple[Candidate, ...], known: Knowledge, person: KnownPerson | None, now: float
@@ -232,13 +218,12 @@ class TableCache:
         """What was answered for an alias: with the person that answered, if it is one of them, else the first known."""
         cpfs = [candidate.cpf for candidate in candidates]
         if person is not None and person.cpf in cpfs:
-            return self._of(person, candidates, now, asked=True)
+            return self._of(person, candidates, now)
         for cpf in cpfs:
             if cpf in known.persons and not known.persons[cpf].stale:
-                return self._of(known.persons[cpf], candidates, now, asked=True)
+                return self._of(known.persons[cpf], candidates, now)
         return Entry(
             known=bool(candidates),
-            asked=True,
             candidates=candidates,
             cpf="",
             name="",
@@ -250,10 +235,9 @@ class TableCache:
             refreshed=0,
         )
 
-    def _of(self, person: KnownPerson, candidates: tuple[Candidate, ...], now: float, *, asked: bool) -> Entry:
+    def _of(self, person: KnownPerson, candidates: tuple[Candidate, ...], now: float) -> Entry:
         return Entry(
             known=True,
-            asked=asked,
             candidates=candidates,
             cpf=person.cpf,
             name=normalise(person.name),
@@ -261,7 +245,8 @@ class TableCache:
             facts=person.facts,
             complete=person.complete,
             fetched_at=person.fetched_at,
-            expires_at=self._expiry(now, known=True),
+            # Somebody whom the Work API did not know is asked for again before long (PostgreSQL says when).
+            expires_at=self._expiry(now, known=person.complete),
             refreshed=0,
         )
 

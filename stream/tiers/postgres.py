@@ -10,6 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import asyncpg
@@ -56,6 +57,11 @@ class PostgresTier:
             rows = await self._pool.fetch(sql("find_by_cpf"), spellings_of_cpf(cpf.digits))
         parties = [party for row in rows if (party := _known(row, alias="", listed=False)) is not None]
         return next((party for party in parties if party.raw is not None), parties[0] if parties else None)
+
+    async def is_unanswered(self, cpf: Cpf, now: datetime) -> bool:
+        """Whether the Work API was asked for a CPF in vain, lately enough that it is not asked again."""
+        with database_errors():
+            return bool(await self._pool.fetchval(sql("is_unanswered"), cpf.digits, now))
 
     def _ask_if_idle(self) -> None:
         if self._waiting and len(self._queries) < QUERIES_AT_ONCE:
@@ -128,7 +134,8 @@ def _known(row: Any, *, alias: str, listed: bool) -> Known | None:
     payload = row["payload"]
     usable = isinstance(payload, dict) and isinstance(payload.get("DadosBasicos"), dict)
     raw = payload if usable else None
-    return Known(alias, cpf, row["full_name"] or "", raw, row["enriched_at"] if usable else None, listed)
+    enriched_at = row["enriched_at"] if usable else None
+    return Known(alias, cpf, row["full_name"] or "", raw, enriched_at, listed, row["contact_at"])
 
 
 def _cpf(text: str) -> str:

@@ -58,7 +58,7 @@ async def test_the_crm_is_told_nothing_unknown_as_if_it_were_sure(pool: asyncpg.
         for offset, value in enumerate(LATER):
             await sync.handle(record(value, offset))
     warned = {one["lead"]: "ATENÇÃO" in one["body"] for one in c2s.messages}
-    assert warned == {"match": True, "outcome": True, "tier": False}
+    assert warned == {"match": True, "outcome": True, "tier": False, "ambiguous": False}
     assert [one["description"] for one in c2s.leads] == ["Lead recebido."]
 
 

@@ -31,7 +31,7 @@ from stream.store.queries import sql
 from stream.tiers.postgres import MOST_PARTIES, PostgresTier
 
 CPF = "52998224725"
-ALL = ["0001_core", "0002_stream", "0003_enriched_at"]
+ALL = ["0001_core", "0002_stream", "0003_enriched_at", "0005_unanswered_cpfs"]
 LEGACY_ROWS = 100_000
 PATIENCE = 1.0  # seconds; no statement of the replaced service may take longer while the migrations run
 LIMIT = 30.0  # seconds for what must happen
@@ -147,6 +147,7 @@ async def test_an_empty_database_gets_everything(empty: asyncpg.Connection, empt
     )
     assert {row["relname"] for row in tables} == {
         "answers", "answered", "budgets", "crm_deliveries", "crm_leads", "leases", "paid_calls",
+        "unanswered_cpfs",
     }  # fmt: skip
     indexes = {
         row["indexdef"] for row in await empty.fetch("SELECT indexdef FROM pg_indexes WHERE schemaname = 'core'")
@@ -282,7 +283,7 @@ async def test_our_statements_run_on_production_tables(
         store = ContactStore(pool)
         for _ in range(2):
             await store.save_answer(phone, (Candidate("MARIA", CPF),), at)
-            await store.save_person(contact, person, work_raw, "1", at)
+            await store.save_person((phone,), person, work_raw, "1", at)
         (known,) = (await PostgresTier(pool).find(contact)).known
         assert known.raw == {**work_raw, "lead_id": "1"}
         event = EnrichedEvent(

@@ -191,7 +191,7 @@ async def test_what_was_only_listed_is_marked(
     store = ContactStore(pool)
     await store.save_answer(Phone("+5511987654321"), (Candidate("MARIA", CPF),), NOW)
     lead = contact("11987654321", "maria@example.com")
-    await store.save_person(lead, person_from_work(work_raw, CPF, NOW), work_raw, "1", NOW)
+    await store.save_person((lead.phone, lead.email), person_from_work(work_raw, CPF, NOW), work_raw, "1", NOW)
     await party(cpf=OTHER_CPF, contacts=(("phone", "1133334444"),))
     assert [one.listed for one in (await tier.find(lead)).known] == [False, True]
     listed = {one.cpf: one.listed for one in (await tier.find(contact("11 3333-4444"))).known}
@@ -204,7 +204,7 @@ async def test_what_was_stored_is_found(tier: PostgresTier, pool: asyncpg.Pool, 
     candidates = (Candidate("MARIA", CPF), Candidate("JOSÉ", NO_CHECK_DIGITS))
     await store.save_answer(Phone("+5511987654321"), candidates, NOW)
     await store.save_answer(Email("maria@example.com"), (), NOW)
-    await store.save_person(MARIA, person_from_work(work_raw, CPF, NOW), work_raw, "1", NOW)
+    await store.save_person((MARIA.phone,), person_from_work(work_raw, CPF, NOW), work_raw, "1", NOW)
     found = await tier.find(contact("11987654321", "maria@example.com"))
     assert found.answers == (
         StoredAnswer("p:+5511987654321", candidates, NOW),

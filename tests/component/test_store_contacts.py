@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 
 from stream.domain.errors import DatabaseUnavailableError
-from stream.domain.identity import Contact, Cpf, Email, Phone
+from stream.domain.identity import Email, Phone
 from stream.domain.person import Candidate, person_from_work
 from stream.store.contacts import ContactStore
 
@@ -20,7 +20,6 @@ CPF = "52998224725"
 OTHER_CPF = "11144477735"
 PHONE = Phone("+5511987654321")
 EMAIL = Email("maria@example.com")
-CONTACT = Contact(PHONE, EMAIL, None, PHONE.e164)
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 MARIA = Candidate("Maria de Souza Lima", CPF)
 JOSE = Candidate("José Lima", OTHER_CPF)
@@ -31,8 +30,13 @@ def store(pool: asyncpg.Pool) -> ContactStore:
     return ContactStore(pool)
 
 
-async def save(store: ContactStore, raw: dict[str, Any], at: datetime = NOW, contact: Contact = CONTACT) -> None:
-    await store.save_person(contact, person_from_work(raw, CPF, at), raw, "lead-1", at)
+ALIASES: tuple[Phone | Email, ...] = (PHONE, EMAIL)
+
+
+async def save(
+    store: ContactStore, raw: dict[str, Any], at: datetime = NOW, aliases: tuple[Phone | Email, ...] = ALIASES
+) -> None:
+    await store.save_person(aliases, person_from_work(raw, CPF, at), raw, "lead-1", at)
 
 
 async def contacts(pool: asyncpg.Pool) -> dict[tuple[str, str], str]:
@@ -172,7 +176,7 @@ async def test_one_party_a_cpf_whoever_writes_at_once(
     await asyncio.gather(
         *(store.save_answer(phone, (MARIA, JOSE) if number % 2 else (JOSE, MARIA), NOW)
           for number, phone in enumerate(phones)),
-        *(save(store, work_raw, contact=Contact(phone, None, None, phone.e164)) for phone in phones),
+        *(save(store, work_raw, aliases=(phone,)) for phone in phones),
     )  # fmt: skip
     rows = await pool.fetch("SELECT cpf_cnpj, enriched FROM core.parties ORDER BY cpf_cnpj")
     assert [tuple(row) for row in rows] == [(OTHER_CPF, False), (CPF, True)]
@@ -240,7 +244,7 @@ async def test_text_that_postgresql_cannot_hold_breaks_nothing(
     await store.save_answer(PHONE, (Candidate("MARIA\x00 \ud83dLIMA", CPF),), NOW)
     assert await pool.fetchval("SELECT full_name FROM core.parties") == "MARIA LIMA"
     person = person_from_work(raw, CPF, NOW)
-    await store.save_person(CONTACT, person, raw, "lead\x00-1", NOW)
+    await store.save_person(ALIASES, person, raw, "lead\x00-1", NOW)
     stored = await pool.fetchval("SELECT raw_payload FROM core.party_enrichments")
     assert stored["lead_id"] == "lead-1"
     assert stored["DadosBasicos"]["nome"] == "MARIA LIMA"
@@ -274,8 +278,8 @@ async def test_a_foreign_phone_and_a_form_without_contacts(pool: asyncpg.Pool, s
     """A foreign number is stored as its digits; a lead with a CPF only stores no contact."""
     raw = {"DadosBasicos": {"nome": "MARIA"}}
     foreign = Phone("+351912345678")
-    await save(store, raw, contact=Contact(foreign, None, None, foreign.e164))
-    await save(store, raw, contact=Contact(None, None, Cpf(CPF), CPF))
+    await save(store, raw, aliases=(foreign,))
+    await save(store, raw, aliases=())
     assert list(await contacts(pool)) == [("phone", "351912345678")]
 
 

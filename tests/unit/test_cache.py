@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from stream.domain.choice import Found, Knowledge, KnownPerson, next_step
 from stream.domain.events import Match
-from stream.domain.freshness import Entry, opened
+from stream.domain.freshness import Entry
 from stream.domain.identity import Contact, Cpf, Email, Phone
 from stream.domain.person import Candidate, person_from_work
 from stream.enrichment import known_person
@@ -42,7 +42,7 @@ class Table:
         self, known: Knowledge, person: KnownPerson | None = None, *, at: float = T, partition: int = 0
     ) -> None:
         """What a look-up of ``CONTACT`` learned."""
-        self.cache.remember(partition, CONTACT, known, person, at, theirs=person is not None)
+        self.cache.remember(partition, known, person, at)
 
     def replayed(self) -> dict[bytes, bytes]:
         """What recovery makes of the changelog."""
@@ -64,26 +64,44 @@ def answered(candidates: tuple[Candidate, ...] = (CANDIDATE,), *people: KnownPer
     return Knowledge(answers={PHONE.alias: candidates}, persons={one.cpf: one for one in people})
 
 
-def test_what_was_learned_is_recalled_under_every_alias(table: Table) -> None:
-    """The phone was asked for; its person is known by phone, CPF and, as listed only, by e-mail."""
+def test_what_was_asked_is_recalled_by_alias_and_by_cpf(table: Table) -> None:
+    """The phone was asked for: its person is known by phone and CPF; the e-mail beside them is PostgreSQL's to know."""
     table.remember(answered((CANDIDATE,), PERSON), PERSON)
     by_phone = table.cache.recall(0, Contact(PHONE, None, None, ""), T)
     by_email = table.cache.recall(0, Contact(None, EMAIL, None, ""), T)
     by_cpf = table.cache.recall(0, Contact(None, None, Cpf(SOMEONE.cpf), ""), T)
     assert by_phone.answers == {PHONE.alias: (CANDIDATE,)}
-    assert (list(by_email.answers), list(by_email.listed)) == ([], [EMAIL.alias])
-    assert [list(one.persons) for one in (by_phone, by_email, by_cpf)] == [[SOMEONE.cpf]] * 3
+    assert by_email == Knowledge()
+    assert [list(one.persons) for one in (by_phone, by_cpf)] == [[SOMEONE.cpf]] * 2
     assert by_phone.persons[SOMEONE.cpf].facts == PERSON.facts
     assert table.rows == table.replayed()
 
 
-def test_a_person_is_kept_once_whatever_is_listed_beside_them(table: Table) -> None:
-    """The entries of listed aliases are small: the person is in the CPF's, and is recalled from there."""
+def test_people_listed_for_an_asked_alias_are_recalled_with_it(table: Table) -> None:
+    """A namesake who is listed for the phone is weighed on a hit as well as after a look-up."""
+    namesake = Candidate(SOMEONE.name.upper(), OTHER.cpf)
+    known = answered((CANDIDATE,), PERSON)
+    known.listed[PHONE.alias] = (namesake, CANDIDATE)
+    table.remember(known, PERSON)
+    assert table.cache.recall(0, CONTACT, T).listed == {PHONE.alias: (namesake,)}
+    assert table.cache.answer(0, CONTACT, SOMEONE.name, T) is None
+    assert table.cache.answer(0, CONTACT, OTHER.name, T) is None
+
+
+def test_an_alias_that_names_somebody_else_is_seen_at_a_glance(table: Table) -> None:
+    """The phone's person is no hit while the e-mail is known to be another's: the policy weighs both."""
     table.remember(answered((CANDIDATE,), PERSON), PERSON)
-    with_person = [key for key, value in table.rows.items() if opened(value).person is not None]
-    assert sorted(with_person) == sorted([table_key(0, PHONE.alias), table_key(0, f"c:{PERSON.cpf}")])
-    known = table.cache.recall(0, Contact(None, EMAIL, None, EMAIL.address), T)
-    assert known.persons[PERSON.cpf].person == PERSON.person
+    assert table.cache.answer(0, CONTACT, SOMEONE.name, T) is not None
+    table.remember(Knowledge(answers={EMAIL.alias: (Candidate(OTHER.name, OTHER.cpf),)}))
+    assert table.cache.answer(0, CONTACT, SOMEONE.name, T) is None
+
+
+def test_who_is_not_complete_is_asked_for_again_before_long(table: Table) -> None:
+    """A person of whom only the candidate is known lives as long as an unknown."""
+    partial = replace(PERSON, complete=False)
+    table.remember(answered((CANDIDATE,), partial), partial)
+    assert table.cache.answer(0, CONTACT, SOMEONE.name, T + UNKNOWN - 1) is not None
+    assert table.cache.answer(0, CONTACT, SOMEONE.name, T + UNKNOWN) is None
 
 
 def test_a_partition_has_entries_of_its_own(table: Table) -> None:
@@ -135,8 +153,7 @@ def test_what_is_settled_at_a_glance_is_what_the_policy_says(
     table = Table()
     persons = {person.cpf: person} if person is not None else {}
     table.remember(Knowledge(answers={PHONE.alias: candidates, EMAIL.alias: candidates}, persons=persons), person)
-    opened = table.cache.surest(0, contact, now)
-    answer = None if opened is None else opened.answer(contact, name)
+    answer = table.cache.answer(0, contact, name, now)
     if answer is None:
         return
     step = next_step(contact, name, table.cache.recall(0, contact, now))
@@ -192,25 +209,6 @@ def test_known_replaces_unknown(table: Table) -> None:
     table.remember(answered(()))
     table.remember(answered((CANDIDATE,), PERSON), PERSON, at=T + 1)
     assert table.cache.recall(0, CONTACT, T + 1).answers[PHONE.alias] == (CANDIDATE,)
-
-
-def test_listed_never_replaces_somebody_who_was_answered_for(table: Table) -> None:
-    """Whom Diretrix named for an alias stays when the alias is listed beside somebody else later."""
-    theirs = (Candidate(OTHER.name.upper(), OTHER.cpf),)
-    table.remember(Knowledge(answers={EMAIL.alias: theirs}))
-    table.remember(answered((CANDIDATE,), PERSON), PERSON, at=T + 1)
-    known = table.cache.recall(0, CONTACT, T + 1)
-    assert known.answers[EMAIL.alias] == theirs
-    assert EMAIL.alias not in known.listed
-
-
-def test_an_alias_that_nobody_knew_is_known_once_its_person_is(table: Table) -> None:
-    """An e-mail that was asked in vain answers by name when its person has become known by phone."""
-    table.remember(Knowledge(answers={EMAIL.alias: ()}))
-    table.remember(answered((CANDIDATE,), PERSON), PERSON, at=T + 1)
-    known = table.cache.recall(0, CONTACT, T + 1)
-    assert EMAIL.alias not in known.answers
-    assert [candidate.cpf for candidate in known.listed[EMAIL.alias]] == [PERSON.cpf]
 
 
 def test_a_corrupt_entry_is_skipped_and_swept(table: Table) -> None:

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from stream.domain.choice import Ask, Complete, Found, Knowledge, KnownPerson, NobodyKnows, next_step
+from stream.domain.choice import (
+    Ambiguous,
+    Ask,
+    Complete,
+    Found,
+    Knowledge,
+    KnownPerson,
+    NobodyKnows,
+    is_sure,
+    next_step,
+)
 from stream.domain.events import Match
 from stream.domain.identity import Contact, Cpf, Email, Phone
 from stream.domain.person import Candidate
@@ -35,10 +45,12 @@ def test_a_couple_on_one_phone_is_told_apart_by_the_name(name: str, whose: Candi
     assert next_step(contact(PHONE), name, known) == Found(person(whose), Match.NAME)
 
 
-def test_a_lead_without_a_name_gets_the_best_candidate() -> None:
-    """No name contradicts nobody: the partner's first candidate answers, and the event says so."""
-    known = knowing(ANA, answers={PHONE.alias: (ANA, JOSE)})
+def test_a_lead_without_a_name_gets_the_only_candidate() -> None:
+    """No name contradicts nobody: the only candidate answers, with a warning; of two, nobody does."""
+    known = knowing(ANA, answers={PHONE.alias: (ANA,)})
     assert next_step(contact(PHONE), "", known) == Found(person(ANA), Match.NO_NAME)
+    known.answers[PHONE.alias] = (ANA, JOSE)
+    assert next_step(contact(PHONE), "", known) == Ambiguous((ANA, JOSE))
 
 
 def test_another_phone_with_a_known_e_mail_is_answered_without_asking() -> None:
@@ -116,3 +128,116 @@ def test_a_stale_person_answers_only_where_allowed() -> None:
     assert next_step(contact(PHONE), "Ana Souza", known) == Complete(ANA, Match.NAME)
     allowed = next_step(contact(PHONE), "Ana Souza", known, allow_stale=True)
     assert allowed == Found(person(ANA, stale=True), Match.NAME)
+
+
+# Families, namesakes and recycled numbers: never the wrong person without a warning.
+
+FATHER = Candidate("CARLOS SOUZA", "52998224725")
+SON = Candidate("CARLOS SOUZA FILHO", "11144477735")
+NAMELESS = Candidate("", "39053344705")
+
+
+@pytest.mark.parametrize("order", [(FATHER, SON), (SON, FATHER)])
+@pytest.mark.parametrize(("name", "whose"), [("Carlos Souza Filho", SON), ("Carlos Souza", FATHER)])
+def test_the_best_grade_wins_whatever_the_order(order: tuple[Candidate, ...], name: str, whose: Candidate) -> None:
+    """Father and son on one phone get their own data."""
+    known = knowing(FATHER, SON, answers={PHONE.alias: order})
+    assert next_step(contact(PHONE), name, known) == Found(person(whose), Match.NAME)
+
+
+def test_two_people_who_fit_as_well_are_answered_with_nobody() -> None:
+    """Namesakes, and two first names alone, are a tie: nothing is attached and nothing more is paid."""
+    namesake = Candidate(ANA.name, JOSE.cpf)
+    known = Knowledge(answers={PHONE.alias: (ANA, namesake)})
+    assert next_step(contact(PHONE, EMAIL), "Ana Souza Lima", known) == Ambiguous((ANA, namesake))
+    known.answers[PHONE.alias] = (ANA, Candidate("ANA ROCHA", JOSE.cpf))
+    assert isinstance(next_step(contact(PHONE), "Ana", known), Ambiguous)
+    assert next_step(contact(PHONE), "Ana Rocha", known) == Complete(Candidate("ANA ROCHA", JOSE.cpf), Match.NAME)
+
+
+def test_the_other_alias_settles_a_tie_where_it_is_known() -> None:
+    """Of two namesakes on the phone the one whom the e-mail names as well answers, at no cost."""
+    known = knowing(ANA, answers={PHONE.alias: (ANA, Candidate(ANA.name, JOSE.cpf)), EMAIL.alias: (ANA,)})
+    assert next_step(contact(PHONE, EMAIL), "Ana Souza Lima", known) == Found(person(ANA), Match.NAME)
+
+
+def test_a_first_name_alone_is_warned_of() -> None:
+    """One candidate with that first name answers, marked; on a phone that is only listed it is asked for."""
+    known = knowing(ANA, answers={PHONE.alias: (JOSE, ANA)})
+    assert next_step(contact(PHONE), "Ana", known) == Found(person(ANA), Match.FIRST_NAME)
+    assert next_step(contact(PHONE), "Ana", knowing(ANA, listed={PHONE.alias: (ANA,)})) == Ask(PHONE)
+
+
+def test_a_listed_alias_gives_way_to_its_asked_owner() -> None:
+    """The son's own phone, listed beside the father, answers with the son once it was asked for."""
+    known = knowing(FATHER, SON, answers={PHONE.alias: (SON,)}, listed={PHONE.alias: (FATHER,)})
+    assert next_step(contact(PHONE), "Carlos Souza Filho", known) == Found(person(SON), Match.NAME)
+    other = knowing(FATHER, answers={PHONE.alias: (JOSE,)}, listed={PHONE.alias: (FATHER,)})
+    assert next_step(contact(PHONE), "Carlos Souza", other) == Complete(JOSE, Match.NAME_DIFFERS)
+
+
+def test_a_namesake_listed_for_an_asked_alias_can_t_be_told_from_its_owner() -> None:
+    """A recycled number: the former owner was answered for, the new one is listed, and the name fits both as well."""
+    former, owner = Candidate("ANA LIMA ROCHA", ANA.cpf), Candidate("ANA DIAS ROCHA", JOSE.cpf)
+    known = knowing(former, owner, answers={PHONE.alias: (former,)}, listed={PHONE.alias: (owner,)})
+    assert next_step(contact(PHONE), "Ana Rocha", known) == Ambiguous((former, owner))
+    assert next_step(contact(PHONE), "Ana Lima Rocha", known) == Found(person(former), Match.NAME)
+
+
+def test_a_candidate_without_a_name_is_compared_once_the_person_has_one() -> None:
+    """Diretrix gave a CPF alone: the Work API's name is held against the lead's."""
+    known = Knowledge(answers={PHONE.alias: (NAMELESS,)})
+    assert next_step(contact(PHONE), "Ana Souza", known) == Complete(NAMELESS, Match.NO_NAME)
+    for name, match in (("Ana Souza", Match.NAME), ("Bruno Rocha", Match.NAME_DIFFERS)):
+        known.persons[NAMELESS.cpf] = person(Candidate("ANA SOUZA", NAMELESS.cpf))
+        assert next_step(contact(PHONE), name, known) == Found(known.persons[NAMELESS.cpf], match)
+
+
+def test_a_candidate_of_whom_nothing_is_to_be_had_is_no_answer() -> None:
+    """A CPF without a name that the Work API does not know either: the next alias is asked for."""
+    known = Knowledge(answers={PHONE.alias: (NAMELESS,)}, dead_ends={NAMELESS.cpf})
+    assert next_step(contact(PHONE, EMAIL), "Ana Souza", known) == Ask(EMAIL)
+    assert next_step(contact(PHONE), "Ana Souza", known) == NobodyKnows()
+
+
+def test_a_form_cpf_whose_record_has_no_name_is_warned_of() -> None:
+    """There was nothing to compare, and the event says so."""
+    nameless = person(NAMELESS)
+    known = Knowledge(persons={NAMELESS.cpf: nameless})
+    assert next_step(contact(cpf=Cpf(NAMELESS.cpf)), "Ana", known) == Found(nameless, Match.NO_NAME)
+
+
+def test_a_registered_name_that_contradicts_is_warned_of() -> None:
+    """The right CPF under a social name: the person, with a warning."""
+    registered = person(Candidate("JOSEFINA SOUZA LIMA", ANA.cpf))
+    known = Knowledge(answers={PHONE.alias: (ANA,)}, persons={ANA.cpf: registered})
+    assert next_step(contact(PHONE), "Ana Souza", known) == Found(registered, Match.NAME_DIFFERS)
+
+
+def test_a_form_cpf_of_somebody_else_gives_way_to_a_known_owner_who_fits() -> None:
+    """A spouse's CPF in the form: the phone's owner has the lead's name and answers; nothing is asked for it."""
+    known = knowing(JOSE, ANA, answers={PHONE.alias: (ANA,)})
+    typed = contact(PHONE, cpf=Cpf(JOSE.cpf))
+    assert next_step(typed, "Ana Souza", known) == Found(person(ANA), Match.NAME)
+    assert next_step(typed, "Bruno Rocha", known) == Found(person(JOSE), Match.NAME_DIFFERS)
+    assert next_step(typed, "José", known) == Found(person(JOSE), Match.NAME), "a CPF and a first name are enough"
+
+
+def test_an_assumed_area_code_is_a_guess() -> None:
+    """A number that was completed with an area code is never asked for, and answers a sure name only."""
+    guess = Contact(PHONE, None, None, "key", area_code_assumed=True)
+    assert next_step(guess, "Ana Souza", Knowledge()) == NobodyKnows()
+    known = knowing(ANA, answers={PHONE.alias: (ANA,)})
+    assert next_step(guess, "Ana Souza", known) == Found(person(ANA), Match.NAME)
+    assert next_step(guess, "", known) == next_step(guess, "Bruno Rocha", known) == NobodyKnows()
+
+
+def test_only_what_is_sure_is_answered_while_an_alias_was_not_looked_up() -> None:
+    """The table may not know the e-mail: a warning from it could be a sure answer of the database."""
+    known = knowing(ANA, answers={PHONE.alias: (ANA,)})
+    both = contact(PHONE, EMAIL)
+    assert is_sure(next_step(both, "Ana Souza", known), both, known)
+    assert not is_sure(next_step(both, "Ana", known), both, known)
+    assert is_sure(next_step(contact(PHONE), "Ana", known), contact(PHONE), known)
+    known.answers[EMAIL.alias] = ()
+    assert is_sure(next_step(both, "Ana", known), both, known)

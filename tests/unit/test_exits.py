@@ -47,6 +47,10 @@ class Gate:
         """Answer."""
         return await self._database.find_by_cpf(cpf)
 
+    async def is_unanswered(self, cpf: Any, now: Any) -> bool:
+        """Answer."""
+        return bool(await self._database.is_unanswered(cpf, now))
+
 
 class Rig(FakeRig):
     """A world of fakes whose database can be held up."""

@@ -19,7 +19,6 @@ candidates = st.lists(st.builds(Candidate, texts, texts), max_size=4).map(tuple)
 entries = st.builds(
     Entry,
     known=st.booleans(),
-    asked=st.booleans(),
     candidates=candidates,
     cpf=st.text("0123456789", max_size=11),
     name=texts,
@@ -29,13 +28,13 @@ entries = st.builds(
     fetched_at=times,
     expires_at=times,
     refreshed=st.integers(0, 65_535),
+    listed=candidates,
 )
 
 
-def entry(fetched_at: float = 0.0, *, known: bool = True, asked: bool = True, lives: float = DAY) -> Entry:
+def entry(fetched_at: float = 0.0, *, known: bool = True, lives: float = DAY) -> Entry:
     return Entry(
         known=known,
-        asked=asked,
         candidates=(Candidate("ANA SOUZA", "52998224725"),) if known else (),
         cpf="52998224725" if known else "",
         name="ANA SOUZA" if known else "",
@@ -52,10 +51,10 @@ def test_an_entry_survives_its_bytes(one: Entry) -> None:
     """What is written is read again, equal; the bytes are never falsy and begin with the version."""
     value = one.encode()
     assert Entry.decode(value) == one
-    assert value[0] == 1
+    assert value[0] == 2
 
 
-@given(st.binary() | st.binary(min_size=33).map(lambda value: b"\x01" + value))
+@given(st.binary() | st.binary(min_size=33).map(lambda value: b"\x02" + value))
 def test_any_bytes_are_an_entry_or_value_error(value: bytes) -> None:
     """A table may hold what another version wrote: nothing but ValueError comes of it."""
     try:
@@ -83,7 +82,7 @@ def test_a_damaged_entry_is_refused_or_read(one: Entry, data: st.DataObject) -> 
 def test_the_name_is_at_a_fixed_place() -> None:
     """Right behind the head: who holds the bytes can compare names without reading the rest."""
     value = entry().encode()
-    head = len(value) - len(b"ANA SOUZA" + b"ab" + b"52998224725" + b'[["ANA SOUZA","52998224725"]]' + b"{}")
+    head = len(value) - len(b"ANA SOUZA" + b"ab" + b"52998224725" + b'[[["ANA SOUZA","52998224725"]],[]]' + b"{}")
     assert value[head:].startswith(b"ANA SOUZA")
     assert replace(entry(), name="X").encode()[head : head + 1] == b"X"
 
@@ -126,13 +125,6 @@ def test_unknown_never_replaces_a_known_that_is_good() -> None:
     gone = entry(DAY + 1, known=False)
     assert newer(known, gone) is gone
     assert newer(entry(10.0, known=False), known) is known
-
-
-def test_what_was_only_listed_does_not_replace_an_answer() -> None:
-    """An alias's own answer outranks that it was seen beside a person."""
-    answered, listed = entry(0.0), entry(10.0, asked=False)
-    assert newer(answered, listed) is answered
-    assert newer(listed, entry(20.0)).asked
 
 
 def test_a_stored_person_is_refreshed_when_too_old() -> None:

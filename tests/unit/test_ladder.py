@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from stream.domain.choice import Knowledge
-from stream.domain.identity import Contact, Email, Phone
+from stream.domain.identity import Cpf, Email, Phone
 from stream.domain.person import Candidate, Person
 from tests.fake_rig import FakeRig
 from tests.fakes import FakeDatabase
@@ -38,13 +38,17 @@ class SlowShelf:
         await self.finish.wait()
         await self._database.save_answer(alias, candidates, asked_at)
 
+    async def save_unanswered(self, cpf: Cpf, reason: str, until: datetime) -> None:
+        """Remember at once that a CPF brought nothing."""
+        await self._database.save_unanswered(cpf, reason, until)
+
     async def save_person(
-        self, contact: Contact, person: Person, raw: dict[str, Any], lead_id: str, at: datetime
+        self, aliases: tuple[Phone | Email, ...], person: Person, raw: dict[str, Any], lead_id: str, at: datetime
     ) -> None:
         """Store a person when told to."""
         self.asked.set()
         await self.finish.wait()
-        await self._database.save_person(contact, person, raw, lead_id, at)
+        await self._database.save_person(aliases, person, raw, lead_id, at)
 
 
 @pytest.mark.parametrize("known_before", [True, False], ids=["the Work API's answer", "Diretrix's answer"])

@@ -97,7 +97,12 @@ def test_the_income_is_never_multiplied(renda: Any, line: str) -> None:
 
 @pytest.mark.parametrize(
     ("match", "words"),
-    [(Match.NAME_DIFFERS, "difere do nome encontrado"), (Match.CONFLICTING, "pertencem a pessoas diferentes")],
+    [
+        (Match.NAME_DIFFERS, "difere do nome encontrado"),
+        (Match.CONFLICTING, "pertencem a pessoas diferentes"),
+        (Match.FIRST_NAME, "confirme se é esta pessoa"),
+        (Match.NO_NAME, "confirme se é esta pessoa"),
+    ],
 )
 def test_a_doubtful_match_is_said_first(match: Match, words: str) -> None:
     """Who may be somebody else is announced as such above the facts."""
@@ -106,7 +111,7 @@ def test_a_doubtful_match_is_said_first(match: Match, words: str) -> None:
     assert words in second
 
 
-@pytest.mark.parametrize("match", [Match.NAME, Match.NO_NAME, None])
+@pytest.mark.parametrize("match", [Match.NAME, None])
 def test_a_sure_match_carries_no_warning(match: Match | None) -> None:
     """A warning on every lead is read by nobody."""
     assert "ATENÇÃO" not in message(event(match=match))

@@ -76,7 +76,7 @@ async def _fill(settings: Settings, people: list[Someone], most: int) -> tuple[i
         answers = {contact.phone.alias: (Candidate(someone.name.upper(), someone.cpf),)}
         partition = partition_of(contact.key.encode(), settings.topic_partitions)
         found = Knowledge(answers=answers, persons={person.cpf: person})
-        cache.remember(partition, contact, found, person, now, theirs=True)
+        cache.remember(partition, found, person, now)
         known += 1
         if len(latest) > most - 10:
             break

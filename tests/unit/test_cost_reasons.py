@@ -1,0 +1,116 @@
+"""What a year of typed names costs, and which rule makes the project ask."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from bench import rates
+from bench.payers import Bill, Ours, Partner, Rungs
+from bench.peers import first_fit
+from bench.reasons import FIRST_SEEN, LISTED_WEAK, PHONE_DIFFERS, REASONS, Policy, first_rule
+from bench.residents import Resident
+from bench.visits import Visit, measured, year
+from stream.domain.choice import next_step
+from stream.settings import load
+
+WEBHOOKS = 1_500
+
+
+@pytest.fixture(scope="module")
+def visits() -> list[Visit]:
+    """A month of few webhooks."""
+    return year(1, WEBHOOKS, timedelta(days=30), timedelta(days=20))
+
+
+async def bill(visits: Sequence[Visit], policy: Policy = next_step) -> Bill:
+    """What a rule pays for them."""
+    ours = Ours(Partner(visits), load({}), Rungs(), random.Random(1).random, policy)
+    for visit in visits:
+        await ours.answer(visit)
+    return ours.bill
+
+
+@pytest.fixture(scope="module")
+def ours(visits: list[Visit]) -> Bill:
+    """What the project's rule pays for them."""
+    return asyncio.run(bill(visits))
+
+
+@pytest.fixture(scope="module")
+def first(visits: list[Visit]) -> Bill:
+    """What the first rule pays for them."""
+    return asyncio.run(bill(visits, first_rule))
+
+
+def test_names_are_typed_as_in_the_corpus(visits: list[Visit]) -> None:
+    """People who come for the first time leave the name out, or give the first one only, at the corpus's rates."""
+    came = {visit.someone.cpf: visit for visit in reversed(visits)}.values()
+    words = Counter(min(len(visit.name.split()), 2) for visit in came)
+    assert words[0] / len(came) == pytest.approx(rates.KINDS["no_name"], abs=0.02)
+    assert words[1] / len(came) == pytest.approx(rates.KINDS["first_name"], abs=0.05)
+
+
+def test_diretrix_lists_others_as_in_the_corpus(visits: list[Visit]) -> None:
+    """Of phones that somebody knows as many name somebody else alone as the corpus says."""
+    people = {visit.someone.cpf: visit.someone for visit in visits}.values()
+    others = sum(
+        all(candidate.cpf != one.cpf for candidate in one.answers[one.phone])
+        for one in people
+        if isinstance(one, Resident)
+    )
+    share = (rates.PHONES["relative_only"] + rates.PHONES["former_only"]) / (1 - rates.PHONES["nobody"])
+    assert others / len(people) == pytest.approx(share, abs=0.04)
+
+
+def test_each_paid_call_has_its_reason(ours: Bill, first: Bill) -> None:
+    """The reasons add up to what was paid, by the project's rule and by the first one."""
+    for paid in (ours, first):
+        assert sum(paid.why.values()) == paid.paid > 0
+        assert set(paid.why) <= set(REASONS)
+        assert paid.why[FIRST_SEEN] > paid.why[PHONE_DIFFERS] > 0
+
+
+def test_the_graded_rule_pays_at_most_three_in_100_more(ours: Bill, first: Bill) -> None:
+    """What proves too little is asked for, and that costs little."""
+    assert ours.paid <= 1.03 * first.paid
+
+
+async def test_what_a_listed_phone_costs_is_told() -> None:
+    """Who comes back by a phone that was only listed, with a first name alone, is asked for, and the reason says so."""
+    came = replace(measured(1)[0], email="")
+    one = came.someone
+    one.listed_phones.append("11955550001")
+    back = replace(came, at=came.at + timedelta(days=1), phone="11955550001", name=one.name.split()[0])
+    paid = await bill([came, back])
+    assert paid.why == {FIRST_SEEN: 1, LISTED_WEAK: 1}
+
+
+@pytest.mark.parametrize("typed", [str.upper, str.lower, lambda name: f"{name.split()[0]} {name.split()[-1]}"])
+async def test_a_known_email_with_a_compatible_name_costs_nothing(typed: Callable[[str], str]) -> None:
+    """Who comes back with another phone, the known e-mail and a name that fits is not paid for again."""
+    came = replace(measured(1)[0], phone="")
+    again = replace(came, at=came.at + timedelta(days=1), phone="11955550002", name=typed(came.name))
+    paid = await bill([came, again])
+    assert (paid.paid, paid.webhooks) == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("lead", "known"),
+    [
+        ("Carlos Souza Filho", "CARLOS SOUZA"),
+        ("Antonio Costa Junior", "ANTONIO COSTA"),
+        ("José da Silva", "MARIA JOSE DA SILVA"),
+        ("Ana Costa", "ANA COSTANTINO"),
+        ("Maria", "MARIA APARECIDA LIMA"),
+    ],
+)
+def test_the_first_rule_is_frozen(lead: str, known: str) -> None:
+    """It keeps the errors for which it was replaced: it is what later rules are measured against."""
+    assert first_fit.fit(lead, known) == first_fit.FITS
