@@ -188,7 +188,7 @@ async def test_a_write_that_comes_late_does_not_undo_a_newer_one(pool: asyncpg.P
     assert {row.cpf for row in found.known} == {CPF}
     for name, at in (("NEW NAME", NOW), ("OLD NAME", NOW - timedelta(days=1))):
         raw = {"DadosBasicos": {"nome": name, "nomeMae": f"MOTHER OF {name}"}}
-        await store.save_person(asked, person_from_work(raw, CPF, at), raw, "lead", at)
+        await store.save_person((), person_from_work(raw, CPF, at), raw, "lead", at)
     row = await pool.fetchrow("SELECT full_name, mother_name, enriched FROM core.parties WHERE cpf_cnpj = $1", CPF)
     assert tuple(row.values()) == ("NEW NAME", "MOTHER OF NEW NAME", True)
     person = await people.find_by_cpf(Cpf(CPF))
