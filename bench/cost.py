@@ -111,6 +111,8 @@ async def _held(name: str, visits: Sequence[Visit], settings: Settings, seed: in
     async with _on_postgres(settings) as rungs:
         real = await _play(_ours(visits, settings, rungs, seed), visits)
     note = f"the first {len(visits):,} webhooks on PostgreSQL: {real.paid:,} paid; on its stand-in: {fake.paid:,}"
+    both = {part: (getattr(real, part), getattr(fake, part)) for part in Bill.__dataclass_fields__}
+    note += "".join(f"; {part} differ: {one} and {other}" for part, (one, other) in both.items() if one != other)
     return Row(f"{name}: held on PostgreSQL", abs(real.paid - fake.paid), "calls", "0", real == fake, COMMAND, note)
 
 
