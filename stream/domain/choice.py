@@ -11,6 +11,7 @@ the name is exact or compatible, and only while no source has named somebody els
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -222,9 +223,13 @@ def _usable(people: dict[str, tuple[Candidate, ...]], alias: Phone | Email, know
 
 
 def _strong(verdicts: Iterable[_Verdict]) -> list[_Verdict]:
-    """Those with a name that fits; what a source was asked for beats what was only listed."""
+    """Those with a name that fits. What was only listed counts as much as an answer where the name fits as well."""
     strong = [verdict for verdict in verdicts if verdict.grade >= Grade.COMPATIBLE]
-    return [verdict for verdict in strong if verdict.asked] or strong
+    asked = max((verdict.grade for verdict in strong if verdict.asked), default=None)
+    if asked is None:
+        return strong
+    rivals = [verdict._replace(grade=asked) for verdict in strong if not verdict.asked and verdict.grade >= asked]
+    return [verdict for verdict in strong if verdict.asked] + rivals
 
 
 def _weigh(name: str, candidates: tuple[Candidate, ...], known: Knowledge, *, asked: bool) -> _Verdict:
@@ -260,7 +265,9 @@ def _judge(name: str, candidate: Candidate, person_name: str) -> _Judged:
     registered = compare(name, person_name).grade
     if not candidate.name:
         return _Judged(registered, candidate, differs=False)
-    return _Judged(max(grade, registered), candidate, differs=Grade.CONTRADICTS in {grade, registered})
+    # The registered name has all its words; where it contradicts, the CPF is the candidate's all the same.
+    decisive = grade if registered is Grade.CONTRADICTS else registered
+    return _Judged(decisive, candidate, differs=Grade.CONTRADICTS in {grade, registered} and grade != registered)
 
 
 def _choose(strongest: list[_Verdict], verdicts: list[_Verdict]) -> Complete | Ambiguous:
@@ -274,9 +281,14 @@ def _choose(strongest: list[_Verdict], verdicts: list[_Verdict]) -> Complete | A
     chosen = named_by_all[0]
     # Two answers, two people, and the name has settled it: the consumer is told.
     others = [one for one in verdicts if one.asked and one.grade >= Grade.WEAK] if not best[0].asked else strongest
-    others = verdicts[: verdicts.index(best[0])] + others
+    others = _before(best[0], verdicts) + others
     is_conflicting = grade >= Grade.COMPATIBLE and any(other.speaks_against(chosen.candidate.cpf) for other in others)
     return Complete(chosen.candidate, Match.CONFLICTING if is_conflicting else chosen.match)
+
+
+def _before(chosen: _Verdict, verdicts: list[_Verdict]) -> list[_Verdict]:
+    """The verdicts of surer aliases than the chosen one's."""
+    return list(itertools.takewhile(lambda one: one.best != chosen.best, verdicts))
 
 
 def _askable(contact: Contact) -> list[Phone | Email]:

@@ -22,7 +22,7 @@ SPREAD = 0.1  # share of a lifetime by which entries differ, so that they do not
 # version, flags, refreshed, fetched_at, expires_at, then the lengths of name, facts, cpf, candidates, person
 _HEAD = struct.Struct(">BBHddHBBII")
 _SEAL = struct.Struct(">I")
-_KNOWN, _COMPLETE, _HAS_PERSON = 1, 4, 8
+_KNOWN, _ASKED, _COMPLETE, _HAS_PERSON = 1, 2, 4, 8
 _MOST_REFRESHED = 0xFFFF
 _people = msgspec.json.Decoder(tuple[tuple[Candidate, ...], tuple[Candidate, ...]])
 _people_encoder = msgspec.json.Encoder()
@@ -39,7 +39,8 @@ class Freshness(StrEnum):
 class Entry(msgspec.Struct, frozen=True):
     """What the table knows of one alias. Times in epoch seconds; ``name`` is normalised.
 
-    ``candidates``: whom a source named for the alias. ``listed``: others beside whom it was seen. ``cpf``, ``name``,
+    ``candidates``: whom a source named for the alias. ``listed``: others beside whom it was seen; nothing else is known
+    of an alias that was not ``asked``. ``cpf``, ``name``,
     ``facts``, ``complete`` are of ``person``.
     """
 
@@ -54,6 +55,7 @@ class Entry(msgspec.Struct, frozen=True):
     expires_at: float
     refreshed: int = 0
     listed: tuple[Candidate, ...] = ()
+    asked: bool = True
 
     def encode(self) -> bytes:
         """The bytes of the table."""
@@ -77,7 +79,7 @@ class Entry(msgspec.Struct, frozen=True):
 
     def _flags(self) -> int:
         has_person = self.person is not None
-        return self.known * _KNOWN | self.complete * _COMPLETE | has_person * _HAS_PERSON
+        return self.known * _KNOWN | self.asked * _ASKED | self.complete * _COMPLETE | has_person * _HAS_PERSON
 
     @classmethod
     def decode(cls, value: bytes, end: int | None = None) -> Entry:
@@ -106,6 +108,7 @@ class Entry(msgspec.Struct, frozen=True):
             expires,
             refreshed,
             listed,
+            flags & _ASKED != 0,
         )
 
 
@@ -145,6 +148,8 @@ def newer(old: Entry | None, new: Entry) -> Entry:
     if old is None:
         return new
     if old.known and not new.known and new.fetched_at < old.expires_at:
+        return old
+    if old.asked and not new.asked and new.fetched_at < old.expires_at:
         return old
     return old if old.fetched_at > new.fetched_at and old.known == new.known else new
 

@@ -162,6 +162,9 @@ def _compare_rest(lead: _Name, known: _Name) -> Comparison:
         return _EXACT if len(known.words) > 1 else _FIRST_NAME_ONLY
     if pairing.lead_left and pairing.known_left:
         return _compare_differing(lead, known, pairing)
+    if len(lead.words[-1]) > 1 and lead.words[-1] in pairing.lead_left and len(known.words) > 1:
+        # What is left out in the middle says nothing; a last surname that the known name lacks may be a daughter's.
+        return Comparison(Grade.WEAK, Reason.OTHER_SURNAME)
     if lead.generation:  # the same as theirs: a word in common, and more than a first name
         return _COMPATIBLE
     if not pairing.common:

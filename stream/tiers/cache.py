@@ -5,8 +5,9 @@ one partition would overwrite another's entry. Losing the table costs PostgreSQL
 
 The table is Faust's (assignment, recovery, after which ``recovered`` must be called); nobody else writes to it.
 Every write also goes to its changelog through ``publish``.
-An entry is what a source answered for an alias, or a person by CPF. An alias that was merely listed beside a person has
-none: whether it has an owner PostgreSQL alone knows (docs/matching.md).
+An entry is what a source answered for an alias, or a person by CPF. Of an alias that was merely listed it holds the
+people, so that a hit does not overlook them, but never answers with them: whether it has an owner PostgreSQL alone
+knows (docs/matching.md).
 When the capacity is reached, what was written first leaves first, unless it was used since (second chance, as
 in CLOCK); expired entries are swept.
 """
@@ -113,8 +114,10 @@ class TableCache:
         if one is None or answer is None or len(contact.aliases) == 1:
             return answer
         other = self._peek(partition, contact.aliases[1])
-        agrees = other is None or now >= other.expires_at or all(c.cpf == one.entry.cpf for c in other.entry.candidates)
-        return answer if agrees else None
+        if other is None or now >= other.expires_at:
+            return answer
+        others = (*other.entry.candidates, *other.entry.listed)
+        return answer if all(candidate.cpf == one.entry.cpf for candidate in others) else None
 
     def surest(self, partition: int, contact: Contact, now: float) -> Opened | None:
         """The entry of a contact's surest alias, when it is fresh."""
@@ -174,8 +177,9 @@ class TableCache:
         self, partition: int, alias: str, entry: Entry, known: Knowledge, now: float, *, stale: bool
     ) -> None:
         if not alias.startswith("c:"):
-            known.answers[alias] = entry.candidates
             known.listed[alias] = entry.listed
+            if entry.asked:
+                known.answers[alias] = entry.candidates
         elif not entry.known:
             known.dead_ends.add(alias[2:])
         self._add_person(entry, known, now)
@@ -206,6 +210,11 @@ class TableCache:
             entry = self._answered(candidates, known, person, now)
             listed = tuple(one for one in known.listed.get(alias, ()) if one not in candidates)[:MAX_LISTED]
             self._put(partition, alias, msgspec.structs.replace(entry, listed=listed))
+        for alias, people in known.listed.items():
+            others = tuple(one for one in people if person is None or one.cpf != person.cpf)[:MAX_LISTED]
+            if others and alias not in known.answers:
+                entry = msgspec.structs.replace(self._answered((), known, None, now), listed=others, asked=False)
+                self._put(partition, alias, entry)
         for cpf in known.dead_ends:
             self._put(partition, f"c:{cpf}", self._answered((), known, None, now))
         for one in known.persons.values():

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from stream.domain.events import Answer, EnrichedEvent, Match, Outcome, decode_event, encode_event
 from stream.domain.identity import contact_of
@@ -16,6 +17,7 @@ from stream.domain.message import LONGEST, description
 from stream.domain.person import Candidate, Person, person_from_candidate, person_from_work
 from stream.domain.text import one_line
 from stream.domain.typed_contact import TypedContact, typed_contact
+from stream.settings import load
 
 NOBODY: frozenset[str] = frozenset()
 NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
@@ -223,3 +225,11 @@ def test_no_description_is_longer_than_the_crm_takes(
     shown = one_line((said.lead.typed and said.lead.typed.phone) or "")
     if shown:
         assert f"Telefone como digitado: {shown}" in text
+
+
+@pytest.mark.parametrize("text", ["10", "5", "011", "+55", "1a"])
+def test_a_default_area_code_must_be_one_of_brazils(text: str) -> None:
+    """A setting that would complete phones to numbers that do not exist stops the process at its start."""
+    assert load({"DEFAULT_AREA_CODE": "11"}).default_area_code == "11"
+    with pytest.raises(ValidationError, match="area code"):
+        load({"DEFAULT_AREA_CODE": text})
