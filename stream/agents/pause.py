@@ -16,7 +16,7 @@ from stream.logs import get_logger
 
 log = get_logger(__name__)
 
-PROBES = (1.0, 5.0, 15.0, 30.0)  # seconds until the next probe; the last one is repeated
+PROBES = (1.0, 2.0, 5.0, 10.0)  # seconds until the next probe; the last one is repeated
 SAID_EVERY = 60.0  # seconds between two lines of one pause
 
 

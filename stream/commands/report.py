@@ -77,10 +77,10 @@ def show(made: Report) -> None:
     if (made.until - made.since) < timedelta(days=62):
         screen.show(day_table(made))
     if made.savings.unsure_calls:
-        click.echo("unsure: a time-out or a reset; counted as spent,\nthe invoice tells whether it was billed")
+        screen.say("unsure: a time-out or a reset; counted as spent, the invoice tells whether it was billed")
     if made.calls_without_answer:
-        click.echo(f"calls whose webhooks are not in the books yet: {made.calls_without_answer}")
-        click.echo("(does `python -m stream journal` run?)")
+        behind = f"calls whose webhooks are not in the books yet: {made.calls_without_answer}"
+        screen.say(f"{behind} (does `python -m stream journal` run?)")
 
 
 def money_table(made: Report) -> Table:

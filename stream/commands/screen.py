@@ -14,6 +14,8 @@ from rich.text import Text
 
 from stream.domain.text import one_line
 
+_ANY_WIDTH = 10_000  # columns
+
 # What a terminal would act on, or not show, although JSON may hold it as it is.
 _UNSEEN = re.compile(
     "[\x7f-\xa0\xad\u061c\u180e\u200b-\u200f\u2028-\u202f\u205f-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e0fff]"
@@ -25,7 +27,7 @@ def table(title: str, *columns: str, rows: Iterable[Sequence[object]], right: Se
 
     Nothing is shortened: what does not fit goes on below, so that an id can still be copied whole from a wider screen.
     """
-    made = Table(title=Text(one_line(title)), box=None, padding=(0, 1, 0, 0), title_justify="left", pad_edge=False)
+    made = Table(title=Text(one_line(title)), title_justify="left", show_header=any(columns))
     for column in columns:
         made.add_column(Text(column), justify="right" if column in right else "left", overflow="fold")
     for row in rows:
@@ -34,13 +36,24 @@ def table(title: str, *columns: str, rows: Iterable[Sequence[object]], right: Se
 
 
 def show(*tables: Table) -> None:
-    """Print tables, as wide as the terminal; 80 columns in a pipe."""
-    console = Console(markup=False, highlight=False, emoji=False)
+    """Print tables, as wide as the terminal, 80 columns in a pipe; without rules where they leave too little room."""
+    console = _console()
     for one in tables:
+        if console.measure(one, options=console.options.update(max_width=_ANY_WIDTH)).maximum > console.width:
+            one.box, one.padding, one.pad_edge = None, (0, 1, 0, 0), False
         # Without the spaces that rich fills lines up with.
         with console.capture() as captured:
             console.print(one)
         console.out(*(line.rstrip() for line in captured.get().splitlines()), sep="\n", highlight=False)
+
+
+def say(text: str) -> None:
+    """Print a sentence, broken where the line ends."""
+    _console().print(Text(one_line(text)))
+
+
+def _console() -> Console:
+    return Console(markup=False, highlight=False, emoji=False)
 
 
 def show_json(value: Any) -> None:
