@@ -25,6 +25,7 @@ from stream.domain.events import Answer, Match, Outcome, Tier, event_id
 from stream.domain.identity import contact_of
 from stream.domain.leads import decode_webhook
 from stream.domain.person import person_from_candidate
+from stream.domain.shares import Sources
 from stream.engine.batches import Batch
 from stream.engine.emitter import Emitter
 from stream.engine.tracker import Tracker
@@ -62,6 +63,7 @@ class Enricher:
         limits: Limits,
         now: Callable[[], datetime],
         denylist: frozenset[str],
+        sources: Sources | None = None,
     ) -> None:
         self._cache = cache
         self._ladder = ladder
@@ -75,7 +77,14 @@ class Enricher:
         self._now = now
         self._denylist = denylist
         self._flying: dict[Tracker, dict[int, Delivery]] = {}  # by offset, in order of arrival
-        self.flights = Flights(self._look_up, slots=limits.slots, queue=limits.queue, queue_limit=limits.queue_limit)
+        self._sources = sources or Sources()
+        self.flights = Flights(
+            self._look_up,
+            slots=limits.slots,
+            queue=limits.queue,
+            queue_limit=limits.queue_limit,
+            sources=lambda: self._sources.recent,
+        )
 
     async def run(self, events: AsyncIterable[Any]) -> None:
         """Read Faust's events for ever. A second run means that Faust has restarted the agent."""
@@ -132,12 +141,13 @@ class Enricher:
         if not delivery.contact.aliases:
             self._exits.answered(delivery, Answer(Outcome.NO_CONTACT))
             return
+        self._sources.seen.add(delivery.webhook.source)
         flight = self.flights.find(delivery)
         answer = None if flight else self._from_table(delivery, now)
         if answer is not None:
             self._exits.answered(delivery, answer)
             return
-        if flight is None and self.flights.is_full:
+        if flight is None and self.flights.is_full_for(delivery.webhook.source):
             # Nobody waits for room: hits come behind it.
             self._fall_back(delivery, Knowledge(), "queue")
             return
@@ -199,6 +209,10 @@ class Enricher:
             self._remember(delivery, known, None, theirs=False)
             self._fall_back(delivery, known, reason, (question.diretrix_calls, question.work_calls))
             return reason
+        except PoisonError as error:
+            self._remember(delivery, known, None, theirs=False)
+            self._exits.deadly(delivery, error, (question.diretrix_calls, question.work_calls))
+            return ""
         answer = _answer(step, question.tier, question.diretrix_calls, question.work_calls)
         person = step.person if isinstance(step, Found) else None
         self._remember(delivery, known, person, theirs=answer.match in {Match.NAME, Match.NO_NAME})

@@ -2,18 +2,23 @@
 
 A flight works through the webhooks of one contact, one after the other. A webhook that shares an alias with
 a flight joins it. Flights share a bounded number of slots, and no more of them wait than may: the reader sends the
-next contact away (``is_full``) and never waits for this queue.
+next contact away (``is_full_for``) and never waits for this queue.
+
+No source starves another: half of the queue is reserved for the sources of the last days (``domain.shares``), and
+slots are given to the sources in turns.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from stream import metrics
 from stream.agents.delivery import Delivery
+from stream.agents.slots import FairSlots
+from stream.domain.shares import may_take
 from stream.logs import get_logger
 
 log = get_logger(__name__)
@@ -25,8 +30,9 @@ Key = tuple[int, str]
 
 @dataclass(slots=True, eq=False)  # a flight is itself, whatever waits in it; compared by value it has no hash
 class Flight:
-    """The webhooks of one contact that wait for one result."""
+    """The webhooks of one contact that wait for one result; ``source``: of the first of them."""
 
+    source: str
     waiting: deque[Delivery] = field(default_factory=deque)
     keys: set[Key] = field(default_factory=set)
     task: asyncio.Task[None] | None = None
@@ -35,10 +41,23 @@ class Flight:
 class Flights:
     """All flights of a worker."""
 
-    def __init__(self, look_up: LookUp, *, slots: int, queue: int, queue_limit: float) -> None:
-        """``queue``: flights there may be; ``queue_limit``: seconds a flight may wait for a slot."""
+    def __init__(
+        self,
+        look_up: LookUp,
+        *,
+        slots: int,
+        queue: int,
+        queue_limit: float,
+        sources: Callable[[], frozenset[str]] = frozenset,
+    ) -> None:
+        """``queue``: flights there may be; ``queue_limit``: seconds a flight may wait for a slot.
+
+        ``sources``: those that have a share of the queue, beside whoever asks.
+        """
         self._look_up = look_up
-        self._slots = asyncio.Semaphore(slots)
+        self._sources = sources
+        self._by_source: Counter[str] = Counter()
+        self._slots = FairSlots(slots)
         self._queue = queue
         self._queue_limit = queue_limit
         self._by_key: dict[Key, Flight] = {}
@@ -66,7 +85,8 @@ class Flights:
         metrics.LOOKUPS_WAITING.set(self._count)
         flight = self.find(delivery)
         if flight is None:
-            flight = Flight()
+            flight = Flight(delivery.webhook.source)
+            self._by_source[flight.source] += 1
             flight.task = asyncio.create_task(self._fly(flight))
             self._tasks.add(flight.task)
             flight.task.add_done_callback(self._tasks.discard)
@@ -76,10 +96,11 @@ class Flights:
                 self._by_key[key] = flight
                 flight.keys.add(key)
 
-    @property
-    def is_full(self) -> bool:
-        """Whether there are as many flights as may be: a webhook may still join one, but none may start."""
-        return len(self._tasks) >= self._queue
+    def is_full_for(self, source: str) -> bool:
+        """Whether ``source`` has as many flights as it may: a webhook may still join one, but none may start."""
+        if 2 * len(self._tasks) < self._queue:
+            return False  # spares the arithmetic: the half that is for whoever comes first is not used up
+        return not may_take(self._queue, self._by_source, source, self._sources())
 
     @property
     def is_busy(self) -> bool:
@@ -100,7 +121,7 @@ class Flights:
     async def _fly(self, flight: Flight) -> None:
         has_slot = False
         try:
-            has_slot = await self._take_slot()
+            has_slot = await self._take_slot(flight.source)
             reason = "" if has_slot else "queue"
             metrics.LOOKUPS_RUNNING.inc(has_slot)
             # A webhook stays in the queue while it is looked up: what comes next must still find the flight.
@@ -112,16 +133,18 @@ class Flights:
             if has_slot:
                 self._slots.release()
                 metrics.LOOKUPS_RUNNING.dec()
+            self._by_source[flight.source] -= 1
             for key in flight.keys:
                 self._by_key.pop(key, None)
 
-    async def _take_slot(self) -> bool:
+    async def _take_slot(self, source: str) -> bool:
         """Wait for a slot; False when that took too long."""
         try:
             async with asyncio.timeout(self._queue_limit):
-                return await self._slots.acquire()
+                await self._slots.acquire(source)
         except TimeoutError:
             return False
+        return True
 
     async def _look_up_safely(self, delivery: Delivery, reason: str) -> str:
         """No exception may leave: Faust knows nothing of this webhook any more."""
