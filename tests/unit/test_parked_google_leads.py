@@ -1,4 +1,4 @@
-"""A Google lead reaches the CRM at the latest when its webhook is parked, whatever parks it; spent budgets end nobody."""
+"""A Google lead reaches the CRM at the latest when its webhook is parked, whatever parks it."""
 
 from __future__ import annotations
 
