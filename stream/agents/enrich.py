@@ -37,6 +37,7 @@ from stream.tiers.cache import TableCache
 log = get_logger(__name__)
 
 YIELD_EVERY = 200  # records answered in one turn of the loop; deliveries and look-ups go on between
+RECALL_LIMIT = 1.0  # seconds that PostgreSQL may take to answer for whoever would wait for a slot otherwise
 EARLY_PARK = 0.8  # share of the span at which the oldest webhook is parked so that reading can go on
 
 
@@ -83,6 +84,7 @@ class Enricher:
             slots=limits.slots,
             queue=limits.queue,
             queue_limit=limits.queue_limit,
+            recall=self._recall,
             sources=lambda: self._sources.recent,
         )
 
@@ -149,15 +151,18 @@ class Enricher:
             return
         if flight is None and self.flights.is_full_for(delivery.webhook.source):
             # Nobody waits for room: hits come behind it.
-            self._fall_back(delivery, Knowledge(), "queue")
+            if self.flights.has_room_to_recall:
+                self._take_off(delivery, known_only=True)
+            else:
+                self._fall_back(delivery, Knowledge(), "queue")
             return
         self._take_off(delivery)
 
-    def _take_off(self, delivery: Delivery) -> None:
+    def _take_off(self, delivery: Delivery, *, known_only: bool = False) -> None:
         message = delivery.message
         self._flying.setdefault(message.tracker, {})[message.offset] = delivery
         message.landed = partial(self._land, message.tracker, message.offset)
-        self.flights.submit(delivery)
+        self.flights.submit(delivery, known_only=known_only)
 
     def _land(self, tracker: Tracker, offset: int) -> None:
         flying = self._flying.get(tracker, {})
@@ -196,9 +201,26 @@ class Enricher:
             return failed
         return await self._climb(delivery)
 
+    async def _recall(self, delivery: Delivery) -> bool:
+        """Answer one webhook of a flight from the table or from PostgreSQL; whether it has ended."""
+        if delivery.ended:
+            return True
+        answer = self._from_table(delivery, self.timestamp())
+        if answer is not None:
+            self._exits.answered(delivery, answer)
+            return True
+        question, known = _question(delivery), Knowledge()
+        try:
+            async with asyncio.timeout(RECALL_LIMIT):
+                step = await self._ladder.recall(question, known)
+        except (TransientError, TimeoutError):
+            return False  # the look-up itself will say so
+        if step is not None:
+            self._found(delivery, question, known, step)
+        return step is not None
+
     async def _climb(self, delivery: Delivery) -> str:
-        lead, partition = delivery.webhook.lead, delivery.message.partition
-        question = Question(delivery.contact, lead.name, lead.id, lead.source, delivery.event_id)
+        partition, question = delivery.message.partition, _question(delivery)
         known = self._cache.recall(partition, delivery.contact, self.timestamp())
         try:
             async with asyncio.timeout(self._limits.deadline):
@@ -213,11 +235,14 @@ class Enricher:
             self._remember(delivery, known, None, theirs=False)
             self._exits.deadly(delivery, error, (question.diretrix_calls, question.work_calls))
             return ""
+        self._found(delivery, question, known, step)
+        return ""
+
+    def _found(self, delivery: Delivery, question: Question, known: Knowledge, step: Found | NobodyKnows) -> None:
         answer = _answer(step, question.tier, question.diretrix_calls, question.work_calls)
         person = step.person if isinstance(step, Found) else None
         self._remember(delivery, known, person, theirs=answer.match in {Match.NAME, Match.NO_NAME})
         self._exits.answered(delivery, answer)
-        return ""
 
     def _remember(self, delivery: Delivery, known: Knowledge, person: KnownPerson | None, *, theirs: bool) -> None:
         now = self.timestamp()
@@ -283,6 +308,11 @@ class Enricher:
         for deliveries in list(self._flying.values()):
             for delivery in list(deliveries.values()):
                 self._exits.parked(delivery, reason)
+
+
+def _question(delivery: Delivery) -> Question:
+    lead = delivery.webhook.lead
+    return Question(delivery.contact, lead.name, lead.id, lead.source, delivery.event_id)
 
 
 def _answer(step: Found | NobodyKnows, tier: Tier, diretrix_calls: int = 0, work_calls: int = 0) -> Answer:

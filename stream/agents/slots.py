@@ -13,9 +13,14 @@ class FairSlots:
         self._free = slots
         self._waiting: dict[str, deque[asyncio.Future[None]]] = {}  # in the order of turns; no queue is empty
 
+    @property
+    def are_taken(self) -> bool:
+        """Whether who asks now would have to wait."""
+        return not self._free or bool(self._waiting)
+
     async def acquire(self, source: str) -> None:
         """Wait for a slot."""
-        if self._free and not self._waiting:
+        if not self.are_taken:
             self._free -= 1
             return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
