@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 import asyncpg
 
-from stream.domain.errors import BudgetSpentError, DeadlyError
+from stream.domain.errors import BudgetSpentError, DatabaseUnavailableError, DeadlyError
 from stream.domain.parking import BUDGET_SPENT
 from stream.store.notices import Notices
 from stream.store.pool import database_errors
@@ -71,10 +71,13 @@ class Ledger:
 
     async def settle(self, call: UUID, status: str) -> None:
         """Write how a call ended: ``paid``, ``free`` or ``unsure``."""
-        self._unsettled[call] = status
-        with database_errors():
-            await self._pool.execute(sql("settle_call"), call, status, self._now())
-        del self._unsettled[call]
+        try:
+            with database_errors():
+                await self._pool.execute(sql("settle_call"), call, status, self._now())
+        except DatabaseUnavailableError:
+            self._unsettled[call] = status
+            raise
+        self._unsettled.pop(call, None)
 
     async def settle_late(self) -> None:
         """Write down what could not be written: else it would look as if a worker had died in the call."""

@@ -26,23 +26,28 @@ class Scenario(scenario.Scenario):
     def play(self, rig: Rig, webhooks: int, per_second: int, milliseconds: int) -> None:
         """``milliseconds``: of each kind of body at each partner."""
         worker = rig.stack.children["worker"]
-        process, pid = psutil.Process(worker.pid), worker.pid
-        before = most = process.memory_info().rss
+        pid = worker.pid
+        before = most = _memory(pid)
         load = rig.load(webhooks, per_second=per_second, people=webhooks)
         for kind in KINDS:
             for partner in PARTNERS:
                 with rig.breaking(f"{partner}: {kind}"):
                     faults(rig.stack, **{partner: {"body": kind, "times": IN_A_ROW}})
                     rig.sleep(milliseconds / 1000)
-                    most = max(most, process.memory_info().rss)
+                    most = max(most, _memory(pid))
                 faults(rig.stack)
             rig.look()
         load.wait()
         rig.settle()
-        grown = (max(most, process.memory_info().rss) - before) / 1e6
+        grown = (max(most, _memory(pid)) - before) / 1e6
         rig.note("worker's memory", f"{before / 1e6:.0f} MB, at most {grown:.0f} MB more")
         rig.promise(worker.is_running and worker.pid == pid, "the worker was restarted")
         rig.promise(grown <= MOST_MEMORY, f"the worker took {grown:.0f} MB")
         log = worker.log.read_text(errors="replace")
         rig.promise("Traceback" not in log, "a traceback is in the worker's log")
         rig.promise(not rig.evidence.letters, "webhooks are dead letters")
+
+
+def _memory(pid: int) -> int:
+    """Bytes of a process; 0 once it is gone."""
+    return int(psutil.Process(pid).memory_info().rss) if psutil.pid_exists(pid) else 0

@@ -59,6 +59,7 @@ class Scenario(scenario.Scenario):
         rig.promise(notices >= 2, f"{notices} notices of a budget that is nearly spent")
         self._raise_the_budget(rig)
         rig.settle()
+        rig.promise(not rig.left, f"left by themselves: {rig.left}")
         rig.promise(not rig.evidence.letters, "webhooks that waited for the budget were given up")
 
     def _google(self, rig: Rig, people: Sequence[Someone], name: str) -> list[str]:
