@@ -12,6 +12,7 @@ import time
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -20,7 +21,7 @@ import uvloop
 
 from stream.domain.errors import PartnerUnavailableError
 from stream.domain.identity import Cpf, Phone
-from stream.domain.person import Candidate
+from stream.domain.person import MOST_READ, Candidate, person_from_work
 from stream.settings import load
 from stream.tiers.body import DEEPEST, LARGEST, MOST_VALUES
 from stream.tiers.c2s import C2S
@@ -276,6 +277,18 @@ async def test_an_answer_as_deep_as_may_be_is_read() -> None:
     deep = b'{"DadosBasicos":{"nome":"A"},"x":' + b"[" * (DEEPEST - 1) + b"]" * (DEEPEST - 1) + b"}"
     async with asked(answer(deep)) as (_, work, _):
         assert await work.by_cpf(Cpf(CPF)) is not None
+
+
+@on_uvloop
+async def test_an_answer_with_thousands_of_phones_is_read_for_the_first_ones() -> None:
+    """Whatever is listed, little of it is looked at, and the person is there."""
+    phones = [{"telefone": f"119{number:08d}"} for number in range(60_000_000, 60_005_000)]
+    raw = {"DadosBasicos": {"nome": "ANA"}, "telefones": [None] * MOST_READ + phones, "emails": phones}
+    async with asked(answer(orjson.dumps(raw))) as (_, work, _):
+        found = await work.by_cpf(Cpf(CPF))
+    assert found is not None
+    person = person_from_work(found, CPF, datetime.now(UTC))
+    assert (person.name, person.phones) == ("ANA", ())
 
 
 @pytest.mark.parametrize("date", ["Sat, 01 Jan 2026 00:00:00 +99999999999999", "Sat, 01 Jan 99999999999 00:00:00 GMT"])
