@@ -8,8 +8,8 @@ from stream.domain.errors import DatabaseUnavailableError
 from stream.store.ledger import Ledger
 from stream.store.sources import SourceBook
 
-LEASE = 5.0  # seconds that a lease outlives its holder
-RENEW_EVERY = 1.5  # seconds; two renewals may fail before a lease ends
+LEASE = 4.0  # seconds that a lease outlives its holder
+RENEW_EVERY = 1.0  # seconds; two renewals may fail before a lease ends
 
 
 class Keeper:
