@@ -22,16 +22,19 @@ from stream.app import SESSION_TIMEOUT, add_agent, make_app, make_table
 from stream.domain.errors import StopError
 from stream.domain.identity import denylist
 from stream.domain.parking import Patience
+from stream.domain.shares import Sources
 from stream.engine.emitter import Emitter
 from stream.engine.probe import Probe
 from stream.engine.watchdog import Allowance, Pulse, Watchdog
 from stream.enrichment import Ladder, Terms
 from stream.kafka import open_admin, open_consumer, open_producer
 from stream.ops.topics import differences, must_stop
-from stream.settings import Settings
+from stream.settings import Settings, calls_of
 from stream.store.contacts import ContactStore
+from stream.store.keeper import LEASE, Keeper
 from stream.store.ledger import Ledger
 from stream.store.pool import ask, open_pool, reach
+from stream.store.sources import SourceBook
 from stream.tiers.cache import Lifetimes, TableCache
 from stream.tiers.diretrix import Diretrix
 from stream.tiers.guard import Guard
@@ -60,7 +63,9 @@ async def worker(settings: Settings) -> AsyncIterator[Worker]:
     async with AsyncExitStack() as stack:
         pool = await stack.enter_async_context(open_pool(settings, connected=False))
         session = await stack.enter_async_context(partner_session())
-        partners = Partners(settings, Ledger(pool, now))
+        partners = Partners(settings, Ledger(pool, now, deadline=settings.lookup_deadline))
+        sources = Sources()
+        keeper = Keeper(partners.ledger, SourceBook(pool, now, sources))
         broker, database = Probe("the broker"), Probe("the database")
         allowance = Allowance(settings.lookup_deadline.total_seconds(), settings.lookup_queue_limit.total_seconds())
         facts = WorkerFacts(broker, database, allowance)
@@ -84,7 +89,7 @@ async def worker(settings: Settings) -> AsyncIterator[Worker]:
         app = make_app(settings)
         cache = _cache(make_table(app, settings), emitter, settings)
         tripwire = Tripwire(settings.fuse)
-        enricher = _enricher(cache, _ladder(pool, session, settings, partners), emitter, settings, tripwire)
+        enricher = _enricher(cache, _ladder(pool, session, settings, partners), emitter, settings, tripwire, sources)
         metrics.TABLE_ENTRIES.set_function(lambda: len(cache))
         metrics.UNFINISHED.set_function(lambda: app.consumer.trackers.unfinished)
         metrics.OPEN_TRANSACTION.set_function(lambda: app.consumer.open_transactions.seconds())  # noqa: PLW0108 - made when it is first asked for
@@ -103,7 +108,7 @@ async def worker(settings: Settings) -> AsyncIterator[Worker]:
             ),
             watchdog=Watchdog(facts.gather, allowance),
             pulse=pulse,
-            probes=lambda: [broker.run(admin.describe_cluster), database.run(lambda: ask(pool))],
+            probes=lambda: [broker.run(admin.describe_cluster), database.run(lambda: ask(pool)), keeper.run()],
             tripwire=tripwire,
             grace=settings.shutdown_grace.total_seconds(),
         )
@@ -160,13 +165,13 @@ class Partners:
 def _ladder(pool: asyncpg.Pool, session: aiohttp.ClientSession, settings: Settings, partners: Partners) -> Ladder:
     terms = Terms(
         diretrix_price=settings.diretrix_price,
-        diretrix_budget=settings.diretrix_daily_budget,
+        diretrix_budget=calls_of(settings.diretrix_daily_budget),
         work_price=settings.work_api_price,
-        work_budget=settings.work_api_daily_budget,
+        work_budget=calls_of(settings.work_api_daily_budget),
         max_age=settings.enrichment_max_age,
         unknown_for=settings.cache_ttl_unknown,
         work_unknown_for=settings.work_unknown_for,
-        lease=settings.lookup_deadline.total_seconds(),
+        lease=LEASE,
     )
     return Ladder(
         people=PostgresTier(pool),
@@ -179,7 +184,9 @@ def _ladder(pool: asyncpg.Pool, session: aiohttp.ClientSession, settings: Settin
     )
 
 
-def _enricher(cache: TableCache, ladder: Ladder, emitter: Emitter, settings: Settings, tripwire: Tripwire) -> Enricher:
+def _enricher(  # noqa: PLR0913 - the parts of one
+    cache: TableCache, ladder: Ladder, emitter: Emitter, settings: Settings, tripwire: Tripwire, sources: Sources
+) -> Enricher:
     clock = TurnClock(now)
     exits = Exits(emitter, clock, Patience(settings.retry_delays, settings.retry_max_age), tripwire)
     limits = Limits(
@@ -190,4 +197,4 @@ def _enricher(cache: TableCache, ladder: Ladder, emitter: Emitter, settings: Set
         span=settings.max_unfinished_span,
     )
     denied, area_code = denylist(settings.contact_denylist), settings.default_area_code
-    return Enricher(cache, ladder, exits, emitter, limits, clock, denied, area_code)
+    return Enricher(cache, ladder, exits, emitter, limits, clock, denied, area_code, sources)

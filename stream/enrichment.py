@@ -152,6 +152,14 @@ class Ladder:
                 case _:
                     return step
 
+    async def recall(self, question: Question, known: Knowledge) -> Answered | None:
+        """Answer from what PostgreSQL knows; None where a partner would have to be asked. Raises TransientError."""
+        await self._recall(question, known)
+        step = next_step(question.contact, question.name, known)
+        while isinstance(step, Complete) and await self._recall_person(Cpf(step.candidate.cpf), step.candidate, known):
+            step = next_step(question.contact, question.name, known)
+        return step if isinstance(step, Answered) else None
+
     async def settled(self) -> None:
         """Wait until what was paid for is stored and every call that ended is in the books."""
         while self._closing or self._pending:

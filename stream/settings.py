@@ -25,6 +25,9 @@ from stream.domain.near_names import NearName, near_names
 from stream.domain.phone_text import AREA_CODE
 
 MOST_DELAYS = 3  # a topic each
+UNLIMITED = "unlimited"
+LARGEST_BUDGET = 2**31 - 1  # calls; a column of PostgreSQL holds them
+PARTNERS = ("diretrix", "work", "c2s")
 
 
 def _seconds(value: object) -> object:
@@ -70,6 +73,30 @@ def _area_code(value: str) -> str:
     return value
 
 
+def _budget(value: object) -> object:
+    """Read a number of calls, or ``unlimited``."""
+    text = value.strip().lower() if isinstance(value, str) else value
+    if text is None or text == UNLIMITED or (isinstance(text, int) and 0 <= text <= LARGEST_BUDGET):
+        return text
+    if isinstance(text, str) and text.isascii() and text.isdecimal() and int(text[:20]) <= LARGEST_BUDGET:
+        return int(text)
+    msg = f"is a number of calls a day, at most {LARGEST_BUDGET}, or: {UNLIMITED}"
+    raise ValueError(msg)
+
+
+def calls_of(budget: int | str | None) -> int | None:
+    """A budget as the ledger takes it: None has no limit."""
+    return budget if isinstance(budget, int) else None
+
+
+def _partners(value: tuple[str, ...]) -> tuple[str, ...]:
+    names = tuple("work" if name == "work_api" else name for name in map(str.lower, value))
+    if not set(names) <= set(PARTNERS):
+        msg = f"knows the partners {', '.join(PARTNERS)}"
+        raise ValueError(msg)
+    return names
+
+
 def _database_address(value: SecretStr) -> SecretStr:
     """Refuse what the driver would stumble over: its error would hold a part of the password."""
     try:
@@ -88,6 +115,8 @@ def _database_address(value: SecretStr) -> SecretStr:
 Duration = Annotated[timedelta, BeforeValidator(_seconds), AfterValidator(_positive)]
 Delays = Annotated[tuple[Duration, ...], NoDecode, BeforeValidator(_comma_separated), AfterValidator(_growing)]
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_comma_separated)]
+Partners = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_comma_separated), AfterValidator(_partners)]
+Budget = Annotated[int | str | None, BeforeValidator(_budget)]
 Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_comma_separated)]
 AreaCode = Annotated[str, AfterValidator(_area_code)]
 DatabaseAddress = Annotated[SecretStr, AfterValidator(_database_address)]
@@ -142,8 +171,8 @@ class Settings(BaseSettings):
     diretrix_rate_per_second: float | None = Field(
         None, gt=0, description="calls a second, whole fleet; unset: no limit"
     )
-    diretrix_daily_budget: int | None = Field(
-        None, ge=0, description="paid calls a day (Sao Paulo), whole fleet; unset: no limit"
+    diretrix_daily_budget: Budget = Field(
+        None, description="paid calls a day (Sao Paulo), whole fleet: a number, or unlimited; the worker needs it"
     )
     work_api_base_url: str = Field("http://localhost:9", description="Work API address")
     work_api_token: SecretStr = Field(SecretStr(""), description="Work API token")
@@ -153,7 +182,13 @@ class Settings(BaseSettings):
     work_api_rate_per_second: float | None = Field(
         None, gt=0, description="calls a second, whole fleet; unset: no limit"
     )
-    work_api_daily_budget: int | None = Field(None, ge=0, description="calls a day, whole fleet; unset: no limit")
+    work_api_daily_budget: Budget = Field(
+        UNLIMITED, description="calls a day (Sao Paulo), whole fleet: a number, or unlimited"
+    )
+    plaintext_partners: Partners = Field(
+        ("diretrix",),
+        description="partners that may be spoken to over http:// beyond this machine: diretrix, work, c2s",
+    )
 
     # CRM
     c2s_base_url: str = Field("http://localhost:9", description="C2S API address")

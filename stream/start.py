@@ -5,17 +5,22 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from ipaddress import ip_address
+from urllib.parse import urlsplit
 
 import click
 from aiokafka.errors import KafkaError
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from stream import logs
 from stream.domain.errors import StopError, StreamError
-from stream.settings import SECRET_NAMES, Settings, load, slips
+from stream.settings import SECRET_NAMES, UNLIMITED, Settings, load, slips
 
 EXIT_CONFIGURATION = 2
+UNSET = (None, "", (), SecretStr(""))
+HINTS = {"DIRETRIX_DAILY_BUDGET": f"a number of paid calls a day for the whole fleet, or: {UNLIMITED}"}
+BASE_URLS = {"diretrix": "DIRETRIX_BASE_URL", "work": "WORK_API_BASE_URL", "c2s": "C2S_BASE_URL"}
 
 
 def settings_or_exit(process: str) -> Settings:
@@ -47,15 +52,46 @@ def _look_for_slips() -> None:
         sys.exit(EXIT_CONFIGURATION)
 
 
-def require(settings: Settings, *names: str) -> None:
-    """Exit with 2 and every name that is missing: who starts without a secret finds out at the first lead otherwise."""
-    missing = [name for name in names if not len(getattr(settings, name.lower()))]
-    if not missing:
-        return
-    click.echo(f"not configured: {', '.join(missing)}.", err=True)
+def require(settings: Settings, *names: str, partners: Sequence[str] = ()) -> None:
+    """Exit with 2 and every name that is missing: who starts without a secret finds out at the first lead otherwise.
+
+    ``partners``: whom this process speaks to; exits as well where that would be in clear and nobody has said so.
+    """
+    missing = [name for name in names if getattr(settings, name.lower()) in UNSET]
     files = [f"{name}_FILE" for name in missing if name in SECRET_NAMES]
-    click.echo(f"Set them, or the paths of files that hold them: {', '.join(files)}.", err=True)
-    sys.exit(EXIT_CONFIGURATION)
+    faults = [fault for partner in partners if (fault := plaintext_fault(settings, partner))]
+    if missing:
+        click.echo(f"not configured: {', '.join(missing)}.", err=True)
+    if files:
+        click.echo(f"Set them, or the paths of files that hold them: {', '.join(files)}.", err=True)
+    for name in missing:
+        if name in HINTS:
+            click.echo(f"{name}: {HINTS[name]}.", err=True)
+    for fault in faults:
+        click.echo(fault, err=True)
+    if missing or faults:
+        sys.exit(EXIT_CONFIGURATION)
+
+
+def plaintext_fault(settings: Settings, partner: str) -> str:
+    """What is wrong with a partner's address, "" when nothing is: credentials and leads go there."""
+    name = BASE_URLS[partner]
+    address = urlsplit(getattr(settings, name.lower()))
+    if address.scheme not in {"http", "https"} or not address.hostname:
+        return f"{name}: is no address: it begins with https:// or http:// and names a host."
+    if address.scheme == "https" or partner in settings.plaintext_partners or _is_loopback(address.hostname):
+        return ""
+    return (
+        f"{name}: is http:// beyond this machine, where everybody on the way can read it. "
+        f"Use https://, or name {partner} in PLAINTEXT_PARTNERS."
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 async def until_stopped(work: Callable[[asyncio.Event], Awaitable[None]]) -> int:

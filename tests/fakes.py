@@ -13,6 +13,7 @@ from uuid import UUID, uuid4
 from stream.domain.errors import BudgetSpentError
 from stream.domain.identity import Contact, Cpf, Email, Phone
 from stream.domain.leads import Source, encode_webhook
+from stream.domain.parking import BUDGET_SPENT
 from stream.domain.person import Candidate, Found, Known, Person, StoredAnswer
 from stream.engine.emitter import Headers, Record
 from stream.kafka import partition_of
@@ -157,7 +158,7 @@ class FakeBooks:
         await self.held.wait()
         spent = sum(one == provider and status != "free" for one, status in self.calls.values())
         if budget is not None and spent >= budget:
-            raise BudgetSpentError(f"{provider}: the budget is spent")
+            raise BudgetSpentError(f"{provider}: {BUDGET_SPENT}")
         call = uuid4()
         self.calls[call] = (provider, "reserved")
         return call

@@ -25,6 +25,7 @@ from stream.domain.events import Answer, Outcome, Tier, event_id
 from stream.domain.identity import contact_of
 from stream.domain.leads import decode_webhook
 from stream.domain.person import person_from_candidate
+from stream.domain.shares import Sources
 from stream.engine.batches import Batch
 from stream.engine.emitter import Emitter
 from stream.engine.tracker import Tracker
@@ -37,6 +38,7 @@ log = get_logger(__name__)
 
 YIELD_EVERY = 200  # records answered in one turn of the loop; deliveries and look-ups go on between
 MAX_CANDIDATES = 10  # names that an event of an ambiguous lead lists
+RECALL_LIMIT = 1.0  # seconds that PostgreSQL may take to answer for whoever would wait for a slot otherwise
 EARLY_PARK = 0.8  # share of the span at which the oldest webhook is parked so that reading can go on
 
 
@@ -64,6 +66,7 @@ class Enricher:
         now: Callable[[], datetime],
         denylist: frozenset[str],
         area_code: str = "",
+        sources: Sources | None = None,
     ) -> None:
         self._cache = cache
         self._ladder = ladder
@@ -78,7 +81,15 @@ class Enricher:
         self._denylist = denylist
         self._area_code = area_code
         self._flying: dict[Tracker, dict[int, Delivery]] = {}  # by offset, in order of arrival
-        self.flights = Flights(self._look_up, slots=limits.slots, queue=limits.queue, queue_limit=limits.queue_limit)
+        self._sources = sources or Sources()
+        self.flights = Flights(
+            self._look_up,
+            slots=limits.slots,
+            queue=limits.queue,
+            queue_limit=limits.queue_limit,
+            recall=self._recall,
+            sources=lambda: self._sources.recent,
+        )
 
     async def run(self, events: AsyncIterable[Any]) -> None:
         """Read Faust's events for ever. A second run means that Faust has restarted the agent."""
@@ -135,22 +146,26 @@ class Enricher:
         if not delivery.contact.aliases:
             self._exits.answered(delivery, Answer(Outcome.NO_CONTACT))
             return
+        self._sources.seen.add(delivery.webhook.source)
         flight = self.flights.find(delivery)
         answer = None if flight else self._from_table(delivery, now)
         if answer is not None:
             self._exits.answered(delivery, answer)
             return
-        if flight is None and self.flights.is_full:
+        if flight is None and self.flights.is_full_for(delivery.webhook.source):
             # Nobody waits for room: hits come behind it.
-            self._fall_back(delivery, Knowledge(), "queue")
+            if self.flights.has_room_to_recall:
+                self._take_off(delivery, known_only=True)
+            else:
+                self._fall_back(delivery, Knowledge(), "queue")
             return
         self._take_off(delivery)
 
-    def _take_off(self, delivery: Delivery) -> None:
+    def _take_off(self, delivery: Delivery, *, known_only: bool = False) -> None:
         message = delivery.message
         self._flying.setdefault(message.tracker, {})[message.offset] = delivery
         message.landed = partial(self._land, message.tracker, message.offset)
-        self.flights.submit(delivery)
+        self.flights.submit(delivery, known_only=known_only)
 
     def _land(self, tracker: Tracker, offset: int) -> None:
         flying = self._flying.get(tracker, {})
@@ -186,9 +201,26 @@ class Enricher:
             return failed
         return await self._climb(delivery)
 
+    async def _recall(self, delivery: Delivery) -> bool:
+        """Answer one webhook of a flight from the table or from PostgreSQL; whether it has ended."""
+        if delivery.ended:
+            return True
+        answer = self._from_table(delivery, self.timestamp())
+        if answer is not None:
+            self._exits.answered(delivery, answer)
+            return True
+        question, known = _question(delivery), Knowledge()
+        try:
+            async with asyncio.timeout(RECALL_LIMIT):
+                step = await self._ladder.recall(question, known)
+        except (TransientError, TimeoutError):
+            return False  # the look-up itself will say so
+        if step is not None:
+            self._found(delivery, question, known, step)
+        return step is not None
+
     async def _climb(self, delivery: Delivery) -> str:
-        lead, partition = delivery.webhook.lead, delivery.message.partition
-        question = Question(delivery.contact, lead.name, lead.id, lead.source, delivery.event_id)
+        partition, question = delivery.message.partition, _question(delivery)
         known = self._cache.recall(partition, delivery.contact, self.timestamp())
         try:
             async with asyncio.timeout(self._limits.deadline):
@@ -199,10 +231,17 @@ class Enricher:
             self._remember(delivery, known, None)
             self._fall_back(delivery, known, reason, (question.diretrix_calls, question.work_calls))
             return reason
+        except PoisonError as error:
+            self._remember(delivery, known, None)
+            self._exits.deadly(delivery, error, (question.diretrix_calls, question.work_calls))
+            return ""
+        self._found(delivery, question, known, step)
+        return ""
+
+    def _found(self, delivery: Delivery, question: Question, known: Knowledge, step: Answered) -> None:
         answer = _answer(step, question.tier, question.diretrix_calls, question.work_calls)
         self._remember(delivery, known, step.person if isinstance(step, Found) else None)
         self._exits.answered(delivery, answer)
-        return ""
 
     def _remember(self, delivery: Delivery, known: Knowledge, person: KnownPerson | None) -> None:
         self._cache.remember(delivery.message.partition, known, person, self.timestamp())
@@ -267,6 +306,11 @@ class Enricher:
         for deliveries in list(self._flying.values()):
             for delivery in list(deliveries.values()):
                 self._exits.parked(delivery, reason)
+
+
+def _question(delivery: Delivery) -> Question:
+    lead = delivery.webhook.lead
+    return Question(delivery.contact, lead.name, lead.id, lead.source, delivery.event_id)
 
 
 def _answer(step: Answered, tier: Tier, diretrix_calls: int = 0, work_calls: int = 0) -> Answer:

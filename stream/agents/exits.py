@@ -67,7 +67,7 @@ class Exits:
             return False
         delivery.ended = True
         if message.size > topics.LARGEST_MOVED:
-            self.dead(message, GivenUpError(f"too large to be parked; {reason}"))
+            self._dead_and_pending(delivery, GivenUpError(f"too large to be parked; {reason}"), calls)
             return True
         log.warning("parked", reason=reason, attempt=plan.attempt, contact=delivery.contact.masked)
         metrics.PARKED.labels(reason).inc()
@@ -83,12 +83,28 @@ class Exits:
             self._event(delivery, answer, delivered)
         return True
 
-    def dead(self, message: Message, error: PoisonError) -> None:
-        """To the dead letters: the original bytes, and why. Past the fuse it stays unfinished: the worker leaves."""
+    def deadly(self, delivery: Delivery, error: PoisonError, calls: tuple[int, int] = (0, 0)) -> None:
+        """A webhook that was understood and can't be tried again: a dead letter, and an event that it is pending."""
+        if not delivery.ended:
+            delivery.ended = True
+            self._dead_and_pending(delivery, error, calls)
+
+    def _dead_and_pending(self, delivery: Delivery, error: PoisonError, calls: tuple[int, int]) -> None:
+        """Its lead must reach the CRM all the same: finished when letter and event are delivered."""
+        delivered = _after(2, delivery.message.finished)
+        if self.dead(delivery.message, error, delivered):
+            answer = Answer(Outcome.PENDING, diretrix_calls=calls[0], work_calls=calls[1])
+            self._event(delivery, answer, delivered)
+
+    def dead(self, message: Message, error: PoisonError, delivered: Callable[[], None] | None = None) -> bool:
+        """To the dead letters: the original bytes, and why. Past the fuse it stays unfinished: the worker leaves.
+
+        ``delivered`` is called instead of finishing the message. False past the fuse.
+        """
         try:
             self.tripwire.check(error)
         except FuseBlownError:
-            return
+            return False
         log.error(
             "dead letter", reason=error.reason, path=error.path, partition=message.partition, offset=message.offset
         )
@@ -110,13 +126,14 @@ class Exits:
         )
         # A tombstone has no value, and a record needs a key or a value.
         key, value = message.key, message.value if message.value is not None or message.key is not None else b""
-        self._emitter.emit(topics.DEAD.name, key, value, headers, message.finished, partition=0)
+        self._emitter.emit(topics.DEAD.name, key, value, headers, delivered or message.finished, partition=0)
+        return True
 
     def rerouted(self, delivery: Delivery) -> None:
         """Once more to ``webhooks``, with the key of its contact, so that one worker owns the contact."""
         delivery.ended = True
         if delivery.message.size > topics.LARGEST_MOVED:
-            self.dead(delivery.message, PoisonError(TOO_LARGE))
+            self._dead_and_pending(delivery, PoisonError(TOO_LARGE), (0, 0))
             return
         metrics.REROUTED.inc()
         headers = [*delivery.message.headers, ("reroute", b"1")]

@@ -2,31 +2,46 @@
 
 A flight works through the webhooks of one contact, one after the other. A webhook that shares an alias with
 a flight joins it. Flights share a bounded number of slots, and no more of them wait than may: the reader sends the
-next contact away (``is_full``) and never waits for this queue.
+next contact away (``is_full_for``) and never waits for this queue.
+
+Nobody waits who is known: while all slots are taken, PostgreSQL is asked before a flight waits for one, or, where its
+source may start no flight, before it is parked (``submit(..., known_only=True)``).
+
+No source starves another: half of the queue is reserved for the sources of the last days (``domain.shares``), and
+slots are given to the sources in turns.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from stream import metrics
 from stream.agents.delivery import Delivery
+from stream.agents.slots import FairSlots
+from stream.domain.shares import may_take
 from stream.logs import get_logger
 
 log = get_logger(__name__)
 
 # Look one webhook up and end it. Returns why its partner failed, "" when it did not.
 LookUp = Callable[[Delivery, str], Awaitable[str]]
+# Answer a webhook from what is known, asking no partner. Returns whether it has ended.
+Recall = Callable[[Delivery], Awaitable[bool]]
 Key = tuple[int, str]
 
 
 @dataclass(slots=True, eq=False)  # a flight is itself, whatever waits in it; compared by value it has no hash
 class Flight:
-    """The webhooks of one contact that wait for one result."""
+    """The webhooks of one contact that wait for one result; ``source``: of the first of them.
 
+    ``known_only``: it gets no slot.
+    """
+
+    source: str
+    known_only: bool = False
     waiting: deque[Delivery] = field(default_factory=deque)
     keys: set[Key] = field(default_factory=set)
     task: asyncio.Task[None] | None = None
@@ -35,14 +50,31 @@ class Flight:
 class Flights:
     """All flights of a worker."""
 
-    def __init__(self, look_up: LookUp, *, slots: int, queue: int, queue_limit: float) -> None:
-        """``queue``: flights there may be; ``queue_limit``: seconds a flight may wait for a slot."""
+    def __init__(  # noqa: PLR0913 - its bounds
+        self,
+        look_up: LookUp,
+        *,
+        slots: int,
+        queue: int,
+        queue_limit: float,
+        recall: Recall | None = None,
+        sources: Callable[[], frozenset[str]] = frozenset,
+    ) -> None:
+        """``queue``: flights there may be; ``queue_limit``: seconds a flight may wait for a slot.
+
+        ``sources``: those that have a share of the queue, beside whoever asks.
+        """
         self._look_up = look_up
-        self._slots = asyncio.Semaphore(slots)
+        self._recall = recall
+        self._sources = sources
+        self._most_known_only = queue if recall is not None else 0
+        self._known_only = 0
+        self._by_source: Counter[str] = Counter()
+        self._slots = FairSlots(slots)
         self._queue = queue
         self._queue_limit = queue_limit
         self._by_key: dict[Key, Flight] = {}
-        self._count = 0
+        self._count = self._waiting = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -60,31 +92,37 @@ class Flights:
                 return flight
         return None
 
-    def submit(self, delivery: Delivery) -> None:
-        """Join the contact's flight, or start one."""
-        self._count += 1
-        metrics.LOOKUPS_WAITING.set(self._count)
+    def submit(self, delivery: Delivery, *, known_only: bool = False) -> None:
+        """Join the contact's flight, or start one; with ``known_only`` one that asks no partner."""
         flight = self.find(delivery)
         if flight is None:
-            flight = Flight()
+            flight = Flight(delivery.webhook.source, known_only)
+            self._count_flight(flight, 1)
             flight.task = asyncio.create_task(self._fly(flight))
             self._tasks.add(flight.task)
             flight.task.add_done_callback(self._tasks.discard)
         flight.waiting.append(delivery)
+        self._count_webhook(flight, 1)
         for key in _keys(delivery):
             if key not in self._by_key:
                 self._by_key[key] = flight
                 flight.keys.add(key)
 
+    def is_full_for(self, source: str) -> bool:
+        """Whether ``source`` has as many flights as it may: a webhook may still join one, but none may start."""
+        if 2 * self._by_source.total() < self._queue:
+            return False  # spares the arithmetic: the half that is for whoever comes first is not used up
+        return not may_take(self._queue, self._by_source, source, self._sources())
+
     @property
-    def is_full(self) -> bool:
-        """Whether there are as many flights as may be: a webhook may still join one, but none may start."""
-        return len(self._tasks) >= self._queue
+    def has_room_to_recall(self) -> bool:
+        """Whether a flight of the known may start: as many at once as of the others."""
+        return self._known_only < self._most_known_only
 
     @property
     def is_busy(self) -> bool:
         """Whether what is parked had better wait: half of the queue is for those who come first."""
-        return 2 * len(self._tasks) >= self._queue
+        return 2 * self._by_source.total() >= self._queue
 
     async def drain(self, seconds: float) -> None:
         """Wait until nothing flies, at most ``seconds``."""
@@ -100,28 +138,48 @@ class Flights:
     async def _fly(self, flight: Flight) -> None:
         has_slot = False
         try:
-            has_slot = await self._take_slot()
+            await self._recall_known(flight)
+            has_slot = bool(flight.waiting) and not flight.known_only and await self._take_slot(flight.source)
             reason = "" if has_slot else "queue"
             metrics.LOOKUPS_RUNNING.inc(has_slot)
             # A webhook stays in the queue while it is looked up: what comes next must still find the flight.
             while flight.waiting:
                 reason = await self._look_up_safely(flight.waiting[0], reason)
                 flight.waiting.popleft()
-                self._landed()
+                self._count_webhook(flight, -1)
         finally:
             if has_slot:
                 self._slots.release()
                 metrics.LOOKUPS_RUNNING.dec()
+            self._count_flight(flight, -1)
             for key in flight.keys:
                 self._by_key.pop(key, None)
 
-    async def _take_slot(self) -> bool:
+    def _count_flight(self, flight: Flight, by: int) -> None:
+        if flight.known_only:
+            self._known_only += by
+        else:
+            self._by_source[flight.source] += by
+
+    async def _recall_known(self, flight: Flight) -> None:
+        """End what is known before the others wait for a slot; without a wait nothing is asked twice."""
+        if self._recall is None or not (flight.known_only or self._slots.are_taken):
+            return
+        try:
+            while flight.waiting and await self._recall(flight.waiting[0]):
+                flight.waiting.popleft()
+                self._count_webhook(flight, -1)
+        except Exception:
+            log.exception("a look-up failed in a way nobody foresaw")
+
+    async def _take_slot(self, source: str) -> bool:
         """Wait for a slot; False when that took too long."""
         try:
             async with asyncio.timeout(self._queue_limit):
-                return await self._slots.acquire()
+                await self._slots.acquire(source)
         except TimeoutError:
             return False
+        return True
 
     async def _look_up_safely(self, delivery: Delivery, reason: str) -> str:
         """No exception may leave: Faust knows nothing of this webhook any more."""
@@ -131,9 +189,11 @@ class Flights:
             log.exception("a look-up failed in a way nobody foresaw")
             return await self._look_up(delivery, "internal")
 
-    def _landed(self) -> None:
-        self._count -= 1
-        metrics.LOOKUPS_WAITING.set(self._count)
+    def _count_webhook(self, flight: Flight, by: int) -> None:
+        self._count += by
+        if not flight.known_only:  # those wait for no slot
+            self._waiting += by
+            metrics.LOOKUPS_WAITING.set(self._waiting)
 
 
 def _keys(delivery: Delivery) -> list[Key]:

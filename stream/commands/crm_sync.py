@@ -48,7 +48,7 @@ def command(*, unconfirmed: bool, as_json: bool, reveal: bool) -> None:
             sys.exit(1)
         _show(rows if reveal else [replace(row, lead=mask(row.lead)) for row in rows], as_json=as_json)
         return
-    require(settings, "C2S_TOKEN")
+    require(settings, "C2S_TOKEN", partners=("c2s",))
     sys.exit(uvloop.run(until_stopped(lambda stop: _sync(settings, stop))))
 
 

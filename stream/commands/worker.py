@@ -40,7 +40,8 @@ def command(*, leave_on_stop: bool) -> None:
       KAFKA_BOOTSTRAP_SERVERS=localhost:9092 DATABASE_URL=postgresql://... python -m stream worker
     """  # noqa: D301 - click's mark for lines to be left as they are
     settings = settings_or_exit("worker")
-    require(settings, "DIRETRIX_USER", "DIRETRIX_PASSWORD", "WORK_API_TOKEN")
+    needed = ("DIRETRIX_USER", "DIRETRIX_PASSWORD", "WORK_API_TOKEN", "DIRETRIX_DAILY_BUDGET")
+    require(settings, *needed, partners=("diretrix", "work"))
     sys.exit(uvloop.run(_run(settings, leave_on_stop=leave_on_stop)))
 
 

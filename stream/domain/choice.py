@@ -95,15 +95,11 @@ SURE_WITH_CPF = frozenset({Reason.FIRST_NAME_ONLY, Reason.INITIAL, Reason.NICKNA
 
 
 class _Judged(NamedTuple):
-    """A candidate and how well the lead's name fits. ``differs``: another name of the same CPF contradicts it."""
+    """A candidate, how well the lead's name fits, and what the event says of it if they answer."""
 
     grade: Grade
     candidate: Candidate
-    differs: bool
-
-    @property
-    def match(self) -> Match:
-        return Match.NAME_DIFFERS if self.differs else _MATCHES[self.grade]
+    match: Match
 
 
 class _Verdict(NamedTuple):
@@ -152,7 +148,7 @@ def fast_match(contact: Contact, name: str, entry: Entry) -> Match | None:
     if any(compare(name, one.name).grade >= Grade.COMPATIBLE for one in entry.listed):
         return None
     judged = _judge(name, candidate, entry.name)
-    return judged.match if judged.grade >= Grade.COMPATIBLE and not judged.differs else None
+    return judged.match if judged.match is Match.NAME else None
 
 
 def is_sure(step: Step, contact: Contact, known: Knowledge) -> bool:
@@ -258,16 +254,18 @@ def _contested(verdict: _Verdict, name: str, listed: tuple[Candidate, ...], know
 
 
 def _judge(name: str, candidate: Candidate, person_name: str) -> _Judged:
-    """Hold a lead's name against a candidate's and, where the person is known, against the registered one."""
+    """Hold a lead's name against a candidate's and, where the person is known, against the registered one.
+
+    Either name makes somebody a candidate for the lead; only whom neither makes less than sure goes unwarned.
+    """
     grade = compare(name, candidate.name).grade
     if not person_name or person_name == candidate.name:
-        return _Judged(grade, candidate, differs=False)
+        return _Judged(grade, candidate, _MATCHES[grade])
     registered = compare(name, person_name).grade
     if not candidate.name:
-        return _Judged(registered, candidate, differs=False)
-    # The registered name has all its words; where it contradicts, the CPF is the candidate's all the same.
-    decisive = grade if registered is Grade.CONTRADICTS else registered
-    return _Judged(decisive, candidate, differs=Grade.CONTRADICTS in {grade, registered} and grade != registered)
+        return _Judged(registered, candidate, _MATCHES[registered])
+    least = Grade.CONTRADICTS if grade is Grade.CONTRADICTS else registered  # the registered name has all its words
+    return _Judged(max(grade, registered), candidate, _MATCHES[least])
 
 
 def _choose(strongest: list[_Verdict], verdicts: list[_Verdict]) -> Complete | Ambiguous:

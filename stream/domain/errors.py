@@ -40,7 +40,7 @@ class CredentialsRefusedError(PartnerUnavailableError):
 
 
 class BudgetSpentError(TransientError):
-    """The day's budget of a partner is spent: park until it is refilled."""
+    """The day's budget of a partner, or the part of it that is open to a source, is spent: park until midnight."""
 
 
 class DatabaseUnavailableError(TransientError):
@@ -55,6 +55,17 @@ class PoisonError(StreamError):
         super().__init__(f"{path}: {reason}" if path else reason)
         self.reason = reason
         self.path = path
+
+
+class DeadlyError(PoisonError):
+    """A webhook in whose paid calls workers have died: another try would only end another worker."""
+
+    def __init__(self, calls: int, event_id: str) -> None:
+        """``calls`` that have no end in the ledger."""
+        super().__init__(
+            f"workers died in {calls} paid calls for this webhook. Find out why (the partner's answer, memory), then"
+            f" set status = 'unsure' in stream.paid_calls where event_id = '{event_id}', and redrive it"
+        )
 
 
 class GivenUpError(PoisonError):

@@ -13,6 +13,8 @@ from datetime import datetime, timedelta
 HEADERS = frozenset({"attempt", "first-failed", "not-before", "reason"})
 # Why we cut a try short ourselves: nobody failed, so the webhook waits no longer the next time, and is not given up.
 CUT_SHORT = frozenset({"shutdown", "span", "queue"})
+# What waits for a budget waits for midnight: as long as may be, and its patience begins anew with each wait.
+BUDGET_SPENT = "the day's budget is spent"
 LONGEST_COUNT = 6  # digits; a longer number is nobody's count of tries
 # How far from the time that it was due a webhook may come back: clocks differ, workers are busy or away for a while.
 EARLY, LATE = timedelta(minutes=1), timedelta(hours=2)
@@ -55,8 +57,13 @@ class Patience:
     def park(self, attempts: int, first_failed: datetime | None, now: datetime, reason: str) -> Parking | None:
         """Decide when to try again; None when it has been tried for ``max_age``, and failed once more.
 
+        What waits for a budget is never given up: nobody was asked, and no failure before or after it counts its age
+        from then.
+
         ``attempts``: tries that failed before this one; ``first_failed``: when the first did, None for this one.
         """
+        if BUDGET_SPENT in reason:
+            return Parking(1, now, now + self.delays[-1], len(self.delays) - 1)
         first = min(first_failed or now, now)
         cut_short = reason in CUT_SHORT
         if now - first >= self.max_age and not cut_short:

@@ -23,6 +23,7 @@ from stream.domain.identity import Email, Phone
 MOST_ADDRESSES = 3
 MOST_PHONES = 5
 MOST_EMAILS = 5
+MOST_READ = 200  # entries of one list that are looked at; a phone takes long enough to stop the loop by thousands
 CURRENCY = "BRL"
 CPF_DIGITS = 11
 LONGEST_TEXT = 500  # characters of one fact
@@ -345,4 +346,4 @@ def _dict(value: Any) -> dict[str, Any]:
 
 
 def _dicts(value: Any) -> list[dict[str, Any]]:
-    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+    return [one for one in value[:MOST_READ] if isinstance(one, dict)] if isinstance(value, list) else []

@@ -8,8 +8,8 @@ One process, one port: the paths do not meet. ``/_control/...`` steers it and re
 - ``GET /_control/crm``: messages and leads that the CRM holds, in order;
 - ``PUT /_control/people``: the population, as ``population_body`` makes it;
 - ``PUT /_control/faults``: ``{"diretrix": {"status": 500, "times": 3}}`` instead of the faults before; also
-  ``hang`` (seconds), ``reset``, ``garbage``, ``retry_after`` (seconds), ``latency`` (seconds instead of the usual,
-  at most ``spread`` more or less);
+  ``hang`` (seconds), ``reset``, ``garbage``, ``body`` (a kind of ``hostile``), ``retry_after`` (seconds), ``latency``
+  (seconds instead of the usual, at most ``spread`` more or less);
 - ``PUT /_control/webhooks``: ``{"url": ..., "token": ...}``: where the CRM answers our writing with webhooks;
 - ``PUT /_control/reset``: forget counts, faults and what the CRM holds; the population stays.
 """
@@ -30,6 +30,7 @@ import click
 import orjson
 from aiohttp import web
 
+from stream.local.hostile import KINDS, hostile
 from stream.local.people import Someone
 
 DATA = "CPF: "  # what a message that tells of a person has in it
@@ -46,6 +47,7 @@ class Fault:
     hang: float = 0.0
     reset: bool = False
     garbage: bool = False
+    body: str = ""
     retry_after: float | None = None
     latency: float | None = None
     spread: float = 0.0
@@ -247,7 +249,12 @@ class Simulators:
     async def _take_faults(self, request: web.Request) -> web.Response:
         body = await request.json()
         known = {one.name for one in fields(Fault)}
-        if not set(body) <= set(LATENCY) or any(set(fault or ()) - known for fault in body.values()):
+        unknown = any(set(fault or ()) - known for fault in body.values())
+        if (
+            unknown
+            or not set(body) <= set(LATENCY)
+            or {(fault or {}).get("body", "") for fault in body.values()} - {"", *KINDS}
+        ):
             raise web.HTTPBadRequest(text=f"faults of {sorted(LATENCY)}, each with some of {sorted(known)}")
         self.faults = {partner: Fault(**fault) for partner, fault in body.items() if fault}
         return web.json_response({})
@@ -281,6 +288,8 @@ async def _answer_of(fault: Fault, request: web.Request) -> web.StreamResponse |
         if request.transport is not None:
             request.transport.abort()
         return web.Response(status=500)
+    if fault.body:
+        return await hostile(fault.body, request)
     if fault.garbage:
         return web.Response(body=b"\xff<html>", content_type="text/html")
     if fault.status is not None:

@@ -91,6 +91,7 @@ class Stack:
             "C2S_BASE_URL": partners,
             "C2S_TOKEN": "demo-c2s-token",
             "C2S_WEBHOOK_TOKEN": C2S_TOKEN,
+            "DIRETRIX_DAILY_BUDGET": "unlimited",  # its partners are simulated
             "GOOGLE_ADS_KEY": GOOGLE_KEY,
             "PRODUCER_PORT": str(self._ports["producers"]),
             "STREAM_WEB_PORT": str(self._ports["worker"]),

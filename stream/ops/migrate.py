@@ -14,7 +14,7 @@ from stream.store.pool import database_errors
 
 SCHEMA = "public"
 LOCK = 0x6C656164  # "lead": one migration at a time in a database
-BUILT_CONCURRENTLY = ("core.party_enrichments_enriched_at_idx",)
+BUILT_CONCURRENTLY = ("core.party_enrichments_enriched_at_idx", "stream.paid_calls_reserved_idx")
 
 
 async def migrate(url: str) -> list[str]:

@@ -1,7 +1,7 @@
 """The books of paid calls: an intent before each call, how it ended after it, and the day's budget.
 
 Every figure of money comes from here, none is estimated. A row that stays ``reserved`` is a call during
-which a worker died: reports count it as ``unsure``.
+which a worker died: reports count it as ``unsure``, and a webhook that has left three of them kills workers.
 """
 
 from __future__ import annotations
@@ -14,60 +14,96 @@ from zoneinfo import ZoneInfo
 
 import asyncpg
 
-from stream.domain.errors import BudgetSpentError
+from stream.domain.errors import BudgetSpentError, DatabaseUnavailableError, DeadlyError
+from stream.domain.parking import BUDGET_SPENT
+from stream.store.notices import Notices
 from stream.store.pool import database_errors
 from stream.store.queries import sql
 
 BILLING_ZONE = ZoneInfo("America/Sao_Paulo")
+MOST_ABANDONED = 3  # calls of one webhook during which a worker died
+LOOKUP_ENDED = timedelta(seconds=30)  # after it no call is under way, unless told otherwise
 
 
 class Ledger:
     """Reserves and settles calls; lends out CPFs."""
 
-    def __init__(self, pool: asyncpg.Pool, now: Callable[[], datetime]) -> None:
+    def __init__(self, pool: asyncpg.Pool, now: Callable[[], datetime], *, deadline: timedelta = LOOKUP_ENDED) -> None:
+        """``deadline``: the longest that a call may be under way."""
         self._pool = pool
         self._now = now
-        self._leases: dict[str, datetime] = {}  # until when the CPFs are ours
+        self._deadline = deadline
+        self._notices = Notices(pool)
+        self._holder = uuid4()
+        self._leases: dict[str, float] = {}  # the CPFs that are ours, and for how many seconds they were taken
+        self._unsettled: dict[UUID, str] = {}  # how calls ended; no more than can be under way when the database goes
         self._spent: dict[str, date | None] = {}  # the day whose budget was found spent
 
     async def reserve(  # noqa: PLR0913 - a row of the ledger
         self, provider: str, kind: str, alias: str, event_id: str, source: str, price: Decimal, budget: int | None
     ) -> UUID:
-        """Write the intent of a call. Raises BudgetSpentError when the day's ``budget`` is spent."""
+        """Write the intent of a call.
+
+        Raises BudgetSpentError when the day's ``budget``, or the part of it that is open to ``source``, is spent;
+        DeadlyError when workers have died in calls for this webhook.
+        """
         now = self._now()
         day = now.astimezone(BILLING_ZONE).date()
+        row = (uuid4(), provider, kind, alias, UUID(event_id), source, day, price, budget, now)
         with database_errors():
-            call: UUID | None = await self._pool.fetchval(
-                sql("reserve_call"), uuid4(), provider, kind, alias, UUID(event_id), source, day, price, budget, now
-            )
-        self._spent[provider] = day if call is None else None
+            booked = await self._pool.fetchrow(sql("reserve_call"), *row, now - self._deadline, MOST_ABANDONED)
+        if booked is None:
+            raise RuntimeError("PostgreSQL reserved a call and returned no row")
+        if booked["abandoned"] >= MOST_ABANDONED:
+            raise DeadlyError(booked["abandoned"], event_id)
+        call: UUID | None = booked["call"]
+        is_spent = budget is not None and booked["spent"] >= budget
+        self._spent[provider] = day if is_spent else None
+        await self._notices.budget(provider, day, booked["spent"], budget)
         if call is None:
-            raise BudgetSpentError(f"{provider}: the day's budget is spent")
+            raise BudgetSpentError(f"{provider}: {BUDGET_SPENT}{'' if is_spent else ' for this source'}")
         return call
 
     def trouble(self, provider: str) -> str:
         """That the day's budget is spent, "" when it is not, as far as was asked."""
         spent = self._spent.get(provider)
-        return "the day's budget is spent" if spent == self._now().astimezone(BILLING_ZONE).date() else ""
+        return BUDGET_SPENT if spent == self._now().astimezone(BILLING_ZONE).date() else ""
 
     async def settle(self, call: UUID, status: str) -> None:
         """Write how a call ended: ``paid``, ``free`` or ``unsure``."""
-        with database_errors():
-            await self._pool.execute(sql("settle_call"), call, status, self._now())
+        try:
+            with database_errors():
+                await self._pool.execute(sql("settle_call"), call, status, self._now())
+        except DatabaseUnavailableError:
+            self._unsettled[call] = status
+            raise
+        self._unsettled.pop(call, None)
+
+    async def settle_late(self) -> None:
+        """Write down what could not be written: else it would look as if a worker had died in the call."""
+        for call, status in list(self._unsettled.items()):
+            await self.settle(call, status)
 
     async def take_lease(self, cpf: str, seconds: float) -> bool:
-        """Take a CPF for a Work API call; False while another worker has it."""
-        now = self._now()
-        until = now + timedelta(seconds=seconds)
+        """Take a CPF for a Work API call; False while somebody else has it. It ends unless it is renewed in time."""
+        if cpf in self._leases:
+            return False
         with database_errors():
-            taken = await self._pool.fetchval(sql("take_lease"), cpf, now, until) is not None
+            lasting = timedelta(seconds=seconds)
+            taken = await self._pool.fetchval(sql("take_lease"), cpf, lasting, self._holder) is not None
         if taken:
-            self._leases[cpf] = until
+            self._leases[cpf] = seconds
         return taken
+
+    async def renew_leases(self) -> None:
+        """Renew all leases of this process. What another one has taken since stays with it: our call is paid anyhow."""
+        if self._leases:
+            lasting = timedelta(seconds=max(self._leases.values()))
+            with database_errors():
+                await self._pool.execute(sql("renew_leases"), self._holder, list(self._leases), lasting)
 
     async def drop_lease(self, cpf: str) -> None:
         """Give a CPF back; one whose lease ran out and that another worker took stays with it."""
-        until = self._leases.pop(cpf, None)
-        if until is not None:
+        if self._leases.pop(cpf, None) is not None:
             with database_errors():
-                await self._pool.execute(sql("drop_lease"), cpf, until)
+                await self._pool.execute(sql("drop_lease"), cpf, self._holder)

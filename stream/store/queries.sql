@@ -118,35 +118,91 @@ SET is_whatsapp = core.party_contacts.is_whatsapp OR excluded.is_whatsapp,
     updated_at = now()
 
 -- name: reserve_call
--- One statement: the budget of the day can't be overspent by workers that ask at once. No row: it is spent.
-WITH budget AS (
-    INSERT INTO stream.budgets (provider, day, calls)
-    SELECT $2, $7, 1 WHERE $9::int IS NULL OR $9 > 0
-    ON CONFLICT (provider, day) DO UPDATE SET calls = stream.budgets.calls + 1
-    WHERE $9::int IS NULL OR stream.budgets.calls < $9
+-- One statement: neither the day's budget ($9) nor a source's part of it can be overspent by workers that ask at once,
+-- since both are counted in one row, whose latest version is what its lock holder sees. Half of the budget is shared
+-- equally by the sources of the last seven days; above its share a source takes from the rest, as do calls that were
+-- counted before there were shares. No id: refused, and the other columns say why. $11: a call that was reserved
+-- before then has no worker any more; after $12 of them the webhook is not asked for again.
+WITH abandoned AS MATERIALIZED (
+    SELECT count(*) AS calls FROM stream.paid_calls WHERE event_id = $5 AND status = 'reserved' AND reserved_at < $11
+), recent AS MATERIALIZED (
+    SELECT count(*) FILTER (WHERE source <> $6) + 1 AS sources FROM stream.sources_seen WHERE day > $7::date - 7
+), share AS MATERIALIZED (
+    SELECT $9::int / 2 / sources AS calls, $9::int - sources * ($9::int / 2 / sources) AS rest FROM recent
+), budget AS (
+    INSERT INTO stream.budgets AS b (provider, day, calls, by_source)
+    SELECT $2, $7, 1, jsonb_build_object($6::text, 1) FROM abandoned
+    WHERE abandoned.calls < $12::int AND ($9::int IS NULL OR $9 > 0)
+    ON CONFLICT (provider, day) DO UPDATE
+    SET calls = b.calls + 1,
+        by_source = b.by_source || jsonb_build_object($6::text, COALESCE((b.by_source ->> $6)::int, 0) + 1)
+    WHERE $9::int IS NULL OR (b.calls < $9 AND (
+        COALESCE((b.by_source ->> $6)::int, 0) < (SELECT calls FROM share)
+        OR b.calls - (SELECT COALESCE(sum(LEAST(value::int, (SELECT calls FROM share))), 0)
+                      FROM jsonb_each_text(b.by_source)) < (SELECT rest FROM share)))
     RETURNING calls
+), call AS (
+    INSERT INTO stream.paid_calls (id, provider, kind, alias, event_id, source, day, price, reserved_at)
+    SELECT $1, $2, $3, $4, $5, $6, $7, $8, $10 FROM budget
+    RETURNING id
+), seen AS (
+    INSERT INTO stream.sources_seen (source, day)
+    SELECT $6, $7 WHERE NOT EXISTS (SELECT FROM stream.sources_seen WHERE source = $6 AND day >= $7)
+    ON CONFLICT (source) DO UPDATE SET day = GREATEST(stream.sources_seen.day, excluded.day)
 )
-INSERT INTO stream.paid_calls (id, provider, kind, alias, event_id, source, day, price, reserved_at)
-SELECT $1, $2, $3, $4, $5, $6, $7, $8, $10 FROM budget
-RETURNING id
+SELECT (SELECT id FROM call) AS call,
+       COALESCE((SELECT calls FROM budget),
+                (SELECT calls FROM stream.budgets WHERE provider = $2 AND day = $7), 0) AS spent,
+       abandoned.calls AS abandoned
+FROM abandoned
 
 -- name: settle_call
--- A call that turned out free is given back to the day's budget.
+-- A call that turned out free is given back to the day's budget, and to its source's part of it.
 WITH settled AS (
     UPDATE stream.paid_calls SET status = $2, settled_at = $3 WHERE id = $1 AND status = 'reserved'
-    RETURNING provider, day, status
+    RETURNING provider, day, status, source
 )
-UPDATE stream.budgets b SET calls = b.calls - 1
+UPDATE stream.budgets b
+SET calls = b.calls - 1,
+    by_source = b.by_source || jsonb_build_object(s.source, GREATEST(COALESCE((b.by_source ->> s.source)::int, 0) - 1, 0))
 FROM settled s WHERE s.status = 'free' AND b.provider = s.provider AND b.day = s.day AND b.calls > 0
 
+-- name: sync_sources
+-- Note which sources ($1) sent something on the day $2; all of the last seven days.
+WITH seen AS (
+    INSERT INTO stream.sources_seen (source, day)
+    SELECT new.source, $2 FROM unnest($1::text[]) AS new (source)
+    WHERE NOT EXISTS (SELECT FROM stream.sources_seen old WHERE old.source = new.source AND old.day >= $2)
+    ORDER BY new.source
+    ON CONFLICT (source) DO UPDATE SET day = GREATEST(stream.sources_seen.day, excluded.day)
+)
+SELECT source FROM stream.sources_seen WHERE day > $2::date - 7
+UNION
+SELECT unnest($1::text[])
+
+-- name: add_notice
+-- Said once, whoever comes first: a row for that one only.
+INSERT INTO stream.notices (kind, key, day, text) VALUES ($1, $2, $3, $4)
+ON CONFLICT (kind, key) DO NOTHING
+RETURNING id
+
 -- name: take_lease
-INSERT INTO stream.leases (cpf, until) VALUES ($1, $3)
-ON CONFLICT (cpf) DO UPDATE SET until = excluded.until WHERE stream.leases.until < $2
+-- By the database's clock: a lease is shorter than clocks of workers may differ.
+INSERT INTO stream.leases (cpf, until, holder) VALUES ($1, clock_timestamp() + $2, $3)
+ON CONFLICT (cpf) DO UPDATE SET until = excluded.until, holder = excluded.holder
+WHERE stream.leases.until < clock_timestamp()
 RETURNING cpf
+
+-- name: renew_leases
+-- All that a process holds ($2), unless another one has taken it since. In one order, so that none waits for another.
+WITH held AS (
+    SELECT cpf FROM stream.leases WHERE holder = $1 AND cpf = ANY ($2::text[]) ORDER BY cpf FOR UPDATE
+)
+UPDATE stream.leases l SET until = clock_timestamp() + $3 FROM held WHERE l.cpf = held.cpf
 
 -- name: drop_lease
 -- Only the lease that was taken: one that ran out may be another worker's by now.
-DELETE FROM stream.leases WHERE cpf = $1 AND until = $2
+DELETE FROM stream.leases WHERE cpf = $1 AND holder = $2
 
 -- name: calls_by_day
 SELECT day, provider, source, CASE status WHEN 'reserved' THEN 'unsure' ELSE status END AS status,

@@ -15,7 +15,8 @@ from yarl import URL
 from stream.domain.errors import CredentialsRefusedError, LeadRefusedError, PartnerUnavailableError, PoisonError
 from stream.domain.text import is_id
 from stream.settings import Settings
-from stream.tiers.http import json_of, judge_status, segment, sent_once
+from stream.tiers.body import json_of
+from stream.tiers.http import judge_status, segment, sent_once
 
 CLIENT_ERRORS = range(400, 500)
 REFUSES_US = (401, 402, 403, 407)  # credentials or account: every call is refused until somebody mends it
@@ -53,7 +54,7 @@ class C2S:
     async def create_lead(self, attributes: dict[str, Any]) -> str:
         """Create a lead; returns its id."""
         async with self._post(self._base, {"data": {"type": "lead", "attributes": attributes}}) as response:
-            lead_id = created_id(await json_of(response))
+            lead_id = created_id(await json_of("c2s", response))
         if lead_id is None:
             raise PartnerUnavailableError("c2s: created a lead and gave no id", billed="unsure")
         return lead_id

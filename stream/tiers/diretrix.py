@@ -7,6 +7,8 @@ unsure.
 
 from __future__ import annotations
 
+from typing import Any
+
 import aiohttp
 from yarl import URL
 
@@ -14,11 +16,13 @@ from stream.domain.errors import PartnerUnavailableError, RefusedError
 from stream.domain.identity import Email, Phone
 from stream.domain.person import Candidate, candidates_from_diretrix
 from stream.settings import Settings
+from stream.tiers.body import json_of
 from stream.tiers.guard import Guard
-from stream.tiers.http import json_of, judge_status, segment, sent_once
+from stream.tiers.http import judge_status, segment, sent_once
 
 NOT_KNOWN = (400, 404)
 REFUSED = (401, 402, 403)
+MOST_CANDIDATES = 100  # each is stored as a party; a phone that more people share is nobody's
 
 
 class Diretrix:
@@ -54,7 +58,17 @@ class Diretrix:
             if response.status in NOT_KNOWN:
                 return ()
             judge_status("diretrix", response)
-            body = await json_of(response)
-            if not isinstance(body, list):  # an error inside a 200 must not be remembered as "not known"
-                raise PartnerUnavailableError("diretrix: a 200 that is no list", billed="unsure")
-            return candidates_from_diretrix(body)
+            return _candidates(await json_of("diretrix", response))
+
+
+def _candidates(body: Any) -> tuple[Candidate, ...]:
+    """The first candidates of a list of objects; whatever else comes in a 200 must not be remembered as "not known"."""
+    if not isinstance(body, list):
+        raise PartnerUnavailableError("diretrix: a 200 that is no list", billed="unsure")
+    if not all(isinstance(one, dict) and _has_types(one) for one in body):
+        raise PartnerUnavailableError("diretrix: a 200 with other things than people", billed="unsure")
+    return candidates_from_diretrix(body[:MOST_CANDIDATES])
+
+
+def _has_types(one: dict[str, Any]) -> bool:
+    return isinstance(one.get("nome"), str | None) and isinstance(one.get("cpf"), str | int | None)

@@ -24,13 +24,17 @@ CONNECT_LIMIT = 5.0  # seconds until there is a connection; what ends before tha
 
 # A connection that the other side closes while it idles fails the next call in a way that can't be told from a
 # reset after the request was carried out. So every call has a connection of its own.
-FRESH_CONNECTION = {"Connection": "close"}
+# Nor is a compressed answer asked for: it would be unpacked within limits (``body``), and no answer is that large.
+HEADERS = {"Connection": "close", "Accept-Encoding": "identity"}
 NEVER_SENT = (aiohttp.ClientConnectorError, aiohttp.ClientConnectorCertificateError, aiohttp.ConnectionTimeoutError)
 
 
 def partner_session() -> aiohttp.ClientSession:
-    """A session without a limit of its own, which is 100 connections: how many calls go at once is for the guards."""
-    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
+    """A session without a limit of its own, which is 100 connections: how many calls go at once is for the guards.
+
+    It keeps no cookies: a partner could fill the memory with them.
+    """
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar())
 
 
 class ConnectionLostError(aiohttp.ClientError):
@@ -45,7 +49,7 @@ async def sent_once(
 
     Raises PartnerUnavailableError: ``billed`` "no" where nothing was sent, "unsure" where it may have been.
     """
-    options["headers"] = {**FRESH_CONNECTION, **options.get("headers", {})}
+    options["headers"] = {**HEADERS, **options.get("headers", {})}
     timeout = aiohttp.ClientTimeout(total=seconds, connect=CONNECT_LIMIT)
     async with (
         partner_errors(partner),
@@ -111,11 +115,6 @@ def retry_after(text: str, now: datetime) -> float | None:
 def _seconds_until(date: str, now: datetime) -> float:
     try:
         then = parsedate_to_datetime(date)
-    except ValueError:
+    except (ValueError, OverflowError):
         return math.nan
     return (then if then.tzinfo else then.replace(tzinfo=UTC)).timestamp() - now.timestamp()
-
-
-async def json_of(response: aiohttp.ClientResponse) -> Any:
-    """The body as JSON, whatever its content type; ValueError when it is none."""
-    return await response.json(content_type=None)

@@ -7,12 +7,13 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
-from stream.domain.errors import RefusedError
+from stream.domain.errors import PartnerUnavailableError, RefusedError
 from stream.domain.identity import Cpf
 from stream.domain.person import work_answer
 from stream.settings import Settings
+from stream.tiers.body import json_of
 from stream.tiers.guard import Guard
-from stream.tiers.http import json_of, judge_status, sent_once
+from stream.tiers.http import judge_status, sent_once
 
 NOT_KNOWN = 404
 REFUSED = (401, 402, 403)
@@ -45,4 +46,17 @@ class WorkApi:
             if response.status == NOT_KNOWN:
                 return None
             judge_status("work", response)
-            return work_answer(await json_of(response))
+            return work_answer(_typed(await json_of("work", response)))
+
+
+def _typed(body: Any) -> Any:
+    """The answer itself. Where the person is of another type than a person, it is no answer, and not "not known"."""
+    basics = body.get("DadosBasicos") if isinstance(body, dict) else None
+    is_typed = not basics or (
+        isinstance(basics, dict)
+        and isinstance(basics.get("nome"), str | None)
+        and isinstance(basics.get("cpf"), str | int | None)
+    )
+    if not is_typed:
+        raise PartnerUnavailableError("work: a 200 whose person is none", billed="unsure")
+    return body

@@ -158,28 +158,6 @@ async def test_one_worker_has_a_cpf(pool: asyncpg.Pool, clock: Clock) -> None:
     assert await workers[0].take_lease(CPF, 30)
 
 
-async def test_a_lease_outlives_its_worker_for_its_time_only(pool: asyncpg.Pool, clock: Clock) -> None:
-    """A worker that died holds its CPF until the lease runs out, not longer."""
-    assert await Ledger(pool, clock).take_lease(CPF, 30)
-    clock.time += timedelta(seconds=30)
-    other = Ledger(pool, clock)
-    assert not await other.take_lease(CPF, 30)
-    clock.time += timedelta(milliseconds=1)
-    assert await other.take_lease(CPF, 30)
-
-
-async def test_a_slow_worker_does_not_give_back_what_another_has(pool: asyncpg.Pool, clock: Clock) -> None:
-    """Dropping a lease that ran out leaves the one that another worker took since."""
-    slow, quick, third = (Ledger(pool, clock) for _ in range(3))
-    assert await slow.take_lease(CPF, 30)
-    clock.time += timedelta(seconds=31)
-    assert await quick.take_lease(CPF, 30)
-    await slow.drop_lease(CPF)
-    assert not await third.take_lease(CPF, 30)
-    await quick.drop_lease(CPF)
-    assert await third.take_lease(CPF, 30)
-
-
 async def test_without_a_database_no_call_is_reserved(pool: asyncpg.Pool, ledger: Ledger) -> None:
     """No connection, no paid call: every method says that the database is away."""
     pool.terminate()

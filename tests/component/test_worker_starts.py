@@ -11,7 +11,7 @@ from stream.local.processes import Child
 from tests.e2e.system import answer, said
 from tests.waiting import LIMIT
 
-SECRETS = dict.fromkeys(("DIRETRIX_USER", "DIRETRIX_PASSWORD", "WORK_API_TOKEN"), "x")
+SECRETS = dict.fromkeys(("DIRETRIX_USER", "DIRETRIX_PASSWORD", "WORK_API_TOKEN"), "x") | {"DIRETRIX_DAILY_BUDGET": "0"}
 
 
 def worker(folder: Path, database_url: str, port: int) -> Child:

@@ -122,6 +122,7 @@ def test_an_operator_with_a_wrong_password_is_told_so(secure: SecureKafka) -> No
 def test_a_process_with_a_wrong_password_leaves_at_once(secure: SecureKafka, database_url: str, process: str) -> None:
     """It waits for no broker, since that one is there, and says what to look at."""
     secrets = dict.fromkeys(("DIRETRIX_USER", "DIRETRIX_PASSWORD", "WORK_API_TOKEN", "C2S_TOKEN"), "x")
+    secrets["DIRETRIX_DAILY_BUDGET"] = "unlimited"
     environment = {**os.environ, **secrets, **secure.environment(), "DATABASE_URL": database_url}
     environment |= {"KAFKA_SASL_PASSWORD": "wrong-password-71", "STREAM_WEB_PORT": "0"}
     command = [sys.executable, "-m", "stream", process]

@@ -25,6 +25,7 @@ def surroundings(database_url: str, **more: str) -> dict[str, str]:
         "DIRETRIX_PASSWORD": "no-password",
         "WORK_API_BASE_URL": nobody,
         "WORK_API_TOKEN": "no-token",
+        "DIRETRIX_DAILY_BUDGET": "unlimited",
         "C2S_BASE_URL": nobody,
         "C2S_TOKEN": "no-token",
         "STREAM_WEB_PORT": "0",

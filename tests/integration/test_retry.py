@@ -23,7 +23,7 @@ from tests.integration.test_topics import remove
 
 FIRST, SECOND, THIRD = topics.RETRIES
 LONGEST = timedelta(hours=1)
-SECRETS = {"DIRETRIX_USER": "x", "DIRETRIX_PASSWORD": "x", "WORK_API_TOKEN": "x"}
+SECRETS = {"DIRETRIX_USER": "x", "DIRETRIX_PASSWORD": "x", "WORK_API_TOKEN": "x", "DIRETRIX_DAILY_BUDGET": "unlimited"}
 
 
 class Clock:

@@ -15,7 +15,8 @@ from click.testing import CliRunner
 from producers.__main__ import main as producers
 from stream.cli import COMMANDS, main
 from stream.local.kafka import VERSION
-from stream.settings import SECRET_NAMES, Settings, load
+from stream.settings import PARTNERS, SECRET_NAMES, Settings, load
+from stream.start import plaintext_fault
 from stream.topics import GROUPS
 
 ROOT = Path(__file__).parents[2]
@@ -148,6 +149,13 @@ def test_a_process_without_its_secrets_does_not_start(name: str, needed: set[str
     result = CliRunner().invoke(command, SERVICES[name]["command"][3:], env=environment(name))
     assert result.exit_code == 2
     assert all(secret in result.stderr for secret in needed)
+
+
+def test_the_budget_is_stated_and_the_simulators_are_named() -> None:
+    """What the worker and the CRM sync refuse to start without is there, and the budget is a number."""
+    settings = load(environment("worker"))
+    assert isinstance(settings.diretrix_daily_budget, int)
+    assert [plaintext_fault(settings, partner) for partner in PARTNERS] == ["", "", ""]
 
 
 def test_no_secret_stands_in_the_file() -> None:

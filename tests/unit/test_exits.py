@@ -11,7 +11,7 @@ import pytest
 from stream import topics
 from stream.agents import enrich
 from stream.domain.errors import DatabaseUnavailableError, FuseBlownError, PartnerUnavailableError
-from stream.domain.events import Outcome
+from stream.domain.events import Outcome, Tier
 from stream.domain.fuse import Rating
 from stream.domain.identity import contact_of
 from stream.domain.leads import decode_webhook
@@ -59,6 +59,22 @@ class Rig(FakeRig):
         super().__init__()
         self.gate = Gate(self.people)
         self.gate.open.set()
+
+    def hold(self, partner: str) -> None:
+        """Let calls of a partner wait."""
+        held = self.held = asyncio.Event()
+        called = self._partner.called
+
+        async def wait(name: str) -> None:
+            if name == partner:
+                await held.wait()
+            await called(name)
+
+        self._partner.called = wait  # type: ignore[method-assign]
+
+    def let_go(self) -> None:
+        """Let them go on."""
+        self.held.set()
 
     def worker(self) -> Ladder:
         """A ladder whose tier 2 is behind the gate."""
@@ -345,8 +361,11 @@ async def test_what_waits_too_long_for_a_slot_is_parked(rig: Rig) -> None:
     assert [event.lead.id for event in worker.events()] == ["b", "a"]
 
 
-async def test_who_finds_the_queue_full_is_parked_at_once_and_the_reader_goes_on(rig: Rig) -> None:
+async def test_who_finds_the_queue_full_is_parked_and_the_reader_goes_on(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Hits leave, a webhook of whom is looked up joins and keeps its place, a stranger comes back later."""
+    monkeypatch.setattr(enrich, "RECALL_LIMIT", 0.01)
     worker = Worker(rig, queue=2)
     known, *strangers = population(4, seed=32)
     for one in (known, *strangers):
@@ -356,10 +375,13 @@ async def test_who_finds_the_queue_full_is_parked_at_once_and_the_reader_goes_on
     values = [webhook(f"lead-{n}", one) for n, one in enumerate((*strangers, strangers[0], known))]
     async with asyncio.timeout(LIMIT):
         await worker.read(*values)
+        assert [event.lead.id for event in worker.events()] == ["known", "lead-4"]
+        while not parked(worker):  # noqa: ASYNC110 - a flight that ends sets no event
+            await asyncio.sleep(0.001)
     assert [(event.lead.id, event.outcome) for event in worker.events()] == [
         ("known", Outcome.ENRICHED),
-        ("lead-2", Outcome.PENDING),
         ("lead-4", Outcome.ENRICHED),
+        ("lead-2", Outcome.PENDING),
     ]
     assert [(record.value, headers_of(record)["reason"]) for record in parked(worker)] == [(values[2], "queue")]
     rig.gate.open.set()
@@ -375,11 +397,43 @@ async def test_who_finds_the_queue_full_is_not_given_up(rig: Rig) -> None:
     rig.gate.open.clear()
     await worker.read(webhook("first"))
     await worker.read(webhook("second", OTHER), headers=tried(NOW - timedelta(hours=24)))
+    async with asyncio.timeout(LIMIT):
+        while not parked(worker):  # noqa: ASYNC110 - a flight that ends sets no event
+            await asyncio.sleep(0.001)
     assert worker.emitter.of(topics.DEAD.name) == []
     (record,) = parked(worker)
     assert headers_of(record)["attempt"] == "26"
     rig.gate.open.set()
     await worker.enricher.flights.drain(LIMIT)
+
+
+async def test_who_is_known_is_answered_although_the_queue_and_all_slots_are_full(rig: Rig) -> None:
+    """What PostgreSQL knows needs no slot: neither waits behind a partner nor is parked; only strangers do and are."""
+    worker = Worker(rig, slots=1, queue=4)
+    known, other, *strangers = population(8, seed=33)
+    for one in (known, other, *strangers):
+        rig.know(one)
+    for one in (known, other):  # another worker has looked them up
+        await Worker(rig).receive(webhook("before", one))
+    rig.hold("diretrix")
+    await worker.read(webhook("a", strangers[0]), webhook("b", known), webhook("b-2", known))
+    await worker.read(*(webhook(f"stranger-{n}", one) for n, one in enumerate(strangers[1:], 1)))
+    await worker.read(webhook("c", other), webhook("c-2", other))
+    async with asyncio.timeout(LIMIT):
+        while len(worker.events()) < 6:  # noqa: ASYNC110 - a flight that ends sets no event
+            await asyncio.sleep(0.001)
+    outcomes = {event.lead.id: (event.outcome, event.tier) for event in worker.events()}
+    assert {lead: outcome for lead, outcome in outcomes.items() if not lead.startswith("stranger")} == {
+        "b": (Outcome.ENRICHED, Tier.POSTGRES),
+        "b-2": (Outcome.ENRICHED, Tier.CACHE),
+        "c": (Outcome.ENRICHED, Tier.POSTGRES),
+        "c-2": (Outcome.ENRICHED, Tier.CACHE),
+    }
+    assert {outcome for lead, (outcome, _) in outcomes.items() if lead.startswith("stranger")} == {Outcome.PENDING}
+    rig.let_go()
+    await worker.enricher.flights.drain(LIMIT)
+    assert {event.lead.id for event in worker.events() if event.outcome is Outcome.ENRICHED} >= {"a", "stranger-1"}
+    assert rig.calls("diretrix") == 2 + 3
 
 
 async def test_the_letter_that_blows_the_fuse_is_held_back(rig: Rig) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
+
 from tests.chaos import scenario
 from tests.chaos.rig import Rig
 
@@ -36,3 +39,5 @@ class Scenario(scenario.Scenario):
                 rig.restart(name)
         load.wait()
         rig.note("posts sent again", load.again)
+        log = rig.stack.children["worker"].log.read_text(errors="replace")
+        rig.note("parked", dict(Counter(re.findall(r"parked .*reason='?([^'\n]+)", log))))

@@ -1,0 +1,341 @@
+"""The day's budget on a real PostgreSQL: shared by the sources, never overspent, and said when it runs out."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import Counter
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from types import SimpleNamespace
+from uuid import UUID, uuid4
+
+import asyncpg
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from stream.domain.errors import BudgetSpentError, DeadlyError
+from stream.domain.parking import BUDGET_SPENT
+from stream.domain.shares import Sources
+from stream.settings import Settings
+from stream.store.ledger import MOST_ABANDONED, Ledger
+from stream.store.pool import open_pool
+from stream.store.sources import SourceBook
+
+NOON = datetime(2026, 11, 24, 15, tzinfo=UTC)
+TODAY = date(2026, 11, 24)
+C2S, GOOGLE, PORTAL = "c2s", "google_ads", "portal"
+
+
+class Clock:
+    """A clock that the test sets."""
+
+    def __init__(self) -> None:
+        self.time = NOON
+
+    def __call__(self) -> datetime:
+        """What the clock shows."""
+        return self.time
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def ledger(pool: asyncpg.Pool, clock: Clock) -> Ledger:
+    return Ledger(pool, clock)
+
+
+async def ask(
+    ledger: Ledger, source: str, budget: int | None, event: str = "", provider: str = "diretrix"
+) -> UUID | None:
+    """One reservation; None where the budget is spent."""
+    try:
+        return await ledger.reserve(
+            provider, "phone", "p:+5511987654321", event or str(uuid4()), source, Decimal("0.01"), budget
+        )
+    except BudgetSpentError:
+        return None
+
+
+async def flood(ledger: Ledger, source: str, budget: int) -> int:
+    """Ask until nothing is given any more; how many were given."""
+    given = 0
+    while await ask(ledger, source, budget):
+        given += 1
+    return given
+
+
+async def see(pool: asyncpg.Pool, clock: Clock, *sources: str) -> None:
+    await SourceBook(pool, clock, Sources(set(sources))).sync()
+
+
+async def test_a_flood_leaves_the_other_source_its_part(pool: asyncpg.Pool, ledger: Ledger, clock: Clock) -> None:
+    """With two sources each has a quarter for itself; the half that is left goes to whoever comes first."""
+    await see(pool, clock, C2S, GOOGLE)
+    assert await flood(ledger, C2S, 100) == 75
+    assert await flood(ledger, GOOGLE, 100) == 25
+    assert await flood(ledger, C2S, 100) == 0
+    assert await pool.fetchval("SELECT calls FROM stream.budgets") == 100
+
+
+async def test_three_sources_share_the_half_in_three(pool: asyncpg.Pool, ledger: Ledger, clock: Clock) -> None:
+    """What does not divide goes to the part for whoever comes first."""
+    await see(pool, clock, C2S, GOOGLE, PORTAL)
+    assert [await flood(ledger, source, 100) for source in (PORTAL, C2S, GOOGLE)] == [68, 16, 16]
+
+
+async def test_one_source_alone_has_all_of_it(ledger: Ledger) -> None:
+    """Nothing is kept for sources that nobody has seen."""
+    assert await flood(ledger, C2S, 20) == 20
+
+
+async def test_a_source_that_shows_up_during_the_day_has_a_share_from_then_on(
+    pool: asyncpg.Pool, ledger: Ledger
+) -> None:
+    """Its first question makes it one of the recent sources, be it refused or not; the total stays what it was."""
+    for _ in range(60):
+        assert await ask(ledger, C2S, 100)
+    assert await ask(ledger, GOOGLE, 100)
+    assert await flood(ledger, C2S, 100) == 15
+    assert await flood(ledger, GOOGLE, 100) == 24
+    assert await pool.fetchval("SELECT calls FROM stream.budgets") == 100
+
+
+async def test_a_source_keeps_its_share_for_seven_days(pool: asyncpg.Pool, ledger: Ledger, clock: Clock) -> None:
+    """Seen last Wednesday it has one on Tuesday, and on Wednesday no more; days are those of Sao Paulo."""
+    clock.time = NOON - timedelta(days=6)
+    await see(pool, clock, GOOGLE)
+    clock.time = NOON
+    assert await flood(ledger, C2S, 100) == 75
+    clock.time = datetime(2026, 11, 25, 2, 59, tzinfo=UTC)
+    assert await ask(ledger, C2S, 100) is None
+    clock.time = datetime(2026, 11, 25, 3, 0, tzinfo=UTC)
+    assert await flood(ledger, C2S, 100) == 100
+
+
+async def test_a_free_call_goes_back_to_its_own_source(pool: asyncpg.Pool, ledger: Ledger, clock: Clock) -> None:
+    """What C2S gets back it may ask again, and Google's part is as large as before."""
+    await see(pool, clock, C2S, GOOGLE)
+    calls = [await ask(ledger, C2S, 100) for _ in range(75)]
+    assert await ask(ledger, C2S, 100) is None
+    assert calls[0] is not None
+    assert calls[1] is not None
+    await ledger.settle(calls[0], "free")
+    await ledger.settle(calls[0], "free")  # a second time changes nothing
+    await ledger.settle(calls[1], "paid")
+    assert await flood(ledger, C2S, 100) == 1
+    assert await flood(ledger, GOOGLE, 100) == 25
+
+
+async def test_partners_have_budgets_and_shares_of_their_own(pool: asyncpg.Pool, ledger: Ledger, clock: Clock) -> None:
+    """What C2S takes of Diretrix is not counted at the Work API."""
+    await see(pool, clock, C2S, GOOGLE)
+    assert await flood(ledger, C2S, 8) == 6
+    assert await ask(ledger, C2S, 8, provider="work")
+
+
+async def test_calls_that_an_older_release_counted_are_of_the_common_half(
+    pool: asyncpg.Pool, ledger: Ledger, clock: Clock
+) -> None:
+    """A day whose row says nothing of sources goes on, within its budget."""
+    await see(pool, clock, C2S, GOOGLE)
+    await pool.execute("INSERT INTO stream.budgets (provider, day, calls) VALUES ('diretrix', $1, 50)", TODAY)
+    assert await flood(ledger, C2S, 100) == 25
+    assert await flood(ledger, GOOGLE, 100) == 25
+
+
+async def test_workers_at_once_keep_to_the_shares(
+    pool: asyncpg.Pool, database_settings: Settings, clock: Clock
+) -> None:
+    """Of 300 questions by three workers at once, with calls given back in between, no share and no total is passed."""
+    await see(pool, clock, C2S, GOOGLE)
+    async with open_pool(database_settings) as second, open_pool(database_settings) as third:
+        workers = [Ledger(one, clock) for one in (pool, second, third)]
+
+        async def one(number: int) -> tuple[str, bool]:
+            source = GOOGLE if number % 10 == 0 else C2S
+            call = await ask(workers[number % 3], source, 60)
+            if call is not None and number % 4 == 1:
+                await workers[(number + 1) % 3].settle(call, "free")
+                return source, False
+            return source, call is not None
+
+        results = await asyncio.gather(*(one(number) for number in range(300)))
+        spent = Counter(source for source, is_spent in results if is_spent)
+        assert spent[C2S] <= 45
+        row = await pool.fetchrow("SELECT calls, by_source FROM stream.budgets")
+        assert row is not None
+        assert (row["calls"], row["by_source"]) == (sum(spent.values()), {C2S: spent[C2S], GOOGLE: spent[GOOGLE]})
+        assert spent[GOOGLE] >= 15
+        floods = await asyncio.gather(*(flood(worker, source, 60) for worker in workers for source in (C2S, GOOGLE)))
+    assert sum(floods) + sum(spent.values()) == 60
+    row = await pool.fetchrow("SELECT calls, by_source FROM stream.budgets")
+    assert row is not None
+    assert row["calls"] == 60
+    assert row["by_source"][C2S] <= 45
+
+
+class Model:
+    """The rule as a sentence: a call is of its source's own share while that lasts, else of the common rest."""
+
+    def __init__(self, budget: int, sources: set[str]) -> None:
+        share = budget // 2 // len(sources)
+        self.own = dict.fromkeys(sources, share)
+        self.rest = budget - share * len(sources)
+        self.from_rest = dict.fromkeys(sources, 0)
+
+    def take(self, source: str) -> bool:
+        """Whether one more is given."""
+        if self.own[source]:
+            self.own[source] -= 1
+        elif self.rest:
+            self.rest -= 1
+            self.from_rest[source] += 1
+        else:
+            return False
+        return True
+
+    def give_back(self, source: str) -> None:
+        """What was taken of the rest goes there first."""
+        if self.from_rest[source]:
+            self.from_rest[source] -= 1
+            self.rest += 1
+        else:
+            self.own[source] += 1
+
+
+STEP = st.tuples(st.sampled_from([C2S, GOOGLE, PORTAL]), st.sampled_from(["ask", "ask", "free"]))
+
+
+@given(budget=st.integers(0, 25), steps=st.lists(STEP, max_size=40))
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+async def test_the_statement_does_what_the_rule_says(
+    pool: asyncpg.Pool, ledger: Ledger, clock: Clock, budget: int, steps: list[tuple[str, str]]
+) -> None:
+    """Whatever is asked and given back in whatever order, each answer is the model's."""
+    await pool.execute("TRUNCATE stream.budgets, stream.paid_calls, stream.sources_seen")
+    await see(pool, clock, C2S, GOOGLE, PORTAL)
+    model, calls = Model(budget, {C2S, GOOGLE, PORTAL}), {source: list[UUID]() for source in (C2S, GOOGLE, PORTAL)}
+    for source, step in steps:
+        if step == "ask":
+            call = await ask(ledger, source, budget)
+            assert (call is not None) == model.take(source)
+            if call is not None:
+                calls[source].append(call)
+        elif calls[source]:
+            await ledger.settle(calls[source].pop(), "free")
+            model.give_back(source)
+
+
+async def test_notices_are_said_once_over_all_workers_and_restarts(
+    pool: asyncpg.Pool, database_settings: Settings, clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """At 50, 80, 95 and 100 percent there is one row and one line, however many workers spend, and restart."""
+    async with open_pool(database_settings) as second:
+        for number in range(25):  # a worker of its own each: none remembers what was said
+            await asyncio.gather(ask(Ledger(pool, clock), C2S, 20), ask(Ledger(second, clock), C2S, 20))
+            if number == 4:
+                assert await pool.fetchval("SELECT count(*) FROM stream.notices") == 1
+    rows = await pool.fetch("SELECT kind, key, day, text FROM stream.notices ORDER BY created_at, key")
+    assert [(row["kind"], row["key"], row["day"]) for row in rows] == [
+        ("budget", f"2026-11-24 diretrix {percent}", TODAY) for percent in (50, 80, 95, 100)
+    ]
+    assert "20 of 20 calls" in rows[-1]["text"]
+    lines = [line for line in capsys.readouterr().out.splitlines() if "budget notice" in line]
+    assert [re.findall(r"\[(\w+) *\]", line)[0] for line in lines] == ["warning", "warning", "warning", "error"]
+
+
+async def test_notices_come_again_the_next_day(pool: asyncpg.Pool, ledger: Ledger, clock: Clock) -> None:
+    """Each day's budget has its own; so has each partner's."""
+    for _ in range(3):
+        await flood(ledger, C2S, 2)
+        clock.time += timedelta(days=1)
+    assert await ask(ledger, C2S, 1, provider="work")
+    days = await pool.fetch("SELECT day, count(*) AS notices FROM stream.notices GROUP BY 1 ORDER BY 1")
+    assert [row["notices"] for row in days] == [4, 4, 4, 4]
+
+
+async def test_without_a_budget_nothing_is_said(pool: asyncpg.Pool, ledger: Ledger) -> None:
+    """Unlimited is a statement too."""
+    for _ in range(5):
+        assert await ask(ledger, C2S, None)
+    assert await pool.fetchval("SELECT count(*) FROM stream.notices") == 0
+
+
+async def test_why_a_call_is_refused(pool: asyncpg.Pool, ledger: Ledger, clock: Clock) -> None:
+    """The page says that the budget is spent when it is; a source that has had its part is told so."""
+    await see(pool, clock, C2S, GOOGLE)
+    await flood(ledger, C2S, 8)
+    with pytest.raises(BudgetSpentError) as caught:
+        await ledger.reserve("diretrix", "phone", "p", str(uuid4()), C2S, Decimal(1), 8)
+    assert caught.value.reason == f"diretrix: {BUDGET_SPENT} for this source"
+    assert ledger.trouble("diretrix") == ""
+    await flood(ledger, GOOGLE, 8)
+    with pytest.raises(BudgetSpentError) as caught:
+        await ledger.reserve("diretrix", "phone", "p", str(uuid4()), C2S, Decimal(1), 8)
+    assert caught.value.reason == f"diretrix: {BUDGET_SPENT}"
+    assert ledger.trouble("diretrix") == BUDGET_SPENT
+    clock.time += timedelta(days=1)
+    assert ledger.trouble("diretrix") == ""
+
+
+async def test_a_webhook_in_whose_calls_workers_died_is_not_asked_for_again(
+    pool: asyncpg.Pool, ledger: Ledger, clock: Clock
+) -> None:
+    """After three calls without an end none is reserved, whatever the partner; the reason says what to do."""
+    event = str(uuid4())
+    for number in range(MOST_ABANDONED):
+        assert await ask(ledger, C2S, 100, event, provider=("diretrix", "work")[number % 2])
+        clock.time += timedelta(seconds=31)
+    with pytest.raises(DeadlyError, match=f"workers died in 3 paid calls.*'{event}'"):
+        await ask(ledger, C2S, 100, event)
+    assert await pool.fetchval("SELECT count(*) FROM stream.paid_calls") == MOST_ABANDONED
+    assert await pool.fetchval("SELECT sum(calls) FROM stream.budgets") == MOST_ABANDONED
+    assert await ask(ledger, C2S, 100)
+    await pool.execute("UPDATE stream.paid_calls SET status = 'unsure' WHERE event_id = $1", UUID(event))
+    assert await ask(ledger, C2S, 100, event)
+
+
+async def test_calls_under_way_are_no_calls_of_dead_workers(ledger: Ledger, clock: Clock) -> None:
+    """A webhook that several workers look up at once, or whose calls have ended, is asked for."""
+    event = str(uuid4())
+    for _ in range(5):
+        assert await ask(ledger, C2S, None, event)
+        clock.time += timedelta(seconds=5)
+    for _ in range(5):
+        call = await ask(ledger, C2S, None, other := str(uuid4()))
+        assert call is not None
+        await ledger.settle(call, "unsure")
+        clock.time += timedelta(seconds=60)
+    assert await ask(ledger, C2S, None, other)
+
+
+async def test_an_end_that_could_not_be_written_is_written_later(
+    pool: asyncpg.Pool, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An outage between a call and its end does not make it look as if a worker had died."""
+    call = await ask(ledger, C2S, None)
+    assert call is not None
+    with monkeypatch.context() as patch:
+        patch.setattr(ledger, "_pool", SimpleNamespace(execute=_away))
+        with pytest.raises(Exception, match="database"):
+            await ledger.settle(call, "paid")
+    assert await pool.fetchval("SELECT status FROM stream.paid_calls") == "reserved"
+    await ledger.settle_late()
+    await ledger.settle_late()
+    assert await pool.fetchval("SELECT status FROM stream.paid_calls") == "paid"
+
+
+async def test_settling_late_does_not_disturb_what_is_being_settled(ledger: Ledger) -> None:
+    """The keeper's turn may come at any moment of a call's end."""
+    calls = [await ask(ledger, C2S, None) for _ in range(8)]
+    ends = (ledger.settle(call, "paid") for call in calls if call is not None)
+    await asyncio.gather(*ends, *(ledger.settle_late() for _ in range(8)))
+
+
+async def _away(*_: object) -> None:
+    raise OSError

@@ -1,0 +1,166 @@
+"""Leases of CPFs on a real PostgreSQL: they end soon after their holder, and not before."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
+
+import asyncpg
+import pytest
+
+from stream.domain.errors import DatabaseUnavailableError
+from stream.domain.shares import Sources
+from stream.settings import Settings
+from stream.store.keeper import LEASE, RENEW_EVERY, Keeper
+from stream.store.ledger import Ledger
+from stream.store.sources import SourceBook
+from tests.component.test_store_ledger import CPF
+
+OTHER_CPF = "39053344705"
+SHORT, OFTEN = 0.5, 0.1  # seconds; in the proportion of LEASE and RENEW_EVERY
+LIMIT = 10.0  # seconds
+
+HOLDER = """
+import asyncio, sys
+from datetime import UTC, datetime
+from stream.domain.shares import Sources
+from stream.settings import load
+from stream.store.keeper import LEASE, Keeper
+from stream.store.ledger import Ledger
+from stream.store.pool import open_pool
+from stream.store.sources import SourceBook
+
+async def main():
+    async with open_pool(load({"DATABASE_URL": sys.argv[1]})) as pool:
+        now = lambda: datetime.now(UTC)
+        ledger = Ledger(pool, now)
+        assert await ledger.take_lease(sys.argv[2], LEASE)
+        print("taken", flush=True)
+        await Keeper(ledger, SourceBook(pool, now, Sources())).run()
+
+asyncio.run(main())
+"""
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+@asynccontextmanager
+async def kept(pool: asyncpg.Pool, ledger: Ledger) -> AsyncIterator[None]:
+    """The ledger's leases are renewed."""
+    task = asyncio.create_task(Keeper(ledger, SourceBook(pool, now, Sources()), OFTEN).run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def taken_after(ledger: Ledger, seconds: float) -> float:
+    """Seconds until the CPF could be taken."""
+    began = time.monotonic()
+    async with asyncio.timeout(LIMIT):
+        while not await ledger.take_lease(CPF, seconds):  # noqa: ASYNC110 - the database has no event
+            await asyncio.sleep(0.02)
+    return time.monotonic() - began
+
+
+def test_two_renewals_may_fail() -> None:
+    """One late answer of the database must not cost a lease."""
+    assert LEASE > 3 * RENEW_EVERY
+
+
+async def test_a_living_holder_keeps_its_leases(pool: asyncpg.Pool) -> None:
+    """Through a call that takes many times as long as a lease, for each of several CPFs, nobody else has it."""
+    holder, other = Ledger(pool, now), Ledger(pool, now)
+    async with kept(pool, holder):
+        for cpf in (CPF, OTHER_CPF):
+            assert await holder.take_lease(cpf, SHORT)
+        until = time.monotonic() + 6 * SHORT
+        while time.monotonic() < until:
+            assert not await other.take_lease(CPF, SHORT)
+            assert not await other.take_lease(OTHER_CPF, SHORT)
+            await asyncio.sleep(0.02)
+        await holder.drop_lease(CPF)
+        assert await other.take_lease(CPF, SHORT)
+        assert not await other.take_lease(OTHER_CPF, SHORT)
+
+
+async def test_a_lease_that_is_not_renewed_ends(pool: asyncpg.Pool) -> None:
+    """Whoever is gone holds a CPF for a lease and no longer."""
+    assert await Ledger(pool, now).take_lease(CPF, SHORT)
+    assert await taken_after(Ledger(pool, now), SHORT) >= SHORT * 0.9
+
+
+async def test_a_killed_worker_holds_up_a_lookup_for_seconds(pool: asyncpg.Pool, database_settings: Settings) -> None:
+    """After a SIGKILL the CPF is free within six seconds, well within the deadline of a look-up."""
+    url = database_settings.database_url.get_secret_value()
+    with subprocess.Popen([sys.executable, "-c", HOLDER, url, CPF], stdout=subprocess.PIPE) as holder:  # noqa: ASYNC220
+        assert holder.stdout is not None
+        assert await asyncio.to_thread(holder.stdout.readline) == b"taken\n"
+        ledger = Ledger(pool, now)
+        await asyncio.sleep(RENEW_EVERY)  # it has renewed
+        assert not await ledger.take_lease(CPF, LEASE)
+        holder.send_signal(signal.SIGKILL)
+        holder.wait()
+    assert await taken_after(ledger, LEASE) <= LEASE + 1.0
+
+
+async def test_a_slow_worker_does_not_give_back_what_another_has(pool: asyncpg.Pool) -> None:
+    """Neither dropping nor renewing a lease that ran out touches the one that another worker took since."""
+    slow, quick, third = (Ledger(pool, now) for _ in range(3))
+    assert await slow.take_lease(CPF, SHORT)
+    await taken_after(quick, LIMIT)
+    await slow.renew_leases()
+    await slow.drop_lease(CPF)
+    assert not await third.take_lease(CPF, SHORT)
+    await quick.drop_lease(CPF)
+    assert await third.take_lease(CPF, SHORT)
+
+
+async def test_a_lease_that_was_given_back_is_not_renewed(pool: asyncpg.Pool) -> None:
+    """Where giving it back failed, it ends by itself, although its holder goes on to renew others."""
+    holder, other = Ledger(pool, now), Ledger(pool, now)
+    for cpf in (CPF, OTHER_CPF):
+        assert await holder.take_lease(cpf, SHORT)
+    holder._leases.pop(CPF)  # noqa: SLF001 - as when the statement that gives it back has failed
+    async with kept(pool, holder):
+        await taken_after(other, SHORT)
+        assert not await other.take_lease(OTHER_CPF, SHORT)
+
+
+async def test_look_ups_of_one_worker_do_not_share_a_lease(pool: asyncpg.Pool) -> None:
+    """The second one of the same process waits, however long the first one's lease has run out."""
+    ledger = Ledger(pool, now)
+    assert await ledger.take_lease(CPF, 0.001)
+    assert not await ledger.take_lease(CPF, SHORT)
+    await ledger.drop_lease(CPF)
+    assert await ledger.take_lease(CPF, SHORT)
+
+
+async def test_the_keeper_outlives_an_outage(pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While nothing can be renewed it goes on, and renews what it still has afterwards."""
+    holder, other = Ledger(pool, now), Ledger(pool, now)
+    assert await holder.take_lease(CPF, SHORT)
+    renewed, failed = asyncio.Event(), asyncio.Event()
+    renew = holder.renew_leases
+
+    async def fail_once() -> None:
+        if not failed.is_set():
+            failed.set()
+            raise DatabaseUnavailableError("database: ConnectionError")
+        await renew()
+        renewed.set()
+
+    monkeypatch.setattr(holder, "renew_leases", fail_once)
+    async with kept(pool, holder), asyncio.timeout(LIMIT):
+        await renewed.wait()
+        assert not await other.take_lease(CPF, SHORT)

@@ -1,0 +1,175 @@
+"""How a limit is shared by sources: the budget's rule, the queue's shares, and slots in turns."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stream.agents.delivery import Delivery, Message
+from stream.agents.flights import Flights
+from stream.agents.slots import FairSlots
+from stream.domain.identity import contact_of
+from stream.domain.leads import Source, decode_webhook, encode_webhook
+from stream.domain.shares import may_take
+from stream.engine.tracker import Tracker
+from tests.fakes import NOW, c2s_webhook
+from tests.unit.test_flights import someone
+
+C2S, GOOGLE = "c2s", "google_ads"
+BOTH = frozenset({C2S, GOOGLE})
+LIMIT = 10.0  # seconds
+
+
+def taken(limit: int, source: str, used: Counter[str], sources: frozenset[str] = BOTH) -> int:
+    """Take until nothing is given any more."""
+    before = used[source]
+    while may_take(limit, used, source, sources):
+        used[source] += 1
+    return used[source] - before
+
+
+def test_a_flood_leaves_the_others_their_part() -> None:
+    """Of two sources one can take three quarters, and the other always has the last one."""
+    used: Counter[str] = Counter()
+    assert [taken(100, source, used) for source in (C2S, GOOGLE, C2S)] == [75, 25, 0]
+
+
+@given(
+    limit=st.integers(0, 60),
+    asking=st.lists(st.sampled_from(["a", "b", "c", "d"]), max_size=200),
+    sources=st.frozensets(st.sampled_from(["a", "b", "c", "d", "e"])),
+)
+def test_no_order_of_asking_passes_the_limit_or_takes_a_share(
+    limit: int, asking: list[str], sources: frozenset[str]
+) -> None:
+    """However they come: the total holds, and each known source can still take its whole share."""
+    used: Counter[str] = Counter()
+    for source in asking:
+        if source in sources and may_take(limit, used, source, sources):
+            used[source] += 1
+    assert sum(used.values()) <= limit
+    for source in sorted(sources):
+        share = limit // 2 // len(sources)
+        taken(limit, source, used, sources)
+        assert used[source] >= share
+    assert sum(used.values()) <= limit
+
+
+def google(number: int) -> Delivery:
+    columns = [{"column_id": "PHONE_NUMBER", "string_value": f"+55{someone(number)}"}]
+    payload = {"lead_id": f"g-{number}", "google_key": "k", "form_id": 1, "campaign_id": 2, "user_column_data": columns}
+    return delivery_of(number, encode_webhook(Source.GOOGLE_ADS, NOW, payload, None))
+
+
+def c2s(number: int) -> Delivery:
+    return delivery_of(number, c2s_webhook(f"lead-{number}", phone=someone(number)))
+
+
+def delivery_of(number: int, value: bytes) -> Delivery:
+    from aiokafka import ConsumerRecord  # noqa: PLC0415 - of this helper only
+
+    webhook = decode_webhook(value)
+    record = ConsumerRecord("webhooks", 0, number, 0, 1, None, value, None, 0, 0, ())
+    return Delivery(Message(record, Tracker()), webhook, contact_of(webhook.lead, frozenset()), str(number))
+
+
+class Partner:
+    """Look-ups that end one at a time, when told."""
+
+    def __init__(self) -> None:
+        self.begun: list[str] = []
+        self.gates: list[asyncio.Event] = []
+
+    async def look_up(self, one: Delivery, failed: str) -> str:
+        """Wait for this one's gate."""
+        gate = asyncio.Event()
+        self.begun.append(str(one.webhook.source))
+        self.gates.append(gate)
+        await gate.wait()
+        return failed
+
+
+async def begun(partner: Partner, count: int) -> None:
+    async with asyncio.timeout(LIMIT):
+        while len(partner.begun) < count:  # noqa: ASYNC110 - a look-up that begins sets no event
+            await asyncio.sleep(0)
+
+
+async def test_a_flood_leaves_the_queue_to_others() -> None:
+    """C2S may fill three quarters of the queue; Google leads still find room, and are looked up in turn with it."""
+    partner = Partner()
+    flights = Flights(partner.look_up, slots=2, queue=40, queue_limit=LIMIT, sources=lambda: BOTH)
+    taken_in = 0
+    while not flights.is_full_for(C2S):
+        flights.submit(c2s(taken_in))
+        taken_in += 1
+    assert taken_in == 30
+    for number in range(100, 110):
+        assert not flights.is_full_for(GOOGLE)
+        flights.submit(google(number))
+    assert flights.is_full_for(GOOGLE)
+    await begun(partner, 2)
+    for ended in range(20):
+        partner.gates[ended].set()
+        await begun(partner, ended + 3)
+    assert partner.begun[2:22].count(GOOGLE) == 10  # one after the other, however many of C2S came before
+    assert not flights.is_full_for(C2S)
+    await flights.close()
+
+
+async def test_a_source_that_nobody_has_seen_makes_room_by_asking() -> None:
+    """Where one source has filled the queue alone, it gets no more places once another one has come."""
+    partner = Partner()
+    sources: set[str] = set()
+    flights = Flights(partner.look_up, slots=40, queue=40, queue_limit=LIMIT, sources=lambda: frozenset(sources))
+    for number in range(40):
+        assert not flights.is_full_for(C2S)
+        flights.submit(c2s(number))
+    assert flights.is_full_for(GOOGLE)
+    sources.add(GOOGLE)
+    await begun(partner, 40)
+    partner.gates[0].set()
+    async with asyncio.timeout(LIMIT):
+        while flights.is_full_for(GOOGLE):  # noqa: ASYNC110 - a flight that lands sets no event
+            await asyncio.sleep(0)
+    assert flights.is_full_for(C2S)
+    await flights.close()
+
+
+async def test_slots_are_given_in_turns() -> None:
+    """Between sources by turns, within one in order; who stops waiting is passed over, and no slot is lost."""
+    slots = FairSlots(1)
+    order: list[str] = []
+
+    async def use(name: str) -> None:
+        await slots.acquire(name[0])
+        order.append(name)
+        slots.release()
+
+    await slots.acquire("x")
+    tasks = {name: asyncio.create_task(use(name)) for name in ("a1", "a2", "a3", "b1", "a4", "c1", "b2")}
+    await asyncio.sleep(0)
+    tasks["a2"].cancel()
+    await asyncio.sleep(0)
+    slots.release()
+    await asyncio.gather(*tasks.values(), return_exceptions=True)
+    assert order == ["a1", "b1", "c1", "a3", "b2", "a4"]
+    await asyncio.wait_for(slots.acquire("a"), LIMIT)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(slots.acquire("a"), 0.01)
+
+
+async def test_who_is_cancelled_with_a_slot_in_hand_gives_it_back() -> None:
+    """Given and cancelled in one turn of the loop, the slot goes to the next."""
+    slots = FairSlots(1)
+    await slots.acquire("a")
+    first, second = (asyncio.create_task(slots.acquire(name)) for name in ("a", "b"))
+    await asyncio.sleep(0)
+    slots.release()
+    first.cancel()
+    await asyncio.wait_for(second, LIMIT)
+    assert first.cancelled() or (await asyncio.gather(first, return_exceptions=True))
