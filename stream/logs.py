@@ -27,6 +27,7 @@ import structlog
 from pydantic import SecretStr
 from structlog.typing import FilteringBoundLogger, Processor
 
+from stream import outages
 from stream.settings import Settings
 
 SHORTEST_SECRET = 4  # characters; shorter ones would blot out ordinary words
@@ -81,6 +82,7 @@ def configure(settings: Settings, process: str) -> None:
         event["process"] = process
         return event
 
+    outages.forget()
     chain: list[Processor] = [
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -201,9 +203,11 @@ class _Handler(logging.Handler):
 
 def _route_the_others(chain: list[Processor], renderer: Processor, level: int) -> None:
     handler = _Handler()
+    handler.addFilter(outages.RepeatFilter())
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer], foreign_pre_chain=chain
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+            foreign_pre_chain=[_count_held_back, *chain],
         )
     )
     root = logging.getLogger()
@@ -213,6 +217,12 @@ def _route_the_others(chain: list[Processor], renderer: Processor, level: int) -
     # Their chatter costs time on the hot path and says little; their warnings matter.
     for name in ("aiokafka", "faust", "mode", "asyncio", "aiohttp.access"):
         logging.getLogger(name).setLevel(max(level, logging.WARNING) if level > logging.DEBUG else level)
+
+
+def _count_held_back(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    if held_back := getattr(event.get("_record"), "held_back", 0):
+        event["suppressed"] = held_back
+    return event
 
 
 def _catch_the_uncaught() -> None:

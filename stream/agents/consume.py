@@ -13,9 +13,11 @@ from collections.abc import Awaitable, Callable
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
-from stream.domain.errors import StopError, TransientError
+from stream.domain.errors import DatabaseUnavailableError, StopError, TransientError
+from stream.engine.probe import Probe
 from stream.engine.tracker import Trackers
 from stream.logs import get_logger
+from stream.outages import DATABASE, broker_failed, warn_seldom
 
 log = get_logger(__name__)
 
@@ -57,6 +59,7 @@ class Consuming(ConsumerRebalanceListener):  # type: ignore[misc]
         """Read until ``stop``; then end what is under way and commit. Raises StopError where a handler gave up."""
         self._stop = stop
         committer = asyncio.create_task(self._commit_for_ever())
+        probe = asyncio.create_task(Probe("the broker").run(self._consumer.topics))
         stopped = asyncio.create_task(stop.wait())
         try:
             while not stop.is_set():
@@ -64,6 +67,7 @@ class Consuming(ConsumerRebalanceListener):  # type: ignore[misc]
         finally:
             stop.set()  # also where a handler gave up: nothing more begins
             committer.cancel()
+            probe.cancel()
             stopped.cancel()
             await self._end()
             await self._commit()
@@ -129,12 +133,22 @@ class Consuming(ConsumerRebalanceListener):  # type: ignore[misc]
                 async with self._slots:
                     if self._stop.is_set():
                         raise asyncio.CancelledError  # begun now, it might be cut before its end; so it comes again
-                    return await self._handler(record)
+                    await self._handler(record)
+                DATABASE.answered()  # a handler writes there: where it was away, it is back
             except TransientError as error:
                 seconds = error.retry_after or pause
-                log.warning("will try again", reason=error.reason, seconds=seconds)
+                self._failed(error)
                 await self._rest(asyncio.sleep(seconds))
-        return None
+            else:
+                return
+
+    @staticmethod
+    def _failed(error: TransientError) -> None:
+        """One line for all records that wait for the same: which they are is told by what the group has committed."""
+        if isinstance(error, DatabaseUnavailableError) and error.is_away:
+            DATABASE.missed(error.reason)
+        else:
+            warn_seldom(log, "will try again", reason=error.reason)
 
     async def _rest(self, wait: Awaitable[object]) -> None:
         """Wait where nothing is under way."""
@@ -161,6 +175,6 @@ class Consuming(ConsumerRebalanceListener):  # type: ignore[misc]
         except (CommitFailedError, IllegalStateError):
             log.info("commit refused: the group has rebalanced")
         except (KafkaError, TimeoutError) as error:
-            log.warning("commit failed, will try again", error=type(error).__name__)
+            broker_failed(log, "commit failed, will try again", error)
         else:
             self._trackers.committed(moved)

@@ -20,6 +20,7 @@ from stream import topics
 from stream.domain.parking import instant_of
 from stream.engine.emitter import Emitter
 from stream.logs import get_logger
+from stream.outages import broker_failed
 
 log = get_logger(__name__)
 
@@ -61,7 +62,7 @@ class RetryReader:
                 try:
                     await self._turn()
                 except (KafkaError, OSError) as error:
-                    log.warning("retry reader can't reach the broker", error=type(error).__name__)
+                    broker_failed(log, "retry reader can't reach the broker", error)
                     await asyncio.sleep(LONGEST_NAP)
         finally:
             for task in self._moving.values():
@@ -129,7 +130,7 @@ class RetryReader:
         except (CommitFailedError, IllegalStateError):
             log.info("a retry partition was taken away; its records will be moved once more", partition=str(partition))
         except (KafkaError, OSError) as error:
-            log.warning("retry reader can't commit; the next commit will", error=type(error).__name__)
+            broker_failed(log, "retry reader can't commit; the next commit will", error)
 
     def _wait(self, partition: TopicPartition, offset: int, until: datetime) -> None:
         self._consumer.pause(partition)

@@ -24,6 +24,7 @@ from stream.domain.errors import StopError
 from stream.engine.batches import Batch, message_of
 from stream.engine.tracker import Tracker, Trackers
 from stream.logs import get_logger
+from stream.outages import broker_failed
 
 log = get_logger(__name__)
 
@@ -76,7 +77,7 @@ class TrackingConsumerThread(AIOKafkaConsumerThread):  # type: ignore[misc]
                 coordinator.check_errors()
             except KafkaError as error:
                 if error.retriable and not has_ended:
-                    log.warning("the group coordinator failed, will try again", error=type(error).__name__)
+                    broker_failed(log, "the group coordinator failed, will try again", error)
                     continue
                 failure = GroupError(f"the group coordinator failed: {error}", must_leave=has_ended)
                 self.parent_loop.call_soon_threadsafe(self.consumer.fail, failure)
@@ -136,7 +137,7 @@ class TrackingConsumerThread(AIOKafkaConsumerThread):  # type: ignore[misc]
         except CommitFailedError:
             log.info("commit refused: the group has rebalanced")
         except (KafkaError, IllegalStateError, TimeoutError, OSError) as error:
-            log.warning("commit failed, will try again", error=type(error).__name__)
+            broker_failed(log, "commit failed, will try again", error)
         else:
             return True
         return False

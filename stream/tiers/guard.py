@@ -22,8 +22,9 @@ from purgatory import AsyncCircuitBreakerFactory
 from purgatory.domain.model import CLOSED, HALF_OPENED, OPENED, OpenedState
 
 from stream import metrics
-from stream.domain.errors import PartnerUnavailableError, RefusedError
+from stream.domain.errors import PartnerUnavailableError, RefusedError, TransientError
 from stream.logs import get_logger
+from stream.outages import REMIND_EVERY
 
 log = get_logger(__name__)
 
@@ -55,6 +56,9 @@ class Guard:
         metrics.BREAKER_OPEN.labels(name).set(0)
         metrics.PARTNER_REFUSES.labels(name).set(0)
         self._state = CLOSED
+        self._cause = ""  # of the newest failure
+        self._opened_at: float | None = None  # when it was last closed before
+        self._said_at = -math.inf
         self._open_until = -math.inf
         self._probing = False
         self._refusing = False
@@ -159,6 +163,8 @@ class Guard:
         try:
             yield
         except Exception as error:
+            reason = error.reason if isinstance(error, TransientError | RefusedError) else type(error).__name__
+            self._cause = reason.removeprefix(f"{self.name}: ")
             await breaker.__aexit__(type(error), error, error.__traceback__)
             raise
         else:  # a call that was cancelled says nothing of the partner, good or bad
@@ -172,9 +178,25 @@ class Guard:
     def _changed(self, name: str, event: str, payload: object) -> None:
         if event == "state_changed":
             self._state = getattr(payload, "state", "")
-            log.warning("breaker", partner=name, state=self._state)
+            self._say()
             metrics.BREAKER_OPEN.labels(name).set(self._state == OPENED)
             self._open_until = self._clock() + OPEN_FOR if self._state == OPENED else -math.inf
+
+    def _say(self) -> None:
+        """One line when it opens, one a minute while the partner stays down, one when it closes."""
+        now = self._clock()
+        if self._state == CLOSED:
+            if self._opened_at is not None:
+                log.info("breaker closed", partner=self.name, open=f"{now - self._opened_at:.0f} s")
+            self._opened_at = None
+        elif self._opened_at is None:
+            self._opened_at = self._said_at = now
+            log.warning("breaker opened", partner=self.name, cause=self._cause)
+        elif self._state == OPENED and now - self._said_at >= REMIND_EVERY:
+            self._said_at = now
+            log.warning(
+                "breaker still open", partner=self.name, cause=self._cause, open=f"{now - self._opened_at:.0f} s"
+            )
 
 
 def _may_try_again(error: Exception) -> bool | float:
