@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -19,6 +20,7 @@ from stream.agents.exits import Exits
 from stream.agents.retry import RetryReader
 from stream.agents.tripwire import Tripwire
 from stream.app import SESSION_TIMEOUT, add_agent, make_app, make_table
+from stream.domain.availability import Availability, PartnerGate
 from stream.domain.errors import StopError
 from stream.domain.identity import denylist
 from stream.domain.parking import Patience
@@ -84,7 +86,8 @@ async def worker(settings: Settings) -> AsyncIterator[Worker]:
         app = make_app(settings)
         cache = _cache(make_table(app, settings), emitter, settings)
         tripwire = Tripwire(settings.fuse)
-        enricher = _enricher(cache, _ladder(pool, session, settings, partners), emitter, settings, tripwire)
+        ladder = _ladder(pool, session, settings, partners)
+        enricher = _enricher(cache, ladder, emitter, settings, tripwire, partners.availability)
         metrics.TABLE_ENTRIES.set_function(lambda: len(cache))
         metrics.UNFINISHED.set_function(lambda: app.consumer.trackers.unfinished)
         metrics.TASKS.set_function(lambda: len(asyncio.all_tasks()))
@@ -98,7 +101,12 @@ async def worker(settings: Settings) -> AsyncIterator[Worker]:
             cache=cache,
             emitter=emitter,
             retry=RetryReader(
-                retry_consumer, emitter, now, settings.retry_delays[-1], busy=lambda: enricher.flights.is_busy
+                retry_consumer,
+                emitter,
+                now,
+                settings.retry_delays[-1],
+                busy=lambda: enricher.flights.is_busy,
+                gate=PartnerGate(partners.availability, time.monotonic, settings.retry_max_age),
             ),
             watchdog=Watchdog(facts.gather, allowance),
             pulse=pulse,
@@ -150,6 +158,11 @@ class Partners:
             workers=settings.workers,
         )
 
+    def availability(self, name: str) -> Availability:
+        """Whether a partner can be asked now; whatever is no partner can."""
+        guard = {"diretrix": self.diretrix, "work": self.work}.get(name)
+        return Availability.AVAILABLE if guard is None else guard.availability()
+
     def trouble(self) -> dict[str, str]:
         """Why each of them is not asked now, "" while it is."""
         guards = (self.diretrix, self.work)
@@ -177,9 +190,16 @@ def _ladder(pool: asyncpg.Pool, session: aiohttp.ClientSession, settings: Settin
     )
 
 
-def _enricher(cache: TableCache, ladder: Ladder, emitter: Emitter, settings: Settings, tripwire: Tripwire) -> Enricher:
+def _enricher(  # noqa: PLR0913 - the worker's parts
+    cache: TableCache,
+    ladder: Ladder,
+    emitter: Emitter,
+    settings: Settings,
+    tripwire: Tripwire,
+    availability: Callable[[str], Availability],
+) -> Enricher:
     clock = TurnClock(now)
-    exits = Exits(emitter, clock, Patience(settings.retry_delays, settings.retry_max_age), tripwire)
+    exits = Exits(emitter, clock, Patience(settings.retry_delays, settings.retry_max_age), tripwire, availability)
     limits = Limits(
         deadline=settings.lookup_deadline.total_seconds(),
         slots=settings.lookup_slots,

@@ -194,7 +194,7 @@ class Enricher:
             async with asyncio.timeout(self._limits.deadline):
                 step = await self._ladder.climb(question, known)
         except (TransientError, RefusedError, TimeoutError) as error:
-            reason = "deadline" if isinstance(error, TimeoutError) else error.reason
+            reason = _reason(error)
             # What was paid for is kept, whatever came after it.
             self._remember(delivery, known, None, theirs=False)
             self._fall_back(delivery, known, reason, (question.diretrix_calls, question.work_calls))
@@ -269,6 +269,13 @@ class Enricher:
         for deliveries in list(self._flying.values()):
             for delivery in list(deliveries.values()):
                 self._exits.parked(delivery, reason)
+
+
+def _reason(error: TransientError | RefusedError | TimeoutError) -> str:
+    """Why a look-up failed. A partner's failure begins with the partner's name: what is parked for it waits for it."""
+    if isinstance(error, TimeoutError):
+        return "deadline"
+    return str(error) if isinstance(error, RefusedError) else error.reason
 
 
 def _answer(step: Found | NobodyKnows, tier: Tier, diretrix_calls: int = 0, work_calls: int = 0) -> Answer:

@@ -13,6 +13,7 @@ from datetime import datetime
 from stream import metrics, topics
 from stream.agents.delivery import Delivery, Message
 from stream.agents.tripwire import Tripwire
+from stream.domain.availability import Availability, partner_of
 from stream.domain.deadletters import TOO_LARGE, dead_letter_headers
 from stream.domain.errors import FuseBlownError, GivenUpError, PoisonError
 from stream.domain.events import Answer, Outcome, Tier, encode_event, event_headers
@@ -34,11 +35,20 @@ LINES = {
 class Exits:
     """Where webhooks leave the worker."""
 
-    def __init__(self, emitter: Emitter, now: Callable[[], datetime], patience: Patience, tripwire: Tripwire) -> None:
+    def __init__(
+        self,
+        emitter: Emitter,
+        now: Callable[[], datetime],
+        patience: Patience,
+        tripwire: Tripwire,
+        availability: Callable[[str], Availability] = lambda _: Availability.AVAILABLE,
+    ) -> None:
+        """``availability``: of a partner by its name, and of whatever is no partner."""
         self._emitter = emitter
         self._now = now
         self._patience = patience
         self.tripwire = tripwire
+        self._availability = availability
         self._said: list[tuple[str, str | None, str | None]] = []  # what the answers of this turn say
 
     def answered(self, delivery: Delivery, answer: Answer) -> None:
@@ -62,7 +72,8 @@ class Exits:
             return True
         message, now = delivery.message, self._now()
         tries = message.tries(now)
-        plan = self._patience.park(tries.failed, tries.since, now, reason)
+        down = self._availability(partner_of(reason)) is not Availability.AVAILABLE
+        plan = self._patience.park(tries.failed, tries.since, now, reason, partner_down=down)
         if plan is None:
             return False
         delivery.ended = True

@@ -22,7 +22,9 @@ from purgatory import AsyncCircuitBreakerFactory
 from purgatory.domain.model import CLOSED, HALF_OPENED, OPENED, OpenedState
 
 from stream import metrics
+from stream.domain.availability import Availability
 from stream.domain.errors import PartnerUnavailableError, RefusedError, TransientError
+from stream.domain.parking import BREAKER_OPEN, NO_TURN, TOLD_TO_WAIT
 from stream.logs import get_logger
 from stream.outages import REMIND_EVERY
 
@@ -71,8 +73,18 @@ class Guard:
         if self._refusing:
             return f"refuses us: {self._refusal}"
         if self._state != CLOSED:
-            return "the breaker is open"
-        return "asked us to wait" if self._clock() < self._asked_to_wait_until else ""
+            return BREAKER_OPEN
+        return TOLD_TO_WAIT if self._clock() < self._asked_to_wait_until else ""
+
+    def availability(self) -> Availability:
+        """Whether the partner can be asked now. After an outage one call finds out; meanwhile it can't."""
+        try:
+            self.check()
+        except (PartnerUnavailableError, RefusedError):
+            return Availability.UNAVAILABLE
+        if self._state == CLOSED and not self._refusing:
+            return Availability.AVAILABLE
+        return Availability.UNAVAILABLE if self._probing else Availability.TRIAL
 
     async def call(self, work: Callable[[], Awaitable[T]]) -> T:
         """Carry ``work`` out behind the guards. Raises PartnerUnavailableError or RefusedError."""
@@ -110,7 +122,7 @@ class Guard:
             self._slots.release()
 
     def _no_turn(self) -> PartnerUnavailableError:
-        return PartnerUnavailableError(f"{self.name}: no turn in time", billed="no", retry_after=OPEN_FOR)
+        return PartnerUnavailableError(f"{self.name}: {NO_TURN}", billed="no", retry_after=OPEN_FOR)
 
     def check(self) -> None:
         """Raise at once, without waiting for a turn, while the partner is not to be asked."""
@@ -121,7 +133,7 @@ class Guard:
             raise self._is_open()
         if now < self._asked_to_wait_until:
             raise PartnerUnavailableError(
-                f"{self.name}: asked us to wait", billed="no", retry_after=self._asked_to_wait_until - now
+                f"{self.name}: {TOLD_TO_WAIT}", billed="no", retry_after=self._asked_to_wait_until - now
             )
 
     async def _noting_wishes(self, work: Callable[[], Awaitable[T]]) -> T:
@@ -173,7 +185,7 @@ class Guard:
             self._probing = self._probing and not probes
 
     def _is_open(self) -> PartnerUnavailableError:
-        return PartnerUnavailableError(f"{self.name}: the breaker is open", billed="no", retry_after=OPEN_FOR)
+        return PartnerUnavailableError(f"{self.name}: {BREAKER_OPEN}", billed="no", retry_after=OPEN_FOR)
 
     def _changed(self, name: str, event: str, payload: object) -> None:
         if event == "state_changed":
