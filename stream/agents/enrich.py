@@ -116,7 +116,8 @@ class Enricher:
             return
         except Exception as error:
             # Whatever we stumble over must not come again and again; where it is all messages, the fuse stops us.
-            log.exception("a message that nobody foresaw", partition=message.partition, offset=message.offset)
+            at = {"partition": message.partition, "offset": message.offset}
+            log.exception("a message that nobody foresaw", **at, **message.identity)
             self._exits.dead(message, PoisonError(f"unforeseen: {type(error).__name__}"))
             return
         self._exits.tripwire.good()
@@ -227,7 +228,7 @@ class Enricher:
             self._exits.answered(delivery, _answer(Found(person, step.match), Tier.CACHE, *calls))
             return
         delivery.ended = True
-        self._exits.dead(delivery.message, GivenUpError(f"given up: {reason}"))
+        self._exits.dead(delivery.message, GivenUpError(f"given up: {reason}"), delivery)
 
     async def _stay_within(self, tracker: Tracker) -> None:
         """Keep the span between the oldest unfinished offset and the newest within its bound."""

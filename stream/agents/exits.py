@@ -30,6 +30,13 @@ LINES = {
     Tier.DIRETRIX: "DIRETRIX API",
     Tier.FORM: "FORM CPF",
 }
+# What is answered without asking anybody.
+UNASKED = {
+    Outcome.NO_CONTACT: "NO CONTACT",
+    Outcome.NOT_FOUND: "NOT FOUND",
+    Outcome.TEST: "TEST LEAD",
+}
+NOBODY = "none"  # as a contact, where there is none
 
 
 class Exits:
@@ -57,8 +64,10 @@ class Exits:
             return
         delivery.ended = True
         tier = answer.tier
-        if tier is not None:
-            webhook_line(LINES[tier], delivery.contact.masked, answer.outcome, delivery.webhook.lead.id)
+        event = LINES[tier] if tier is not None else UNASKED.get(answer.outcome)
+        if event is not None:
+            contact = delivery.contact.masked or NOBODY
+            webhook_line(event, contact, answer.outcome, delivery.webhook.lead.id, delivery.event_id)
         self._count(answer)
         self._event(delivery, answer, delivery.message.finished)
 
@@ -78,9 +87,9 @@ class Exits:
             return False
         delivery.ended = True
         if message.size > topics.LARGEST_MOVED:
-            self.dead(message, GivenUpError(f"too large to be parked; {reason}"))
+            self.dead(message, GivenUpError(f"too large to be parked; {reason}"), delivery)
             return True
-        log.warning("parked", reason=reason, attempt=plan.attempt, contact=delivery.contact.masked)
+        log.warning("parked", reason=reason, attempt=plan.attempt, contact=delivery.contact.masked, **delivery.identity)
         metrics.PARKED.labels(reason).inc()
         headers = [(name, value) for name, value in message.headers if name not in HEADERS] + plan.headers(reason)
         has_news = not tries.failed or any(calls)
@@ -94,14 +103,19 @@ class Exits:
             self._event(delivery, answer, delivered)
         return True
 
-    def dead(self, message: Message, error: PoisonError) -> None:
+    def dead(self, message: Message, error: PoisonError, delivery: Delivery | None = None) -> None:
         """To the dead letters: the original bytes, and why. Past the fuse it stays unfinished: the worker leaves."""
         try:
             self.tripwire.check(error)
         except FuseBlownError:
             return
         log.error(
-            "dead letter", reason=error.reason, path=error.path, partition=message.partition, offset=message.offset
+            "dead letter",
+            reason=error.reason,
+            path=error.path,
+            partition=message.partition,
+            offset=message.offset,
+            **(message.identity if delivery is None else delivery.identity),
         )
         metrics.DEAD.labels("enrich", type(error).__name__).inc()
         now = self._now()
@@ -127,8 +141,9 @@ class Exits:
         """Once more to ``webhooks``, with the key of its contact, so that one worker owns the contact."""
         delivery.ended = True
         if delivery.message.size > topics.LARGEST_MOVED:
-            self.dead(delivery.message, PoisonError(TOO_LARGE))
+            self.dead(delivery.message, PoisonError(TOO_LARGE), delivery)
             return
+        webhook_line("rerouted", delivery.contact.masked, "rerouted", delivery.webhook.lead.id, delivery.event_id)
         metrics.REROUTED.inc()
         headers = [*delivery.message.headers, ("reroute", b"1")]
         message = delivery.message
