@@ -39,7 +39,7 @@ AWAY = (
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
 )
-# What follows from an absence, and may have a cause of its own at another time.
+# What follows from an absence, and happens for a moment at other times: at a start, or when a leader moves.
 _FOLLOWS = (
     kafka.GroupCoordinatorNotAvailableError,
     kafka.NotCoordinatorForGroupError,
@@ -68,7 +68,7 @@ class Outage:
 
     def _reset(self) -> None:
         self._since: float | None = None
-        self._back_at = self._said_at = float("-inf")
+        self._back_at = self._said_at = self._doubted_at = float("-inf")
         self._missed = 0  # since the last line
         self._cause = ""
         self._timer: threading.Timer | None = None
@@ -100,10 +100,18 @@ class Outage:
                 self._missed, self._cause = 0, cause
                 self._start_timer(REMIND_EVERY, self._remind)
                 _log().warning(f"{self._what} is away", error=cause)
-            elif not self.explains_failures:
-                self._missed, self._cause = self._missed + 1, cause
-                if self._timer is None:
-                    self._start_timer(max(SETTLE, self._said_at + REMIND_EVERY - self._clock()), self._doubt)
+            else:
+                self.doubt(cause)
+
+    def doubt(self, cause: str) -> None:
+        """Something failed that may be over at once: it is said where it goes on."""
+        with self._lock:
+            if self.explains_failures:
+                self._missed += self.is_away
+                return
+            self._missed, self._cause, self._doubted_at = self._missed + 1, cause, self._clock()
+            if self._timer is None:
+                self._start_timer(max(SETTLE, self._said_at + REMIND_EVERY - self._clock()), self._end_doubt)
 
     def answered(self) -> None:
         """It has answered."""
@@ -134,12 +142,13 @@ class Outage:
                 f"{self._what} is still away", error=self._cause, away=f"{away:.0f} s", **_counted(held_back)
             )
 
-    def _doubt(self) -> None:
-        """Say that connections fail, though the probe is answered: one broker of several may be away."""
+    def _end_doubt(self) -> None:
+        """Say that connections fail and go on to, though a probe is answered: one broker of several may be away."""
         with self._lock:
             self._timer = None
-            if not self.is_away and self._missed:
-                failures, self._missed, self._said_at = self._missed, 0, self._clock()
+            failures, self._missed = self._missed, 0
+            if not self.is_away and self._clock() < self._doubted_at + SETTLE / 2:
+                self._said_at = self._clock()
                 _log().warning(f"connections to {self._what} fail", error=self._cause, failures=failures)
 
     def _start_timer(self, seconds: float, then: Callable[[], None]) -> None:
@@ -199,8 +208,10 @@ def forget() -> None:
 
 def broker_failed(log: FilteringBoundLogger, event: str, error: BaseException, **fields: Any) -> None:
     """Report that the broker did not carry something out: as its absence, or with ``event`` once a minute."""
-    if isinstance(error, AWAY) or (isinstance(error, _FOLLOWS) and BROKER.explains_failures):
+    if isinstance(error, AWAY):
         BROKER.missed(type(error).__name__)
+    elif isinstance(error, _FOLLOWS):
+        BROKER.doubt(type(error).__name__)
     else:
         warn_seldom(log, event, error=type(error).__name__, **fields)
 
@@ -240,8 +251,10 @@ def _is_absorbed(record: logging.LogRecord, errors: list[BaseException]) -> bool
         return False
     message = record.getMessage().partition("\n")[0]
     if not away and not _AWAY_TEXT.search(message):
-        follows = _FOLLOWING_TEXT.search(message) or any(isinstance(error, _FOLLOWS) for error in errors)
-        if not follows or not one.explains_failures:
+        if any(isinstance(error, _FOLLOWS) for error in errors):
+            one.doubt(message)
+            return True
+        if not _FOLLOWING_TEXT.search(message) or not one.explains_failures:
             return False
     one.missed(message)
     return True

@@ -36,7 +36,6 @@ UNASKED = {
     Outcome.NOT_FOUND: "NOT FOUND",
     Outcome.TEST: "TEST LEAD",
 }
-NOBODY = "none"  # as a contact, where there is none
 
 
 class Exits:
@@ -66,7 +65,7 @@ class Exits:
         tier = answer.tier
         event = LINES[tier] if tier is not None else UNASKED.get(answer.outcome)
         if event is not None:
-            contact = delivery.contact.masked or NOBODY
+            contact = delivery.contact.masked
             webhook_line(event, contact, answer.outcome, delivery.webhook.lead.id, delivery.event_id)
         self._count(answer)
         self._event(delivery, answer, delivery.message.finished)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum, auto
 
-TRIAL_WINDOW = 1.0  # seconds; so many webhooks come back in the first one, twice as many in each that follows
+TRIAL_PAUSE = 1.0  # seconds after a trial's webhooks have come back until twice as many may
 FIRST_TRIAL = 1  # webhooks
 # What is due comes back then, were its partner still down, and is parked again or given up for its age. Below
 # ``parking.LATE``: until then it is believed since when it is tried.
@@ -24,11 +24,11 @@ class Availability(Enum):
 
 @dataclass(slots=True)
 class _Trial:
-    """A window in which ``left`` of ``size`` webhooks may still come back; it ends at ``until`` (monotonic seconds)."""
+    """``left`` of ``size`` webhooks may still come back; the next trial begins at ``pause_ends`` (monotonic seconds)."""
 
     size: int
     left: int
-    until: float
+    pause_ends: float = 0.0
 
 
 class PartnerGate:
@@ -36,7 +36,7 @@ class PartnerGate:
 
     One call tells whether the partner is back, and it may be another worker that makes it. So a trial does not wait
     for an answer that this worker may never see: while nothing says that the partner is down, twice as many
-    webhooks come back in each window, and all of them as soon as a call has succeeded here.
+    webhooks come back in each trial, and all of them as soon as a call has succeeded here.
     """
 
     def __init__(
@@ -60,13 +60,11 @@ class PartnerGate:
         if availability is not Availability.TRIAL:
             self._trials.pop(partner, None)
             return None if availability is Availability.AVAILABLE else 0
-        now = self._clock()
         trial = self._trials.get(partner)
         if trial is None:
-            trial = self._trials[partner] = _Trial(FIRST_TRIAL, FIRST_TRIAL, now + TRIAL_WINDOW)
-        elif now >= trial.until and not trial.left:
-            size = 2 * trial.size
-            trial.size, trial.left, trial.until = size, size, now + TRIAL_WINDOW
+            trial = self._trials[partner] = _Trial(FIRST_TRIAL, FIRST_TRIAL)
+        elif not trial.left and self._clock() >= trial.pause_ends:
+            trial.size = trial.left = 2 * trial.size
         return trial.left
 
     def take(self, partner: str) -> bool:
@@ -74,9 +72,12 @@ class PartnerGate:
         room = self.room(partner)
         if room is None:
             return True
-        if room:
-            self._trials[partner].left -= 1
-        return room > 0
+        if not room:
+            return False
+        trial = self._trials[partner]
+        trial.left -= 1
+        trial.pause_ends = self._clock() + TRIAL_PAUSE
+        return True
 
 
 def partner_of(reason: str) -> str:
