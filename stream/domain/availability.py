@@ -24,7 +24,7 @@ class Availability(Enum):
 
 @dataclass(slots=True)
 class _Trial:
-    """``left`` of ``size`` webhooks may still come back; the next trial begins at ``pause_ends`` (monotonic seconds)."""
+    """``left`` of ``size`` webhooks may still come back; the next begins at ``pause_ends`` (monotonic seconds)."""
 
     size: int
     left: int

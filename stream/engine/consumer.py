@@ -7,6 +7,7 @@ the version is pinned and ``tests/unit/test_faust_pin.py`` holds the parts that 
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections import UserDict
 from collections.abc import Callable, Iterable, Mapping
@@ -24,7 +25,7 @@ from stream.domain.errors import StopError
 from stream.engine.batches import Batch, message_of
 from stream.engine.tracker import Tracker, Trackers
 from stream.logs import get_logger
-from stream.outages import broker_failed
+from stream.outages import AWAY, BROKER, broker_failed
 
 log = get_logger(__name__)
 
@@ -62,6 +63,15 @@ class TrackingConsumerThread(AIOKafkaConsumerThread):  # type: ignore[misc]
         if self._watching is not None:
             self._watching.cancel()
         await super().on_thread_stop()
+
+    def on_crash(self, msg: str, *fmt: Any, **kwargs: Any) -> None:
+        """Faust prints the trace past the log."""
+        del msg, fmt, kwargs
+        error = sys.exc_info()[1]
+        if isinstance(error, AWAY):
+            BROKER.missed(type(error).__name__)
+        else:
+            log.error("the consumer's thread has crashed", exc_info=error)
 
     async def _watch_coordinator(self) -> None:
         """Tell the worker why the group coordinator has failed.

@@ -55,6 +55,7 @@ LEANED_ON = [
     (AIOKafkaConsumerThread._ensure_consumer, ["self"], False),
     (AIOKafkaConsumerThread.verify_event_path, ["self", "now", "tp"], False),
     (AIOKafkaConsumerThread.on_start, ["self"], True),
+    (AIOKafkaConsumerThread.on_crash, ["self", "msg", "fmt", "kwargs"], False),
     (AIOKafkaConsumerThread.on_thread_stop, ["self"], True),
     (GroupCoordinator.check_errors, ["self"], False),
     (AIOKafkaConsumerThread.assignment, ["self"], False),
