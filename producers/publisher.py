@@ -22,7 +22,6 @@ from stream import topics
 from stream.domain.errors import TransientError
 from stream.kafka import open_producer
 from stream.logs import get_logger
-from stream.outages import BROKER
 from stream.settings import Settings
 
 log = get_logger(__name__)
@@ -79,7 +78,6 @@ class KafkaPublisher:
             self._waiting.begin(ticket, until)
             try:
                 await ticket.answer
-                BROKER.answered()
             finally:
                 self._waiting.end(ticket)
         except TimeoutError:

@@ -22,6 +22,8 @@ from aiokafka import errors as kafka
 from structlog.typing import FilteringBoundLogger
 
 REMIND_EVERY = 60.0  # seconds between lines while something stays away, or of one kind
+# Seconds without a failure after which what nobody probes is back; above every pause and time-out between two tries.
+QUIET = 20.0
 SETTLE = 10.0  # seconds after which failed connections beside a probe that is answered are said; as long after a return
 MOST_KINDS = 500  # kinds of lines remembered
 
@@ -40,7 +42,7 @@ AWAY = (
     asyncpg.CrashShutdownError,
 )
 # What follows from an absence, and happens for a moment at other times: at a start, or when a leader moves.
-_FOLLOWS = (
+_MOMENTARY = (
     kafka.GroupCoordinatorNotAvailableError,
     kafka.NotCoordinatorForGroupError,
     kafka.GroupLoadInProgressError,
@@ -49,10 +51,8 @@ _FOLLOWS = (
     asyncpg.TooManyConnectionsError,
 )
 _AWAY_TEXT = re.compile(r"Unable to update metadata|Unable connect to node|Failed to restore the pool connection floor")
-_FOLLOWING_TEXT = re.compile(
-    r"Marking the coordinator dead|Heartbeat (?:failed|session expired)"
-    r"|Timer \S+ is overlapping|Request timed out"
-)
+_MOMENTARY_TEXT = re.compile(r"Marking the coordinator dead|Heartbeat failed for group")
+_FOLLOWING_TEXT = re.compile(r"Heartbeat session expired|Timer \S+ is overlapping|Request timed out")
 
 
 class Outage:
@@ -68,7 +68,7 @@ class Outage:
 
     def _reset(self) -> None:
         self._since: float | None = None
-        self._back_at = self._said_at = self._doubted_at = float("-inf")
+        self._back_at = self._said_at = self._missed_at = self._doubted_at = float("-inf")
         self._missed = 0  # since the last line
         self._cause = ""
         self._timer: threading.Timer | None = None
@@ -94,11 +94,11 @@ class Outage:
         """It did not answer. ``cause`` holds no identifier; ``sure``: a probe says so, not some connection."""
         with self._lock:
             if self.is_away:
-                self._missed, self._cause = self._missed + 1, cause
+                self._missed, self._cause, self._missed_at = self._missed + 1, cause, self._clock()
             elif sure or not self.has_probe:
-                self._since = self._clock()
+                self._since = self._said_at = self._missed_at = self._clock()
                 self._missed, self._cause = 0, cause
-                self._start_timer(REMIND_EVERY, self._remind)
+                self._start_timer(QUIET, self._tick)
                 _log().warning(f"{self._what} is away", error=cause)
             else:
                 self.doubt(cause)
@@ -128,16 +128,19 @@ class Outage:
         self._since, self._back_at, self._missed = None, now, 0
         _log().info(f"{self._what} is back", away=f"{away:.1f} s", **_counted(held_back))
 
-    def _remind(self) -> None:
-        """Say that it is still away; or, after a minute without failures, that it is back."""
+    def _tick(self) -> None:
+        """Say once a minute that it is still away; or, where nobody probes it and nothing fails, that it is back."""
         with self._lock:
             if self._since is None:
                 return
-            if not self._missed:
-                self._say_back(self._clock())
+            now = self._clock()
+            if not self.has_probe and now - self._missed_at >= QUIET:
+                self._say_back(now)
                 return
-            away, held_back, self._missed = self._clock() - self._since, self._missed, 0
-            self._start_timer(REMIND_EVERY, self._remind)
+            self._start_timer(QUIET, self._tick)
+            if now - self._said_at < REMIND_EVERY:
+                return
+            away, held_back, self._missed, self._said_at = now - self._since, self._missed, 0, now
             _log().warning(
                 f"{self._what} is still away", error=self._cause, away=f"{away:.0f} s", **_counted(held_back)
             )
@@ -210,7 +213,7 @@ def broker_failed(log: FilteringBoundLogger, event: str, error: BaseException, *
     """Report that the broker did not carry something out: as its absence, or with ``event`` once a minute."""
     if isinstance(error, AWAY):
         BROKER.missed(type(error).__name__)
-    elif isinstance(error, _FOLLOWS):
+    elif isinstance(error, _MOMENTARY):
         BROKER.doubt(type(error).__name__)
     else:
         warn_seldom(log, event, error=type(error).__name__, **fields)
@@ -251,7 +254,7 @@ def _is_absorbed(record: logging.LogRecord, errors: list[BaseException]) -> bool
         return False
     message = record.getMessage().partition("\n")[0]
     if not away and not _AWAY_TEXT.search(message):
-        if any(isinstance(error, _FOLLOWS) for error in errors):
+        if _MOMENTARY_TEXT.search(message) or any(isinstance(error, _MOMENTARY) for error in errors):
             one.doubt(message)
             return True
         if not _FOLLOWING_TEXT.search(message) or not one.explains_failures:

@@ -52,7 +52,7 @@ def test_what_waits_for_a_partner_is_back_within_the_first_delay_and_is_not_move
     for number, someone in enumerate(people):
         post(stack, [lead(f"lead-{number}", someone)])
     events_until(stack, lambda events: len({event.lead.id for event in events}) == WEBHOOKS)
-    said(stack.children["worker"], "breaker opened partner=diretrix cause='status 503'")
+    said(stack.children["worker"], "breaker opened partner=diretrix cause=status 503")
     asked = FAILURES + TRIALS
     wait_until(lambda: counts(stack)["counts"]["diretrix"] >= asked, "trials that fail", LIMIT + TRIALS * OPEN_FOR)
     assert metric(stack, "leads_breaker_open", partner="diretrix") == 1
