@@ -17,7 +17,7 @@ from stream.domain.errors import DatabaseUnavailableError, StopError, TransientE
 from stream.engine.probe import Probe
 from stream.engine.tracker import Trackers
 from stream.logs import get_logger
-from stream.outages import DATABASE, broker_failed, warn_seldom
+from stream.outages import DATABASE, broker_failed
 
 log = get_logger(__name__)
 
@@ -137,18 +137,13 @@ class Consuming(ConsumerRebalanceListener):  # type: ignore[misc]
                 DATABASE.answered()  # a handler writes there: where it was away, it is back
             except TransientError as error:
                 seconds = error.retry_after or pause
-                self._failed(error)
+                if isinstance(error, DatabaseUnavailableError) and error.is_away:
+                    DATABASE.missed(error.reason)
+                else:
+                    log.warning("will try again", reason=error.reason, seconds=seconds)
                 await self._rest(asyncio.sleep(seconds))
             else:
                 return
-
-    @staticmethod
-    def _failed(error: TransientError) -> None:
-        """One line for all records that wait for the same: which they are is told by what the group has committed."""
-        if isinstance(error, DatabaseUnavailableError) and error.is_away:
-            DATABASE.missed(error.reason)
-        else:
-            warn_seldom(log, "will try again", reason=error.reason)
 
     async def _rest(self, wait: Awaitable[object]) -> None:
         """Wait where nothing is under way."""
