@@ -41,17 +41,20 @@ AWAY = (
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
 )
-# What follows from an absence, and happens for a moment at other times: at a start, or when a leader moves.
+# What follows from an absence, and happens for a moment at other times: at a start, a rebalance, when a leader moves.
 _MOMENTARY = (
     kafka.GroupCoordinatorNotAvailableError,
     kafka.NotCoordinatorForGroupError,
     kafka.GroupLoadInProgressError,
     kafka.LeaderNotAvailableError,
     kafka.NotLeaderForPartitionError,
+    kafka.UnknownMemberIdError,
+    kafka.IllegalGenerationError,
+    kafka.RebalanceInProgressError,
     asyncpg.TooManyConnectionsError,
 )
 _AWAY_TEXT = re.compile(r"Unable to update metadata|Unable connect to node|Failed to restore the pool connection floor")
-_MOMENTARY_TEXT = re.compile(r"Marking the coordinator dead|Heartbeat failed for group")
+_MOMENTARY_TEXT = re.compile(r"Marking the coordinator dead|Heartbeat failed|OffsetCommit failed")
 _FOLLOWING_TEXT = re.compile(r"Heartbeat session expired|Timer \S+ is overlapping|Request timed out")
 
 
@@ -248,8 +251,8 @@ def _is_absorbed(record: logging.LogRecord, errors: list[BaseException]) -> bool
     """Whether an outage is told instead of this line being written."""
     away = [error for error in errors if isinstance(error, AWAY)]
     one = _LIBRARIES.get(record.name.partition(".")[0])
-    if one is None and record.name == "asyncio" and away:
-        one = _outage_of(away[0])
+    if one is None and record.name == "asyncio":
+        one = next((found for error in errors if (found := _outage_of(error)) is not None), None)
     if one is None:
         return False
     message = record.getMessage().partition("\n")[0]
@@ -264,7 +267,9 @@ def _is_absorbed(record: logging.LogRecord, errors: list[BaseException]) -> bool
 
 
 def _outage_of(error: BaseException) -> Outage | None:
-    """Whose absence an error that nobody waited for comes from, where that can be told."""
+    """Whose absence an error that nobody waited for comes from, where it comes from one and that can be told."""
+    if not isinstance(error, AWAY + _MOMENTARY):
+        return None
     if isinstance(error, kafka.KafkaError):
         return BROKER
     if isinstance(error, asyncpg.PostgresError | asyncpg.InterfaceError):

@@ -134,7 +134,6 @@ class Consuming(ConsumerRebalanceListener):  # type: ignore[misc]
                     if self._stop.is_set():
                         raise asyncio.CancelledError  # begun now, it might be cut before its end; so it comes again
                     await self._handler(record)
-                DATABASE.answered()  # a handler writes there: where it was away, it is back
             except TransientError as error:
                 seconds = error.retry_after or pause
                 if isinstance(error, DatabaseUnavailableError) and error.is_away:

@@ -155,7 +155,6 @@ async def _write_for_sure(journal: Journal, events: list[EnrichedEvent], stop: a
             if stop.is_set():
                 return False
         else:
-            DATABASE.answered()
             return True
     return False
 
