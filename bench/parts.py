@@ -152,6 +152,9 @@ def _remembered(loops: int) -> float:
     return over(deliveries.acknowledged, [f"{number:036d}" for number in range(most, most + loops)])(loops)
 
 
+EVENT_ID = "5f0c8a8e-2f43-5d0b-9d0e-3a1f5a7c9b21"
+
+
 def _logged(inputs: list[tuple[Contact, str]]) -> Callable[[int], float]:
     logs.configure(load({}), "bench")
 
@@ -160,7 +163,7 @@ def _logged(inputs: list[tuple[Contact, str]]) -> Callable[[int], float]:
         left = itertools.islice(itertools.cycle(inputs), loops)
         while turn := list(itertools.islice(left, TURN)):
             for contact, lead in turn:
-                logs.webhook_line("Found existing enrichment", contact.masked, Outcome.ENRICHED, lead)
+                logs.webhook_line("Found existing enrichment", contact.masked, Outcome.ENRICHED, lead, EVENT_ID)
             await asyncio.sleep(0)
 
     def to_a_file(loops: int) -> float:

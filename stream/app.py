@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, Awaitable, Callable
 from typing import Any
+from urllib.parse import quote
 
 import faust
 from yarl import URL
@@ -40,6 +41,7 @@ def make_app(settings: Settings) -> faust.App:
         broker_max_poll_records=min(FETCH, settings.max_unfinished_span // 4),
         consumer_auto_offset_reset="earliest",
         consumer_group_instance_id=settings.worker_instance_id or None,
+        **_member_url(settings.worker_instance_id),
         broker_commit_interval=COMMIT_INTERVAL,
         broker_session_timeout=SESSION_TIMEOUT,
         broker_heartbeat_interval=SESSION_TIMEOUT / 4,
@@ -48,6 +50,16 @@ def make_app(settings: Settings) -> faust.App:
     transport = FastTransport if settings.stream_fast_path else TrackingTransport
     app.transport = transport(app.conf.broker_consumer, app)
     return app
+
+
+def _member_url(instance_id: str) -> dict[str, URL]:
+    """The URL by which Faust tells members apart, for a static member; Faust's own is made of the host name.
+
+    The broker gives a static member that comes back the assignment it had, and Faust's assignor accepts none that was
+    made for another URL. A container that is re-created has a new host name, so the URL depends on the instance id only
+    (docs/adr/0015-member-url-from-the-instance-id.md). Nothing is served there: Faust's web server is off.
+    """
+    return {"canonical_url": URL(f"http://static-member/{quote(instance_id, safe='')}")} if instance_id else {}
 
 
 def make_table(app: faust.App, settings: Settings) -> Any:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -19,6 +20,7 @@ from stream.agents.exits import Exits
 from stream.agents.retry import RetryReader
 from stream.agents.tripwire import Tripwire
 from stream.app import SESSION_TIMEOUT, add_agent, make_app, make_table
+from stream.domain.availability import Availability, PartnerGate
 from stream.domain.errors import StopError
 from stream.domain.identity import denylist
 from stream.domain.parking import Patience
@@ -89,7 +91,8 @@ async def worker(settings: Settings) -> AsyncIterator[Worker]:
         app = make_app(settings)
         cache = _cache(make_table(app, settings), emitter, settings)
         tripwire = Tripwire(settings.fuse)
-        enricher = _enricher(cache, _ladder(pool, session, settings, partners), emitter, settings, tripwire, sources)
+        ladder = _ladder(pool, session, settings, partners)
+        enricher = _enricher(cache, ladder, emitter, settings, tripwire, sources, partners.availability)
         metrics.TABLE_ENTRIES.set_function(lambda: len(cache))
         metrics.UNFINISHED.set_function(lambda: app.consumer.trackers.unfinished)
         metrics.OPEN_TRANSACTION.set_function(lambda: app.consumer.open_transactions.seconds())  # noqa: PLW0108 - made when it is first asked for
@@ -104,7 +107,12 @@ async def worker(settings: Settings) -> AsyncIterator[Worker]:
             cache=cache,
             emitter=emitter,
             retry=RetryReader(
-                retry_consumer, emitter, now, settings.retry_delays[-1], busy=lambda: enricher.flights.is_busy
+                retry_consumer,
+                emitter,
+                now,
+                settings.retry_delays[-1],
+                busy=lambda: enricher.flights.is_busy,
+                gate=PartnerGate(partners.availability, time.monotonic, settings.retry_max_age),
             ),
             watchdog=Watchdog(facts.gather, allowance),
             pulse=pulse,
@@ -156,6 +164,11 @@ class Partners:
             workers=settings.workers,
         )
 
+    def availability(self, name: str) -> Availability:
+        """Whether a partner can be asked now; whatever is no partner can."""
+        guard = {"diretrix": self.diretrix, "work": self.work}.get(name)
+        return Availability.AVAILABLE if guard is None else guard.availability()
+
     def trouble(self) -> dict[str, str]:
         """Why each of them is not asked now, "" while it is."""
         guards = (self.diretrix, self.work)
@@ -184,11 +197,17 @@ def _ladder(pool: asyncpg.Pool, session: aiohttp.ClientSession, settings: Settin
     )
 
 
-def _enricher(  # noqa: PLR0913 - the parts of one
-    cache: TableCache, ladder: Ladder, emitter: Emitter, settings: Settings, tripwire: Tripwire, sources: Sources
+def _enricher(  # noqa: PLR0913 - the worker's parts
+    cache: TableCache,
+    ladder: Ladder,
+    emitter: Emitter,
+    settings: Settings,
+    tripwire: Tripwire,
+    sources: Sources,
+    availability: Callable[[str], Availability],
 ) -> Enricher:
     clock = TurnClock(now)
-    exits = Exits(emitter, clock, Patience(settings.retry_delays, settings.retry_max_age), tripwire)
+    exits = Exits(emitter, clock, Patience(settings.retry_delays, settings.retry_max_age), tripwire, availability)
     limits = Limits(
         deadline=settings.lookup_deadline.total_seconds(),
         slots=settings.lookup_slots,

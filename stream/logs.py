@@ -27,6 +27,7 @@ import structlog
 from pydantic import SecretStr
 from structlog.typing import FilteringBoundLogger, Processor
 
+from stream import outages
 from stream.masking import is_identifier, without_emails, without_numbers
 from stream.settings import Settings
 
@@ -50,6 +51,8 @@ _PLAIN = bytes.maketrans(DIGITS + LETTERS + b"\n", b"0" * len(DIGITS) + b"a" * l
 _KINDS = bytes(kind if byte in DIGITS + LETTERS + b"\n" else b"?"[0] for byte, kind in enumerate(_PLAIN))
 _LONG_RUN = re.compile(rb"0{10,}")
 
+Line = tuple[str, str, str, str, str]  # of a webhook: event, contact, outcome, lead, event id
+
 _secrets: set[str] = set()
 
 
@@ -71,6 +74,7 @@ def configure(settings: Settings, process: str) -> None:
         event["process"] = process
         return event
 
+    outages.forget()
     chain: list[Processor] = [
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -95,25 +99,28 @@ def get_logger(name: str) -> FilteringBoundLogger:
     return logger
 
 
-def webhook_line(event: str, contact: str, outcome: str, lead: str) -> None:
-    """The one line that there is for every webhook; ``contact`` is masked already.
+def webhook_line(event: str, contact: str, outcome: str, lead: str, event_id: str = "") -> None:
+    """The one line that there is for every webhook; ``contact`` is masked already, ``event_id`` is a UUID.
 
     It says what ``log.info(event, contact=..., ...)`` would, in a tenth of its time: nothing is processed that can't
     be in it, and the lines of one turn of the loop are made and written together, with the instant of its end.
     """
     if _level <= logging.INFO:
-        _out.later((event, contact, outcome, lead))
+        _out.later((event, contact, outcome, lead, event_id))
 
 
-def _webhook_lines(webhooks: list[tuple[str, str, str, str]]) -> str:
-    events, contacts, outcomes, leads = zip(*webhooks, strict=True)
-    shown = zip(events, contacts, outcomes, _shown(leads), strict=True)
+def _webhook_lines(webhooks: list[Line]) -> str:
+    events, contacts, outcomes, leads, ids = zip(*webhooks, strict=True)
+    shown = zip(events, contacts, outcomes, _shown(leads), ids, strict=True)
     stamp = datetime.now(UTC).isoformat(timespec="microseconds")[:-6] + "Z"
     if _json:
         return "".join([_webhook_as_json(stamp, *webhook) for webhook in shown])
     head = f"{stamp} info {_process}: "
     return "".join(
-        [f"{head}{event} contact={contact} outcome={outcome} lead={lead}\n" for event, contact, outcome, lead in shown]
+        [
+            f"{head}{event} contact={contact} outcome={outcome} lead={lead}{' event_id=' if one else ''}{one}\n"
+            for event, contact, outcome, lead, one in shown
+        ]
     )
 
 
@@ -133,11 +140,12 @@ def _shown(leads: Sequence[str]) -> list[str]:
     return "".join([*pieces, text[at:]]).split("\n")
 
 
-def _webhook_as_json(stamp: str, event: str, contact: str, outcome: str, lead: str) -> str:
+def _webhook_as_json(stamp: str, event: str, contact: str, outcome: str, lead: str, event_id: str) -> str:  # noqa: PLR0913
     fields = {
         "contact": contact,
         "outcome": outcome,
         "lead": lead,
+        **({"event_id": event_id} if event_id else {}),
         "event": event,
         "level": "info",
     }
@@ -148,7 +156,7 @@ class _StandardError:
     """Writes to what is standard error now: tests and supervisors exchange it."""
 
     def __init__(self) -> None:
-        self._waiting: deque[tuple[str, str, str, str]] = deque()
+        self._waiting: deque[Line] = deque()
 
     def msg(self, line: str) -> None:
         self._write()
@@ -156,7 +164,7 @@ class _StandardError:
 
     debug = info = warning = error = critical = msg
 
-    def later(self, webhook: tuple[str, str, str, str]) -> None:
+    def later(self, webhook: Line) -> None:
         """Write a webhook's line at the end of this turn of the loop, at once where no loop runs."""
         if not self._waiting:
             try:
@@ -191,9 +199,11 @@ class _Handler(logging.Handler):
 
 def _route_the_others(chain: list[Processor], renderer: Processor, level: int) -> None:
     handler = _Handler()
+    handler.addFilter(outages.RepeatFilter())
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer], foreign_pre_chain=chain
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+            foreign_pre_chain=[_count_held_back, *chain],
         )
     )
     root = logging.getLogger()
@@ -203,6 +213,12 @@ def _route_the_others(chain: list[Processor], renderer: Processor, level: int) -
     # Their chatter costs time on the hot path and says little; their warnings matter.
     for name in ("aiokafka", "faust", "mode", "asyncio", "aiohttp.access"):
         logging.getLogger(name).setLevel(max(level, logging.WARNING) if level > logging.DEBUG else level)
+
+
+def _count_held_back(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    if held_back := getattr(event.get("_record"), "held_back", 0):
+        event["suppressed"] = held_back
+    return event
 
 
 def _catch_the_uncaught() -> None:

@@ -19,7 +19,7 @@ from stream.agents.retry import RetryReader
 from stream.agents.tripwire import Tripwire
 from stream.collector import settle
 from stream.domain.errors import StopError
-from stream.engine.consumer import TrackingConsumer
+from stream.engine.consumer import GroupError, TrackingConsumer
 from stream.engine.emitter import Emitter
 from stream.engine.watchdog import Pulse, Watchdog
 from stream.logs import get_logger
@@ -56,7 +56,7 @@ class Worker:
     """The parts that live together.
 
     ``probes`` ask for ever whether what it needs is there; ``hangs``: the end did not come in good order, so that it is
-    of no use to wait.
+    of no use to wait; ``must_leave_group``: with the assignment that it has in the group it can't start again.
     """
 
     app: faust.App
@@ -70,6 +70,7 @@ class Worker:
     tripwire: Tripwire
     grace: float
     hangs: bool = False
+    must_leave_group: bool = False
 
     def consumer(self) -> TrackingConsumer:
         """Faust's consumer; ours, since the transport is."""
@@ -99,7 +100,8 @@ class Worker:
         """Work until told to stop; returns the exit code."""
         self.wire()
         # All watch from the start: joining the group may take longer than a session, or for ever.
-        watches = (self.pulse.beat(), *self.probes(), self.watchdog.run(), self.tripwire.watch())
+        membership = self.consumer().watch_membership()
+        watches = (self.pulse.beat(), *self.probes(), self.watchdog.run(), self.tripwire.watch(), membership)
         guards = [asyncio.create_task(watch) for watch in watches]
         work = asyncio.create_task(self._work())
         try:
@@ -121,6 +123,7 @@ class Worker:
         failure = next((task.exception() for task in ended), None)
         if failure is None and stop.asked.is_set():
             return await self._leave(stop, work)
+        self.must_leave_group = isinstance(failure, GroupError) and failure.must_leave
         log.error(
             "leaving", reason=str(failure) if isinstance(failure, StopError) else repr(failure or self.app.crash_reason)
         )

@@ -14,10 +14,12 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
 from stream.agents.about import about
-from stream.domain.errors import CredentialsRefusedError, StopError, TransientError
+from stream.domain.errors import CredentialsRefusedError, DatabaseUnavailableError, StopError, TransientError
+from stream.engine.probe import Probe
 from stream.engine.tracker import Trackers
 from stream.kafka import positions, reached
 from stream.logs import get_logger
+from stream.outages import DATABASE, broker_failed
 
 log = get_logger(__name__)
 
@@ -66,6 +68,7 @@ class Consuming(ConsumerRebalanceListener):  # type: ignore[misc]
         """Read until ``stop``; then end what is under way and commit. Raises StopError where a handler gave up."""
         self._stop = stop
         committer = asyncio.create_task(self._commit_for_ever())
+        probe = asyncio.create_task(Probe("the broker").run(self._consumer.topics))
         stopped = asyncio.create_task(stop.wait())
         try:
             while not stop.is_set():
@@ -73,6 +76,7 @@ class Consuming(ConsumerRebalanceListener):  # type: ignore[misc]
         finally:
             stop.set()  # also where a handler gave up: nothing more begins
             committer.cancel()
+            probe.cancel()
             stopped.cancel()
             await self._end()
             await self._commit()
@@ -147,7 +151,10 @@ class Consuming(ConsumerRebalanceListener):  # type: ignore[misc]
                 if isinstance(error, CredentialsRefusedError) and self._gate is not None:
                     continue
                 seconds = error.retry_after or pause
-                log.warning("will try again", reason=error.reason, seconds=seconds, **about(record))
+                if isinstance(error, DatabaseUnavailableError) and error.is_away:
+                    DATABASE.missed(error.reason)
+                else:
+                    log.warning("will try again", reason=error.reason, seconds=seconds, **about(record))
                 await self._rest(asyncio.sleep(seconds))
             except StopError:
                 raise
@@ -188,6 +195,6 @@ class Consuming(ConsumerRebalanceListener):  # type: ignore[misc]
         except (CommitFailedError, IllegalStateError):
             log.info("commit refused: the group has rebalanced")
         except (KafkaError, TimeoutError) as error:
-            log.warning("commit failed, will try again", error=type(error).__name__)
+            broker_failed(log, "commit failed, will try again", error)
         else:
             self._trackers.committed(due)

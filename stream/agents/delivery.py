@@ -9,7 +9,7 @@ import msgspec
 from aiokafka import ConsumerRecord
 
 from stream.domain.identity import Contact
-from stream.domain.leads import Webhook
+from stream.domain.leads import Webhook, lead_id_in
 from stream.domain.parking import Tries, tries_of
 from stream.engine.tracker import Tracker
 
@@ -64,6 +64,11 @@ class Message(msgspec.Struct, eq=False):
         return ""
 
     @property
+    def identity(self) -> dict[str, str]:
+        """What a line of the log says of a webhook that can't be understood, as far as it can be read."""
+        return {"lead": lead_id_in(self.value), "event_id": self.header("ce_id")}
+
+    @property
     def size(self) -> int:
         """Bytes of its value and its headers: what goes along when it is moved."""
         headers = sum(len(name.encode()) + len(value or b"") for name, value in self.headers)
@@ -93,3 +98,8 @@ class Delivery(msgspec.Struct, eq=False):
     event_id: str
     ended: bool = False
     started: float | None = None
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """What a line of the log says of it."""
+        return {"lead": self.webhook.lead.id, "event_id": self.event_id}

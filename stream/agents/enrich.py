@@ -130,7 +130,8 @@ class Enricher:
             return
         except Exception as error:
             # Whatever we stumble over must not come again and again; where it is all messages, the fuse stops us.
-            log.exception("a message that nobody foresaw", partition=message.partition, offset=message.offset)
+            at = {"partition": message.partition, "offset": message.offset}
+            log.exception("a message that nobody foresaw", **at, **message.identity)
             self._exits.dead(message, PoisonError(f"unforeseen: {type(error).__name__}"))
             return
         self._exits.tripwire.good()
@@ -226,7 +227,7 @@ class Enricher:
             async with asyncio.timeout(self._limits.deadline):
                 step = await self._ladder.climb(question, known)
         except (TransientError, RefusedError, TimeoutError) as error:
-            reason = "deadline" if isinstance(error, TimeoutError) else error.reason
+            reason = _reason(error)
             # What was paid for is kept, whatever came after it.
             self._remember(delivery, known, None)
             self._fall_back(delivery, known, reason, (question.diretrix_calls, question.work_calls))
@@ -264,7 +265,7 @@ class Enricher:
             self._exits.answered(delivery, _answer(Found(person, step.match), Tier.CACHE, *calls))
             return
         delivery.ended = True
-        self._exits.dead(delivery.message, GivenUpError(f"given up: {reason}"))
+        self._exits.dead(delivery.message, GivenUpError(f"given up: {reason}"), delivery)
 
     async def _stay_within(self, tracker: Tracker) -> None:
         """Keep the span between the oldest unfinished offset and the newest within its bound."""
@@ -306,6 +307,13 @@ class Enricher:
         for deliveries in list(self._flying.values()):
             for delivery in list(deliveries.values()):
                 self._exits.parked(delivery, reason)
+
+
+def _reason(error: TransientError | RefusedError | TimeoutError) -> str:
+    """Why a look-up failed. A partner's failure begins with the partner's name: what is parked for it waits for it."""
+    if isinstance(error, TimeoutError):
+        return "deadline"
+    return str(error) if isinstance(error, RefusedError) else error.reason
 
 
 def _question(delivery: Delivery) -> Question:

@@ -13,6 +13,7 @@ from datetime import datetime
 from stream import metrics, topics
 from stream.agents.delivery import Delivery, Message
 from stream.agents.tripwire import Tripwire
+from stream.domain.availability import Availability, partner_of
 from stream.domain.deadletters import TOO_LARGE, dead_letter_headers
 from stream.domain.errors import FuseBlownError, GivenUpError, PoisonError
 from stream.domain.events import Answer, Outcome, Tier, encode_event, event_headers
@@ -29,16 +30,31 @@ LINES = {
     Tier.DIRETRIX: "DIRETRIX API",
     Tier.FORM: "FORM CPF",
 }
+# What is answered without asking anybody.
+UNASKED = {
+    Outcome.NO_CONTACT: "NO CONTACT",
+    Outcome.NOT_FOUND: "NOT FOUND",
+    Outcome.TEST: "TEST LEAD",
+}
 
 
 class Exits:
     """Where webhooks leave the worker."""
 
-    def __init__(self, emitter: Emitter, now: Callable[[], datetime], patience: Patience, tripwire: Tripwire) -> None:
+    def __init__(
+        self,
+        emitter: Emitter,
+        now: Callable[[], datetime],
+        patience: Patience,
+        tripwire: Tripwire,
+        availability: Callable[[str], Availability] = lambda _: Availability.AVAILABLE,
+    ) -> None:
+        """``availability``: of a partner by its name, and of whatever is no partner."""
         self._emitter = emitter
         self._now = now
         self._patience = patience
         self.tripwire = tripwire
+        self._availability = availability
         self._said: list[tuple[str, str | None, str | None]] = []  # what the answers of this turn say
 
     def answered(self, delivery: Delivery, answer: Answer) -> None:
@@ -47,8 +63,10 @@ class Exits:
             return
         delivery.ended = True
         tier = answer.tier
-        if tier is not None:
-            webhook_line(LINES[tier], delivery.contact.masked, answer.outcome, delivery.webhook.lead.id)
+        event = LINES[tier] if tier is not None else UNASKED.get(answer.outcome)
+        if event is not None:
+            contact = delivery.contact.masked
+            webhook_line(event, contact, answer.outcome, delivery.webhook.lead.id, delivery.event_id)
         self._count(answer)
         self._event(delivery, answer, delivery.message.finished)
 
@@ -62,14 +80,15 @@ class Exits:
             return True
         message, now = delivery.message, self._now()
         tries = message.tries(now)
-        plan = self._patience.park(tries.failed, tries.since, now, reason)
+        down = self._availability(partner_of(reason)) is not Availability.AVAILABLE
+        plan = self._patience.park(tries.failed, tries.since, now, reason, partner_down=down)
         if plan is None:
             return False
         delivery.ended = True
         if message.size > topics.LARGEST_MOVED:
             self._dead_and_pending(delivery, GivenUpError(f"too large to be parked; {reason}"), calls)
             return True
-        log.warning("parked", reason=reason, attempt=plan.attempt, contact=delivery.contact.masked)
+        log.warning("parked", reason=reason, attempt=plan.attempt, contact=delivery.contact.masked, **delivery.identity)
         metrics.PARKED.labels(reason).inc()
         headers = [(name, value) for name, value in message.headers if name not in HEADERS] + plan.headers(reason)
         has_news = not tries.failed or any(calls)
@@ -92,11 +111,17 @@ class Exits:
     def _dead_and_pending(self, delivery: Delivery, error: PoisonError, calls: tuple[int, int]) -> None:
         """Its lead must reach the CRM all the same: finished when letter and event are delivered."""
         delivered = _after(2, delivery.message.finished)
-        if self.dead(delivery.message, error, delivered):
+        if self.dead(delivery.message, error, delivery, delivered):
             answer = Answer(Outcome.PENDING, diretrix_calls=calls[0], work_calls=calls[1])
             self._event(delivery, answer, delivered)
 
-    def dead(self, message: Message, error: PoisonError, delivered: Callable[[], None] | None = None) -> bool:
+    def dead(
+        self,
+        message: Message,
+        error: PoisonError,
+        delivery: Delivery | None = None,
+        delivered: Callable[[], None] | None = None,
+    ) -> bool:
         """To the dead letters: the original bytes, and why. Past the fuse it stays unfinished: the worker leaves.
 
         ``delivered`` is called instead of finishing the message. False past the fuse.
@@ -106,7 +131,12 @@ class Exits:
         except FuseBlownError:
             return False
         log.error(
-            "dead letter", reason=error.reason, path=error.path, partition=message.partition, offset=message.offset
+            "dead letter",
+            reason=error.reason,
+            path=error.path,
+            partition=message.partition,
+            offset=message.offset,
+            **(message.identity if delivery is None else delivery.identity),
         )
         metrics.DEAD.labels("enrich", type(error).__name__).inc()
         now = self._now()
@@ -135,6 +165,7 @@ class Exits:
         if delivery.message.size > topics.LARGEST_MOVED:
             self._dead_and_pending(delivery, PoisonError(TOO_LARGE), (0, 0))
             return
+        webhook_line("rerouted", delivery.contact.masked, "rerouted", delivery.webhook.lead.id, delivery.event_id)
         metrics.REROUTED.inc()
         headers = [*delivery.message.headers, ("reroute", b"1")]
         message = delivery.message

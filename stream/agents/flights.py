@@ -186,7 +186,7 @@ class Flights:
         try:
             return await self._look_up(delivery, reason)
         except Exception:
-            log.exception("a look-up failed in a way nobody foresaw")
+            log.exception("a look-up failed in a way nobody foresaw", **delivery.identity)
             return await self._look_up(delivery, "internal")
 
     def _count_webhook(self, flight: Flight, by: int) -> None:

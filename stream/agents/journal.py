@@ -17,10 +17,12 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord
 from aiokafka.errors import KafkaError
 
 from stream.agents.about import about
-from stream.domain.errors import TransientError
+from stream.domain.errors import DatabaseUnavailableError
 from stream.domain.events import EnrichedEvent, Outcome, decode_event
+from stream.engine.probe import Probe
 from stream.kafka import positions, reached
 from stream.logs import get_logger
+from stream.outages import DATABASE, broker_failed, warn_seldom
 from stream.store.ledger import BILLING_ZONE
 from stream.store.pool import database_errors
 from stream.store.queries import sql
@@ -122,6 +124,14 @@ def _webhook_event(event: EnrichedEvent) -> tuple[object, ...]:
 
 async def run(consumer: AIOKafkaConsumer, journal: Journal, stop: asyncio.Event) -> None:
     """Read until ``stop``; a batch is committed after it was written."""
+    probe = asyncio.create_task(Probe("the broker").run(consumer.topics))
+    try:
+        await _read(consumer, journal, stop)
+    finally:
+        probe.cancel()
+
+
+async def _read(consumer: AIOKafkaConsumer, journal: Journal, stop: asyncio.Event) -> None:
     while not stop.is_set():
         try:
             before = positions(consumer)
@@ -132,7 +142,7 @@ async def run(consumer: AIOKafkaConsumer, journal: Journal, stop: asyncio.Event)
                 async with asyncio.timeout(COMMIT_LIMIT):  # aiokafka itself asks a broker that is away for ever
                     await consumer.commit(due)
         except (KafkaError, TimeoutError) as error:
-            log.warning("the broker is away or took partitions", error=type(error).__name__)
+            broker_failed(log, "the broker took partitions, or a commit", error)
             await asyncio.sleep(PAUSES[0])
 
 
@@ -141,8 +151,11 @@ async def _write_for_sure(journal: Journal, events: list[EnrichedEvent], stop: a
     for pause in itertools.chain(PAUSES, itertools.repeat(PAUSES[-1])):
         try:
             await journal.write(events)
-        except TransientError as error:
-            log.warning("will try again", reason=error.reason, seconds=pause)
+        except DatabaseUnavailableError as error:
+            if error.is_away:
+                DATABASE.missed(error.reason)
+            else:
+                warn_seldom(log, "will try again", reason=error.reason)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), pause)
             if stop.is_set():

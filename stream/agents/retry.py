@@ -5,22 +5,27 @@ that record is read again then: nothing unfinished is held while it waits, so re
 not wait for each other, be they of one topic or of two: each is moved by a task of its own.
 
 While the worker has more to look up than it can, what is due stays here: moved, it would only be parked once more.
+So does what was parked for a partner that is down, until the partner can be asked again (see ``PartnerGate``).
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
 from stream import topics
+from stream.domain.availability import Availability, PartnerGate, partner_of
 from stream.domain.parking import instant_of
 from stream.engine.emitter import Emitter
 from stream.kafka import positions, reached
 from stream.logs import get_logger
+from stream.outages import broker_failed
 
 log = get_logger(__name__)
 
@@ -31,27 +36,38 @@ MOST_AT_ONCE = 500  # records
 AT_ONCE = datetime.min.replace(tzinfo=UTC)
 
 
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """What a paused partition waits for: the time ``until``, when its first record is due; then ``partner``, if any."""
+
+    until: datetime
+    partner: str = ""
+
+
 class RetryReader:
     """Moves due records from the retry topics back to ``webhooks``."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the reader's parts
         self,
         consumer: AIOKafkaConsumer,
         emitter: Emitter,
         now: Callable[[], datetime],
         longest: timedelta,
         busy: Callable[[], bool],
+        gate: PartnerGate | None = None,
     ) -> None:
         """``consumer`` has no topic yet. ``longest``: no record waits longer, whatever its header says.
 
         ``busy``: what is due waits while the worker is, by ``longest`` at most: no topic keeps a record for ever.
+        ``gate``: what was parked for a partner waits for it, for as long as the gate says.
         """
         self._consumer = consumer
         self._emitter = emitter
         self._now = now
         self._longest = longest
         self._busy = busy
-        self._waiting: dict[TopicPartition, datetime] = {}
+        self._gate = gate or PartnerGate(lambda _: Availability.AVAILABLE, time.monotonic)
+        self._waiting: dict[TopicPartition, Wait] = {}
         self._moving: dict[TopicPartition, asyncio.Task[None]] = {}
         consumer.subscribe([topic.name for topic in topics.RETRIES])
 
@@ -62,7 +78,7 @@ class RetryReader:
                 try:
                     await self._turn()
                 except (KafkaError, OSError) as error:
-                    log.warning("retry reader can't reach the broker", error=type(error).__name__)
+                    broker_failed(log, "retry reader can't reach the broker", error)
                     await asyncio.sleep(LONGEST_NAP)
         finally:
             for task in self._moving.values():
@@ -88,15 +104,17 @@ class RetryReader:
         """Move the records; ``position``: the offset behind them, and behind what is no record, such as a marker."""
         if partition in self._moving:  # taken away and given back while its records are still on their way
             if records:
-                self._wait(partition, records[0].offset, self._now())
+                self._wait(partition, records[0].offset, Wait(self._now()))
             return
         self._consumer.pause(partition)
         self._moving[partition] = asyncio.create_task(self._bring_back(partition, records, position))
 
     def _nap(self) -> int:
         """Milliseconds until something is due, or partitions may have come or gone."""
-        left = (min(self._waiting.values()) - self._awaited()).total_seconds() if self._waiting else LONGEST_NAP
-        return int(min(max(left, 0.0), LONGEST_NAP) * 1000) + 1
+        now = self._awaited()
+        # What is due and still waits, waits for its partner: that is looked at after each nap.
+        left = [(wait.until - now).total_seconds() for wait in self._waiting.values() if wait.until > now]
+        return int(min([*left, LONGEST_NAP]) * 1000) + 1
 
     def _collect(self) -> None:
         """Let partitions go on whose records were moved. Raises what nobody foresaw."""
@@ -104,7 +122,7 @@ class RetryReader:
             if task.done():
                 del self._moving[partition]
                 task.result()
-                self._waiting.setdefault(partition, self._now())
+                self._waiting.setdefault(partition, Wait(self._now()))
 
     def _awaited(self) -> datetime:
         """The instant that has come for what waits: now, or, while the worker is busy, an earlier one."""
@@ -112,40 +130,57 @@ class RetryReader:
 
     def _wake(self) -> None:
         assigned, now = self._consumer.assignment(), self._awaited()
-        for partition, due in list(self._waiting.items()):
+        for partition, wait in list(self._waiting.items()):
             if partition not in assigned:
                 del self._waiting[partition]
-            elif due <= now:
+            elif wait.until <= now and not self._is_held(wait):
                 del self._waiting[partition]
                 self._consumer.resume(partition)
+
+    def _is_held(self, wait: Wait) -> bool:
+        """Whether what is due waits for its partner still."""
+        return (
+            bool(wait.partner) and self._gate.room(wait.partner) == 0 and self._now() < wait.until + self._gate.longest
+        )
+
+    def _why_not(self, record: ConsumerRecord, now: datetime) -> Wait | None:
+        """What a record waits for; None when it may be moved, which counts for its partner."""
+        due = self._due(record)
+        if due > now:
+            return Wait(max(due, now + timedelta(seconds=SHORTEST_WAIT)))
+        partner = partner_of(_header(record, "reason"))
+        if not partner or self._gate.take(partner) or now >= due + self._gate.longest:
+            return None
+        return Wait(due, partner)
 
     async def _bring_back(self, partition: TopicPartition, records: list[ConsumerRecord], position: int) -> None:
         """Republish what is due, in order, and commit it once the broker has it all."""
         now = self._now()
-        late = next((record for record in records if self._due(record) > now), None)
-        due = records if late is None else records[: records.index(late)]
+        due: list[ConsumerRecord] = []
         try:
-            if late is not None:
-                self._wait(partition, late.offset, max(self._due(late), now + timedelta(seconds=SHORTEST_WAIT)))
+            for record in records:
+                if wait := self._why_not(record, now):
+                    self._wait(partition, record.offset, wait)
+                    break
+                due.append(record)
             await asyncio.gather(*(self._move(record) for record in due))
-            if late is None:
+            if len(due) == len(records):
                 await self._consumer.commit({partition: position})
             elif due:
                 await self._consumer.commit({partition: due[-1].offset + 1})
         except (CommitFailedError, IllegalStateError):
             log.info("a retry partition was taken away; its records will be moved once more", partition=str(partition))
         except (KafkaError, OSError) as error:
-            log.warning("retry reader can't commit; the next commit will", error=type(error).__name__)
+            broker_failed(log, "retry reader can't commit; the next commit will", error)
 
-    def _wait(self, partition: TopicPartition, offset: int, until: datetime) -> None:
+    def _wait(self, partition: TopicPartition, offset: int, wait: Wait) -> None:
         self._consumer.pause(partition)
         self._consumer.seek(partition, offset)
-        self._waiting[partition] = until
+        self._waiting[partition] = wait
 
     def _due(self, record: ConsumerRecord) -> datetime:
         """When a record is due: as its header says; at once when that can't be read."""
-        said = next((value for name, value in record.headers if name == "not-before"), b"")
-        due = instant_of((said or b"").decode("utf-8", "replace"))
+        due = instant_of(_header(record, "not-before"))
         if due is None:
             return AT_ONCE
         return min(due, datetime.fromtimestamp(record.timestamp / 1000, UTC) + self._longest)
@@ -155,6 +190,12 @@ class RetryReader:
         headers = [(name, value) for name, value in record.headers if name != "reroute"]
         self._emitter.emit(topics.WEBHOOKS.name, record.key, record.value, headers, lambda: _set(done))
         return done
+
+
+def _header(record: ConsumerRecord, name: str) -> str:
+    """A header's text, "" when it is not there or has no value."""
+    said = next((value for key, value in record.headers if key == name), b"")
+    return (said or b"").decode("utf-8", "replace")
 
 
 def _set(done: asyncio.Future[None]) -> None:

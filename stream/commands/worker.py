@@ -55,7 +55,8 @@ async def _run(settings: Settings, *, leave_on_stop: bool) -> int:
             if made is None:
                 return 0
             code = await made.run(stop)
-            if leave_on_stop and settings.worker_instance_id and not code:
+            gives_up = made.must_leave_group or (leave_on_stop and not code)
+            if gives_up and settings.worker_instance_id:
                 await _give_up_membership(settings)
             if code or made.hangs:
                 _leave_at_once(code)
@@ -82,9 +83,15 @@ async def _unless(stop: Stop, starting: Awaitable[Worker]) -> Worker | None:
 
 
 async def _give_up_membership(settings: Settings) -> None:
-    async with open_admin(settings) as admin:
-        await remove_members(admin, WORKER_GROUP, [settings.worker_instance_id])
-    log.info("left the group", instance=settings.worker_instance_id)
+    """Take this worker out of its group. An end is not delayed by a broker that does not answer."""
+    try:
+        async with asyncio.timeout(STEP), open_admin(settings) as admin:
+            await remove_members(admin, WORKER_GROUP, [settings.worker_instance_id])
+    except (KafkaError, OSError) as error:  # a TimeoutError is an OSError
+        reason = type(error).__name__
+        log.warning("still a member of the group", instance=settings.worker_instance_id, reason=reason)
+    else:
+        log.info("left the group", instance=settings.worker_instance_id)
 
 
 async def _end_anyhow(stop: Stop, seconds: float) -> None:

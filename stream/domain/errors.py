@@ -44,7 +44,12 @@ class BudgetSpentError(TransientError):
 
 
 class DatabaseUnavailableError(TransientError):
-    """PostgreSQL can't be reached: no paid call may start."""
+    """PostgreSQL can't be reached, or did not carry a statement out for now: no paid call may start."""
+
+    def __init__(self, reason: str, *, is_away: bool = True) -> None:
+        """``is_away``: it did not answer. False where another writer was first, or the like."""
+        super().__init__(reason)
+        self.is_away = is_away
 
 
 class PoisonError(StreamError):

@@ -139,6 +139,21 @@ def decode_webhook(value: bytes | None) -> Webhook:
         return _decode_any(value)  # it says what is wrong, and forgives more
 
 
+def lead_id_in(value: bytes | None) -> str:
+    """The lead's id as far as a message that may be anything names one, else ""; to be shown, not to be relied on."""
+    try:
+        message = msgspec.json.decode(value or b"")
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return ""
+    parts = [message.get(name) for name in ("normalised", "payload")] if isinstance(message, dict) else []
+    for part in parts:
+        for name in ("lead", "id", "lead_id", "originLeadId"):
+            found = part.get(name) if isinstance(part, dict) else None
+            if isinstance(found, str | int):
+                return str(found)
+    return ""
+
+
 def _webhook(message: _Ordinary) -> Webhook:
     """The webhook as the producers read it. Raises ValueError, OverflowError for what they would not have written."""
     read, source = message.normalised, _SOURCES[message.source]

@@ -15,6 +15,8 @@ HEADERS = frozenset({"attempt", "first-failed", "not-before", "reason"})
 CUT_SHORT = frozenset({"shutdown", "span", "queue"})
 # What waits for a budget waits for midnight: as long as may be, and its patience begins anew with each wait.
 BUDGET_SPENT = "the day's budget is spent"
+# Why a partner was not asked: the same, but that a webhook is given up at its age.
+BREAKER_OPEN, TOLD_TO_WAIT, NO_TURN = HELD_BACK = ("the breaker is open", "asked us to wait", "no turn in time")
 LONGEST_COUNT = 6  # digits; a longer number is nobody's count of tries
 # How far from the time that it was due a webhook may come back: clocks differ, workers are busy or away for a while.
 EARLY, LATE = timedelta(minutes=1), timedelta(hours=2)
@@ -54,20 +56,24 @@ class Patience:
     delays: Sequence[timedelta]
     max_age: timedelta
 
-    def park(self, attempts: int, first_failed: datetime | None, now: datetime, reason: str) -> Parking | None:
+    def park(
+        self, attempts: int, first_failed: datetime | None, now: datetime, reason: str, *, partner_down: bool = False
+    ) -> Parking | None:
         """Decide when to try again; None when it has been tried for ``max_age``, and failed once more.
 
         What waits for a budget is never given up: nobody was asked, and no failure before or after it counts its age
         from then.
 
         ``attempts``: tries that failed before this one; ``first_failed``: when the first did, None for this one.
+        ``partner_down``: the partner that failed is known to be down, and what waits for it comes back when it is not;
+        so it waits for the first delay only, and the count stays.
         """
         if BUDGET_SPENT in reason:
             return Parking(1, now, now + self.delays[-1], len(self.delays) - 1)
         first = min(first_failed or now, now)
-        cut_short = reason in CUT_SHORT
-        if now - first >= self.max_age and not cut_short:
+        if now - first >= self.max_age and reason not in CUT_SHORT:
             return None
+        cut_short = partner_down or reason in CUT_SHORT or reason.endswith(HELD_BACK)
         attempt = max(1, attempts) if cut_short else attempts + 1
         tier = 0 if cut_short else min(attempt, len(self.delays)) - 1
         return Parking(attempt, first, now + self.delays[tier], tier)

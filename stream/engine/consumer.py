@@ -7,6 +7,8 @@ the version is pinned and ``tests/unit/test_faust_pin.py`` holds the parts that 
 from __future__ import annotations
 
 import asyncio
+import sys
+import time
 from collections import UserDict
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
@@ -19,17 +21,28 @@ from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, T
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
+from stream.domain.errors import StopError
 from stream.engine.batches import Batch, message_of
 from stream.engine.open_transactions import OpenTransactions
 from stream.engine.tracker import Tracker, Trackers
 from stream.kafka import READ_COMMITTED, positions, reached
 from stream.logs import get_logger
+from stream.outages import AWAY, BROKER, broker_failed
 
 log = get_logger(__name__)
 
 COMMIT_TIMEOUT = 10.0  # seconds; a commit that takes longer is tried again at the next interval
 FETCH_WAIT = 100  # ms; after a recovery the first webhook may wait as long
 POLL = 0.2  # seconds; a seek waits for the fetch that is under way
+COORDINATOR_CHECK = 0.5  # seconds between looks at the client's group coordinator
+
+
+class GroupError(StopError):
+    """The worker can't be a member of its group as it is. ``must_leave``: nor with the assignment that it would get."""
+
+    def __init__(self, reason: str, *, must_leave: bool) -> None:
+        super().__init__(reason)
+        self.must_leave = must_leave
 
 
 class Fetched(dict[TP, list[ConsumerRecord]]):
@@ -43,9 +56,75 @@ class Fetched(dict[TP, list[ConsumerRecord]]):
 class TrackingConsumerThread(AIOKafkaConsumerThread):  # type: ignore[misc]
     """Commits without ending the worker: a commit that fails only means work done twice."""
 
+    consumer: TrackingConsumer
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._wanted_since: dict[TP, float] = {}  # epoch seconds, as the client dates its fetches
+        self._watching: asyncio.Task[None] | None = None
         super().__init__(*args, **kwargs)
         self.open_transactions = OpenTransactions()
+
+    async def on_start(self) -> None:
+        """Start the client, and watch its group coordinator."""
+        await super().on_start()
+        self._watching = asyncio.create_task(self._watch_coordinator())
+
+    async def on_thread_stop(self) -> None:
+        """Stop the client."""
+        if self._watching is not None:
+            self._watching.cancel()
+        await super().on_thread_stop()
+
+    def on_crash(self, msg: str, *fmt: Any, **kwargs: Any) -> None:
+        """Faust prints the trace past the log."""
+        del msg, fmt, kwargs
+        error = sys.exc_info()[1]
+        if isinstance(error, AWAY):
+            BROKER.missed(type(error).__name__)
+        else:
+            log.error("the consumer's thread has crashed", exc_info=error)
+
+    async def _watch_coordinator(self) -> None:
+        """Tell the worker why the group coordinator has failed.
+
+        aiokafka's coordinator ends, or waits until somebody asks for its error, and Faust never asks: the member would
+        send no heartbeat and get no partition until the watchdog acts.
+        """
+        while True:
+            await asyncio.sleep(COORDINATOR_CHECK)
+            coordinator = self._ensure_consumer()._coordinator  # noqa: SLF001 - Faust asks nobody
+            has_ended = coordinator._coordination_task.done()  # noqa: SLF001
+            try:
+                coordinator.check_errors()
+            except KafkaError as error:
+                if error.retriable and not has_ended:
+                    broker_failed(log, "the group coordinator failed, will try again", error)
+                    continue
+                failure = GroupError(f"the group coordinator failed: {error}", must_leave=has_ended)
+                self.parent_loop.call_soon_threadsafe(self.consumer.fail, failure)
+                return
+
+    def forget_fetches(self) -> None:
+        """The client knows nothing of what was fetched before an assignment: count from now."""
+        self._wanted_since.clear()
+
+    def verify_event_path(self, now: float, tp: TP) -> None:
+        """Faust's check that ``tp`` is fetched; of what we take now, since we took it.
+
+        Faust asks it of every partition, counts from the start of the worker, and subtracts the client's epoch
+        seconds from its monotonic ones. So it never reported a partition that stood still, and always one that is not
+        fetched on purpose: the changelog after recovery, or what is paused.
+        """
+        del now
+        paused = self._ensure_consumer().paused()
+        if not self.consumer.takes(tp) or TopicPartition(tp.topic, tp.partition) in paused:
+            self._wanted_since.pop(tp, None)
+            return
+        epoch = time.time()
+        since = self._wanted_since.setdefault(tp, epoch)
+        if epoch - since >= self.tp_fetch_request_timeout_secs:
+            self.time_started = since
+            super().verify_event_path(epoch, tp)
 
     def _create_worker_consumer(self, transport: Transport) -> AIOKafkaConsumer:
         """Faust's, but that it reads what is committed only, and that no empty fetch is held by the broker for 1.5 s.
@@ -95,7 +174,7 @@ class TrackingConsumerThread(AIOKafkaConsumerThread):  # type: ignore[misc]
         except CommitFailedError:
             log.info("commit refused: the group has rebalanced")
         except (KafkaError, IllegalStateError, TimeoutError, OSError) as error:
-            log.warning("commit failed, will try again", error=type(error).__name__)
+            broker_failed(log, "commit failed, will try again", error)
         else:
             return True
         return False
@@ -141,11 +220,28 @@ class TrackingConsumer(Consumer):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.trackers = Trackers()
         self._moving = asyncio.Lock()
+        self._failed = asyncio.Event()
+        self._failure: GroupError | None = None
         super().__init__(*args, **kwargs)
         self._read_offset = ChangelogOffsets(self._is_changelog_tp)
 
     def _new_consumer_thread(self) -> AIOKafkaConsumerThread:
         return TrackingConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    def fail(self, failure: GroupError) -> None:
+        """Note why the worker can't be a member of its group."""
+        self._failure = failure
+        self._failed.set()
+
+    async def watch_membership(self) -> None:
+        """Wait until the worker can't be a member of its group any more; raises GroupError then."""
+        await self._failed.wait()
+        assert self._failure is not None
+        raise self._failure
+
+    def takes(self, tp: TP) -> bool:
+        """Whether records of ``tp`` are wanted now: it is neither paused nor moved, nor does a rebalance go on."""
+        return self.flow_active and tp in self._get_active_partitions()
 
     def pause_partitions(self, tps: Iterable[TP]) -> None:
         """Take no more of ``tps``. The client below need not fetch a changelog either.
@@ -175,6 +271,7 @@ class TrackingConsumer(Consumer):  # type: ignore[misc]
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         """Begin a generation with trackers of its own; they take nothing before the seek to the committed offsets."""
         self.trackers.renew((tp for tp in assigned if not self._is_changelog_tp(tp)), sought=False)
+        self._thread.forget_fetches()
         await super().on_partitions_assigned(assigned, generation_id)
 
     async def perform_seek(self) -> None:

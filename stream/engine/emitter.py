@@ -23,6 +23,7 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 
 from stream.kafka import fill_batch, partition_of
 from stream.logs import get_logger
+from stream.outages import broker_failed
 
 log = get_logger(__name__)
 
@@ -139,9 +140,7 @@ class Emitter:
                 break
             except (KafkaError, OSError) as error:
                 self.failing_since = self.failing_since or time.monotonic()
-                log.warning(
-                    "delivery failed, sending again", topic=topic, records=len(records), error=type(error).__name__
-                )
+                broker_failed(log, "delivery failed, sending again", error, topic=topic, records=len(records))
                 await asyncio.sleep(RESEND_DELAY)
                 batch, _ = self._batch(deque(records))
         self.failing_since = None

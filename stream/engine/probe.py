@@ -11,9 +11,7 @@ from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from stream.domain.errors import DatabaseUnavailableError, StopError
 from stream.engine.watchdog import BROKER_PATIENCE
-from stream.logs import get_logger
-
-log = get_logger(__name__)
+from stream.outages import outage
 
 EVERY = 2.0  # seconds between questions
 LIMIT = 5.0  # seconds for an answer
@@ -33,7 +31,8 @@ class Probe:
         patience: float = BROKER_PATIENCE,
     ) -> None:
         """``what``: its name; ``patience``: seconds for which ``reach`` tries."""
-        self._is_away, self._is_back = f"{what} is away", f"{what} is back"
+        self._what = what
+        self._outage = outage(what)
         self._clock = clock
         self._every = every
         self._patience = patience
@@ -55,11 +54,12 @@ class Probe:
                 self._answered()
                 return reached
             if self.away > self._patience:
-                raise StopError(f"{self._is_away}: nothing answered for {self._patience:.0f} s")
+                raise StopError(f"{self._what} is away: nothing answered for {self._patience:.0f} s")
             await asyncio.sleep(self._every)
 
     async def run(self, ask: Callable[[], Awaitable[object]]) -> None:
         """Ask for ever."""
+        self._outage.has_probe = True
         while True:
             try:
                 async with asyncio.timeout(LIMIT):
@@ -73,10 +73,9 @@ class Probe:
     def _missed(self, error: Exception) -> None:
         if self._since is None:
             self._since = self._clock()
-            reason = error.reason if isinstance(error, DatabaseUnavailableError) else type(error).__name__
-            log.warning(self._is_away, error=reason)
+        reason = error.reason if isinstance(error, DatabaseUnavailableError) else type(error).__name__
+        self._outage.missed(reason, sure=True)
 
     def _answered(self) -> None:
-        if self._since is not None:
-            log.info(self._is_back, away=f"{self.away:.1f} s")
-            self._since = None
+        self._since = None
+        self._outage.answered()

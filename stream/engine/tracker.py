@@ -116,6 +116,7 @@ class Trackers:
         self._shut = False
         self._sought = True
         self.commits = 0  # that the broker has accepted
+        self.joined = False  # whether the group has given an assignment, be it an empty one
 
     def renew(self, partitions: Iterable[tuple[str, int]], *, sought: bool = True) -> None:
         """Begin a generation: forget what the one before had under way.
@@ -124,6 +125,7 @@ class Trackers:
         a fetch that began before the assignment was dropped, and what comes after it would leave a gap.
         """
         self.close()
+        self.joined = True
         self._sought = sought
         self._live = {partition: Tracker() for partition in partitions}
         self._committed = {}

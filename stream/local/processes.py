@@ -59,6 +59,10 @@ class Child:
                 preexec_fn=die_with_parent,  # noqa: PLW1509 - it calls prctl and nothing else
             )
 
+    def set(self, name: str, value: str) -> None:
+        """Set an environment variable from its next start on."""
+        self._environment[name] = value
+
     def wait_for(self, url: str, limit: float = START_LIMIT) -> None:
         """Wait until ``url`` answers 200. Raises StopError with the end of the log when it does not."""
         until = time.monotonic() + limit

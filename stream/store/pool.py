@@ -11,6 +11,7 @@ import asyncpg
 import orjson
 
 from stream.domain.errors import DatabaseUnavailableError, StopError
+from stream.outages import AWAY, DATABASE
 from stream.settings import Settings
 
 # The server is away, full, shutting down, read-only, too slow, or lets us in no longer: later it may work.
@@ -90,9 +91,10 @@ def database_errors() -> Iterator[None]:
     """Turn what may work later into DatabaseUnavailableError; a fault of ours stays what it is."""
     try:
         yield
+        DATABASE.answered()
     except _FOR_NOW as error:
         # The text of the error may hold values; its class says enough.
-        raise DatabaseUnavailableError(f"database: {type(error).__name__}") from None
+        raise DatabaseUnavailableError(f"database: {type(error).__name__}", is_away=isinstance(error, AWAY)) from None
 
 
 async def _prepare(connection: asyncpg.Connection) -> None:

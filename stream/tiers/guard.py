@@ -22,8 +22,11 @@ from purgatory import AsyncCircuitBreakerFactory
 from purgatory.domain.model import CLOSED, HALF_OPENED, OPENED, OpenedState
 
 from stream import metrics
-from stream.domain.errors import PartnerUnavailableError, RefusedError
+from stream.domain.availability import Availability
+from stream.domain.errors import PartnerUnavailableError, RefusedError, TransientError
+from stream.domain.parking import BREAKER_OPEN, NO_TURN, TOLD_TO_WAIT
 from stream.logs import get_logger
+from stream.outages import REMIND_EVERY
 
 log = get_logger(__name__)
 
@@ -55,6 +58,9 @@ class Guard:
         metrics.BREAKER_OPEN.labels(name).set(0)
         metrics.PARTNER_REFUSES.labels(name).set(0)
         self._state = CLOSED
+        self._cause = ""  # of the newest failure
+        self._opened_at: float | None = None  # when it was last closed before
+        self._said_at = -math.inf
         self._open_until = -math.inf
         self._probing = False
         self._refusing = False
@@ -67,8 +73,18 @@ class Guard:
         if self._refusing:
             return f"refuses us: {self._refusal}"
         if self._state != CLOSED:
-            return "the breaker is open"
-        return "asked us to wait" if self._clock() < self._asked_to_wait_until else ""
+            return BREAKER_OPEN
+        return TOLD_TO_WAIT if self._clock() < self._asked_to_wait_until else ""
+
+    def availability(self) -> Availability:
+        """Whether the partner can be asked now. After an outage one call finds out; meanwhile it can't."""
+        try:
+            self.check()
+        except (PartnerUnavailableError, RefusedError):
+            return Availability.UNAVAILABLE
+        if self._state == CLOSED and not self._refusing:
+            return Availability.AVAILABLE
+        return Availability.UNAVAILABLE if self._probing else Availability.TRIAL
 
     async def call(self, work: Callable[[], Awaitable[T]]) -> T:
         """Carry ``work`` out behind the guards. Raises PartnerUnavailableError or RefusedError."""
@@ -106,7 +122,7 @@ class Guard:
             self._slots.release()
 
     def _no_turn(self) -> PartnerUnavailableError:
-        return PartnerUnavailableError(f"{self.name}: no turn in time", billed="no", retry_after=OPEN_FOR)
+        return PartnerUnavailableError(f"{self.name}: {NO_TURN}", billed="no", retry_after=OPEN_FOR)
 
     def check(self) -> None:
         """Raise at once, without waiting for a turn, while the partner is not to be asked."""
@@ -117,7 +133,7 @@ class Guard:
             raise self._is_open()
         if now < self._asked_to_wait_until:
             raise PartnerUnavailableError(
-                f"{self.name}: asked us to wait", billed="no", retry_after=self._asked_to_wait_until - now
+                f"{self.name}: {TOLD_TO_WAIT}", billed="no", retry_after=self._asked_to_wait_until - now
             )
 
     async def _noting_wishes(self, work: Callable[[], Awaitable[T]]) -> T:
@@ -159,6 +175,8 @@ class Guard:
         try:
             yield
         except Exception as error:
+            reason = error.reason if isinstance(error, TransientError | RefusedError) else type(error).__name__
+            self._cause = reason.removeprefix(f"{self.name}: ")
             await breaker.__aexit__(type(error), error, error.__traceback__)
             raise
         else:  # a call that was cancelled says nothing of the partner, good or bad
@@ -167,14 +185,30 @@ class Guard:
             self._probing = self._probing and not probes
 
     def _is_open(self) -> PartnerUnavailableError:
-        return PartnerUnavailableError(f"{self.name}: the breaker is open", billed="no", retry_after=OPEN_FOR)
+        return PartnerUnavailableError(f"{self.name}: {BREAKER_OPEN}", billed="no", retry_after=OPEN_FOR)
 
     def _changed(self, name: str, event: str, payload: object) -> None:
         if event == "state_changed":
             self._state = getattr(payload, "state", "")
-            log.warning("breaker", partner=name, state=self._state)
+            self._say()
             metrics.BREAKER_OPEN.labels(name).set(self._state == OPENED)
             self._open_until = self._clock() + OPEN_FOR if self._state == OPENED else -math.inf
+
+    def _say(self) -> None:
+        """One line when it opens, one a minute while the partner stays down, one when it closes."""
+        now = self._clock()
+        if self._state == CLOSED:
+            if self._opened_at is not None:
+                log.info("breaker closed", partner=self.name, open=f"{now - self._opened_at:.0f} s")
+            self._opened_at = None
+        elif self._opened_at is None:
+            self._opened_at = self._said_at = now
+            log.warning("breaker opened", partner=self.name, cause=self._cause)
+        elif self._state == OPENED and now - self._said_at >= REMIND_EVERY:
+            self._said_at = now
+            log.warning(
+                "breaker still open", partner=self.name, cause=self._cause, open=f"{now - self._opened_at:.0f} s"
+            )
 
 
 def _may_try_again(error: Exception) -> bool | float:

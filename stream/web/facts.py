@@ -77,13 +77,16 @@ class WorkerFacts:
         return self._connections()
 
     async def ready(self) -> dict[str, str]:
-        """Connected, assigned and recovered."""
+        """Connected, member of the group and recovered.
+
+        A spare is ready: the group gave it no partition because others have them all, and it takes over at once.
+        """
         if self._parts is None:
             return {**self._connections(), "assignment": "the worker is being started"}
         app, _ = self._parts
         return {
             **self._connections(),
-            "assignment": "" if app.consumer.trackers.assigned else "no partition is assigned",
+            "assignment": "" if app.consumer.trackers.joined else "the group has given no assignment",
             "recovery": "the table is being recovered" if self._unrest(app) else "",
         }
 

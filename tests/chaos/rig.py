@@ -96,6 +96,10 @@ class Rig:
         if ready:
             self.until_ready(name)
 
+    def rename_host(self, name: str, host: str) -> None:
+        """From its next start on, a process believes that its host is called so: Faust asks this variable first."""
+        self.stack.children[name].set("WEB_HOST", host)
+
     def stop(self, *names: str) -> list[int]:
         """SIGTERM processes at once and wait for them; returns their exit codes."""
         self._down.update(names)

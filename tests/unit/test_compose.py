@@ -213,7 +213,7 @@ def test_health_checks_of_ours_exist(name: str) -> None:
 PAGES = {
     "simulators": "http://127.0.0.1:9100/_control/counts",
     "producers": f"http://127.0.0.1:{environment('producers')['PRODUCER_PORT']}/readyz",
-    "worker": f"http://127.0.0.1:{environment('worker')['STREAM_WEB_PORT']}/healthz",
+    "worker": f"http://127.0.0.1:{environment('worker')['STREAM_WEB_PORT']}/readyz",
     "crm-sync": f"http://127.0.0.1:{environment('crm-sync')['CRM_WEB_PORT']}/readyz",
     "journal": f"http://127.0.0.1:{environment('journal')['JOURNAL_WEB_PORT']}/readyz",
 }

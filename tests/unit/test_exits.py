@@ -432,7 +432,7 @@ async def test_who_is_known_is_answered_although_the_queue_and_all_slots_are_ful
     assert {outcome for lead, (outcome, _) in outcomes.items() if lead.startswith("stranger")} == {Outcome.PENDING}
     rig.let_go()
     await worker.enricher.flights.drain(LIMIT)
-    assert {event.lead.id for event in worker.events() if event.outcome is Outcome.ENRICHED} >= {"a", "stranger-1"}
+    assert {event.lead.id for event in worker.events() if event.outcome == Outcome.ENRICHED} >= {"a", "stranger-1"}
     assert rig.calls("diretrix") == 2 + 3
 
 

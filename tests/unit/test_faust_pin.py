@@ -16,6 +16,8 @@ import faust.tables.recovery
 import faust.transport.consumer
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.consumer.fetcher import Fetcher
+from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.producer.message_accumulator import BatchBuilder
 from faust._cython.streams import StreamIterator
 from faust.stores.memory import Store
@@ -57,6 +59,11 @@ LEANED_ON = [
         ["self", "consumer", "active_partitions", "timeout", "max_records"],
         True,
     ),
+    (AIOKafkaConsumerThread.verify_event_path, ["self", "now", "tp"], False),
+    (AIOKafkaConsumerThread.on_start, ["self"], True),
+    (AIOKafkaConsumerThread.on_crash, ["self", "msg", "fmt", "kwargs"], False),
+    (AIOKafkaConsumerThread.on_thread_stop, ["self"], True),
+    (GroupCoordinator.check_errors, ["self"], False),
     (AIOKafkaConsumerThread.assignment, ["self"], False),
     (AIOKafkaProducer.create_batch, ["self"], False),
     (AIOKafkaProducer.send_batch, ["self", "batch", "topic", "partition"], True),
@@ -77,6 +84,23 @@ def test_the_client_waits_for_records_as_long_as_it_is_told_after_it_was_made() 
     assert "fetch_max_wait_ms=self._fetch_max_wait_ms" in inspect.getsource(AIOKafkaConsumer.start)
 
 
+def test_a_coordinator_that_failed_is_found_out_by_asking() -> None:
+    """Its end and its pending error are where the consumer looks for them, and asking lets it go on."""
+    source = inspect.getsource(GroupCoordinator)
+    assert "self._coordination_task = create_task(" in source
+    assert "self._error_consumed_fut.set_result(None)" in inspect.getsource(GroupCoordinator.check_errors)
+
+
+def test_the_check_of_fetches_compares_what_the_consumer_gives_it() -> None:
+    """The client dates a fetch in epoch milliseconds, and Faust subtracts that and its start from the instant given."""
+    assert "now_ms = int(1000 * time.time())" in inspect.getsource(Fetcher)
+    assert "tp_state.timestamp = now_ms" in inspect.getsource(Fetcher)
+    check = inspect.getsource(AIOKafkaConsumerThread._verify_aiokafka_event_path)
+    assert "secs_since_request = now - poll_at" in check
+    assert "secs_since_started = now - self.time_started" in check
+    assert "aiotp_state.timestamp / 1000" in check
+
+
 @pytest.mark.parametrize(("method", "parameters", "is_coroutine"), LEANED_ON)
 def test_what_is_leaned_on_has_the_signature_expected(
     method: Callable[..., Any], parameters: list[str], is_coroutine: bool
@@ -89,9 +113,9 @@ def test_what_is_leaned_on_has_the_signature_expected(
 @pytest.mark.parametrize(
     ("ours", "theirs", "added"),
     [
-        (TrackingConsumer, Consumer, {"_track", "_batches"}),
+        (TrackingConsumer, Consumer, {"_track", "_batches", "fail", "watch_membership", "takes"}),
         (FastConsumer, Consumer, {"_batches", "_turn", "_deliver", "_deliver_changes"}),
-        (TrackingConsumerThread, AIOKafkaConsumerThread, {"fetch", "_fetch"}),
+        (TrackingConsumerThread, AIOKafkaConsumerThread, {"fetch", "_fetch", "_watch_coordinator", "forget_fetches"}),
         (RawSchema, faust.Schema, set()),
     ],
 )
@@ -102,7 +126,9 @@ def test_what_is_replaced_exists_and_is_called_the_same_way(ours: type, theirs: 
     for name in names - added:
         parameters = inspect.signature(getattr(theirs, name)).parameters
         mine = inspect.signature(vars(ours)[name]).parameters
-        assert [one for one in mine if one != "kwargs"] == [one for one in parameters if one in mine], name
+        assert [one for one in mine if one != "kwargs"] == [
+            one for one in parameters if one in mine and one != "kwargs"
+        ], name
         assert "kwargs" in mine or list(mine) == list(parameters), name
     for name in added:
         assert not hasattr(theirs, name), name

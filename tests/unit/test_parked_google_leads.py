@@ -69,7 +69,7 @@ async def test_a_google_lead_is_created_whatever_fails(rig: Rig, failure: Callab
     worker = Worker(rig)
     rig.gate.failing = failure()
     (event,) = await worker.receive(google())
-    assert event.outcome is Outcome.PENDING
+    assert event.outcome == Outcome.PENDING
     assert created([event]) == {"g-1"}
 
 

@@ -6,7 +6,18 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from stream.domain.parking import CUT_SHORT, EARLY, LATE, Parking, Patience, Tries, count_of, instant_of, tries_of
+from stream.domain.parking import (
+    CUT_SHORT,
+    EARLY,
+    HELD_BACK,
+    LATE,
+    Parking,
+    Patience,
+    Tries,
+    count_of,
+    instant_of,
+    tries_of,
+)
 from stream.settings import MOST_DELAYS
 from stream.topics import RETRIES, WEBHOOKS
 
@@ -41,6 +52,17 @@ def test_what_we_cut_short_is_no_failure(reason: str) -> None:
         assert PATIENCE.park(attempts, None, NOW, reason) == Parking(counted, NOW, NOW + MINUTE, 0)
     old = NOW - timedelta(days=2)
     assert PATIENCE.park(9, old, NOW, reason) == Parking(9, old, NOW + MINUTE, 0)
+
+
+@pytest.mark.parametrize(
+    ("reason", "down"), [*((f"diretrix: {reason}", False) for reason in HELD_BACK), ("work: status 503", True)]
+)
+def test_what_waits_for_a_partner_that_is_down_takes_the_first_delay_each_time(reason: str, *, down: bool) -> None:
+    """Nobody was asked, or the one call that finds out failed: the count stays, and the age alone ends it."""
+    for attempts, counted in ((0, 1), (1, 1), (9, 9)):
+        plan = PATIENCE.park(attempts, None, NOW, reason, partner_down=down)
+        assert plan == Parking(counted, NOW, NOW + MINUTE, 0)
+    assert PATIENCE.park(9, NOW - timedelta(days=1), NOW, reason, partner_down=down) is None
 
 
 def test_the_first_failure_is_remembered_and_ends_it() -> None:

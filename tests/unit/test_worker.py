@@ -11,6 +11,7 @@ import pytest
 
 from stream import worker as life
 from stream.domain.errors import StopError
+from stream.engine.consumer import GroupError
 from stream.engine.tracker import Trackers
 from stream.worker import Stop, Worker
 
@@ -59,7 +60,9 @@ class World:
             stop=at_once,
             wait_until_stopped=for_ever,
             crash_reason=None,
-            consumer=SimpleNamespace(trackers=self.trackers, commit=self.commit, stop_flow=self.stop_flow),
+            consumer=SimpleNamespace(
+                trackers=self.trackers, commit=self.commit, stop_flow=self.stop_flow, watch_membership=for_ever
+            ),
         )
         self.emitter = SimpleNamespace(backlog=0, flush=at_once)
         self.watchdog = SimpleNamespace(run=for_ever)
@@ -105,6 +108,17 @@ async def test_a_start_that_hangs_is_watched(world: World) -> None:
 
     world.app.start, world.watchdog.run = for_ever, watch
     assert await world.worker().run(world.stop) == 1
+
+
+async def test_a_worker_whose_group_refuses_it_ends(world: World) -> None:
+    """The reason ends it with 1, and it leaves the group when its assignment can't be used."""
+
+    async def refuse() -> None:
+        raise GroupError("the group coordinator failed: AssertionError()", must_leave=True)
+
+    world.app.start, world.app.consumer.watch_membership = for_ever, refuse
+    worker = world.worker()
+    assert (await worker.run(world.stop), worker.must_leave_group) == (1, True)
 
 
 async def test_a_start_that_hangs_can_be_stopped(world: World) -> None:

@@ -1,0 +1,114 @@
+"""A worker that is re-created under another host name, on a real broker."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from stream.local.kafka import free_port
+from stream.local.processes import answers
+from stream.settings import Settings
+from tests.integration.enriched import start
+
+LIMIT = 60.0  # seconds; far below the 312 that such a worker waited
+# A container's host name is what the process is told when it asks; nothing else of the machine changes.
+RENAMED = (
+    "import socket, sys; name = sys.argv.pop(1); socket.gethostname = lambda: name; "
+    "from stream.cli import main; main(prog_name='python -m stream')"
+)
+# What a release before the URL depended on the instance id does.
+OLDER = "import stream.app; stream.app._member_url = lambda instance_id: {}; "
+
+
+@asynccontextmanager
+async def worker(
+    settings: Settings, database_url: str, name: str, host: str, before: str = ""
+) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
+    """A worker with this instance id on a host of this name, and the address of its pages."""
+    port = free_port()
+    process = await start(
+        settings,
+        "-c",
+        before + RENAMED,
+        host,
+        "worker",
+        DATABASE_URL=database_url,
+        DIRETRIX_USER="x",
+        DIRETRIX_PASSWORD="x",
+        WORK_API_TOKEN="x",
+        WORKER_INSTANCE_ID=name,
+        STREAM_WEB_PORT=str(port),
+        SHUTDOWN_GRACE="1s",
+    )
+    try:
+        yield process, f"http://127.0.0.1:{port}"
+    finally:
+        if process.returncode is None:
+            process.kill()
+
+
+async def until_ready(process: asyncio.subprocess.Process, page: str) -> None:
+    """Wait until the worker has its partitions."""
+    async with asyncio.timeout(LIMIT):
+        while not await asyncio.to_thread(answers, f"{page}/readyz"):
+            assert process.returncode is None, await said(process)
+            await asyncio.sleep(0.05)
+
+
+async def said(process: asyncio.subprocess.Process) -> str:
+    """The log of a process that has ended."""
+    _, text = await process.communicate()
+    return text.decode()
+
+
+async def stop(process: asyncio.subprocess.Process) -> str:
+    """End a worker in good order; its log."""
+    process.send_signal(signal.SIGTERM)
+    async with asyncio.timeout(LIMIT):
+        return await said(process)
+
+
+@pytest.mark.parametrize("kill", [False, True], ids=["stopped", "killed"])
+async def test_a_static_member_gets_its_partitions_back_under_another_host_name(
+    broker: Settings, database_url: str, *, kill: bool
+) -> None:
+    """The same instance id is the same member, whatever the host is called: it is given what it had, at once."""
+    async with worker(broker, database_url, f"static-{kill}", "host-a") as (first, page):
+        await until_ready(first, page)
+        if kill:
+            first.kill()
+            await said(first)
+        else:
+            await stop(first)
+    async with worker(broker, database_url, f"static-{kill}", "host-b") as (second, page):
+        await until_ready(second, page)
+        log = await stop(second)
+    assert second.returncode == 0, log
+    assert "recovered entries=0" in log
+    assert "waits as a spare" not in log
+    assert " error " not in log
+
+
+async def test_an_assignment_that_is_not_accepted_ends_the_worker_and_the_next_start_works(
+    broker: Settings, database_url: str
+) -> None:
+    """The worker says why it ends, with 1, long before the watchdog would, and leaves the group for its next start."""
+    async with worker(broker, database_url, "upgraded", "host-a", OLDER) as (first, page):
+        await until_ready(first, page)
+        await stop(first)
+    async with worker(broker, database_url, "upgraded", "host-b") as (second, page):
+        async with asyncio.timeout(LIMIT):
+            while second.returncode is None:
+                assert not await asyncio.to_thread(answers, f"{page}/readyz")
+                await asyncio.sleep(0.05)
+        log = await said(second)
+    assert second.returncode == 1
+    assert "leaving reason=the group coordinator failed" in log.replace("'", "")
+    assert "left the group" in log
+    async with worker(broker, database_url, "upgraded", "host-b") as (third, page):
+        await until_ready(third, page)
+        third.kill()

@@ -1,0 +1,138 @@
+"""The retry reader on a real broker while a partner is down: what was parked for it stays, the rest comes back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+import pytest
+from aiokafka import AIOKafkaConsumer
+
+from stream import topics
+from stream.agents.retry import RetryReader
+from stream.domain.availability import LONGEST_HELD, Availability, PartnerGate
+from stream.domain.parking import Parking
+from stream.engine.emitter import Emitter
+from stream.kafka import open_consumer, open_producer
+from stream.settings import Settings
+from tests.integration.enriched import until
+from tests.integration.test_retry import FIRST, LONGEST, Clock, back, stands, until_back, waits
+
+NAMES = [f"w{number}" for number in range(30)]
+
+
+class World:
+    """Partners that are as a test says."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.down: dict[str, Availability] = {"diretrix": Availability.UNAVAILABLE}
+        self.seconds = 0.0
+        self.gate = PartnerGate(self._availability, lambda: self.seconds)
+
+    def _availability(self, name: str) -> Availability:
+        return self.down.get(name, Availability.AVAILABLE)
+
+
+@pytest.fixture
+def world() -> World:
+    return World(Clock())
+
+
+async def park(settings: Settings, world: World, reason: str, names: list[str] = NAMES) -> None:
+    """Park webhooks that are due in half a minute, each named by its key."""
+    async with open_producer(settings) as producer:
+        for name in names:
+            headers = Parking(1, world.clock(), world.clock() + timedelta(seconds=30), 0).headers(reason)
+            await producer.send_and_wait(FIRST.name, name.encode(), key=name.encode(), headers=headers)
+
+
+@asynccontextmanager
+async def reader(settings: Settings, world: World) -> AsyncIterator[AIOKafkaConsumer]:
+    """A reader at work behind the gate; gives its consumer."""
+    async with open_producer(settings) as producer, open_consumer(settings, None, topics.RETRY_GROUP) as consumer:
+        emitter = Emitter(producer)
+        await emitter.learn(topics.WEBHOOKS.name)
+        one = RetryReader(consumer, emitter, world.clock, LONGEST, lambda: False, world.gate)
+        running = asyncio.create_task(one.run())
+        try:
+            yield consumer
+            assert not running.done(), running.exception()
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+            await emitter.close()
+
+
+async def looked(world: World) -> None:
+    """Wait until the reader has looked at what waits, a few times."""
+    looks = 0
+    room = world.gate.room
+
+    def counted(partner: str) -> int | None:
+        nonlocal looks
+        looks += 1
+        return room(partner)
+
+    world.gate.room = counted  # type: ignore[method-assign]
+
+    async def often() -> bool:
+        return looks > 10
+
+    await until(often)
+    world.gate.room = room  # type: ignore[method-assign]
+
+
+async def test_what_waits_for_a_partner_stays_until_one_has_found_out_that_it_is_back(
+    broker: Settings, world: World
+) -> None:
+    """Down: nothing moves. Then one comes back, and no second; once the partner answers, all of them."""
+    await park(broker, world, "diretrix: the breaker is open")
+    async with reader(broker, world) as consumer:
+        await waits(consumer, 4)
+        world.clock.at += timedelta(seconds=31)
+        await looked(world)
+        assert (await back(broker), await stands(broker)) == ([], 0)
+        world.down["diretrix"] = Availability.TRIAL
+        assert len(await until_back(broker, 1)) == 1
+        await looked(world)
+        assert len(await back(broker)) == 1
+        world.down.clear()
+        assert await until_back(broker, len(NAMES)) == sorted(NAMES)
+        assert len(consumer.assignment()) == len(topics.RETRIES) * 4  # it has been a member all the while
+
+
+async def test_what_waits_for_another_partner_or_for_none_comes_back(broker: Settings, world: World) -> None:
+    """One partner that is down holds up what was parked for it, and what lies behind that in its partition."""
+    for number, reason in enumerate(("work: status 500", "database: OSError", "queue", "deadline")):
+        await park(broker, world, reason, NAMES[number::4])
+    async with reader(broker, world) as consumer:
+        await waits(consumer, 4)
+        world.clock.at += timedelta(seconds=31)
+        assert await until_back(broker, len(NAMES)) == sorted(NAMES)
+
+
+async def test_a_partner_that_stays_down_does_not_keep_a_webhook_for_ever(broker: Settings, world: World) -> None:
+    """It comes back while its tries are believed, so that its age can end it."""
+    await park(broker, world, "diretrix: status 503")
+    async with reader(broker, world) as consumer:
+        await waits(consumer, 4)
+        world.clock.at += timedelta(seconds=31)
+        await looked(world)
+        assert await back(broker) == []
+        world.clock.at += LONGEST_HELD
+        assert await until_back(broker, len(NAMES)) == sorted(NAMES)
+
+
+async def test_a_restart_finds_what_waits_for_a_partner(broker: Settings, world: World) -> None:
+    """Nothing of it was committed, and an end does not wait for the partner."""
+    await park(broker, world, "diretrix: the breaker is open")
+    async with reader(broker, world) as consumer:
+        await waits(consumer, 4)
+        world.clock.at += timedelta(seconds=31)
+        await looked(world)
+    world.down.clear()
+    async with reader(broker, world):
+        assert await until_back(broker, len(NAMES)) == sorted(NAMES)

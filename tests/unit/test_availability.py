@@ -1,0 +1,98 @@
+"""How many parked webhooks come back for a partner that was down."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from stream.domain.availability import LONGEST_HELD, TRIAL_PAUSE, Availability, PartnerGate, partner_of
+from stream.domain.parking import LATE
+
+
+class World:
+    """A partner that is as a test says, and a clock that it turns."""
+
+    def __init__(self) -> None:
+        self.at = 1_000.0
+        self.is_ = Availability.AVAILABLE
+        self.gate = PartnerGate(lambda _: self.is_, lambda: self.at)
+
+    def taken(self, wanted: int = 1_000) -> int:
+        """How many of those who want to come back may."""
+        return sum(self.gate.take("diretrix") for _ in range(wanted))
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def test_all_come_back_for_a_partner_that_can_be_asked(world: World) -> None:
+    """There is no limit."""
+    assert (world.gate.room("diretrix"), world.taken()) == (None, 1_000)
+
+
+def test_nobody_comes_back_for_a_partner_that_is_down(world: World) -> None:
+    """However long it takes."""
+    world.is_ = Availability.UNAVAILABLE
+    for _ in range(100):
+        assert (world.gate.room("diretrix"), world.taken()) == (0, 0)
+        world.at += TRIAL_PAUSE
+
+
+def test_one_finds_out_whether_a_partner_is_back(world: World) -> None:
+    """It fails: nobody follows, and the next trial begins with one again. It succeeds: all follow."""
+    for _ in range(3):
+        world.is_ = Availability.TRIAL
+        assert world.taken() == 1
+        world.is_ = Availability.UNAVAILABLE
+        assert world.taken() == 0
+        world.at += TRIAL_PAUSE
+    world.is_ = Availability.TRIAL
+    assert world.taken() == 1
+    world.is_ = Availability.AVAILABLE
+    assert world.taken() == 1_000
+
+
+def test_a_trial_that_another_worker_answers_lets_ever_more_come_back(world: World) -> None:
+    """Twice as many in each trial; a look that moves nothing costs nothing."""
+    world.is_ = Availability.TRIAL
+    seen = []
+    for _ in range(5):
+        seen.append(world.taken())
+        assert world.taken() == 0
+        world.at += TRIAL_PAUSE
+    assert seen == [1, 2, 4, 8, 16]
+    world.gate.room("diretrix")
+    world.at += 10 * TRIAL_PAUSE
+    assert world.taken() == 32
+
+
+def test_partners_do_not_wait_for_each_other() -> None:
+    """What is parked for one comes back while the other is down."""
+    down = {"work": Availability.UNAVAILABLE}
+    gate = PartnerGate(lambda name: down.get(name, Availability.AVAILABLE), lambda: 0.0)
+    assert (gate.take("work"), gate.take("diretrix"), gate.take("")) == (False, True, True)
+
+
+@pytest.mark.parametrize(
+    ("reason", "partner"),
+    [
+        ("diretrix: the breaker is open", "diretrix"),
+        ("work: status 503: odd", "work"),
+        ("database: OSError", "database"),
+        ("queue", ""),
+        ("", ""),
+    ],
+)
+def test_a_reason_names_its_partner(reason: str, partner: str) -> None:
+    """What stands before the colon; whatever is no partner can always be asked."""
+    assert partner_of(reason) == partner
+
+
+def test_what_waits_for_a_partner_comes_back_while_its_tries_are_believed() -> None:
+    """Else its age would begin anew, and it would never be given up; a shorter patience counts."""
+    assert LONGEST_HELD < LATE
+    assert PartnerGate(lambda _: Availability.TRIAL, lambda: 0.0, timedelta(days=1)).longest == LONGEST_HELD
+    assert PartnerGate(lambda _: Availability.TRIAL, lambda: 0.0, timedelta(minutes=1)).longest == timedelta(minutes=1)

@@ -1,0 +1,189 @@
+"""The thread of Faust's consumer, as we have it: what it reports, and what ends the worker."""
+
+# ruff: noqa: SLF001 - the insides are the subject
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.errors import GroupAuthorizationFailedError, GroupCoordinatorNotAvailableError, KafkaError
+from faust.types import TP
+from structlog.testing import capture_logs
+
+from stream import topics
+from stream.app import make_app, make_table
+from stream.engine import consumer as engine
+from stream.engine.consumer import GroupError, TrackingConsumer
+from stream.outages import BROKER
+from stream.settings import load
+
+WEBHOOKS, CHANGELOG = TP(topics.WEBHOOKS.name, 0), TP(topics.CHANGELOG.name, 0)
+LIMIT = 5.0  # seconds
+START = 1_800_000_000.0  # epoch seconds
+
+
+class Client:
+    """aiokafka's consumer, as far as the thread looks at it."""
+
+    def __init__(self) -> None:
+        self.fetched: dict[TopicPartition, float] = {}  # epoch seconds
+        self.pauses: set[TopicPartition] = set()
+        assignment = SimpleNamespace(active=True, state_value=self._state)
+        subscriptions = SimpleNamespace(subscription=SimpleNamespace(assignment=assignment))
+        self._fetcher = SimpleNamespace(_subscriptions=subscriptions)
+        self._coordinator = SimpleNamespace(
+            _coordination_task=asyncio.get_running_loop().create_future(), check_errors=lambda: None
+        )
+
+    def paused(self) -> set[TopicPartition]:
+        """What it does not fetch."""
+        return self.pauses
+
+    def _state(self, tp: TopicPartition) -> Any:
+        at = self.fetched.get(tp)
+        milliseconds = None if at is None else int(at * 1000)
+        return SimpleNamespace(timestamp=milliseconds, highwater=None if at is None else 0, position=0)
+
+
+@pytest.fixture
+async def consumer(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[TrackingConsumer]:
+    """The consumer of an app that is not started, on a client of ours."""
+    settings = load({})
+    app = make_app(settings)
+    make_table(app, settings)
+    app.finalize()
+    made: TrackingConsumer = app.consumer
+    made._thread._consumer = Client()
+    made._thread.time_started = 0.0
+    made._active_partitions = {WEBHOOKS}
+    monkeypatch.setattr(engine.time, "time", lambda: made.at)
+    made.at = START
+    yield made
+    made._thread.thread_loop.close()
+
+
+@pytest.fixture
+def reports(consumer: TrackingConsumer, monkeypatch: pytest.MonkeyPatch) -> Callable[[float], list[str]]:
+    """What the check reports when it is asked every few seconds for a while."""
+    said: list[str] = []
+    monkeypatch.setattr(consumer._thread.log, "error", lambda text, *values: said.append(text % values))
+
+    def check(seconds: float, every: float = 2.5) -> list[str]:
+        said.clear()
+        for _ in range(int(seconds / every)):
+            consumer.at += every
+            for tp in (WEBHOOKS, CHANGELOG):
+                consumer.verify_event_path(12.0, tp)
+        return list(said)
+
+    return check
+
+
+def limit(consumer: TrackingConsumer) -> float:
+    seconds: float = consumer._thread.tp_fetch_request_timeout_secs
+    return seconds
+
+
+def fetched(consumer: TrackingConsumer, tp: TP) -> None:
+    consumer._thread._consumer.fetched[TopicPartition(*tp)] = consumer.at
+
+
+async def test_what_is_not_fetched_on_purpose_is_no_stall(
+    consumer: TrackingConsumer, reports: Callable[[float], list[str]]
+) -> None:
+    """The changelog after recovery, what the client has paused, and everything during a rebalance."""
+    consumer._thread._consumer.pauses = {TopicPartition(*WEBHOOKS)}
+    assert reports(10 * limit(consumer)) == []
+    consumer._thread._consumer.pauses = set()
+    consumer.flow_active = False
+    assert reports(10 * limit(consumer)) == []
+
+
+async def test_webhooks_that_are_not_fetched_are_reported(
+    consumer: TrackingConsumer, reports: Callable[[float], list[str]]
+) -> None:
+    """Never since they were assigned, and not any more; each once its time is over and not before."""
+    assert reports(limit(consumer)) == []
+    (first, *_) = reports(10)
+    assert "has not sent fetch request" in first
+    assert "topic='webhooks'" in first
+    fetched(consumer, WEBHOOKS)
+    assert reports(limit(consumer) - 5) == []
+    (first, *_) = reports(10)
+    assert "stopped fetching" in first
+    fetched(consumer, WEBHOOKS)
+    assert reports(limit(consumer) - 5) == []
+
+
+async def test_an_assignment_begins_the_time_anew(
+    consumer: TrackingConsumer, reports: Callable[[float], list[str]]
+) -> None:
+    """However old the process is: the client knows nothing then of what was fetched before."""
+    fetched(consumer, WEBHOOKS)
+    assert reports(limit(consumer) - 5) == []
+    consumer._thread.forget_fetches()
+    consumer._thread._consumer.fetched.clear()
+    assert reports(limit(consumer)) == []
+    assert reports(10) != []
+
+
+@pytest.mark.parametrize("ended", [True, False], ids=["ended", "waits"])
+async def test_a_coordinator_that_failed_ends_the_worker_with_its_reason(
+    consumer: TrackingConsumer, monkeypatch: pytest.MonkeyPatch, *, ended: bool
+) -> None:
+    """Whether it has ended, over an assignment for one, or waits until somebody takes its error."""
+    monkeypatch.setattr(engine, "COORDINATOR_CHECK", 0.0)
+    coordinator = consumer._thread._consumer._coordinator
+
+    def check_errors() -> None:
+        raise KafkaError("AssertionError()") if ended else GroupAuthorizationFailedError("leads")
+
+    coordinator.check_errors = check_errors
+    if ended:
+        coordinator._coordination_task.set_result(None)
+    watching = asyncio.create_task(consumer._thread._watch_coordinator())
+    with pytest.raises(GroupError, match=r"the group coordinator failed: .*(AssertionError|leads)") as caught:
+        async with asyncio.timeout(LIMIT):
+            await consumer.watch_membership()
+    assert caught.value.must_leave is ended
+    await watching
+
+
+async def test_a_coordinator_that_may_try_again_does(
+    consumer: TrackingConsumer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What passes by itself ends nothing: asking for the error lets the coordinator go on."""
+    monkeypatch.setattr(engine, "COORDINATOR_CHECK", 0.0)
+    errors: list[Exception] = [GroupCoordinatorNotAvailableError()] * 3
+    asked = asyncio.Event()
+
+    def check_errors() -> None:
+        if errors:
+            raise errors.pop()
+        asked.set()
+
+    consumer._thread._consumer._coordinator.check_errors = check_errors
+    watching = asyncio.create_task(consumer._thread._watch_coordinator())
+    async with asyncio.timeout(LIMIT):
+        await asked.wait()
+    assert not consumer._failed.is_set()
+    watching.cancel()
+    BROKER.forget()
+
+
+async def test_a_thread_that_crashes_says_so_in_the_log(
+    consumer: TrackingConsumer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Faust's own way prints the trace past the log, where nothing is masked."""
+    with capture_logs() as lines:
+        try:
+            int("no number")
+        except ValueError:
+            consumer._thread.on_crash("%r crashed: %r", "x", "y")
+    assert [line["event"] for line in lines] == ["the consumer's thread has crashed"]
+    assert capsys.readouterr() == ("", "")

@@ -1,0 +1,257 @@
+"""The lines of an outage: when it begins, once a minute, when it ends; and nothing new is held back."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import asyncpg
+import pytest
+from aiokafka.errors import (
+    GroupCoordinatorNotAvailableError,
+    KafkaConnectionError,
+    NodeNotReadyError,
+    NotLeaderForPartitionError,
+    TopicAuthorizationFailedError,
+)
+from structlog.testing import capture_logs
+
+from stream import outages
+from stream.logs import get_logger
+from stream.outages import BROKER, DATABASE, QUIET, REMIND_EVERY, SETTLE, Outage, RepeatFilter, Repeats, broker_failed
+
+Lines = list[Any]
+
+
+class Clock:
+    """A clock that a test turns."""
+
+    def __init__(self) -> None:
+        self.at = 1_000.0
+
+    def __call__(self) -> float:
+        """What time it is."""
+        return self.at
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Time, for the outages of this process and for what repeats itself."""
+    clock = Clock()
+    for one in (BROKER, DATABASE):
+        monkeypatch.setattr(one, "_clock", clock)
+    monkeypatch.setattr(outages, "_REPEATS", Repeats(clock))
+    return clock
+
+
+@pytest.fixture
+def lines() -> Iterator[Lines]:
+    """What is logged by us."""
+    outages.forget()
+    with capture_logs() as captured:
+        yield captured
+    outages.forget()
+
+
+@pytest.fixture
+def passes(clock: Clock) -> Callable[..., bool]:  # noqa: ARG001 - time stands still
+    """Whether a library's line is written."""
+    held = RepeatFilter()
+
+    def write(name: str, text: str, *said: object, level: int = logging.ERROR, error: Exception | None = None) -> bool:
+        info = (type(error), error, None) if error is not None else None
+        record = logging.LogRecord(name, level, __file__, 1, text, said, info)
+        write.record = record  # type: ignore[attr-defined]
+        return held.filter(record)
+
+    return write
+
+
+def events(lines: Lines) -> list[str]:
+    return [line["event"] for line in lines]
+
+
+def test_an_absence_is_said_when_it_begins_once_a_minute_and_when_it_ends(clock: Clock, lines: Lines) -> None:
+    """Thousands of failures are four lines in two minutes, with the cause, the time and their number."""
+    for _ in range(6):
+        for _ in range(1_000):
+            BROKER.missed("NodeNotReadyError", sure=True)
+        clock.at += REMIND_EVERY / 3
+        BROKER.missed("NodeNotReadyError", sure=True)
+        BROKER._tick()  # noqa: SLF001 - the timer does it
+    BROKER.answered()
+    BROKER.answered()
+    assert lines == [
+        {"event": "the broker is away", "log_level": "warning", "error": "NodeNotReadyError"},
+        {
+            "event": "the broker is still away",
+            "log_level": "warning",
+            "error": "NodeNotReadyError",
+            "away": "60 s",
+            "suppressed": 3_002,
+        },
+        {
+            "event": "the broker is still away",
+            "log_level": "warning",
+            "error": "NodeNotReadyError",
+            "away": "120 s",
+            "suppressed": 3_003,
+        },
+        {"event": "the broker is back", "log_level": "info", "away": "120.0 s"},
+    ]
+
+
+def test_where_nobody_asks_it_a_while_without_failures_is_its_end(clock: Clock, lines: Lines) -> None:
+    """A process that only writes to the broker says that it is back, too; beside a probe, silence says nothing."""
+    BROKER.missed("x")
+    clock.at += QUIET - 1
+    BROKER._tick()  # noqa: SLF001 - the timer does it
+    assert BROKER.is_away
+    clock.at += 1
+    BROKER._tick()  # noqa: SLF001 - the timer does it
+    assert events(lines) == ["the broker is away", "the broker is back"]
+    BROKER.has_probe = True
+    BROKER.missed("x", sure=True)
+    clock.at += QUIET
+    BROKER._tick()  # noqa: SLF001 - the timer does it
+    assert BROKER.is_away
+
+
+def test_beside_a_probe_a_connection_that_failed_waits_for_what_the_probe_says(clock: Clock, lines: Lines) -> None:
+    """One line when all of it goes; one of several brokers is another line, once a minute; stragglers are none."""
+    BROKER.has_probe = True
+    BROKER.missed("Unable connect to node with id 2")
+    assert lines == []
+    BROKER.missed("TimeoutError", sure=True)
+    BROKER.answered()
+    clock.at += SETTLE / 2
+    BROKER.missed("a straggler")
+    BROKER._end_doubt()  # noqa: SLF001 - the timer does it
+    assert events(lines) == ["the broker is away", "the broker is back"]
+    clock.at += SETTLE
+    BROKER.missed("Unable connect to node with id 2")
+    BROKER._end_doubt()  # noqa: SLF001 - the timer does it
+    assert lines[2:] == [
+        {
+            "event": "connections to the broker fail",
+            "log_level": "warning",
+            "error": "Unable connect to node with id 2",
+            "failures": 1,
+        }
+    ]
+
+
+AWAY = [
+    ("aiokafka", "Unable connect to node with id %s: %s", (1, OSError("refused")), BROKER),
+    ("aiokafka", "Unable to update metadata from %s", ([1],), BROKER),
+    ("aiokafka.consumer.fetcher", "Failed fetch messages from %s: %s", (1, NodeNotReadyError("x")), BROKER),
+    ("aiokafka.producer.sender", "Got error produce response: %s", (KafkaConnectionError("x"),), BROKER),
+    ("mode.threads", "crashed: %r", (KafkaConnectionError("x"),), BROKER),
+    ("asyncpg.pool", "Failed to restore the pool connection floor; retrying", (), DATABASE),
+]
+
+
+@pytest.mark.parametrize(("name", "text", "said", "one"), AWAY)
+def test_what_a_library_says_of_an_absence_is_the_absence(  # noqa: PLR0913
+    name: str, text: str, said: tuple[object, ...], one: Outage, passes: Callable[..., bool], lines: Lines
+) -> None:
+    """However often it says so, each absence is one line, which has its words."""
+    assert not any(passes(name, text, *said) for _ in range(100))
+    assert len(lines) == 1
+    assert one.is_away
+    assert lines[0]["error"].startswith(text.partition("%")[0])
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        asyncpg.ConnectionDoesNotExistError("x"),
+        asyncpg.CannotConnectNowError("x"),
+        asyncpg.InterfaceError("x"),
+        KafkaConnectionError("x"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_an_error_that_nobody_waited_for_has_no_trace_where_it_is_an_absence(
+    error: Exception, passes: Callable[..., bool], lines: Lines
+) -> None:
+    """Asyncio's line is the absence of whatever the error comes from."""
+    assert not passes("asyncio", "Task exception was never retrieved\nfuture: <Task at 0x1>", error=error)
+    assert len(lines) == 1
+
+
+def test_what_is_over_at_once_is_not_said(clock: Clock, passes: Callable[..., bool], lines: Lines) -> None:
+    """A coordinator that is not there yet at a start is an error for a moment; one that stays away is said."""
+    said = ("Group Coordinator Request failed: %s", GroupCoordinatorNotAvailableError())
+    assert not passes("aiokafka.consumer.group_coordinator", *said)
+    clock.at += SETTLE
+    BROKER._end_doubt()  # noqa: SLF001 - the timer does it
+    assert lines == []
+    for _ in range(3):
+        assert not passes("aiokafka.consumer.group_coordinator", *said)
+    BROKER._end_doubt()  # noqa: SLF001 - the timer does it
+    assert [(line["event"], line["failures"]) for line in lines] == [("connections to the broker fail", 3)]
+
+
+def test_what_follows_from_an_absence_is_its_only_while_it_lasts(
+    clock: Clock, passes: Callable[..., bool], lines: Lines
+) -> None:
+    """A session that ran out is news at another time."""
+    text = "Heartbeat session expired - marking coordinator dead"
+    assert passes("aiokafka.consumer.group_coordinator", text)
+    BROKER.missed("x")
+    for one in (
+        (text,),
+        ("Marking the coordinator dead (node %s)for group %s.", 1, "leads"),
+        ("Group Coordinator Request failed: %s", GroupCoordinatorNotAvailableError()),
+        ("Got error produce response on topic-partition %s, retrying. Error: %s", 1, NotLeaderForPartitionError),
+    ):
+        assert not passes("aiokafka.consumer.group_coordinator", *one)
+    BROKER.answered()
+    clock.at += max(SETTLE, REMIND_EVERY)
+    assert passes("aiokafka.consumer.group_coordinator", text)
+    assert events(lines) == ["the broker is away", "the broker is back"]
+
+
+@pytest.mark.usefixtures("lines")
+def test_news_passes_in_the_middle_of_an_absence(passes: Callable[..., bool]) -> None:
+    """Another text, another logger, a refusal of ours, a bug with its trace."""
+    BROKER.missed("x")
+    bug = ValueError("a bug")
+    assert passes("aiokafka.consumer.fetcher", "Topic %s is not authorised: %s", "x", TopicAuthorizationFailedError())
+    assert passes("aiohttp.server", "Error handling request", error=bug)
+    assert passes.record.exc_info is not None  # type: ignore[attr-defined]
+    assert passes("asyncio", "Task exception was never retrieved", error=bug)
+    assert passes("aiokafka", "deprecated", level=logging.WARNING)
+
+
+def test_what_repeats_itself_passes_once_a_minute_with_the_count_of_the_others(
+    clock: Clock, passes: Callable[..., bool]
+) -> None:
+    """By logger, level and text, whatever is filled in."""
+    assert [passes("mode", "late by %s", number) for number in range(10)] == [True, *[False] * 9]
+    assert passes("faust", "late by %s", 1)
+    clock.at += REMIND_EVERY
+    assert passes("mode", "late by %s", 10)
+    assert passes.record.held_back == 9  # type: ignore[attr-defined]
+
+
+def test_what_is_remembered_of_repeats_is_bounded(clock: Clock) -> None:
+    """Texts that never come again do not pile up."""
+    repeats = Repeats(clock)
+    for number in range(10 * outages.MOST_KINDS):
+        assert repeats.take(number) == 0
+    assert len(repeats._kinds) == outages.MOST_KINDS  # noqa: SLF001 - the bound is the subject
+
+
+def test_a_delivery_that_fails_is_an_absence_or_a_line_a_minute(clock: Clock, lines: Lines) -> None:
+    """A connection that failed is the broker's absence; a refusal is said as it is."""
+    log = get_logger("x")
+    for _ in range(3):
+        broker_failed(log, "delivery failed, sending again", KafkaConnectionError(), topic="t")
+        broker_failed(log, "delivery failed, sending again", TopicAuthorizationFailedError(), topic="t")
+    clock.at += REMIND_EVERY
+    broker_failed(log, "delivery failed, sending again", TopicAuthorizationFailedError(), topic="t")
+    assert events(lines) == ["the broker is away", *["delivery failed, sending again"] * 2]
+    assert lines[-1]["suppressed"] == 2
