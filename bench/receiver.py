@@ -80,7 +80,7 @@ class Play:
         """Let one side take all bodies once; round 0 does not count."""
         await empty_topics(self._stack.settings())
         with running(side, self._stack, self._folder, self._folder) as child:
-            ready = f"{self._stack.producers_url}{'/readyz' if side is OURS else ROUTE}"
+            ready = f"{self._stack.producers_internal_url}/readyz"
             await (asyncio.to_thread(child.wait_for, ready) if side is OURS else _listens(self._stack.producers_url))
             await load(self._stack, self._warm)
             before = used(child.pid)

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import cast
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from producers.admission import Admission
 from producers.clients import UNKNOWN, Clients
@@ -94,7 +94,9 @@ class Server:
             if is_ahead:
                 await self._turnstile.wait()
             response = await self._handler(request)
-            if not request.content.is_eof():  # a body that nobody reads ends its connection
+            # A body that nobody reads ends its connection. So does a wish to upgrade: we speak HTTP/1.1 only, and
+            # aiohttp's parser drops what is pipelined behind it.
+            if not request.content.is_eof() or hdrs.UPGRADE in request.headers:
                 response.force_close()
             return response
         finally:

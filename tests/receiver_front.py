@@ -1,7 +1,7 @@
 """``python -m tests.receiver_front LIMITS SETTINGS``: the producers' server in a process of its own, on uvloop.
 
-LIMITS and SETTINGS are JSON objects. The broker takes everything and keeps nothing, so that the memory of the process is
-that of the server. Prints its port; log lines go to standard error.
+LIMITS and SETTINGS are JSON objects. The broker takes everything and keeps nothing, so that the memory of the
+process is that of the server. Prints its port; log lines go to standard error.
 """
 
 from __future__ import annotations

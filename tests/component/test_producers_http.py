@@ -309,7 +309,7 @@ async def test_a_bad_google_lead_gets_a_message(client: Client) -> None:
     assert orjson.loads(client.broker.dead[0].value) == {"lead_id": "", "form_id": 1}
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[{}", b"[1 2]", b"nul", b"\xff", b'{"a": NaN}', b"a=1", b"[" * 100_000])
+@pytest.mark.parametrize("body", [b"", b"{", b"[{}", b"[1 2]", b"nul", b"\xff", b'{"a": NaN}', b"a=1", b"[" * 60_000])
 async def test_what_is_not_json_is_refused(client: Client, body: bytes) -> None:
     """A body that is no JSON gets 400, on both routes, and is nobody's dead letter."""
     assert (await client.c2s(body))[0] == 400
