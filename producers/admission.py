@@ -26,11 +26,16 @@ class Admission:
         self._by_client: Counter[str] = Counter()
         self._told: set[TurnedAway] = set()
 
+    @property
+    def is_full(self) -> bool:
+        """Whether all places are taken."""
+        return self._left <= 0
+
     def admit(self, address: str) -> bool:
         """Take a place for a new connection; False: there is none."""
         client = self._clients.name(address)
         reason = ""
-        if self._left <= 0:
+        if self.is_full:
             reason = "all connections are taken"
         elif self._by_client[client] >= self._limits.per_address and not self._clients.is_trusted(address):
             reason = "too many connections of one address"

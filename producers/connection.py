@@ -27,8 +27,9 @@ from stream.logs import get_logger
 log = get_logger(__name__)
 
 READ_SIZE = 16_384  # bytes
-WRITE_HIGH = 16_384  # bytes that wait in the process for a client to read
-SEND_BUFFER = 65_536  # bytes that wait in the kernel for it
+WRITE_HIGH = 4_096  # bytes that wait in the process for a client to read
+SEND_BUFFER = 8_192  # bytes that wait in the kernel for it; the kernel takes twice as many
+HOARD = 32  # requests in a row that were sent ahead
 NEVER = float("inf")
 HEAD_START = 512  # bytes of an answer in which its Server header stands
 MARK = f"\r\nServer: {SERVER}\r\n".encode()
@@ -76,6 +77,7 @@ class Connection(asyncio.BufferedProtocol):
         self._reads = 0
         self._reads_at_request = -1
         self._is_ahead = False
+        self._ahead_in_a_row = 0
 
     # What the loop calls.
 
@@ -83,7 +85,7 @@ class Connection(asyncio.BufferedProtocol):
         """Begin: the first byte has its time."""
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(high=WRITE_HIGH)
-        _limit_unread(self._transport, self._limits.unread)
+        _limit_unread(self._transport, self._limits.unacknowledged)
         self.deadline = self._loop.time() + self._limits.first_byte
         self._inner.connection_made(Outgoing(self, self._transport))
 
@@ -132,10 +134,16 @@ class Connection(asyncio.BufferedProtocol):
 
     # What the server calls.
 
+    @property
+    def is_hoarding(self) -> bool:
+        """Whether its client does not read its answers, or keeps sending ahead of them."""
+        return self.write_deadline < NEVER or self._ahead_in_a_row >= HOARD
+
     def begin_answer(self) -> bool:
         """A request's head is whole. True: the client has sent it ahead, before it had its answers."""
         is_ahead = self._is_ahead or self._reads == self._reads_at_request
         self._is_ahead = False
+        self._ahead_in_a_row = self._ahead_in_a_row + 1 if is_ahead else 0
         self._reads_at_request = self._reads
         self._is_answering = True
         self._is_quiet = False

@@ -75,15 +75,26 @@ class Server:
     def _connect(self, transport: asyncio.Transport) -> asyncio.BaseProtocol:
         peer = transport.get_extra_info("peername")
         address = peer[0] if peer else UNKNOWN
+        if self._admission.is_full:
+            self._make_room()
         if not self._admission.admit(address):
             return self._admission.turn_away()
         connection = Connection(self._aiohttp(), address, self._limits, self._buffer, self._lost)
         self._connections.add(connection)
         return connection
 
+    def _make_room(self) -> None:
+        """A newcomer gets the place of a client that hoards answers, if there is one."""
+        for one in self._connections:
+            if one.is_hoarding:
+                one.expire()
+                self._lost(one)
+                return
+
     def _lost(self, connection: Connection) -> None:
-        self._connections.discard(connection)
-        self._admission.leave(connection.address)
+        if connection in self._connections:
+            self._connections.discard(connection)
+            self._admission.leave(connection.address)
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         connection = connection_of(request)

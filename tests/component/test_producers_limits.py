@@ -53,6 +53,8 @@ class Front:
         listening = asyncio.create_task(listen_to())
         with contextlib.suppress(ConnectionError):
             for piece in pieces:
+                if writer.is_closing():
+                    break
                 writer.write(piece)
                 await writer.drain()
                 await asyncio.sleep(pause)

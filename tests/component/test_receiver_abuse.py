@@ -245,6 +245,23 @@ async def test_an_unread_answer_ends_its_connection(request_bytes: bytes) -> Non
             one.close()
 
 
+async def test_who_hoards_answers_makes_room_for_others() -> None:
+    """When all places are taken, a newcomer gets the place of a client that does not read, before any limit is over."""
+    most = 5
+    async with serving(most, unread=HUGE) as front:
+        hoarders = [await front.connect() for _ in range(most)]
+        for _, writer in hoarders:
+            writer.transport.pause_reading()
+            writer.write(HEALTH * 20_000)
+
+        async def is_served() -> bool:
+            return (await front.ask(HEALTH)).status == 200
+
+        await until(is_served)
+        for _, writer in hoarders:
+            writer.transport.abort()
+
+
 async def test_who_reads_late_but_in_time_gets_everything() -> None:
     """A client that pauses for less than the limit loses nothing."""
     async with serving(unread=5) as front:
