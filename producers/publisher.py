@@ -62,6 +62,7 @@ class KafkaPublisher:
         self._connected = asyncio.Event()
         self._unfit = asyncio.Event()
         self._outage = SampledLog(OUTAGE_INTERVAL)
+        self._is_away = False
         self._overdue: set[PublishHandle] = set()
         self._closing: set[asyncio.Task[None]] = set()
         self._looked: tuple[float, str] = (-LOOK_AGAIN, "not connected")
@@ -78,15 +79,24 @@ class KafkaPublisher:
                 handle = batches.put(records)
                 await handle.answer
         except TimeoutError:
+            self._say_away("no acknowledgement in time")
             if batches is not None and handle is not None:
                 batches.take_back(handle)
                 self._remember_overdue(handle)
             raise BrokerUnavailableError("no acknowledgement in time") from None
         except FullError as error:
+            self._say_away(str(error))
             raise BrokerUnavailableError(str(error)) from None
         except (KafkaError, OSError) as error:
             self._replace(batches, error)
             raise BrokerUnavailableError(type(error).__name__) from None
+        if self._is_away:
+            self._is_away = False
+            log.info("the broker is back")
+
+    def _say_away(self, cause: str) -> None:
+        self._is_away = True
+        self._outage.warning("the broker is away", cause=cause)
 
     async def _ready(self, records: Sequence[Record]) -> BatchProducer:
         """Wait for a connection, and for topics that are not known yet."""
