@@ -13,6 +13,7 @@ from producers import c2s, google_ads
 from producers.auth import SharedSecrets
 from producers.body import BodyBudget, read_body
 from producers.clients import UNKNOWN, Clients
+from producers.connection import connection_of
 from producers.intake import Intake
 from producers.limits import DEFAULT, KIB, MIB, Limits
 from producers.publisher import BrokerUnavailableError, Publisher
@@ -20,6 +21,7 @@ from producers.refusal import RefusalError
 from producers.responses import OWN, answer
 from producers.sampled import SampledLog
 from producers.strangers import Strangers
+from producers.turnstile import Turnstile
 from producers.wrong_secrets import WrongSecrets
 from stream import metrics
 from stream.domain.identity import denylist
@@ -31,6 +33,7 @@ log = get_logger(__name__)
 
 LARGEST_EVENTS = MIB  # bytes of a body of C2S, which is read from an authenticated sender only
 LARGEST_FORM = 64 * KIB  # bytes of a body of Google, whose key is in the body
+ORDINARY_FORM = 8 * KIB  # bytes; larger ones are taken apart one in a turn of the loop
 RETRY_AFTER = "5"  # seconds
 Route = Callable[[web.BaseRequest], Awaitable[web.Response]]
 Routes = Mapping[str, Mapping[str, Route]]
@@ -54,6 +57,7 @@ class App:
         self._clients = Clients(settings.trusted_proxies)
         self._wrong_secrets = WrongSecrets(limits.wrong_secrets)
         self._strangers = Strangers(limits.per_address)
+        self._large_forms = Turnstile()
         self._lines = SampledLog()
         self._openapi = resources.files("producers").joinpath("openapi.json").read_bytes()
         self._public: Routes = {
@@ -109,6 +113,9 @@ class App:
         token = request.headers.get(c2s.TOKEN_HEADER)
         if not self._c2s_secrets.verify(request.query.get(c2s.TOKEN_PARAMETER) if token is None else token):
             raise self._wrong(request, f"wrong or missing secret; header {c2s.TOKEN_HEADER}, or token in the URL")
+        connection = connection_of(request)
+        if connection is not None:
+            connection.is_authenticated = True
         with self._events.hold() as held:
             body = await read_body(request, LARGEST_EVENTS, self._limits.body, held)
             return answer(*c2s.answer(await self._intake.take(Source.C2S, c2s.parts(body))))
@@ -117,7 +124,10 @@ class App:
         """The key comes in the body: Google does not sign."""
         with self._forms.hold() as held:
             with self._strangers.hold(self._client(request)):
-                form = google_ads.form(await read_body(request, LARGEST_FORM, self._limits.body, held))
+                body = await read_body(request, LARGEST_FORM, self._limits.body, held)
+                if len(body) > ORDINARY_FORM:
+                    await self._large_forms.wait()
+                form = google_ads.form(body)
             if not self._google_secrets.verify(form.key):
                 raise self._wrong(request, "wrong or missing google_key")
             return answer(*google_ads.answer(await self._intake.take(Source.GOOGLE_ADS, iter((form.part,)))))

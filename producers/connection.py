@@ -15,13 +15,16 @@ import asyncio
 import socket
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from dataclasses import dataclass
 from enum import IntFlag
+from functools import partial
 from typing import Any, cast
 
 from aiohttp import web
 
 from producers.limits import Limits
 from producers.responses import SERVER, plain_answer
+from producers.turnstile import Turnstile
 from stream.logs import get_logger
 
 log = get_logger(__name__)
@@ -47,6 +50,15 @@ class Hold(IntFlag):
     AHEAD = 4  # the client sends while its request is answered
 
 
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What all connections of a server share. ``buffer``: they read into it; ``turnstile``: strangers read on there."""
+
+    limits: Limits
+    buffer: bytearray
+    turnstile: Turnstile
+
+
 class Connection(asyncio.BufferedProtocol):
     """The life of one connection that was admitted."""
 
@@ -54,19 +66,20 @@ class Connection(asyncio.BufferedProtocol):
         self,
         inner: asyncio.Protocol,
         address: str,
-        limits: Limits,
-        buffer: bytearray,
+        shared: Shared,
         on_lost: Callable[[Connection], None],
     ) -> None:
-        """``inner``: aiohttp's protocol; ``address``: the remote one; ``buffer``: where all connections read into."""
+        """``inner``: aiohttp's protocol; ``address``: the remote one."""
         self.address = address
         self.deadline = NEVER  # of the loop's clock: of what the client has to do next
         self.write_deadline = NEVER  # the same: until when it has to read
         self.body_timer: asyncio.Timeout | None = None  # while the handler reads a body
         self.is_half_closed = False
+        self.is_authenticated = False  # the request that is being read has shown a secret
         self._inner = inner
-        self._limits = limits
-        self._buffer = memoryview(buffer)
+        self._limits = shared.limits
+        self._buffer = memoryview(shared.buffer)
+        self._turnstile = shared.turnstile
         self._on_lost = on_lost
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
@@ -74,6 +87,7 @@ class Connection(asyncio.BufferedProtocol):
         self._is_quiet = True  # no byte came since the last answer, or ever
         self._is_answering = False
         self._is_cut = False
+        self._is_over = False
         self._reads = 0
         self._reads_at_request = -1
         self._is_ahead = False
@@ -106,7 +120,11 @@ class Connection(asyncio.BufferedProtocol):
         self._inner.data_received(bytes(self._buffer[:nbytes]))
         if nbytes == READ_SIZE:
             self._hold(Hold.BREATH)
-            self._loop.call_soon(self._release, Hold.BREATH)
+            breathed = partial(self._release, Hold.BREATH)
+            if self.is_authenticated:
+                self._loop.call_soon(breathed)
+            else:
+                self._turnstile.enter(breathed)
 
     def eof_received(self) -> bool:
         """Keep the connection of a client that has ended its side, until what it had sent before is answered."""
@@ -128,6 +146,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End."""
+        self._is_over = True
         self.deadline = self.write_deadline = NEVER
         self._on_lost(self)
         self._inner.connection_lost(exc)
@@ -152,7 +171,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def end_answer(self) -> None:
         """The handler is done; aiohttp writes what it has returned."""
-        self._is_answering = False
+        self._is_answering = self.is_authenticated = False
         self.deadline = self._loop.time() + self._limits.unread
 
     def expire(self) -> None:
@@ -216,7 +235,8 @@ class Connection(asyncio.BufferedProtocol):
         assert self._transport is not None
         was_held = self._held
         self._held &= ~reason
-        if was_held and not self._held and not self.is_half_closed and not self._transport.is_closing():
+        is_open = not (self.is_half_closed or self._is_over or self._transport.is_closing())
+        if was_held and not self._held and is_open:
             self._transport.resume_reading()
 
 

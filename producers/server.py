@@ -16,7 +16,7 @@ from aiohttp import hdrs, web
 
 from producers.admission import Admission
 from producers.clients import UNKNOWN, Clients
-from producers.connection import READ_SIZE, Connection, connection_of
+from producers.connection import READ_SIZE, Connection, Shared, connection_of
 from producers.limits import DEFAULT, Limits
 from producers.responses import answer
 from producers.sampled import SampledLog
@@ -39,10 +39,9 @@ class Server:
 
     def __init__(self, handler: Handler, most_connections: int, limits: Limits, clients: Clients) -> None:
         self._handler = handler
-        self._limits = limits
         self._admission = Admission(most_connections, limits, clients, SampledLog())
         self._turnstile = Turnstile()
-        self._buffer = bytearray(READ_SIZE)
+        self._shared = Shared(limits, bytearray(READ_SIZE), Turnstile())
         self._connections: set[Connection] = set()
         self._aiohttp = web.Server(
             self._handle,
@@ -79,7 +78,7 @@ class Server:
             self._make_room()
         if not self._admission.admit(address):
             return self._admission.turn_away()
-        connection = Connection(self._aiohttp(), address, self._limits, self._buffer, self._lost)
+        connection = Connection(self._aiohttp(), address, self._shared, self._lost)
         self._connections.add(connection)
         return connection
 

@@ -214,6 +214,36 @@ async def test_pipelined_requests_are_answered_in_order() -> None:
         assert leads == [f"L{number}" for number in range(1_000)]
 
 
+async def test_bodies_that_are_expensive_to_read_wait_for_their_turn() -> None:
+    """Large forms that nobody vouches for, in the smallest of chunks or hard to parse, hold up nobody."""
+    head = f"POST {GOOGLE} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+    tiny = head + b"1\r\n \r\n" * 30_000 + b"0\r\n\r\n"
+    odd = post(GOOGLE, b'{"google_key":"x","a":"\xff","b":[' + b'{"a":1},' * 7_000 + b"1]}")
+    async with serving() as front:
+        attacks = [asyncio.create_task(front.ask(one)) for one in (tiny, odd) * 5]
+        reader, writer = await front.connect()
+        before_the_last = 0
+        while not all(one.done() for one in attacks):
+            writer.write(HEALTH)
+            assert (await read_answer(reader)).status == 200
+            before_the_last += 1
+        assert {(await one).status for one in attacks} <= {400, 401, 429}
+        assert before_the_last > 5
+        writer.close()
+
+
+async def test_a_large_body_of_an_authenticated_sender_is_read_without_waiting_for_strangers() -> None:
+    """While strangers send as much as they can, 1 MiB with the right token is taken."""
+    large = EVENT[:-1] + b',"pad":"' + b"x" * (MIB - len(EVENT) - 9) + b'"}'
+    async with serving() as front:
+        strangers = [await front.connect() for _ in range(20)]
+        for _, writer in strangers:
+            writer.write(post(GOOGLE, b" " * 60_000) * 20)
+        assert (await front.ask(post(C2S, large, f"X-Webhook-Token: {TOKEN}"))).status == 200
+        for _, writer in strangers:
+            writer.transport.abort()
+
+
 # Clients that do not read.
 
 
