@@ -113,9 +113,7 @@ class App:
         token = request.headers.get(c2s.TOKEN_HEADER)
         if not self._c2s_secrets.verify(request.query.get(c2s.TOKEN_PARAMETER) if token is None else token):
             raise self._wrong(request, f"wrong or missing secret; header {c2s.TOKEN_HEADER}, or token in the URL")
-        connection = connection_of(request)
-        if connection is not None:
-            connection.is_authenticated = True
+        connection_of(request).is_authenticated = True
         with self._events.hold() as held:
             body = await read_body(request, LARGEST_EVENTS, self._limits.body, held)
             return answer(*c2s.answer(await self._intake.take(Source.C2S, c2s.parts(body))))
@@ -163,7 +161,8 @@ class App:
 
 
 def _route(routes: Routes, request: web.BaseRequest) -> Route:
-    methods = routes.get(request.path)
+    # As it was typed nearly always; without its query, and decoded, where it was not.
+    methods = routes.get(request.raw_path) or routes.get(request.path)
     if methods is None:
         raise RefusalError(404, "no such path")
     route = methods.get("GET" if request.method == "HEAD" else request.method)

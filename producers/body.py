@@ -64,8 +64,6 @@ async def read_body(request: web.BaseRequest, most: int, seconds: float, held: H
     if headers.get(hdrs.CONTENT_ENCODING, "identity").lower() != "identity":
         raise RefusalError(415, "send it uncompressed")
     connection = connection_of(request)
-    if connection is None:
-        raise _broken_off()
     if hdrs.EXPECT in headers:
         _continue(request, connection)
     if content.is_eof():  # all of it came with the head

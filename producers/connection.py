@@ -16,7 +16,6 @@ import socket
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from enum import IntFlag
 from functools import partial
 from typing import Any, cast
 
@@ -32,6 +31,7 @@ log = get_logger(__name__)
 READ_SIZE = 16_384  # bytes
 WRITE_HIGH = 4_096  # bytes that wait in the process for a client to read
 SEND_BUFFER = 8_192  # bytes that wait in the kernel for it; the kernel takes twice as many
+CONNECTION = "connection"
 HOARD = 4  # requests in a row that were sent ahead
 NEVER = float("inf")
 HEAD_START = 512  # bytes of an answer in which its Server header stands
@@ -41,13 +41,10 @@ NOT_HTTP = plain_answer(400, "Bad Request", "this is not HTTP")
 FAILED = plain_answer(500, "Internal Server Error", "internal server error")
 
 
-class Hold(IntFlag):
-    """Why nothing is read. Reading goes on when no reason is left."""
-
-    NONE = 0
-    AIOHTTP = 1  # aiohttp's buffers are full
-    BREATH = 2  # a whole READ_SIZE was read: the others have their turn
-    AHEAD = 4  # the client sends while its request is answered
+# Why nothing is read. Reading goes on when no reason is left. (Changes of an IntFlag are slow: this is done for all.)
+FULL = 1  # aiohttp's buffers are full
+BREATH = 2  # a whole READ_SIZE was read: the others have their turn
+AHEAD = 4  # the client sends while its request is answered
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +80,7 @@ class Connection(asyncio.BufferedProtocol):
         self._on_lost = on_lost
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
-        self._held = Hold.NONE
+        self.held = 0
         self._is_quiet = True  # no byte came since the last answer, or ever
         self._is_answering = False
         self._is_cut = False
@@ -116,11 +113,11 @@ class Connection(asyncio.BufferedProtocol):
             self.deadline = self._loop.time() + self._limits.head
         elif self._is_answering and self.body_timer is None:
             self._is_ahead = True
-            self._hold(Hold.AHEAD)
+            self.hold(AHEAD)
         self._inner.data_received(bytes(self._buffer[:nbytes]))
         if nbytes == READ_SIZE:
-            self._hold(Hold.BREATH)
-            breathed = partial(self._release, Hold.BREATH)
+            self.hold(BREATH)
+            breathed = partial(self.release, BREATH)
             if self.is_authenticated:
                 self._loop.call_soon(breathed)
             else:
@@ -187,7 +184,7 @@ class Connection(asyncio.BufferedProtocol):
         assert self._transport is not None
         if self._is_cut:
             return
-        if data[:7] == b"HTTP/1." and MARK not in bytes(data[:HEAD_START]):
+        if data.startswith(b"HTTP/1.") and data.find(MARK, 0, HEAD_START) < 0:
             data = NOT_HTTP if data[9:10] == b"4" else FAILED
             self._is_cut = True
         self._transport.write(data)
@@ -203,18 +200,10 @@ class Connection(asyncio.BufferedProtocol):
         """What is written has a limited time to leave."""
         self.write_deadline = min(self.write_deadline, self._loop.time() + self._limits.unread)
 
-    def hold_for_aiohttp(self) -> None:
-        """Read nothing while aiohttp's buffers are full."""
-        self._hold(Hold.AIOHTTP)
-
-    def release_for_aiohttp(self) -> None:
-        """Read on."""
-        self._release(Hold.AIOHTTP)
-
     def _answered(self) -> None:
         self._is_quiet = True
         self.deadline = self._loop.time() + self._limits.idle
-        self._release(Hold.AHEAD)
+        self.release(AHEAD)
         if self.is_half_closed:
             self._loop.call_later(self._limits.half_closed, self._end_half_closed)
 
@@ -225,18 +214,20 @@ class Connection(asyncio.BufferedProtocol):
         elif not self._is_answering and self._transport is not None:
             self._transport.close()
 
-    def _hold(self, reason: Hold) -> None:
+    def hold(self, reason: int) -> None:
+        """Read nothing for ``reason``."""
         assert self._transport is not None
-        if not self._held and not self._transport.is_closing():
+        if not self.held and not self._transport.is_closing():
             self._transport.pause_reading()
-        self._held |= reason
+        self.held |= reason
 
-    def _release(self, reason: Hold) -> None:
+    def release(self, reason: int) -> None:
+        """Read on, unless there is another reason not to."""
+        if not self.held & reason:
+            return
+        self.held &= ~reason
         assert self._transport is not None
-        was_held = self._held
-        self._held &= ~reason
-        is_open = not (self.is_half_closed or self._is_over or self._transport.is_closing())
-        if was_held and not self._held and is_open:
+        if not (self.held or self.is_half_closed or self._is_over or self._transport.is_closing()):
             self._transport.resume_reading()
 
 
@@ -250,7 +241,7 @@ class Outgoing(asyncio.Transport):
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Write."""
-        self.connection.send(bytes(data))
+        self.connection.send(data if isinstance(data, bytes) else bytes(data))
 
     def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview]) -> None:
         """Write in one piece."""
@@ -258,11 +249,12 @@ class Outgoing(asyncio.Transport):
 
     def pause_reading(self) -> None:
         """Read nothing for now."""
-        self.connection.hold_for_aiohttp()
+        self.connection.hold(FULL)
 
     def resume_reading(self) -> None:
         """Read on."""
-        self.connection.release_for_aiohttp()
+        if self.connection.held:
+            self.connection.release(FULL)
 
     def close(self) -> None:
         """Close when everything is written."""
@@ -283,10 +275,19 @@ class Outgoing(asyncio.Transport):
         return self._to.get_extra_info(name, default)
 
 
-def connection_of(request: web.BaseRequest) -> Connection | None:
-    """The connection that a request came on; None: its client has gone."""
+def attach(request: web.BaseRequest) -> Connection | None:
+    """Find the connection that a request has come on; None: its client has gone."""
     transport = request.transport
-    return transport.connection if isinstance(transport, Outgoing) and not transport.is_closing() else None
+    if not isinstance(transport, Outgoing) or transport.is_closing():
+        return None
+    request[CONNECTION] = connection = transport.connection
+    return connection
+
+
+def connection_of(request: web.BaseRequest) -> Connection:
+    """The connection of a request that is being answered."""
+    connection: Connection = request[CONNECTION]
+    return connection
 
 
 def _limit_unread(transport: asyncio.Transport, seconds: float) -> None:
