@@ -89,6 +89,8 @@ class App:
         except BrokerUnavailableError:
             message = "not accepted, the broker does not answer: send it again"
             return self._refused(request, RefusalError(503, message, {"Retry-After": RETRY_AFTER}))
+        except ConnectionError:
+            return answer(400, {"message": "the connection broke off"})  # which nobody reads
         except Exception:
             log.exception("a route failed in a way nobody foresaw", path=request.path)
             return answer(500, {"message": "internal server error"})

@@ -31,7 +31,6 @@ log = get_logger(__name__)
 READ_SIZE = 16_384  # bytes
 WRITE_HIGH = 4_096  # bytes that wait in the process for a client to read
 SEND_BUFFER = 8_192  # bytes that wait in the kernel for it; the kernel takes twice as many
-CONNECTION = "connection"
 HOARD = 4  # requests in a row that were sent ahead
 NEVER = float("inf")
 HEAD_START = 512  # bytes of an answer in which its Server header stands
@@ -275,6 +274,9 @@ class Outgoing(asyncio.Transport):
         return self._to.get_extra_info(name, default)
 
 
+CONNECTION = web.RequestKey("connection", Connection)
+
+
 def attach(request: web.BaseRequest) -> Connection | None:
     """Find the connection that a request has come on; None: its client has gone."""
     transport = request.transport
@@ -286,8 +288,7 @@ def attach(request: web.BaseRequest) -> Connection | None:
 
 def connection_of(request: web.BaseRequest) -> Connection:
     """The connection of a request that is being answered."""
-    connection: Connection = request[CONNECTION]
-    return connection
+    return request[CONNECTION]
 
 
 def _limit_unread(transport: asyncio.Transport, seconds: float) -> None:
