@@ -50,6 +50,11 @@ class PublishHandle:
         """Say that a record was refused."""
         self._finish(error)
 
+    def expire(self) -> None:
+        """Its sender waits no more; the records may arrive all the same."""
+        if not self.answer.done():
+            self.answer.set_exception(TimeoutError())
+
     def _finish(self, error: BaseException | None) -> None:
         if self.is_over:
             return

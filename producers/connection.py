@@ -274,21 +274,12 @@ class Outgoing(asyncio.Transport):
         return self._to.get_extra_info(name, default)
 
 
-CONNECTION = web.RequestKey("connection", Connection)
-
-
-def attach(request: web.BaseRequest) -> Connection | None:
-    """Find the connection that a request has come on; None: its client has gone."""
-    transport = request.transport
-    if not isinstance(transport, Outgoing) or transport.is_closing():
-        return None
-    request[CONNECTION] = connection = transport.connection
-    return connection
-
-
 def connection_of(request: web.BaseRequest) -> Connection:
-    """The connection of a request that is being answered."""
-    return request[CONNECTION]
+    """The connection that a request has come on. Raises ConnectionResetError when its client has gone."""
+    transport = request.transport
+    if not isinstance(transport, Outgoing):
+        raise ConnectionResetError("the client has gone")
+    return transport.connection
 
 
 def _limit_unread(transport: asyncio.Transport, seconds: float) -> None:

@@ -91,26 +91,28 @@ class Intake:
                     rejected.append(Rejection(index, error.path, error.reason))
                     letters.append(dead_letter(source, part, received_at, error))
             del part  # while the broker is waited for, the next request gets this memory, still in the core's cache
-            await self._publish(records, letters, rejected)
+            try:
+                await self._publisher.publish([*records, *self._unburied(letters)] if letters else records)
+            except BrokerUnavailableError as error:
+                self._say_not_accepted([*records, *letters], error)
+                raise
+            if letters:
+                self._say_rejected(letters, rejected)
+                self._bury(letters)
             return self._count(source, records, rejected)
         finally:
             SECONDS[source].observe(time.perf_counter() - started)
 
-    async def _publish(self, records: Sequence[Record], letters: Sequence[Record], rejected: list[Rejection]) -> None:
-        """Publish; a webhook that is not taken is a line of the log."""
-        try:
-            await self._publisher.publish([*records, *self._unburied(letters)] if letters else records)
-        except BrokerUnavailableError as error:
-            for record in (*records, *letters)[:MOST_LINES]:
-                self._outage.warning(
-                    "webhook not accepted", lead=record.lead, event_id=record.identity, reason=str(error)
-                )
-            raise
+    def _say_not_accepted(self, records: Sequence[Record], error: BrokerUnavailableError) -> None:
+        for record in records[:MOST_LINES]:
+            self._outage.warning("webhook not accepted", lead=record.lead, event_id=record.identity, reason=str(error))
+
+    @staticmethod
+    def _say_rejected(letters: Sequence[Record], rejected: Sequence[Rejection]) -> None:
         for letter, why in zip(letters[:MOST_LINES], rejected, strict=False):
             log.warning(
                 "webhook rejected", lead=letter.lead, event_id=letter.identity, field=why.path, reason=why.reason
             )
-        self._bury(letters)
 
     def _unburied(self, letters: Sequence[Record]) -> list[Record]:
         return [letter for letter in letters if letter.identity not in self._letters]

@@ -17,6 +17,7 @@ from aiokafka.errors import KafkaError
 
 from producers.batch_producer import BatchProducer, FullError, PublishHandle
 from producers.items import Record
+from producers.publish_deadlines import PublishDeadlines
 from producers.sampled import SampledLog
 from stream import topics
 from stream.domain.errors import TransientError
@@ -63,6 +64,7 @@ class KafkaPublisher:
         self._unfit = asyncio.Event()
         self._outage = SampledLog(OUTAGE_INTERVAL)
         self._is_away = False
+        self._deadlines = PublishDeadlines()
         self._overdue: set[PublishHandle] = set()
         self._closing: set[asyncio.Task[None]] = set()
         self._looked: tuple[float, str] = (-LOOK_AGAIN, "not connected")
@@ -71,13 +73,17 @@ class KafkaPublisher:
         """Return when the broker has all records. Raises BrokerUnavailableError in bounded time."""
         if not records:
             return
-        batches: BatchProducer | None = None
-        handle: PublishHandle | None = None
+        until = asyncio.get_running_loop().time() + self._timeout()
+        batches, handle = self._batches, None
         try:
-            async with asyncio.timeout(self._timeout()):
-                batches = await self._ready(records)
-                handle = batches.put(records)
+            if batches is None or not batches.knows(records):
+                batches = await self._ready(records, until)
+            handle = batches.put(records)
+            self._deadlines.begin(handle, until)
+            try:
                 await handle.answer
+            finally:
+                self._deadlines.end(handle)
         except TimeoutError:
             self._say_away("no acknowledgement in time")
             if batches is not None and handle is not None:
@@ -98,16 +104,14 @@ class KafkaPublisher:
         self._is_away = True
         self._outage.warning("the broker is away", cause=cause)
 
-    async def _ready(self, records: Sequence[Record]) -> BatchProducer:
-        """Wait for a connection, and for topics that are not known yet."""
-        batches = self._batches
-        if batches is None:
+    async def _ready(self, records: Sequence[Record], until: float) -> BatchProducer:
+        """Wait for a connection, and for topics that are not known yet. Raises TimeoutError."""
+        async with asyncio.timeout_at(until):
             await self._connected.wait()
             batches = self._batches
             assert batches is not None, "connected means that there is one"
-        if not batches.knows(records):
             await batches.learn(records)
-        return batches
+            return batches
 
     def _timeout(self) -> float:
         """Seconds to wait. Who sends while the broker is known to be away must not hold a connection for long."""

@@ -16,7 +16,7 @@ from aiohttp import hdrs, web
 
 from producers.admission import Admission
 from producers.clients import UNKNOWN, Clients
-from producers.connection import READ_SIZE, Connection, Shared, attach
+from producers.connection import READ_SIZE, Connection, Shared, connection_of
 from producers.limits import DEFAULT, Limits
 from producers.responses import answer
 from producers.sampled import SampledLog
@@ -96,8 +96,9 @@ class Server:
             self._admission.leave(connection.address)
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        connection = attach(request)
-        if connection is None:  # nobody would learn of it: not taken
+        try:
+            connection = connection_of(request)
+        except ConnectionResetError:  # nobody would learn of it: not taken
             return answer(503, {"message": "the connection is closed"})
         is_ahead = connection.begin_answer()
         try:

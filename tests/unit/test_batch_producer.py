@@ -16,6 +16,7 @@ from aiokafka.protocol.transaction import InitProducerIdRequest
 
 from producers.batch_producer import BatchProducer, FullError, PublishHandle
 from producers.items import Record
+from producers.publish_deadlines import PublishDeadlines
 from stream.kafka import partition_of
 
 LIMIT = 5.0  # seconds
@@ -279,9 +280,24 @@ async def test_who_waits_no_more_leaves_its_records_in_flight(batches: BatchProd
     await turns()
     over: list[PublishHandle] = []
     handle.afterwards = over.append
-    handle.answer.cancel()
+    handle.expire()
+    with pytest.raises(TimeoutError):
+        await done(handle)
     batches.take_back(handle)
     assert not handle.is_over
     broker.gate.set()
     await done(batches.put([record()]))
     assert over == [handle]
+
+
+async def test_a_wait_ends_only_where_its_time_is_over() -> None:
+    """Of those who wait for the broker each has its own time, and nobody is looked at after the last has gone."""
+    deadlines, now = PublishDeadlines(), asyncio.get_running_loop().time()
+    handles = [PublishHandle(1) for _ in range(3)]
+    for handle, seconds in zip(handles, (0.0, 60.0, 0.0), strict=True):
+        deadlines.begin(handle, now + seconds)
+    deadlines.end(handles[2])
+    with pytest.raises(TimeoutError):
+        await done(handles[0])
+    assert not handles[1].answer.done()
+    assert not handles[2].answer.done()
