@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import signal
 import sys
 from datetime import UTC, datetime
@@ -11,6 +12,8 @@ import click
 import uvloop
 
 from producers.app import App
+from producers.auth import SHORTEST, has_demo, has_short
+from producers.limits import Limits
 from producers.publisher import open_publisher
 from producers.server import listen
 from stream.collector import settle
@@ -21,6 +24,8 @@ from stream.start import EXIT_CONFIGURATION, settings_or_exit
 
 log = get_logger(__name__)
 
+MOST_INTERNAL = 100  # connections to the operator's pages
+OTHER_FILES = 512  # open files beside the connections: connections that are refused, the broker's
 FLUSH_SHARE = 0.2  # of the shutdown's grace; the requests under way have the rest
 
 
@@ -51,20 +56,51 @@ async def serve(settings: Settings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     grace = settings.shutdown_grace.total_seconds()
     flush = grace * FLUSH_SHARE
-    host, port, most = settings.producer_host, settings.producer_port, settings.producer_max_connections
+    limits = Limits(per_address=settings.producer_max_connections_per_address)
+    most, trusted = settings.producer_max_connections, settings.trusted_proxies
+    raise_file_limit(most + OTHER_FILES)
+    host, internal_host = settings.producer_host, settings.producer_internal_host
     async with open_publisher(settings, flush) as publisher:
-        app = App(settings, publisher, lambda: datetime.now(UTC))
-        async with listen(app.handle, host, port, most, grace - flush) as port:
+        app = App(settings, publisher, lambda: datetime.now(UTC), limits)
+        async with (
+            listen(app.handle_internal, internal_host, settings.internal_port, MOST_INTERNAL, 1.0) as internal_port,
+            listen(
+                app.handle, host, settings.producer_port, most, grace - flush, limits=limits, trusted=trusted
+            ) as port,
+        ):
             settle()
-            log.info("listening", host=host, port=port)
+            log.info("listening", host=host, port=port, internal_host=internal_host, internal_port=internal_port)
             await stop.wait()
             log.info("stopping: requests under way may end")
     log.info("stopped")
 
 
+def raise_file_limit(files: int) -> None:
+    """Let the process open ``files`` files, as far as the system allows it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < files:
+        wanted = files if hard == resource.RLIM_INFINITY else min(files, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def _require_secrets(settings: Settings) -> None:
     secrets = {"C2S_WEBHOOK_TOKEN": settings.c2s_webhook_token, "GOOGLE_ADS_KEY": settings.google_ads_key}
-    missing = [name for name, values in secrets.items() if not values]
+    _require_any(settings, [name for name, values in secrets.items() if not values])
+    demo = [name for name, values in secrets.items() if has_demo(values)]
+    if demo and not settings.allow_demo_secrets:
+        click.echo(f"everybody can read the demo's secret in {' and '.join(demo)}: set another one.", err=True)
+        click.echo("ALLOW_DEMO_SECRETS=true accepts it, for a system that nobody else reaches.", err=True)
+        sys.exit(EXIT_CONFIGURATION)
+    short = [name for name, values in secrets.items() if has_short(values)]
+    if short:
+        log.warning(
+            "a webhook secret is too short: the next release will not start with it",
+            variables=", ".join(short),
+            shortest=SHORTEST,
+        )
+
+
+def _require_any(settings: Settings, missing: list[str]) -> None:
     if not missing:
         return
     if settings.allow_unauthenticated:

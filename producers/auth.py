@@ -8,28 +8,37 @@ from hashlib import blake2b
 
 from pydantic import SecretStr
 
+from stream.settings import DEMO_SECRETS
 
-class Lock:
+SHORTEST = 16  # characters; the next release does not start with a shorter one
+
+
+class SharedSecrets:
     """The secrets of one route; several are valid during a rotation."""
 
     def __init__(self, secrets: Iterable[SecretStr]) -> None:
         # Digests have one length, so that not even a secret's length shows in the time of a comparison.
         self._digests = tuple(_digest(secret.get_secret_value()) for secret in secrets)
 
-    @property
-    def is_open(self) -> bool:
-        """Whether no secret is configured and everybody is let in."""
-        return not self._digests
-
-    def admits(self, given: object) -> bool:
-        """Whether ``given`` is one of the secrets. Every secret is compared, whatever the ones before it said."""
-        if self.is_open:
+    def verify(self, given: object) -> bool:
+        """Whether ``given`` is one of the secrets, or none is configured. Every one is compared, whatever is found."""
+        if not self._digests:
             return True
         digest = _digest(given if isinstance(given, str) else "")
         is_known = False
         for known in self._digests:
             is_known |= hmac.compare_digest(digest, known)
         return is_known
+
+
+def has_short(secrets: Iterable[SecretStr]) -> bool:
+    """Whether a secret could be guessed."""
+    return any(len(secret.get_secret_value()) < SHORTEST for secret in secrets)
+
+
+def has_demo(secrets: Iterable[SecretStr]) -> bool:
+    """Whether a secret stands in this project's source, for everybody to read."""
+    return any(secret.get_secret_value() in DEMO_SECRETS for secret in secrets)
 
 
 def _digest(text: str) -> bytes:

@@ -15,6 +15,7 @@ from producers.refusal import RefusalError
 
 PATH = "/api/v1/webhooks/google-ads"
 KEY_FIELD = "google_key"
+EVENT_ID_HEADER = "X-Event-Id"
 NO_OBJECT = "an object is required"
 
 # The outermost fields only: the others keep the bytes that they came in.
@@ -42,7 +43,7 @@ def form(body: bytes) -> Form:
         return Form(key, Part(raw, orjson.loads(raw)))
     except msgspec.ValidationError:
         raise RefusalError(400, NO_OBJECT) from None
-    except (msgspec.DecodeError, orjson.JSONDecodeError, RecursionError):
+    except (msgspec.DecodeError, orjson.JSONDecodeError, UnicodeError, RecursionError):
         return _odd_form(body)
 
 
@@ -57,9 +58,9 @@ def _odd_form(body: bytes) -> Form:
     return Form(key, Part(odd_json.dump(fields), fault=odd_json.FAULT))
 
 
-def answer(receipt: Receipt) -> tuple[int, dict[str, Any]]:
-    """Status and body. Google wants an empty object, and reads ``message`` of a 4xx; it tries again on 5xx."""
+def answer(receipt: Receipt) -> tuple[int, dict[str, Any], dict[str, str]]:
+    """Status, body and headers. Google wants an empty object, reads ``message`` of a 4xx, and tries again on 5xx."""
     if receipt.is_hopeless:
         fault = receipt.rejected[0]
-        return 422, {"message": f"{fault.path}: {fault.reason}" if fault.path else fault.reason}
-    return 200, {}
+        return 422, {"message": f"{fault.path}: {fault.reason}" if fault.path else fault.reason}, {}
+    return 200, {}, {EVENT_ID_HEADER: receipt.event_ids[0]}

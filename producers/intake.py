@@ -12,11 +12,15 @@ import msgspec
 
 from producers.duplicates import Duplicates
 from producers.items import Part, Record, dead_letter, webhook
-from producers.publisher import Publisher
+from producers.publisher import BrokerUnavailableError, Publisher
+from producers.sampled import SampledLog
 from stream import metrics
 from stream.domain.errors import PoisonError
 from stream.domain.leads import Source
+from stream.logs import get_logger
 from stream.turn import TurnClock
+
+log = get_logger(__name__)
 
 # A sender repeats a body that was refused as a whole: its dead letters are written once.
 LETTERS_REMEMBERED = 1_000
@@ -25,6 +29,8 @@ PROCESSED = {source: metrics.RECEIVED.labels(source, "processed") for source in 
 DUPLICATE = {source: metrics.RECEIVED.labels(source, "duplicate") for source in Source}
 REJECTED = {source: metrics.RECEIVED.labels(source, "rejected") for source in Source}
 SECONDS = {source: metrics.RECEIVE_SECONDS.labels(source) for source in Source}
+MOST_LINES = 20  # of the log, for one body
+OUTAGE_INTERVAL = 60.0  # seconds between lines about webhooks that the broker did not take
 TURN = 50  # webhooks of a large body that are read before other requests have their turn
 
 
@@ -38,12 +44,16 @@ class Rejection:
 
 
 class Receipt(msgspec.Struct, frozen=True):  # made for every request
-    """What became of the webhooks of one body: ``received`` is the sum of the others."""
+    """What became of the webhooks of one body: ``received`` is the sum of the others.
+
+    ``event_ids``: of the webhooks that were taken, in their order in the body.
+    """
 
     received: int
     processed: int
     duplicates: int
     rejected: list[Rejection]
+    event_ids: list[str]
 
     @property
     def is_hopeless(self) -> bool:
@@ -72,6 +82,7 @@ class Intake:
         self._nobodys = nobodys
         self._area_code = area_code
         self._now = TurnClock(now)
+        self._outage = SampledLog(OUTAGE_INTERVAL)
 
     async def take(self, source: Source, parts: Iterator[Part]) -> Receipt:
         """Publish what can be read, and the rest as dead letters. Raises BrokerUnavailableError."""
@@ -91,11 +102,28 @@ class Intake:
                     rejected.append(Rejection(index, error.path, error.reason))
                     letters.append(dead_letter(source, part, received_at, error))
             del part  # while the broker is waited for, the next request gets this memory, still in the core's cache
-            await self._publisher.publish([*records, *self._unburied(letters)] if letters else records)
-            self._bury(letters)
+            try:
+                await self._publisher.publish([*records, *self._unburied(letters)] if letters else records)
+            except BrokerUnavailableError as error:
+                self._say_not_accepted([*records, *letters], error)
+                raise
+            if letters:
+                self._say_rejected(letters, rejected)
+                self._bury(letters)
             return self._count(source, records, rejected)
         finally:
             SECONDS[source].observe(time.perf_counter() - started)
+
+    def _say_not_accepted(self, records: Sequence[Record], error: BrokerUnavailableError) -> None:
+        for record in records[:MOST_LINES]:
+            self._outage.warning("webhook not accepted", lead=record.lead, event_id=record.identity, reason=str(error))
+
+    @staticmethod
+    def _say_rejected(letters: Sequence[Record], rejected: Sequence[Rejection]) -> None:
+        for letter, why in zip(letters[:MOST_LINES], rejected, strict=False):
+            log.warning(
+                "webhook rejected", lead=letter.lead, event_id=letter.identity, field=why.path, reason=why.reason
+            )
 
     def _unburied(self, letters: Sequence[Record]) -> list[Record]:
         return [letter for letter in letters if letter.identity not in self._letters]
@@ -114,4 +142,5 @@ class Intake:
             DUPLICATE[source].inc(duplicates)
         if rejected:
             REJECTED[source].inc(len(rejected))
-        return Receipt(len(records) + len(rejected), processed, duplicates, rejected)
+        event_ids = [record.identity for record in records]
+        return Receipt(len(records) + len(rejected), processed, duplicates, rejected, event_ids)

@@ -22,6 +22,7 @@ EVENT_SOURCES = {source: f"/lead-stream/producers/{source}" for source in Source
 READERS = {Source.C2S: lead_from_c2s, Source.GOOGLE_ADS: lead_from_google}
 # Brackets of a payload that can't be nested too deeply for any reader; real ones have some dozens.
 HARMLESS = 200
+LONGEST_LEAD = 256  # characters of an id that is shown
 
 
 class Part(msgspec.Struct, frozen=True):  # made for every webhook: a named tuple costs three times as much
@@ -33,13 +34,17 @@ class Part(msgspec.Struct, frozen=True):  # made for every webhook: a named tupl
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):
-    """One record for the broker. ``identity``: the delivery's, equal for a second delivery of the same."""
+    """One record for the broker. ``identity``: the delivery's, equal for a second delivery of the same.
+
+    ``lead``: the lead's id, where it could be read.
+    """
 
     topic: str
     key: bytes | None
     value: bytes
     headers: Sequence[tuple[str, bytes | None]]
     identity: str
+    lead: str = ""
 
 
 def webhook(source: Source, part: Part, received_at: datetime, nobodys: frozenset[str], area_code: str = "") -> Record:
@@ -54,7 +59,7 @@ def webhook(source: Source, part: Part, received_at: datetime, nobodys: frozense
     # The payload's own bytes: what is not known to us survives to the last digit.
     value = encode_webhook(source, received_at, part.raw, normalised_of(lead, contact))
     headers = event_headers(identity, received_at, EVENT_TYPE, EVENT_SOURCES[source])
-    return Record(topics.WEBHOOKS.name, contact.key.encode(), value, headers, identity)
+    return Record(topics.WEBHOOKS.name, contact.key.encode(), value, headers, identity, lead.id)
 
 
 def dead_letter(source: Source, part: Part, received_at: datetime, error: PoisonError) -> Record:
@@ -72,7 +77,13 @@ def dead_letter(source: Source, part: Part, received_at: datetime, error: Poison
         attempts=1,
         failed_at=received_at,
     )
-    return Record(topics.DEAD.name, None, part.raw, headers, identity)
+    return Record(topics.DEAD.name, None, part.raw, headers, identity, _lead_of(part.payload))
+
+
+def _lead_of(payload: object) -> str:
+    """The id of a lead that can't be read as a whole: for the log, masked there."""
+    lead = (payload.get("id") or payload.get("lead_id")) if isinstance(payload, dict) else ""
+    return lead[:LONGEST_LEAD] if isinstance(lead, str) else ""
 
 
 def _object(part: Part) -> dict[str, Any]:

@@ -7,6 +7,7 @@ a dead letter of its own, and the others of its body are not refused with it. Sl
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, NoReturn
 
 FAULT = "a text or a number in it can't be held (a lone surrogate, bytes that are not UTF-8, beyond a double)"
@@ -16,12 +17,21 @@ def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no JSON")
 
 
+def _named(fields: list[tuple[str, Any]]) -> dict[str, Any]:
+    for name, _ in fields:
+        if _UNDECODED.search(name):
+            raise ValueError("a field name is not UTF-8")
+    return dict(fields)
+
+
+_UNDECODED = re.compile("[\udc80-\udcff]")  # what surrogateescape makes of bytes that are not UTF-8
 _decoder = json.JSONDecoder(parse_constant=_no_constant)
+_strict = json.JSONDecoder(parse_constant=_no_constant, object_pairs_hook=_named)
 
 
 def load(body: bytes) -> Any:
-    """The value of a body. Raises ValueError or RecursionError."""
-    return _decoder.decode(_text(body))
+    """The value of a body. Raises ValueError or RecursionError, also for a field name that is not UTF-8."""
+    return _strict.decode(_text(body))
 
 
 def items(body: bytes) -> list[bytes]:

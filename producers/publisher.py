@@ -15,9 +15,10 @@ from typing import Protocol
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
+from producers.batch_producer import BatchProducer, FullError, PublishHandle
 from producers.items import Record
-from producers.outbox import Outbox, Ticket
-from producers.patience import Patience
+from producers.publish_deadlines import PublishDeadlines
+from producers.sampled import SampledLog
 from stream import topics
 from stream.domain.errors import TransientError
 from stream.kafka import open_producer
@@ -26,10 +27,11 @@ from stream.settings import Settings
 
 log = get_logger(__name__)
 
-IMPATIENCE = 1.0  # seconds an acknowledgement is waited for while older ones are overdue
+TIMEOUT_WHILE_OVERDUE = 1.0  # seconds an acknowledgement is waited for while older ones are overdue
 BACKOFF = 500  # ms between aiokafka's own tries; it writes four lines to the log for each
 # No linger: what comes while a request is under way leaves together anyhow; 2 and 5 ms brought nothing (measured).
 OPTIONS = {"linger_ms": 0, "retry_backoff_ms": BACKOFF}
+OUTAGE_INTERVAL = 60.0  # seconds between lines of one kind about a broker that is away
 RECONNECT = 1.0  # seconds between tries to reach a broker
 LOOK = 2.0  # seconds the broker has to say that it is there
 LOOK_AGAIN = 1.0  # seconds for which its answer counts
@@ -57,11 +59,13 @@ class KafkaPublisher:
         self._settings = settings
         self._limit = settings.producer_publish_timeout.total_seconds()
         self._producer: AIOKafkaProducer | None = None
-        self._outbox: Outbox | None = None
+        self._batches: BatchProducer | None = None
         self._connected = asyncio.Event()
         self._unfit = asyncio.Event()
-        self._waiting = Patience()
-        self._overdue: set[Ticket] = set()
+        self._outage = SampledLog(OUTAGE_INTERVAL)
+        self._is_away = False
+        self._deadlines = PublishDeadlines()
+        self._overdue: set[PublishHandle] = set()
         self._closing: set[asyncio.Task[None]] = set()
         self._looked: tuple[float, str] = (-LOOK_AGAIN, "not connected")
 
@@ -69,49 +73,61 @@ class KafkaPublisher:
         """Return when the broker has all records. Raises BrokerUnavailableError in bounded time."""
         if not records:
             return
-        until = asyncio.get_running_loop().time() + self._patience()
-        outbox, ticket = self._outbox, None
+        until = asyncio.get_running_loop().time() + self._timeout()
+        batches, handle = self._batches, None
         try:
-            if outbox is None or not outbox.knows(records):
-                outbox = await self._ready(records, until)
-            ticket = outbox.put(records)
-            self._waiting.begin(ticket, until)
+            if batches is None or not batches.knows(records):
+                batches = await self._ready(records, until)
+            handle = batches.put(records)
+            self._deadlines.begin(handle, until)
             try:
-                await ticket.answer
+                await handle.answer
             finally:
-                self._waiting.end(ticket)
+                self._deadlines.end(handle)
         except TimeoutError:
-            if outbox is not None and ticket is not None:
-                outbox.take_back(ticket)
-                self._remember_overdue(ticket)
+            self._say_away("no acknowledgement in time")
+            if batches is not None and handle is not None:
+                batches.take_back(handle)
+                self._remember_overdue(handle)
             raise BrokerUnavailableError("no acknowledgement in time") from None
+        except FullError as error:
+            self._say_away(str(error))
+            raise BrokerUnavailableError(str(error)) from None
         except (KafkaError, OSError) as error:
-            self._replace(outbox, error)
+            self._replace(batches, error)
             raise BrokerUnavailableError(type(error).__name__) from None
+        if self._is_away:
+            self._is_away = False
+            log.info("the broker is back")
 
-    async def _ready(self, records: Sequence[Record], until: float) -> Outbox:
+    def _say_away(self, cause: str) -> None:
+        self._is_away = True
+        self._outage.warning("the broker is away", cause=cause)
+
+    async def _ready(self, records: Sequence[Record], until: float) -> BatchProducer:
         """Wait for a connection, and for topics that are not known yet. Raises TimeoutError."""
         async with asyncio.timeout_at(until):
             await self._connected.wait()
-            outbox = self._outbox
-            assert outbox is not None, "connected means that there is one"
-            await outbox.learn(records)
-            return outbox
+            batches = self._batches
+            assert batches is not None, "connected means that there is one"
+            await batches.learn(records)
+            return batches
 
-    def _patience(self) -> float:
+    def _timeout(self) -> float:
         """Seconds to wait. Who sends while the broker is known to be away must not hold a connection for long."""
-        return self._limit if self._producer is not None and not self._overdue else min(IMPATIENCE, self._limit)
+        is_well = self._producer is not None and not self._overdue
+        return self._limit if is_well else min(TIMEOUT_WHILE_OVERDUE, self._limit)
 
-    def _remember_overdue(self, ticket: Ticket) -> None:
-        if not ticket.is_over:
-            self._overdue.add(ticket)
-            ticket.afterwards = self._overdue.discard
+    def _remember_overdue(self, handle: PublishHandle) -> None:
+        if not handle.is_over:
+            self._overdue.add(handle)
+            handle.afterwards = self._overdue.discard
 
-    def _replace(self, outbox: Outbox | None, error: BaseException) -> None:
+    def _replace(self, batches: BatchProducer | None, error: BaseException) -> None:
         """Take another producer: a failed batch leaves a gap in the sequence, and the broker refuses what follows."""
-        log.error("the broker refused records", error=type(error).__name__)
-        if outbox is self._outbox:
-            self._producer = self._outbox = None
+        self._outage.warning("the broker refused records", error=type(error).__name__)
+        if batches is self._batches:
+            self._producer = self._batches = None
             self._connected.clear()
             self._unfit.set()
 
@@ -122,15 +138,15 @@ class KafkaPublisher:
             try:
                 await self._connect()
             except Exception as error:  # noqa: BLE001 - whatever it was: who gives up here answers 503 for ever
-                log.warning("the broker can't be reached, trying again", error=type(error).__name__)
+                self._outage.warning("the broker can't be reached, trying again", error=type(error).__name__)
             await asyncio.sleep(max(0.0, started + RECONNECT - time.monotonic()))
 
     async def _connect(self) -> None:
         """Connect, and stay so until the producer is unfit. Then it delivers what it can beside its successor."""
         stack = AsyncExitStack()
         self._producer = await stack.enter_async_context(open_producer(self._settings, **OPTIONS))
-        self._outbox = Outbox(self._producer)
-        stack.callback(self._outbox.close)
+        self._batches = BatchProducer(self._producer)
+        stack.callback(self._batches.close)
         self._unfit.clear()
         self._connected.set()
         log.info("connected to the broker")

@@ -13,6 +13,7 @@ import re
 from collections.abc import Mapping
 from datetime import timedelta
 from decimal import Decimal
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -97,6 +98,16 @@ def _partners(value: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
+def _networks(value: tuple[str, ...]) -> tuple[str, ...]:
+    for one in value:
+        try:
+            ip_network(one, strict=False)
+        except ValueError:
+            msg = "addresses and networks, comma-separated: 10.0.0.0/8,192.0.2.7"
+            raise ValueError(msg) from None
+    return value
+
+
 def _database_address(value: SecretStr) -> SecretStr:
     """Refuse what the driver would stumble over: its error would hold a part of the password."""
     try:
@@ -117,12 +128,17 @@ Delays = Annotated[tuple[Duration, ...], NoDecode, BeforeValidator(_comma_separa
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_comma_separated)]
 Partners = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_comma_separated), AfterValidator(_partners)]
 Budget = Annotated[int | str | None, BeforeValidator(_budget)]
+Networks = Annotated[Names, AfterValidator(_networks)]
 Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_comma_separated)]
 AreaCode = Annotated[str, AfterValidator(_area_code)]
 DatabaseAddress = Annotated[SecretStr, AfterValidator(_database_address)]
 _NO_ADDRESS = "is no address: percent-encode what is special in its password, such as / ? # : [ ] @"
 _AREA_CODE = re.compile(AREA_CODE, re.ASCII)
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\[\]:]*)(:[0-9]{1,5})?")
+# Webhook secrets of `demo` and `local`, which everybody can read here.
+DEMO_C2S_TOKEN = "demo-webhook-token"  # noqa: S105 - of a system that lives for a minute
+DEMO_GOOGLE_KEY = "demo-google-ads-key"
+DEMO_SECRETS = frozenset({DEMO_C2S_TOKEN, DEMO_GOOGLE_KEY, "demo-google-key"})  # the last one until 0.1
 SECRET_NAMES = (
     "KAFKA_SASL_PASSWORD",
     "DATABASE_URL",
@@ -209,12 +225,29 @@ class Settings(BaseSettings):
     c2s_webhook_token: Secrets = Field((), description="secret of the C2S webhook; two are valid during a rotation")
     google_ads_key: Secrets = Field((), description="secret of the Google webhook; two are valid during a rotation")
     allow_unauthenticated: bool = Field(default=False, description="serve a webhook route that has no secret")
+    allow_demo_secrets: bool = Field(
+        default=False, description="accept the demo's webhook secrets, which everybody can read in its source"
+    )
     producer_host: str = Field("127.0.0.1", description="address the producers listen on")
     producer_port: int = Field(8080, ge=0, le=65535, description="port of the producers")
+    producer_internal_host: str = Field(
+        "127.0.0.1", description="address of the producers' /readyz, /metrics and /openapi.json"
+    )
+    producer_internal_port: int | None = Field(
+        None, ge=0, le=65535, description="their port; unset: the one after PRODUCER_PORT; 0: any free one"
+    )
+    trusted_proxies: Networks = Field(
+        (), description="addresses and networks of the proxies in front, whose X-Forwarded-For is believed"
+    )
     producer_publish_timeout: Duration = Field(
         timedelta(seconds=10), description="limit of the wait for the broker's acknowledgement; then 503"
     )
     producer_max_connections: int = Field(1_000, ge=1, description="HTTP connections at once; more are turned away")
+    producer_max_connections_per_address: int = Field(
+        100,
+        ge=1,
+        description="HTTP connections of one remote address at once; not of TRUSTED_PROXIES",
+    )
     producer_duplicate_window: int = Field(
         100_000, ge=0, description="deliveries remembered to call a second one a duplicate"
     )
@@ -271,6 +304,13 @@ class Settings(BaseSettings):
             msg = "is needed: KAFKA_SECURITY_PROTOCOL asks for SASL"
             raise ValueError(msg)
         return value
+
+    @property
+    def internal_port(self) -> int:
+        """The port of the producers' internal pages; 0: any free one."""
+        if self.producer_internal_port is not None:
+            return self.producer_internal_port
+        return self.producer_port and self.producer_port % 65_535 + 1
 
     @property
     def fuse(self) -> Rating:

@@ -130,7 +130,8 @@ def _ms(percentiles: dict[str, float]) -> str:
 
 
 def _keep(stack: Stack) -> None:
-    click.echo(f"producers {stack.producers_url}\nworker    {stack.worker_url}\npartners  {stack.simulators_url}")
+    click.echo(f"producers {stack.producers_url}, their pages {stack.producers_internal_url}")
+    click.echo(f"worker    {stack.worker_url}\npartners  {stack.simulators_url}")
     for name in ("KAFKA_BOOTSTRAP_SERVERS", "DATABASE_URL"):
         click.echo(f"export {name}='{stack.environment()[name]}'")
     click.echo("Ctrl-C stops everything", err=True)

@@ -25,11 +25,11 @@ from stream.local.postgres import LocalPostgres
 from stream.local.processes import Child
 from stream.ops.migrate import migrate
 from stream.ops.topics import create_missing
-from stream.settings import Settings, load
+from stream.settings import DEMO_C2S_TOKEN, DEMO_GOOGLE_KEY, Settings, load
 from stream.topics import WORKER_GROUP
 
-C2S_TOKEN = "demo-webhook-token"  # noqa: S105 - of a system that lives for a minute
-GOOGLE_KEY = "demo-google-key"
+C2S_TOKEN = DEMO_C2S_TOKEN
+GOOGLE_KEY = DEMO_GOOGLE_KEY
 
 Say = Callable[[str], None]
 
@@ -52,7 +52,8 @@ class Stack:
         self.simulators_url = ""
         self.children: dict[str, Child] = {}
         self.keep_folder = False  # set it to look at the logs of a run that failed
-        self._ports = {name: free_port() for name in ("producers", "worker", "crm-sync", "journal")}
+        names = ("producers", "producers-internal", "worker", "crm-sync", "journal")
+        self._ports = {name: free_port() for name in names}
         self._began = time.monotonic()
 
     def say(self, text: str) -> None:
@@ -65,13 +66,18 @@ class Stack:
         return f"http://127.0.0.1:{self._ports['producers']}"
 
     @property
+    def producers_internal_url(self) -> str:
+        """The producers' pages for the operator."""
+        return f"http://127.0.0.1:{self._ports['producers-internal']}"
+
+    @property
     def worker_url(self) -> str:
         """The worker's pages."""
         return f"http://127.0.0.1:{self._ports['worker']}"
 
     def page(self, name: str) -> str:
         """The pages of ``worker``, ``worker-2``, ..., or the producers."""
-        return f"http://127.0.0.1:{self._ports[name]}"
+        return self.producers_internal_url if name == "producers" else f"http://127.0.0.1:{self._ports[name]}"
 
     def instance(self, name: str) -> str:
         """The WORKER_INSTANCE_ID of ``worker``, ``worker-2``, ..."""
@@ -93,7 +99,9 @@ class Stack:
             "C2S_WEBHOOK_TOKEN": C2S_TOKEN,
             "DIRETRIX_DAILY_BUDGET": "unlimited",  # its partners are simulated
             "GOOGLE_ADS_KEY": GOOGLE_KEY,
+            "ALLOW_DEMO_SECRETS": "true",
             "PRODUCER_PORT": str(self._ports["producers"]),
+            "PRODUCER_INTERNAL_PORT": str(self._ports["producers-internal"]),
             "STREAM_WEB_PORT": str(self._ports["worker"]),
             "CRM_WEB_PORT": str(self._ports["crm-sync"]),
             "JOURNAL_WEB_PORT": str(self._ports["journal"]),

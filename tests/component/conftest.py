@@ -14,6 +14,7 @@ from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
+import uvloop
 from testcontainers.community.postgres import PostgresContainer
 
 from stream.local.postgres import LocalPostgres
@@ -25,6 +26,16 @@ from tests.containers import running
 POSTGRES_IMAGE = "postgres:18.1-bookworm"  # as in docker-compose.yml
 TEMPLATE = "lead_stream_template"
 Party = Callable[..., Awaitable[UUID]]
+
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """The receiver is tested on the loop of production, whose transports differ from asyncio's."""
+    del config
+    if item.path.name.startswith(("test_producers_", "test_receiver_")):
+        return {"uvloop": uvloop.new_event_loop}
+    return {"asyncio": asyncio.new_event_loop}
 
 
 def _run(work: Awaitable[Any]) -> Any:

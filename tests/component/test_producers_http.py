@@ -31,6 +31,7 @@ class Client:
     """An HTTP client of one server, and the broker behind it."""
 
     session: aiohttp.ClientSession
+    inside: aiohttp.ClientSession
     broker: MemoryPublisher
 
     async def post(self, path: str, body: Any, **headers: str) -> tuple[int, Any]:
@@ -48,8 +49,13 @@ class Client:
         return await self.post(GOOGLE, {"google_key": "google-secret", **fields})
 
     async def get(self, path: str) -> tuple[int, str]:
-        """Status and text of a GET."""
+        """Status and text of a GET in public."""
         async with self.session.get(path) as response:
+            return response.status, await response.text()
+
+    async def look(self, path: str) -> tuple[int, str]:
+        """Status and text of a page of the operator's."""
+        async with self.inside.get(path) as response:
             return response.status, await response.text()
 
 
@@ -57,11 +63,14 @@ class Client:
 async def client(request: pytest.FixtureRequest) -> AsyncIterator[Client]:
     broker = MemoryPublisher()
     settings = load({**SECRETS, **getattr(request, "param", {})})
+    app = App(settings, broker, lambda: NOW)
     async with (
-        listen(App(settings, broker, lambda: NOW).handle, "127.0.0.1", 0, 100, 2.0) as port,
+        listen(app.handle, "127.0.0.1", 0, 100, 2.0) as port,
+        listen(app.handle_internal, "127.0.0.1", 0, 100, 2.0) as internal_port,
         aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session,
+        aiohttp.ClientSession(f"http://127.0.0.1:{internal_port}") as inside,
     ):
-        yield Client(session, broker)
+        yield Client(session, inside, broker)
 
 
 def event(lead: str = "L1", **customer: Any) -> dict[str, Any]:
@@ -84,11 +93,12 @@ async def until(holds: Any) -> None:
 
 async def test_one_event_is_answered_as_the_contract_says_and_published(client: Client) -> None:
     """One C2S event gives the contract's answer and one record, keyed by the contact, as the stream reads it."""
-    assert await client.c2s(event()) == (
-        200,
-        {"status": "received", "received": 1, "processed": 1, "duplicates": 0},
-    )
+    status, answer = await client.c2s(event())
     (record,) = client.broker.webhooks
+    assert (status, answer) == (
+        200,
+        {"status": "received", "received": 1, "processed": 1, "duplicates": 0, "event_ids": [record.identity]},
+    )
     webhook = decode_webhook(record.value)
     assert record.key == b"+5511987654321"
     assert (webhook.source, webhook.lead.id, webhook.received_at) == ("c2s", "L1", NOW)
@@ -103,9 +113,13 @@ async def test_one_event_is_answered_as_the_contract_says_and_published(client: 
 async def test_an_array_is_many_events(client: Client) -> None:
     """An array is taken item by item, blanks around them or not."""
     body = b" [" + orjson.dumps(event("L1")) + b" ,\n " + orjson.dumps(event("L2")) + b"]\n"
-    assert await client.c2s(body) == (200, {"status": "received", "received": 2, "processed": 2, "duplicates": 0})
+    status, answer = await client.c2s(body)
+    event_ids = [record.identity for record in client.broker.webhooks]
+    counts = {"status": "received", "received": 2, "processed": 2, "duplicates": 0}
+    assert (status, answer) == (200, {**counts, "event_ids": event_ids})
     assert [decode_webhook(record.value).lead.id for record in client.broker.webhooks] == ["L1", "L2"]
-    assert await client.c2s([]) == (200, {"status": "received", "received": 0, "processed": 0, "duplicates": 0})
+    nothing = {"status": "received", "received": 0, "processed": 0, "duplicates": 0, "event_ids": []}
+    assert await client.c2s([]) == (200, nothing)
 
 
 @pytest.mark.parametrize("form", ["{}", "[{}]"], ids=["one", "array"])
@@ -222,9 +236,11 @@ async def test_a_google_lead_is_answered_with_an_empty_object(client: Client) ->
         {"column_id": "CPF", "string_value": "529.982.247-25"},
     ]
     form = {"lead_id": "g1", "campaign_id": 12345678901234567, "user_column_data": columns, "api_version": "1.0"}
-    assert await client.google(**form) == (200, {})
+    async with client.session.post(GOOGLE, json={**form, "google_key": "google-secret"}) as response:
+        assert (response.status, await response.json()) == (200, {})
     assert await client.post(GOOGLE, {**form, "google_key": "google-next"}) == (200, {})
     first, second = client.broker.webhooks
+    assert response.headers["X-Event-Id"] == first.identity
     assert first.key == b"52998224725"
     assert first.identity == second.identity
     assert orjson.loads(first.value)["payload"] == form
@@ -256,7 +272,13 @@ async def test_a_bad_event_does_not_refuse_the_good_ones(client: Client) -> None
     status, answer = await client.c2s(body)
     assert status == 200
     rejected = answer.pop("rejected")
-    assert answer == {"status": "received", "received": 5, "processed": 2, "duplicates": 0}
+    assert answer == {
+        "status": "received",
+        "received": 5,
+        "processed": 2,
+        "duplicates": 0,
+        "event_ids": [record.identity for record in client.broker.webhooks],
+    }
     assert [(one["index"], one["path"]) for one in rejected] == [(1, "attributes.updated_at"), (2, ""), (3, "")]
     assert "surrogate" in rejected[2]["reason"]
     assert [decode_webhook(record.value).lead.id for record in client.broker.webhooks] == ["L1", "L3"]
@@ -290,7 +312,7 @@ async def test_a_bad_google_lead_gets_a_message(client: Client) -> None:
     assert orjson.loads(client.broker.dead[0].value) == {"lead_id": "", "form_id": 1}
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[{}", b"[1 2]", b"nul", b"\xff", b'{"a": NaN}', b"a=1", b"[" * 100_000])
+@pytest.mark.parametrize("body", [b"", b"{", b"[{}", b"[1 2]", b"nul", b"\xff", b'{"a": NaN}', b"a=1", b"[" * 60_000])
 async def test_what_is_not_json_is_refused(client: Client, body: bytes) -> None:
     """A body that is no JSON gets 400, on both routes, and is nobody's dead letter."""
     assert (await client.c2s(body))[0] == 400
@@ -321,7 +343,9 @@ async def test_a_second_delivery_is_told_so_and_published(client: Client) -> Non
     await client.c2s(event())
     again = event()
     again["attributes"]["updated_at"] = "2026-01-31 09:00:00 -0300"
-    assert await client.c2s(again) == (200, {"status": "received", "received": 1, "processed": 0, "duplicates": 1})
+    status, answer = await client.c2s(again)
+    assert (status, answer["received"], answer["processed"], answer["duplicates"]) == (200, 1, 0, 1)
+    assert answer["event_ids"] == [client.broker.webhooks[0].identity]
     later = event()
     later["attributes"]["updated_at"] = "2026-01-31T12:00:01Z"
     assert (await client.c2s(later))[1]["processed"] == 1
@@ -331,10 +355,8 @@ async def test_a_second_delivery_is_told_so_and_published(client: Client) -> Non
 
 async def test_a_repeat_within_a_body_is_counted(client: Client) -> None:
     """The same delivery twice in one array is one processed and one duplicate."""
-    assert await client.c2s([event(), event()]) == (
-        200,
-        {"status": "received", "received": 2, "processed": 1, "duplicates": 1},
-    )
+    status, answer = await client.c2s([event(), event()])
+    assert (status, answer["received"], answer["processed"], answer["duplicates"]) == (200, 2, 1, 1)
 
 
 async def test_of_two_deliveries_at_once_each_is_counted_once(client: Client) -> None:
@@ -358,7 +380,8 @@ async def test_nobody_is_a_duplicate_of_what_the_broker_does_not_have(client: Cl
     await until(lambda: client.broker.waiting == 2)
     client.broker.gate.set()
     assert (await first)[0] == 503
-    assert (await second)[1] == {"status": "received", "received": 1, "processed": 1, "duplicates": 0}
+    answer = (await second)[1]
+    assert (answer["received"], answer["processed"], answer["duplicates"]) == (1, 1, 0)
     assert (await client.c2s(event()))[1]["duplicates"] == 1
 
 
@@ -399,10 +422,10 @@ async def test_the_pages_say_how_it_is(client: Client) -> None:
     """/healthz answers as long as the loop turns, /readyz asks the broker, /metrics counts."""
     await client.c2s([event("M1"), event("M1"), {}])
     assert await client.get("/healthz") == (200, '{"status":"ok"}')
-    assert await client.get("/readyz") == (200, '{"status":"ok","checks":{"broker":"ok"}}')
+    assert await client.look("/readyz") == (200, '{"status":"ok","checks":{"broker":"ok"}}')
     client.broker.failures = 1
-    assert await client.get("/readyz") == (503, '{"status":"unavailable","checks":{"broker":"no answer"}}')
-    status, metrics = await client.get("/metrics")
+    assert await client.look("/readyz") == (503, '{"status":"unavailable","checks":{"broker":"no answer"}}')
+    status, metrics = await client.look("/metrics")
     assert status == 200
     for result in ("processed", "duplicate", "rejected"):
         assert f'leads_webhooks_received_total{{result="{result}",source="c2s"}}' in metrics
@@ -421,11 +444,12 @@ async def test_unknown_paths_and_methods_are_refused(client: Client) -> None:
 
 async def test_the_openapi_document_names_every_route_and_answer(client: Client) -> None:
     """What /openapi.json promises is what the routes do."""
-    document = orjson.loads((await client.get("/openapi.json"))[1])
+    document = orjson.loads((await client.look("/openapi.json"))[1])
     assert document["openapi"].startswith("3.")
     for path, methods in document["paths"].items():
         for method in methods:
-            async with client.session.request(method, path, data=b"{}") as response:
+            session = client.session if path in {C2S, GOOGLE, "/healthz"} else client.inside
+            async with session.request(method, path, data=b"{}") as response:
                 assert str(response.status) in methods[method]["responses"]
     receipt = document["components"]["schemas"]["Receipt"]
     _, answer = await client.c2s([event(), {}])
@@ -442,7 +466,7 @@ async def test_no_secret_and_no_identifier_is_logged(client: Client, caplog: pyt
     await client.post(GOOGLE, {"google_key": "almost-google-secret", **customer})
     client.broker.failures = 1
     await client.post(f"{C2S}?token=c2s-secret", event(**customer))
-    _, metrics = await client.get("/metrics")
+    _, metrics = await client.look("/metrics")
     written = caplog.text + metrics
     for secret in ("secret", "98765", "ana.souza", "529.982"):
         assert secret not in written.replace("wrong or missing secret", "")
@@ -457,6 +481,6 @@ async def test_an_error_nobody_foresaw_says_nothing_of_us(
         raise RuntimeError(f"inside {type(records)}")
 
     monkeypatch.setattr(client.broker, "publish", broken)
-    assert await client.c2s(event()) == (500, {"message": "an error of ours"})
+    assert await client.c2s(event()) == (500, {"message": "internal server error"})
     assert await client.get("/healthz") == (200, '{"status":"ok"}')
     caplog.clear()

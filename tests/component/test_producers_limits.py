@@ -10,14 +10,16 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import aiohttp
 import pytest
 
-from producers import server
+from producers.app import LARGEST_EVENTS as LARGEST_BODY
 from producers.app import App
+from producers.limits import Limits
 from producers.memory import MemoryPublisher
-from producers.server import LARGEST_BODY, listen
+from producers.server import listen
 from stream.domain.errors import StopError
 from stream.settings import load
 
@@ -51,6 +53,8 @@ class Front:
         listening = asyncio.create_task(listen_to())
         with contextlib.suppress(ConnectionError):
             for piece in pieces:
+                if writer.is_closing():
+                    break
                 writer.write(piece)
                 await writer.drain()
                 await asyncio.sleep(pause)
@@ -74,17 +78,22 @@ class Front:
 
 
 @asynccontextmanager
-async def opened(grace: float = 1.0) -> AsyncIterator[Front]:
-    broker = MemoryPublisher()
-    app = App(load(SECRETS), broker, lambda: datetime.now(UTC))
-    async with listen(app.handle, "127.0.0.1", 0, MOST_CONNECTIONS, grace) as port:
+async def opened(grace: float = 1.0, **limits: Any) -> AsyncIterator[Front]:
+    broker, shrunk = MemoryPublisher(), Limits(**limits)
+    app = App(load(SECRETS), broker, lambda: datetime.now(UTC), shrunk)
+    async with listen(app.handle, "127.0.0.1", 0, MOST_CONNECTIONS, grace, limits=shrunk) as port:
         yield Front(port, broker)
 
 
 @pytest.fixture
-async def front() -> AsyncIterator[Front]:
-    async with opened() as one:
+async def front(request: pytest.FixtureRequest) -> AsyncIterator[Front]:
+    async with opened(**getattr(request, "param", {})) as one:
         yield one
+
+
+def limited(**limits: float) -> pytest.MarkDecorator:
+    """The server of a test has these limits."""
+    return pytest.mark.parametrize("front", [limits], indirect=True, ids=["shrunk"])
 
 
 def padded(size: int) -> bytes:
@@ -124,9 +133,9 @@ async def test_a_large_batch_lets_others_have_their_turn(front: Front) -> None:
     assert answered > 3
 
 
-async def test_a_wrong_token_is_refused_before_the_body_is_read(front: Front, monkeypatch: pytest.MonkeyPatch) -> None:
+@limited(linger=0.1)
+async def test_a_wrong_token_is_refused_before_the_body_is_read(front: Front) -> None:
     """Who has no token can't make us hold a body."""
-    monkeypatch.setattr(server, "LINGER", 0.1)
     answer = await front.say(HEAD.replace(b"secret", b"wrong") + b"Content-Length: 1000000\r\n\r\n", b"x")
     assert answer.startswith(b"HTTP/1.1 401 ")
 
@@ -156,8 +165,8 @@ async def test_who_does_not_read_its_answers_is_not_served_on(front: Front) -> N
     plain.setblocking(False)  # noqa: FBT003 - socket's own
     await asyncio.get_running_loop().sock_connect(plain, ("127.0.0.1", front.port))
     reader, writer = await asyncio.open_connection(sock=plain)
-    large = b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n"
-    writer.write(large * 2_000 + HEAD + b"Content-Length: %d\r\n\r\n%s" % (len(GOOD), GOOD))
+    small = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+    writer.write(small * 4_000 + HEAD + b"Content-Length: %d\r\n\r\n%s" % (len(GOOD), GOOD))
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(2):
             while not front.broker.webhooks:  # noqa: ASYNC110 - no event tells of what does not happen
@@ -185,9 +194,9 @@ async def test_a_client_that_asks_first_is_told_to_go_on(front: Front) -> None:
     assert (await front.say(HEAD + length + b"Expect: money\r\n\r\n", GOOD)).startswith(b"HTTP/1.1 417 ")
 
 
-async def test_a_slow_head_is_cut_off(front: Front, monkeypatch: pytest.MonkeyPatch) -> None:
+@limited(head=0.2)
+async def test_a_slow_head_is_cut_off(front: Front) -> None:
     """A connection that drips its head is closed, the first time and after an answer."""
-    monkeypatch.setattr(server, "HEAD_LIMIT", 0.2)
     started = asyncio.get_running_loop().time()
     assert await front.say(b"POST ", *[b"x"] * 20, pause=0.1) == b""
     answer = await front.say(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", b"GET ", *[b"x"] * 20, pause=0.1)
@@ -196,9 +205,9 @@ async def test_a_slow_head_is_cut_off(front: Front, monkeypatch: pytest.MonkeyPa
     assert asyncio.get_running_loop().time() - started < 3
 
 
-async def test_a_slow_answer_is_not_a_slow_head(front: Front, monkeypatch: pytest.MonkeyPatch) -> None:
+@limited(head=0.1)
+async def test_a_slow_answer_is_not_a_slow_head(front: Front) -> None:
     """While the broker is waited for, the head's time does not run."""
-    monkeypatch.setattr(server, "HEAD_LIMIT", 0.1)
     front.broker.gate.clear()
     posted = asyncio.create_task(front.post(GOOD))
     await asyncio.sleep(0.4)
@@ -206,19 +215,18 @@ async def test_a_slow_answer_is_not_a_slow_head(front: Front, monkeypatch: pytes
     assert (await posted)[0] == 200
 
 
-async def test_a_silent_connection_is_closed(front: Front, monkeypatch: pytest.MonkeyPatch) -> None:
+@limited(first_byte=0.2)
+async def test_a_silent_connection_is_closed(front: Front) -> None:
     """Who says nothing at all does not stay for ever."""
-    monkeypatch.setattr(server, "IDLE", 0.2)
     reader, writer = await front.connect()
     async with asyncio.timeout(3):
         assert await reader.read() == b""
     writer.close()
 
 
-async def test_a_slow_body_is_cut_off(front: Front, monkeypatch: pytest.MonkeyPatch) -> None:
+@limited(body=0.2, linger=0.1)
+async def test_a_slow_body_is_cut_off(front: Front) -> None:
     """A body that drips gets 408."""
-    monkeypatch.setattr(server, "BODY_LIMIT", 0.2)
-    monkeypatch.setattr(server, "LINGER", 0.1)
     answer = await front.say(HEAD + b"Content-Length: 100\r\n\r\n", *[b"x"] * 5, pause=0.1)
     assert answer.startswith(b"HTTP/1.1 408 ")
     assert front.broker.records == []

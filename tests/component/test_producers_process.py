@@ -23,7 +23,7 @@ GOOD = b'{"id":"L1","attributes":{"updated_at":"2026-01-31T12:00:00Z","customer"
 
 
 def environment(**variables: str) -> dict[str, str]:
-    ours = {*SECRETS, *NOWHERE, "ALLOW_UNAUTHENTICATED", "LOG_LEVEL"}
+    ours = {*SECRETS, *NOWHERE, "ALLOW_UNAUTHENTICATED", "ALLOW_DEMO_SECRETS", "PRODUCER_INTERNAL_PORT", "LOG_LEVEL"}
     return {**{name: value for name, value in os.environ.items() if name not in ours}, **NOWHERE, **variables}
 
 
@@ -90,9 +90,9 @@ def test_help_has_an_example() -> None:
 
 def test_it_serves_while_the_broker_is_away_and_says_so() -> None:
     """Without a broker it is healthy and not ready, answers 503 in bounded time, and stops in good order with 0."""
-    with running({**SECRETS, "LOG_LEVEL": "DEBUG"}) as (process, port, _):
+    with running({**SECRETS, "LOG_LEVEL": "DEBUG"}) as (process, port, lines):
         assert curl(port, "/healthz") == (200, b'{"status":"ok"}')
-        status, body = curl(port, "/readyz")
+        status, body = curl(lines[-1]["internal_port"], "/readyz")
         assert (status, orjson.loads(body)["status"]) == (503, "unavailable")
         started = time.monotonic()
         assert curl(port, "/api/v1/webhooks/c2s?token=c2s-secret-value", GOOD)[0] == 503
@@ -105,6 +105,39 @@ def test_it_serves_while_the_broker_is_away_and_says_so() -> None:
     assert b"secret-value" not in err
     assert b"98765" not in err
     assert orjson.loads(err.splitlines()[-1])["event"] == "stopped"
+
+
+def test_the_operators_pages_are_on_the_internal_port_only() -> None:
+    """The public port serves webhooks and health; the rest is on another port, which serves no webhooks."""
+    with running(SECRETS) as (_, port, lines):
+        internal = lines[-1]["internal_port"]
+        for page in ("/readyz", "/metrics", "/openapi.json"):
+            assert curl(port, page)[0] == 404
+            assert curl(internal, page)[0] in {200, 503}
+        assert curl(internal, "/healthz")[0] == 200
+        assert curl(internal, "/api/v1/webhooks/c2s?token=c2s-secret-value", GOOD)[0] == 404
+
+
+@pytest.mark.parametrize(
+    "secret", ["demo-webhook-token", "demo-google-key", "a-good-secret-of-ours,demo-google-ads-key"]
+)
+def test_the_secrets_of_the_demo_need_permission(secret: str) -> None:
+    """Secrets that everybody can read in the source stop the start, unless it is said that they may be used."""
+    variables = {**SECRETS, "C2S_WEBHOOK_TOKEN": secret, "ALLOW_DEMO_SECRETS": ""}
+    result = CliRunner().invoke(main, [], env=variables)
+    assert result.exit_code == 2
+    assert "C2S_WEBHOOK_TOKEN" in result.stderr
+    assert "ALLOW_DEMO_SECRETS=true" in result.stderr
+    assert secret not in result.stderr
+    with running({**variables, "ALLOW_DEMO_SECRETS": "true"}) as (_, port, _lines):
+        assert curl(port, "/healthz")[0] == 200
+
+
+def test_a_short_secret_is_warned_of() -> None:
+    """Every part of a secret has 16 characters, or the log says that the next release will not start."""
+    with running({"C2S_WEBHOOK_TOKEN": "a-good-secret-of-ours,short", "GOOGLE_ADS_KEY": "x" * 16}) as (_, _port, lines):
+        (warning,) = [line for line in lines if "next release" in line["event"]]
+        assert (warning["level"], warning["variables"]) == ("warning", "C2S_WEBHOOK_TOKEN")
 
 
 def test_open_routes_are_warned_of() -> None:

@@ -107,11 +107,11 @@ def assert_one_tier_line_a_webhook(stack: Stack, day: Day) -> None:
 
 def assert_nothing_in_clear(stack: Stack, day: Day) -> None:
     """No CPF, phone, e-mail, token or password stands in any log, metric or page."""
-    pages = [f"{stack.worker_url}/{page}" for page in ("healthz", "readyz")] + [f"{stack.producers_url}/readyz"]
+    pages = [f"{stack.page(name)}/{page}" for name in ("worker", "producers") for page in ("healthz", "readyz")]
     text = logged(stack) + "".join(str(call(page)) for page in pages)
     assert len(text) > 10_000
     for someone in [*day.partners, *day.in_postgres, *day.cpf_in_postgres]:
         for identifier in (someone.cpf, someone.phone, someone.email, f"55{someone.phone}"):
             assert identifier not in text, re.findall(f".*{re.escape(identifier)}.*", text)[:1]
-    for secret in ("demo-webhook-token", "demo-google-key", "demo-password", "demo-work-token", "demo-c2s-token"):
+    for secret in ("demo-webhook-token", "demo-google-ads-key", "demo-password", "demo-work-token", "demo-c2s-token"):
         assert secret not in text

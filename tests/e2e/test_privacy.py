@@ -72,21 +72,21 @@ def test_nobody_is_in_clear_in_anything_that_is_written(stack: Stack) -> None:
 
 
 def assert_only_our_pages_are_served(stack: Stack) -> None:
-    """One port each, on this machine only, and none of the pages on which Faust shows its tables."""
-    for name, url in (
-        ("producers", stack.producers_url),
-        ("worker", stack.worker_url),
-        ("crm-sync", ""),
-        ("journal", ""),
+    """Known ports only, on this machine only, and none of the pages on which Faust shows its tables."""
+    for name, urls in (
+        ("producers", {stack.producers_url, stack.producers_internal_url}),
+        ("worker", {stack.worker_url}),
+        ("crm-sync", set()),
+        ("journal", set()),
     ):
         served = {
             f"http://{one.laddr.ip}:{one.laddr.port}"
             for one in psutil.Process(stack.children[name].pid).net_connections()
             if one.status == psutil.CONN_LISTEN
         }
-        assert served == ({url} if url else set()), name
+        assert served == urls, name
     for path in ("/table/", "/table/contacts/", "/table/contacts/key", "/router/", "/graph/", "/stats/", "/"):
-        for url in (stack.producers_url, stack.worker_url):
+        for url in (stack.producers_url, stack.producers_internal_url, stack.worker_url):
             assert status(url + path) == 404, (url, path)
 
 
@@ -187,7 +187,7 @@ def unconfirmed(stack: Stack) -> int:
 def pages(stack: Stack) -> dict[str, str]:
     """All pages of both servers."""
     paths = ["/healthz", "/readyz", "/metrics"]
-    urls = [f"{base}{path}" for base in (stack.producers_url, stack.worker_url) for path in paths]
+    urls = [f"{base}{path}" for base in (stack.producers_internal_url, stack.worker_url) for path in paths]
     there = {url: read(url) for url in urls}
     assert not [url for url, page in there.items() if "aiohttp" in page], "a page says how we are built"
     return there

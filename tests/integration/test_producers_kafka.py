@@ -82,9 +82,12 @@ async def leads(servers: str) -> set[str]:
 class Server:
     """``python -m producers`` and a client of it."""
 
-    def __init__(self, process: asyncio.subprocess.Process, port: int, session: aiohttp.ClientSession) -> None:
+    def __init__(
+        self, process: asyncio.subprocess.Process, port: int, internal_port: int, session: aiohttp.ClientSession
+    ) -> None:
         self.process = process
         self._url = f"http://127.0.0.1:{port}"
+        self._internal_url = f"http://127.0.0.1:{internal_port}"
         self._session = session
 
     async def post(self, body: bytes) -> tuple[int, dict[str, object]]:
@@ -99,7 +102,7 @@ class Server:
 
     async def ready(self) -> bool:
         """Whether /readyz says so."""
-        async with self._session.get(f"{self._url}/readyz") as response:
+        async with self._session.get(f"{self._internal_url}/readyz") as response:
             return response.status == 200
 
     async def load(self, prefix: str, clients: int, stop: asyncio.Event, answered: list[str]) -> None:
@@ -140,12 +143,12 @@ async def running(servers: str, **variables: str) -> AsyncIterator[Server]:
     assert process.stderr is not None
     reader: asyncio.Task[bytes] | None = None
     try:
-        port = None
-        while port is None:
-            port = orjson.loads(await process.stderr.readline()).get("port")
+        line: dict[str, int] = {}
+        while "port" not in line:
+            line = orjson.loads(await process.stderr.readline())
         reader = asyncio.create_task(process.stderr.read())
         async with aiohttp.ClientSession() as session:
-            yield Server(process, port, session)
+            yield Server(process, line["port"], line["internal_port"], session)
     finally:
         if process.returncode is None:
             process.kill()

@@ -212,7 +212,7 @@ def test_health_checks_of_ours_exist(name: str) -> None:
 
 PAGES = {
     "simulators": "http://127.0.0.1:9100/_control/counts",
-    "producers": f"http://127.0.0.1:{environment('producers')['PRODUCER_PORT']}/readyz",
+    "producers": f"http://127.0.0.1:{environment('producers')['PRODUCER_INTERNAL_PORT']}/readyz",
     "worker": f"http://127.0.0.1:{environment('worker')['STREAM_WEB_PORT']}/readyz",
     "crm-sync": f"http://127.0.0.1:{environment('crm-sync')['CRM_WEB_PORT']}/readyz",
     "journal": f"http://127.0.0.1:{environment('journal')['JOURNAL_WEB_PORT']}/readyz",
@@ -223,6 +223,7 @@ def test_pages_are_served_where_they_are_asked_for() -> None:
     """Ports and addresses inside: each server listens on all of them, on the port that is published."""
     front, worker = load(environment("producers")), load(environment("worker"))
     assert (front.producer_host, worker.stream_web_host) == ("0.0.0.0", "0.0.0.0")
+    assert front.internal_port != front.producer_port, "only webhooks and health are published"
     assert SERVICES["producers"]["ports"] == [f"127.0.0.1:{front.producer_port}:{front.producer_port}"]
     assert SERVICES["worker"]["ports"] == [f"127.0.0.1:{worker.stream_web_port}:{worker.stream_web_port}"]
     crm, books = load(environment("crm-sync")), load(environment("journal"))

@@ -14,9 +14,9 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, ProducerClosed
 from aiokafka.protocol.transaction import InitProducerIdRequest
 
+from producers.batch_producer import BatchProducer, FullError, PublishHandle
 from producers.items import Record
-from producers.outbox import Outbox, Ticket
-from producers.patience import Patience
+from producers.publish_deadlines import PublishDeadlines
 from stream.kafka import partition_of
 
 LIMIT = 60.0  # seconds
@@ -50,8 +50,7 @@ class Broker:
 
     async def _wait_on_metadata(self, topic: str) -> set[int]:
         await asyncio.sleep(0)
-        self.known[topic] = set(range(PARTITIONS))
-        return self.known[topic]
+        return self.known.setdefault(topic, set(range(PARTITIONS)))
 
     async def close(self) -> None:
         """There is nothing to close."""
@@ -104,12 +103,12 @@ async def broker() -> Broker:
 
 
 @pytest.fixture
-async def outbox(broker: Broker) -> AsyncIterator[Outbox]:
-    """An outbox whose producer's sender runs."""
+async def batches(broker: Broker) -> AsyncIterator[BatchProducer]:
+    """An batches whose producer's sender runs."""
     producer: Any = AIOKafkaProducer(acks="all", enable_idempotence=True, max_batch_size=SMALL)
     producer.client = producer._sender.client = broker
-    producer._message_accumulator._cluster = broker.cluster
-    made = Outbox(producer)
+    producer._message_accumulator._cluster = producer._metadata = broker.cluster
+    made = BatchProducer(producer)
     await producer._sender.start()
     assert not made.knows([record()])
     await made.learn([record()])
@@ -123,107 +122,111 @@ def record(key: bytes | None = b"+5511987654321", value: bytes = b"x" * 100) -> 
     return Record("webhooks", key, value, [], "id")
 
 
-async def done(ticket: Ticket) -> None:
+async def done(handle: PublishHandle) -> None:
     async with asyncio.timeout(LIMIT):
-        await asyncio.shield(ticket.answer)
+        await asyncio.shield(handle.answer)
 
 
-async def test_what_several_requests_put_in_one_turn_leaves_in_one_batch(outbox: Outbox, broker: Broker) -> None:
+async def test_what_several_requests_put_in_one_turn_leaves_in_one_batch(
+    batches: BatchProducer, broker: Broker
+) -> None:
     """Requests share batches, and each is told when its own records are there."""
-    tickets = [outbox.put([record()]) for _ in range(3)]
-    await asyncio.gather(*map(done, tickets))
+    handles = [batches.put([record()]) for _ in range(3)]
+    await asyncio.gather(*map(done, handles))
     assert [records for _, records in broker.sent] == [3]
 
 
-async def test_what_comes_while_the_broker_is_asked_leaves_together(outbox: Outbox, broker: Broker) -> None:
-    """No batch is closed before it can leave: other partitions of that broker wait too, those of another do not."""
+async def test_what_comes_while_a_batch_is_in_flight_leaves_together(batches: BatchProducer, broker: Broker) -> None:
+    """One batch of a partition is in flight; what comes meanwhile shares the next one. Other partitions go on."""
     keys = keys_by_partition()
-    broker.leaders = {3: 7}
+    broker.leaders = {1: 7}
     broker.gate.clear()
-    tickets = [outbox.put([record(keys[0])])]
+    handles = [batches.put([record(keys[0])])]
     await turns()
     for _ in range(3):
-        tickets += [outbox.put([record(keys[number])]) for number in (1, 3)]
+        handles.append(batches.put([record(keys[0])]))
         await turns()
-    assert broker.taken == [(0, 1), (3, 1)]
-    broker.gate.set()
-    await asyncio.gather(*map(done, tickets))
-    assert sorted(broker.taken[2:]) == [(1, 3), (3, 2)]
-
-
-async def test_a_partition_whose_leader_has_changed_does_not_wait_for_the_old_one(
-    outbox: Outbox, broker: Broker
-) -> None:
-    """A broker that is gone holds up nobody who has another one by now."""
-    keys = keys_by_partition()
-    broker.gate.clear()
-    outbox.put([record(keys[0])])
-    await turns()
-    outbox.put([record(keys[1])])
-    await turns()
-    broker.leaders = {1: 7}
-    broker.changed[0](None)
+    handles.append(batches.put([record(keys[1])]))
     await turns()
     assert broker.taken == [(0, 1), (1, 1)]
+    broker.gate.set()
+    await asyncio.gather(*map(done, handles))
+    assert sorted(broker.sent) == [(0, 1), (0, 3), (1, 1)]
 
 
-async def test_a_topic_that_has_grown_is_used_whole(outbox: Outbox, broker: Broker) -> None:
+async def test_what_waits_is_bounded(broker: Broker, batches: BatchProducer) -> None:
+    """More than may wait is refused at once, and taken again when something has left or was taken back."""
+    small = BatchProducer(batches._producer, most_waiting=250)
+    await small.learn([record()])
+    broker.gate.clear()
+    under_way = small.put([record()])
+    await turns()
+    waiting = small.put([record(), record()])
+    with pytest.raises(FullError):
+        small.put([record()])
+    small.take_back(waiting)
+    again = small.put([record()])
+    broker.gate.set()
+    await asyncio.gather(done(under_way), done(again))
+
+
+async def test_a_topic_that_has_grown_is_used_whole(batches: BatchProducer, broker: Broker) -> None:
     """Keys go where everybody else's partitioner puts them, from the moment the broker tells of more partitions."""
     broker.known["webhooks"] = set(range(2 * PARTITIONS))
     broker.changed[0](None)
     keys = [f"contact-{number}".encode() for number in range(40)]
-    await done(outbox.put([record(key) for key in keys]))
+    await done(batches.put([record(key) for key in keys]))
     assert {partition for partition, _ in broker.taken} == {partition_of(key, 2 * PARTITIONS) for key in keys}
 
 
-async def test_a_ticket_is_done_when_every_partition_has_its_records(outbox: Outbox, broker: Broker) -> None:
+async def test_a_handle_is_done_when_every_partition_has_its_records(batches: BatchProducer, broker: Broker) -> None:
     """A body of several contacts is answered when the last of its batches is acknowledged, however many there are."""
     keys = [f"contact-{number}".encode() for number in range(40)]
-    ticket = outbox.put([record(key) for key in keys])
-    await done(ticket)
+    handle = batches.put([record(key) for key in keys])
+    await done(handle)
     assert sum(records for _, records in broker.sent) == len(keys)
     assert {partition for partition, _ in broker.sent} == {partition_of(key, PARTITIONS) for key in keys}
 
 
-async def test_a_record_larger_than_a_batch_is_sent_alone(outbox: Outbox, broker: Broker) -> None:
+async def test_a_record_larger_than_a_batch_is_sent_alone(batches: BatchProducer, broker: Broker) -> None:
     """Whether a record is too large is for the broker to say."""
-    await done(outbox.put([record(), record(value=b"x" * 10 * SMALL), record()]))
+    await done(batches.put([record(), record(value=b"x" * 10 * SMALL), record()]))
     assert [records for _, records in broker.sent] == [1, 1, 1]
 
 
-async def test_without_an_acknowledgement_nobody_is_told_done(outbox: Outbox, broker: Broker) -> None:
-    """A ticket waits as long as the broker does."""
+async def test_without_an_acknowledgement_nobody_is_told_done(batches: BatchProducer, broker: Broker) -> None:
+    """A handle waits as long as the broker does."""
     broker.gate.clear()
-    ticket = outbox.put([record()])
+    handle = batches.put([record()])
     await turns()
-    assert not ticket.answer.done()
+    assert not handle.answer.done()
     broker.gate.set()
-    await done(ticket)
+    await done(handle)
 
 
-async def test_a_refused_batch_fails_what_is_in_it_and_what_waits_behind_it(outbox: Outbox, broker: Broker) -> None:
+async def test_a_refused_batch_fails_what_waits_behind_it_too(batches: BatchProducer, broker: Broker) -> None:
     """The broker refuses what follows a gap: everybody behind it is told at once, other partitions go on."""
     broker.gate.clear()
     keys = keys_by_partition()
-    first = outbox.put([record(keys[0])])
+    first = batches.put([record(keys[0])])
     await turns()
-    behind = outbox.put([record(keys[0])])
+    behind = batches.put([record(keys[0])])
     broker.failures.append(KafkaError())
     broker.gate.set()
-    for ticket in (first, behind):
+    for handle in (first, behind):
         with pytest.raises(KafkaError):
-            await done(ticket)
-    await done(outbox.put([record(keys[1])]))
+            await done(handle)
+    await done(batches.put([record(keys[1])]))
     assert broker.sent == [(1, 1)]
 
 
-async def test_what_is_taken_back_is_not_sent_and_not_kept(outbox: Outbox, broker: Broker) -> None:
+async def test_what_is_taken_back_is_not_sent_and_not_kept(batches: BatchProducer, broker: Broker) -> None:
     """While the broker is away, who was told 503 leaves no record behind that has not left yet."""
     broker.gate.clear()
-    under_way = outbox.put([record()])
+    under_way = batches.put([record()])
     await turns()
-    waiting = outbox.put([record(), record()])
-    outbox.take_back(waiting)
+    waiting = batches.put([record(), record()])
+    batches.take_back(waiting)
     await done(waiting)
     assert not under_way.answer.done()
     broker.gate.set()
@@ -231,69 +234,70 @@ async def test_what_is_taken_back_is_not_sent_and_not_kept(outbox: Outbox, broke
     assert [records for _, records in broker.sent] == [1]
 
 
-async def test_a_batch_that_cannot_be_made_fails_its_senders_and_nobody_else(outbox: Outbox, broker: Broker) -> None:
+async def test_a_batch_that_cannot_be_made_fails_its_senders_only(batches: BatchProducer, broker: Broker) -> None:
     """The producer's sender is in the midst of its work when it asks for batches, and must outlive ours."""
     keys = keys_by_partition()
     odd: Any = "text is no value"
-    ticket = outbox.put([record(keys[0], odd)])
-    other = outbox.put([record(keys[1])])
+    handle = batches.put([record(keys[0], odd)])
+    other = batches.put([record(keys[1])])
     with pytest.raises((TypeError, ValueError, AttributeError)):
-        await done(ticket)
+        await done(handle)
     await done(other)
-    await done(outbox.put([record(keys[0])]))
+    await done(batches.put([record(keys[0])]))
     assert sorted(broker.sent) == [(0, 1), (1, 1)]
 
 
-async def test_who_waits_is_told_when_the_producer_leaves(outbox: Outbox, broker: Broker) -> None:
+async def test_who_waits_is_told_when_the_producer_leaves(batches: BatchProducer, broker: Broker) -> None:
     """What is under way is still delivered; nobody would come for the rest, and nothing new is taken."""
     broker.gate.clear()
-    under_way = outbox.put([record()])
+    under_way = batches.put([record()])
     await turns()
-    waiting = outbox.put([record()])
-    outbox.close()
+    waiting = batches.put([record()])
+    batches.close()
     with pytest.raises(ProducerClosed):
         await done(waiting)
     with pytest.raises(ProducerClosed):
-        outbox.put([record()])
+        batches.put([record()])
     broker.gate.set()
     await done(under_way)
     assert broker.sent == [(partition_of(record().key or b"", PARTITIONS), 1)]
 
 
-async def test_after_the_end_of_the_sender_records_are_refused(outbox: Outbox, broker: Broker) -> None:
+async def test_after_the_end_of_the_sender_records_are_refused(batches: BatchProducer, broker: Broker) -> None:
     """A sender that ended by an error of its own sends nothing any more: that is said, not waited for."""
     broker.failures.append(RuntimeError("of aiokafka"))
-    first = outbox.put([record()])
+    first = batches.put([record()])
     with pytest.raises(KafkaError):
         await done(first)
     with pytest.raises(KafkaError):
-        outbox.put([record()])
+        await done(batches.put([record()]))
 
 
-async def test_patience_ends_for_the_sender_and_the_records_go_on(outbox: Outbox, broker: Broker) -> None:
+async def test_who_waits_no_more_leaves_its_records_in_flight(batches: BatchProducer, broker: Broker) -> None:
     """Who is told 503 learns no more of it; that it is over is known when the broker answers at last."""
     broker.gate.clear()
-    ticket = outbox.put([record()])
+    handle = batches.put([record()])
     await turns()
-    over: list[Ticket] = []
-    ticket.afterwards = over.append
-    ticket.expire()
+    over: list[PublishHandle] = []
+    handle.afterwards = over.append
+    handle.expire()
     with pytest.raises(TimeoutError):
-        await done(ticket)
-    assert not ticket.is_over
+        await done(handle)
+    batches.take_back(handle)
+    assert not handle.is_over
     broker.gate.set()
-    await done(outbox.put([record()]))
-    assert over == [ticket]
+    await done(batches.put([record()]))
+    assert over == [handle]
 
 
-async def test_patience_ends_only_where_its_time_is_over() -> None:
+async def test_a_wait_ends_only_where_its_time_is_over() -> None:
     """Of those who wait for the broker each has its own time, and nobody is looked at after the last has gone."""
-    patience, now = Patience(), asyncio.get_running_loop().time()
-    tickets = [Ticket(1) for _ in range(3)]
-    for ticket, seconds in zip(tickets, (0.0, 60.0, 0.0), strict=True):
-        patience.begin(ticket, now + seconds)
-    patience.end(tickets[2])
+    deadlines, now = PublishDeadlines(), asyncio.get_running_loop().time()
+    handles = [PublishHandle(1) for _ in range(3)]
+    for handle, seconds in zip(handles, (0.0, 60.0, 0.0), strict=True):
+        deadlines.begin(handle, now + seconds)
+    deadlines.end(handles[2])
     with pytest.raises(TimeoutError):
-        await done(tickets[0])
-    assert not tickets[1].answer.done()
-    assert not tickets[2].answer.done()
+        await done(handles[0])
+    assert not handles[1].answer.done()
+    assert not handles[2].answer.done()

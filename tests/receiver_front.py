@@ -1,0 +1,48 @@
+"""``python -m tests.receiver_front LIMITS SETTINGS``: the producers' server in a process of its own, on uvloop.
+
+LIMITS and SETTINGS are JSON objects. The broker takes everything and keeps nothing, so that the memory of the
+process is that of the server. Prints its port; log lines go to standard error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import orjson
+import uvloop
+
+from producers.app import App
+from producers.items import Record
+from producers.limits import Limits
+from producers.server import listen
+from stream.logs import configure
+from stream.settings import load
+
+
+class ForgetfulPublisher:
+    """Acknowledges at once."""
+
+    async def publish(self, records: Sequence[Record]) -> None:
+        """Take records."""
+
+    async def trouble(self) -> str:
+        """All is well."""
+        return ""
+
+
+async def main() -> None:
+    """Serve until killed."""
+    limits, settings = Limits(**orjson.loads(sys.argv[1])), load(orjson.loads(sys.argv[2]))
+    configure(settings, "producers")
+    app = App(settings, ForgetfulPublisher(), lambda: datetime.now(UTC), limits)
+    most, trusted = settings.producer_max_connections, settings.trusted_proxies
+    async with listen(app.handle, "127.0.0.1", 0, most, 1.0, limits=limits, trusted=trusted) as port:
+        print(port, flush=True)  # noqa: T201 - what the test waits for
+        await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    uvloop.run(main())
