@@ -23,6 +23,7 @@ from stream import topics
 from stream.domain.errors import TransientError
 from stream.kafka import open_producer
 from stream.logs import get_logger
+from stream.outages import BROKER
 from stream.settings import Settings
 
 log = get_logger(__name__)
@@ -63,7 +64,6 @@ class KafkaPublisher:
         self._connected = asyncio.Event()
         self._unfit = asyncio.Event()
         self._outage = SampledLog(OUTAGE_INTERVAL)
-        self._is_away = False
         self._deadlines = PublishDeadlines()
         self._overdue: set[PublishHandle] = set()
         self._closing: set[asyncio.Task[None]] = set()
@@ -85,24 +85,18 @@ class KafkaPublisher:
             finally:
                 self._deadlines.end(handle)
         except TimeoutError:
-            self._say_away("no acknowledgement in time")
+            BROKER.missed("no acknowledgement in time")
             if batches is not None and handle is not None:
                 batches.take_back(handle)
                 self._remember_overdue(handle)
             raise BrokerUnavailableError("no acknowledgement in time") from None
         except FullError as error:
-            self._say_away(str(error))
+            BROKER.missed(str(error))
             raise BrokerUnavailableError(str(error)) from None
         except (KafkaError, OSError) as error:
             self._replace(batches, error)
             raise BrokerUnavailableError(type(error).__name__) from None
-        if self._is_away:
-            self._is_away = False
-            log.info("the broker is back")
-
-    def _say_away(self, cause: str) -> None:
-        self._is_away = True
-        self._outage.warning("the broker is away", cause=cause)
+        BROKER.answered()
 
     async def _ready(self, records: Sequence[Record], until: float) -> BatchProducer:
         """Wait for a connection, and for topics that are not known yet. Raises TimeoutError."""
@@ -138,7 +132,7 @@ class KafkaPublisher:
             try:
                 await self._connect()
             except Exception as error:  # noqa: BLE001 - whatever it was: who gives up here answers 503 for ever
-                self._outage.warning("the broker can't be reached, trying again", error=type(error).__name__)
+                BROKER.missed(type(error).__name__)
             await asyncio.sleep(max(0.0, started + RECONNECT - time.monotonic()))
 
     async def _connect(self) -> None:

@@ -41,14 +41,16 @@ _NUMBERS = re.compile(
         | \*\*\*\d\d(?!\d)  # masked before
     )
     | (?P<address>{_ADDRESS})(?::\d{{1,5}}\b)?
-    | (?P<run>(?:\+|%2[Bb])?(?<!\d)\d(?:{_BETWEEN}{{0,3}}(?!{_DATE}|{_ADDRESS})\d){{7,}}))
+    | (?P<run>(?<!\d)(?:(?:\+|%2[Bb]){_BETWEEN}{{0,3}})?\d(?:{_BETWEEN}{{0,3}}(?!{_DATE}|{_ADDRESS})\d){{7,}}))
     """,
     re.VERBOSE | re.ASCII,
 )
 _DIGITS = b"0123456789"
 _GROUP = re.compile(r"%(?:20|09|2[BbDdEeFf89]|[Cc]2%[Aa]0)|\\u00[aA]0|(?P<digits>\d+)", re.ASCII)
 _TYPED_PHONE = re.compile(
-    r"(?<![\w.])(?:\+?55[\s.-]*)?(?:\(0?\d{2}\)|0?\d{2})[\s.-]*(?:9[\s.-]?)?\d{4}[\s.-]?\d{4}(?!\w|\.\d)", re.ASCII
+    rf"\b(?P<uuid>{_UUID.pattern})\b"
+    r"|(?<![\w.])(?:\+?55[\s.-]*)?(?:\(0?\d{2}\)|0?\d{2})[\s.-]*(?:9[\s.-]?)?\d{4}[\s.-]?\d{4}(?!\w|\.\d)",
+    re.ASCII,
 )
 _CPF_SHAPES = ((3, 3, 3, 2), (9, 2))
 _SHAPED = frozenset(".-")
@@ -80,7 +82,9 @@ def without_numbers(text: str) -> str:
     """``text`` without phones and CPFs."""
     if _has_few_digits(_shadow(text)) or _UUID.fullmatch(text):
         return text
-    return _replaced(_TYPED_PHONE, lambda _: "***phone***", _replaced(_NUMBERS, _without_number, text))
+    return _replaced(
+        _TYPED_PHONE, lambda found: None if found["uuid"] else "***phone***", _replaced(_NUMBERS, _without_number, text)
+    )
 
 
 def is_identifier(digits: str) -> bool:

@@ -330,11 +330,12 @@ async def test_an_end_that_could_not_be_written_is_written_later(
     assert await pool.fetchval("SELECT status FROM stream.paid_calls") == "paid"
 
 
-async def test_settling_late_does_not_disturb_what_is_being_settled(ledger: Ledger) -> None:
+async def test_settling_late_does_not_disturb_what_is_being_settled(ledger: Ledger, pool: asyncpg.Pool) -> None:
     """The keeper's turn may come at any moment of a call's end."""
     calls = [await ask(ledger, C2S, None) for _ in range(8)]
-    ends = (ledger.settle(call, "paid") for call in calls if call is not None)
+    ends = [ledger.settle(call, "paid") for call in calls if call is not None]
     await asyncio.gather(*ends, *(ledger.settle_late() for _ in range(8)))
+    assert await pool.fetch("SELECT DISTINCT status FROM stream.paid_calls") == [("paid",)]
 
 
 async def _away(*_: object) -> None:
