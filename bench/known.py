@@ -59,7 +59,9 @@ def fill(table: dict[bytes, bytes], people: list[Someone], entries: int) -> Iter
         contact = Visit(now, one, one.phone, one.email, one.name).contact
         partition = partition_of(contact.key.encode(), settings.topic_partitions)
         person = known_person(person_from_work(work_answer(one), one.cpf, now))
-        known = Knowledge(answers={contact.aliases[0]: (Candidate(one.name, one.cpf),)}, persons={one.cpf: person})
+        answers = {contact.aliases[0]: (Candidate(one.name, one.cpf),)}
+        listed = dict.fromkeys(contact.aliases[1:], (Candidate(one.name, one.cpf),))
+        known = Knowledge(answers=answers, listed=listed, persons={one.cpf: person})
         cache.remember(partition, known, person, now.timestamp())
         yield from ((partition, key, value) for (partition, key), value in written.items())
         written.clear()

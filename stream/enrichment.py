@@ -176,6 +176,9 @@ class Ladder:
             good_for = self._terms.max_age if answer.candidates else self._terms.unknown_for
             if now - answer.asked_at < good_for:
                 known.answers.setdefault(answer.alias, answer.candidates)
+        for alias in (question.contact.phone, question.contact.email):
+            if alias is not None:
+                known.listed.setdefault(alias.alias, ())  # it was looked up, whatever there is
         asked = {answer.alias: answer for answer in stored.answers}
         for row in stored.known:
             is_asked = not row.listed and self._still_counts(row, asked.get(row.alias))

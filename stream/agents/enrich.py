@@ -251,7 +251,9 @@ class Enricher:
         """Asking has failed: a person past its time is better than none; else the webhook is parked."""
         old = self._cache.recall(delivery.message.partition, delivery.contact, self.timestamp(), stale=True)
         old.answers.update(known.answers)
+        old.listed.update(known.listed)
         old.persons.update(known.persons)
+        old.dead_ends.update(known.dead_ends)
         step = next_step(delivery.contact, delivery.webhook.lead.name, old, allow_stale=True)
         if isinstance(step, Found) or (isinstance(step, Ambiguous) and is_sure(step, delivery.contact, old)):
             self._exits.answered(delivery, _answer(step, Tier.CACHE, *calls))

@@ -20,7 +20,7 @@ import msgspec
 from stream.domain.events import Match
 from stream.domain.freshness import Entry
 from stream.domain.identity import Contact, Email, Phone
-from stream.domain.matching import Grade, Reason, compare
+from stream.domain.matching import Grade, Reason, compare, have_common_surname
 from stream.domain.person import Candidate
 
 
@@ -152,15 +152,21 @@ def fast_match(contact: Contact, name: str, entry: Entry) -> Match | None:
 
 
 def is_sure(step: Step, contact: Contact, known: Knowledge) -> bool:
-    """Whether what the table knows answers a lead although the database may know more of its aliases."""
-    if isinstance(step, Found) and step.match is Match.NAME:
-        return True
-    cpf = contact.cpf.digits if contact.cpf is not None else ""
-    if cpf and isinstance(step, Found) and step.person.cpf == cpf:
-        return step.match is not Match.NAME_DIFFERS  # else a known owner of the phone may fit better
-    if not isinstance(step, Found | Ambiguous | NobodyKnows) or (cpf and cpf not in known.dead_ends):
+    """Whether what the table knows answers a lead as PostgreSQL would.
+
+    It has to know all aliases of the lead, and whoever was only listed for one is PostgreSQL's to answer with.
+    """
+    if not isinstance(step, Found | Ambiguous | NobodyKnows):
         return False
-    return all(one is None or one.alias in known.answers for one in (contact.phone, contact.email))
+    cpf = contact.cpf.digits if contact.cpf is not None else ""
+    if isinstance(step, Found) and step.person.cpf == cpf and step.match is not Match.NAME_DIFFERS:
+        return True  # the CPF was typed; where its name differs, a known owner of the phone may fit better
+    aliases = [one.alias for one in (contact.phone, contact.email) if one is not None]
+    is_whole = all(alias in known.answers or alias in known.listed for alias in aliases)
+    if not is_whole or (cpf and cpf not in known.dead_ends):
+        return False
+    asked = [one.cpf for alias in aliases for one in known.answers.get(alias, ())]
+    return not isinstance(step, Found) or step.person.cpf in asked
 
 
 def _by_form(contact: Contact, name: str, known: Knowledge) -> Complete | None:
@@ -209,8 +215,15 @@ def _verdicts(contact: Contact, name: str, known: Knowledge) -> list[_Verdict]:
             verdicts.append(_contested(_weigh(name, answered, known, asked=True), name, listed, known))
         elif listed:
             verdict = _weigh(name, listed, known, asked=False)
-            verdicts += [verdict] if verdict.grade >= Grade.COMPATIBLE else []
+            is_evidence = verdict.grade >= Grade.COMPATIBLE and not _is_shared(verdict, listed)
+            verdicts += [verdict] if is_evidence else []
     return verdicts
+
+
+def _is_shared(verdict: _Verdict, listed: tuple[Candidate, ...]) -> bool:
+    """Whether an alias is listed for another family as well: an agency's e-mail, a number that was passed on."""
+    others = [one.name for one in listed if one.name and not verdict.has(one.cpf)]
+    return any(not have_common_surname(one.candidate.name, other) for one in verdict.best for other in others)
 
 
 def _usable(people: dict[str, tuple[Candidate, ...]], alias: Phone | Email, known: Knowledge) -> tuple[Candidate, ...]:

@@ -140,12 +140,12 @@ def expiry(known: bool, now: float, ttl_known: float, ttl_unknown: float, jitter
     return now + (ttl_known if known else ttl_unknown) * (1 - SPREAD * jitter)
 
 
-def newer(old: Entry | None, new: Entry) -> Entry:
+def newer(old: Entry | None, new: Entry, now: float | None = None) -> Entry:
     """Which of two entries stays: the one fetched later, and what is known over what is not.
 
     An unknown never replaces a known one that is still good; a tie goes to the new one.
     """
-    if old is None:
+    if old is None or (now is not None and now >= old.expires_at):
         return new
     if old.known and not new.known and new.fetched_at < old.expires_at:
         return old

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 from stream.domain.events import EnrichedEvent, Match, Outcome
-from stream.domain.matching import Reason, compare
+from stream.domain.matching import Grade, Reason, compare
+from stream.domain.names import words_of
 from stream.domain.text import one_line
 
 MAX_NAME_CHARS = 80  # of a name in a warning
@@ -18,6 +19,7 @@ _WEAK = {
     Reason.SURNAME_ONLY: "o lead informou apenas o sobrenome",
     Reason.NICKNAME: "o lead informou um apelido",
     Reason.OTHER_SURNAME: "o primeiro nome é o mesmo, mas o sobrenome informado é outro",
+    Reason.MORE_GIVEN: "o lead informou um segundo nome que não consta na fonte",
     Reason.COUPLE: "o lead informou o nome de duas pessoas",
 }
 _SHORT = "o lead informou apenas parte do nome"
@@ -31,10 +33,10 @@ def warning(event: EnrichedEvent) -> list[str]:
         case None | Match.NAME:
             return []
         case Match.FIRST_NAME:
-            reason = compare(lead_name, person_name).reason
-            return [f"ATENÇÃO: {_WEAK.get(reason, _SHORT)}{_quoted(lead_name)}; {CONFIRM}"]
+            return [f"ATENÇÃO: {_partly(lead_name, person_name)}; {CONFIRM}"]
         case Match.NO_NAME:
-            return [f"ATENÇÃO: {_nameless(lead_name, person_name)}; {CONFIRM}"]
+            has_typed_cpf = event.person is not None and event.contact.cpf == event.person.cpf
+            return [f"ATENÇÃO: {_nameless(lead_name, person_name, has_typed_cpf=has_typed_cpf)}; {CONFIRM}"]
         case Match.NAME_DIFFERS:
             return [_differs(lead_name, person_name)]
         case Match.CONFLICTING:
@@ -48,30 +50,48 @@ def warning(event: EnrichedEvent) -> list[str]:
 
 def ambiguous_lines(candidates: Sequence[str]) -> list[str]:
     """The message of a lead that several people fit: their names, nothing else of them, and what would settle it."""
-    named = [
-        name if count == 1 else f"{name} ({count} pessoas com este nome)"
-        for name, count in Counter(
-            one_line(one, MAX_NAME_CHARS).title() or "pessoa sem nome na fonte" for one in candidates
-        ).items()
-    ]
+    counts = Counter(one_line(one, MAX_NAME_CHARS).title() for one in candidates)
+    named = [_people(name, count) for name, count in counts.items()]
+    if "" in counts or max(counts.values(), default=1) > 1:
+        way_out = "peça ao cliente o CPF ou outro telefone ou e-mail; o nome não os distingue."
+    else:
+        way_out = "complete o nome no lead (com Filho, Júnior ou Neto, se houver); a consulta será refeita."
     return [
         "Enriquecimento: mais de uma pessoa corresponde a este contato; nenhum dado foi anexado.",
         f"Podem ser: {'; '.join(named)}.",
-        "Para definir: complete o nome no lead (com Filho, Júnior ou Neto, se houver); a consulta será refeita.",
+        f"Para definir: {way_out}",
     ]
 
 
-def _nameless(lead_name: str, person_name: str) -> str:
+def _people(name: str, count: int) -> str:
+    if not name:
+        return "uma pessoa sem nome na fonte" if count == 1 else f"{count} pessoas sem nome na fonte"
+    return name if count == 1 else f"{name} ({count} pessoas com este nome)"
+
+
+def _partly(lead_name: str, person_name: str) -> str:
+    grade, reason = compare(lead_name, person_name)
+    if grade is not Grade.WEAK:  # the candidate of the look-up had another name than the person in the end
+        return f"o nome informado{_quoted(lead_name)} coincide só em parte com o da fonte"
+    if reason is Reason.FIRST_NAME_ONLY and len(words_of(person_name)) == 1:
+        return f"a fonte informa apenas o primeiro nome{_quoted(person_name)}"
+    return f"{_WEAK.get(reason, _SHORT)}{_quoted(lead_name)}"
+
+
+def _nameless(lead_name: str, person_name: str, *, has_typed_cpf: bool) -> str:
     if compare(lead_name, person_name).reason is Reason.NO_KNOWN_NAME:
         return f"a fonte não informa o nome para comparar com o do lead{_quoted(lead_name)}"
+    if has_typed_cpf:
+        return "o lead informou o CPF, mas não o nome"
     return "o lead não informou o nome; os dados são de quem consta para este telefone ou e-mail"
 
 
 def _differs(lead_name: str, person_name: str) -> str:
+    grade, reason = compare(lead_name, person_name)
+    if grade >= Grade.COMPATIBLE:
+        return f"ATENÇÃO: as fontes informam nomes diferentes para este contato; {CONFIRM}"
     text = f"ATENÇÃO: o nome informado no lead{_quoted(lead_name)} difere do nome encontrado{_quoted(person_name)}"
-    if compare(lead_name, person_name).reason is Reason.GENERATION:
-        text += "; podem ser parentes (Filho, Júnior, Neto)"
-    return f"{text}."
+    return f"{text}; podem ser parentes (Filho, Júnior, Neto)." if reason is Reason.GENERATION else f"{text}."
 
 
 def _quoted(name: str) -> str:

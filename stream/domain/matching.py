@@ -20,6 +20,9 @@ MIN_CUT = 3  # letters left of a name cut off where a form's field ended
 # A typing error is at most so many edits in a word of at least so many letters, the most first.
 MAX_EDITS = ((9, 2), (5, 1))
 
+MIN_SUFFIX = 4  # letters of a suffix with a typing error
+SENIOR = "SENIOR"
+_SUFFIXES = ("JUNIOR", "FILHO", "SOBRINHO", "SEGUNDO", "TERCEIRO")
 _SURNAME_SOUNDS = frozenset(map(sound, SURNAMES))
 _GIVEN_SOUNDS = frozenset(map(sound, GIVEN_NAMES))
 
@@ -47,6 +50,7 @@ class Reason(StrEnum):
     COUPLE = "couple"
     NO_LEAD_NAME = "no_lead_name"
     NO_KNOWN_NAME = "no_known_name"
+    MORE_GIVEN = "more_given"  # the lead has a second given name that the other lacks
     GENERATION = "generation"  # the lead gave a suffix that the other has not
     OTHER_NAME = "other_name"
 
@@ -83,23 +87,59 @@ def compare(lead_name: str, known_name: str) -> Comparison:
         return Comparison(Grade.NONE, Reason.NO_LEAD_NAME)
     if not known.words:
         return Comparison(Grade.NONE, Reason.NO_KNOWN_NAME)
+    lead = _with_generation(lead, known)
+    if lead.generation and lead.generation != known.generation:
+        return Comparison(Grade.CONTRADICTS, Reason.GENERATION)
     best = _compare(lead, known)
     if best.grade < Grade.COMPATIBLE:
-        best = max((best, *(_compare(one, known) for one in _other_readings(lead_name, lead, known))))
-    if best.grade > Grade.WEAK and is_couple(lead_name):
+        readings = (_compare(one, known) for one in _other_readings(lead_name, lead, known))
+        best = max((best, *readings), key=lambda one: one.grade)
+    if best.grade >= Grade.WEAK and is_couple(lead_name):
         return Comparison(Grade.WEAK, Reason.COUPLE)
     return best
 
 
+def have_common_surname(one: str, other: str) -> bool:
+    """Whether two known names share a word after the given name, as those of a family mostly do."""
+    return not set(_parse(one).sounds[1:]).isdisjoint(_parse(other).sounds[1:])
+
+
+def _with_generation(lead: _Name, known: _Name) -> _Name:
+    """A lead's name with the suffix that it gives, wherever it stands: "Souza, Carlos Filho", "Carlos Jr Souza".
+
+    A word that the known name has as a surname is one: "Maria Neto" of MARIA NETO SILVA. SENIOR is who has none.
+    """
+    at = next((at for at in range(len(lead.whole) - 1, 0, -1) if _generation_of(lead.whole[at])), 0)
+    if not at or lead.whole[at] in known.words:
+        return _name(lead.whole, "")
+    generation = _generation_of(lead.whole[at])
+    words = lead.whole[:at] + lead.whole[at + 1 :]
+    return _name(words, "" if generation == SENIOR and not known.generation else generation)
+
+
+@lru_cache(maxsize=CACHED_NAMES)
+def _generation_of(word: str) -> str:
+    """The suffix that a word is, also with a typing error; "" for any other word."""
+    if word in GENERATIONS:
+        return GENERATIONS[word]
+    heard = sound(word)
+    if heard in _GIVEN_SOUNDS or heard in _SURNAME_SOUNDS:
+        return ""
+    near = (one for one in _SUFFIXES if word[0] == one[0] and OSA.distance(heard, sound(one), score_cutoff=1) <= 1)
+    suffix = next(near, "") if len(word) >= MIN_SUFFIX else ""
+    return GENERATIONS.get(suffix, "")
+
+
 @lru_cache(maxsize=CACHED_NAMES)
 def _parse(name: str) -> _Name:
-    return _name(words_of(name))
-
-
-def _name(whole: Words) -> _Name:
+    whole = words_of(name)
     generation = GENERATIONS.get(whole[-1], "") if len(whole) > 1 else ""  # one word alone is a name
     words = whole[:-1] if generation else whole
-    return _Name(words, tuple(map(sound, words)), generation, whole)
+    return _Name(words, tuple(map(sound, words)), "" if generation == SENIOR else generation, whole)
+
+
+def _name(words: Words, generation: str) -> _Name:
+    return _Name(words, tuple(map(sound, words)), generation, words)
 
 
 def _other_readings(text: str, lead: _Name, known: _Name) -> list[_Name]:
@@ -107,12 +147,13 @@ def _other_readings(text: str, lead: _Name, known: _Name) -> list[_Name]:
     readings = []
     surname, comma, given = text[:MAX_NAME_CHARS].partition(",")
     if comma and words_of(given) and words_of(surname):
-        readings.append(_name(words_of(given) + words_of(surname)))
-    whole = lead.whole
-    at = next((index for index, word in enumerate(whole) if index and sound(word) == known.sounds[0]), 0)
-    if at and _are_last_surnames(whole[:at], known):
-        readings.append(_name(whole[at:] + whole[:at]))
-    return readings
+        turned = words_of(given) + words_of(surname)
+        readings.append(_name(tuple(word for word in turned if word in lead.words), lead.generation))
+    words = lead.words
+    at = next((index for index, heard in enumerate(lead.sounds) if index and heard == known.sounds[0]), 0)
+    if at and _are_last_surnames(words[:at], known):
+        readings.append(_name(words[at:] + words[:at], lead.generation))
+    return [one for one in readings if one.words]
 
 
 def _are_last_surnames(words: Words, known: _Name) -> bool:
@@ -121,17 +162,15 @@ def _are_last_surnames(words: Words, known: _Name) -> bool:
     The second word of three is left out: "José Maria Silva" is not "Maria José Silva".
     """
     surnames = known.sounds[2:] if len(known.sounds) > 2 else known.sounds[1:]  # noqa: PLR2004
-    heard = [sound(word) for word in words if word not in GENERATIONS]
+    if len(known.words) == 2 and _is_given(known.words[1]):  # noqa: PLR2004 - "José Maria", "Maria José"
+        return False
+    heard = [sound(word) for word in words]
     return bool(surnames) and surnames[-1] in heard and all(word in surnames for word in heard)
 
 
 def _compare(lead: _Name, known: _Name) -> Comparison:
-    if lead.whole == known.whole or "".join(lead.whole) == "".join(known.whole):  # "Anapaula", "D Avila"
-        return _EXACT if len(known.whole) > 1 else _FIRST_NAME_ONLY
-    if lead.generation and lead.generation != known.generation:
-        if lead.whole[-1] not in known.whole:
-            return Comparison(Grade.CONTRADICTS, Reason.GENERATION)
-        lead = _Name(lead.whole, tuple(map(sound, lead.whole)), "", lead.whole)  # "Maria Neto" of MARIA NETO SILVA
+    if lead.generation == known.generation and "".join(lead.words) == "".join(known.words):  # "Anapaula", "D Avila"
+        return _EXACT if len(known.words) > 1 or known.generation else _FIRST_NAME_ONLY
     if lead.sounds[0] == known.sounds[0]:
         return _compare_rest(lead, known)
     return _compare_other_given(lead, known)
@@ -151,7 +190,7 @@ def _compare_other_given(lead: _Name, known: _Name) -> Comparison:
     if 1 in {len(given), len(theirs)} and given[0] == theirs[0] and len(lead.words) > 1:
         return Comparison(Grade.WEAK, Reason.INITIAL)
     # "Zé", and "Júnior" for who is one.
-    is_nickname = theirs in NICKNAMES.get(given, ()) or GENERATIONS.get(given, "") == known.generation != ""
+    is_nickname = theirs in NICKNAMES.get(given, ()) or (_generation_of(given) == known.generation != "")
     return Comparison(Grade.WEAK, Reason.NICKNAME) if is_nickname else _OTHER_NAME
 
 
@@ -162,15 +201,24 @@ def _compare_rest(lead: _Name, known: _Name) -> Comparison:
         return _EXACT if len(known.words) > 1 else _FIRST_NAME_ONLY
     if pairing.lead_left and pairing.known_left:
         return _compare_differing(lead, known, pairing)
-    if len(lead.words[-1]) > 1 and lead.words[-1] in pairing.lead_left and len(known.words) > 1:
-        # What is left out in the middle says nothing; a last surname that the known name lacks may be a daughter's.
-        return Comparison(Grade.WEAK, Reason.OTHER_SURNAME)
+    doubt = _doubt_of_more_words(lead.words, pairing.lead_left) if len(known.words) > 1 else None
+    if doubt is not None:
+        return Comparison(Grade.WEAK, doubt)
     if lead.generation:  # the same as theirs: a word in common, and more than a first name
         return _COMPATIBLE
     if not pairing.common:
         return Comparison(Grade.WEAK, Reason.INITIAL) if pairing.soft else _FIRST_NAME_ONLY
     is_second = len(lead.words) == 2 and len(known.words) > 2 and lead.sounds[1] == known.sounds[1]  # noqa: PLR2004
-    return _FIRST_NAME_ONLY if is_second and _is_given(lead.words[1]) else _COMPATIBLE  # "Ana Paula" alone
+    return _FIRST_NAME_ONLY if is_second and not _is_surname_only(lead.words[1]) else _COMPATIBLE  # "Ana Paula" alone
+
+
+def _doubt_of_more_words(words: Words, more: Words) -> Reason | None:
+    """Why the words that a lead has more than a known name may be those of somebody else; None in the middle."""
+    if len(words) > 2 and words[1] in more and not _is_surname_only(words[1]):  # noqa: PLR2004
+        return Reason.MORE_GIVEN  # "Maria Eduarda Silva" is not her mother MARIA SILVA
+    if words[-1] in more:  # a married daughter's surname; an initial may stand for a suffix ("Carlos Souza F.")
+        return Reason.INITIAL if len(words[-1]) == 1 else Reason.OTHER_SURNAME
+    return None
 
 
 def _compare_differing(lead: _Name, known: _Name, pairing: _Pairing) -> Comparison:
@@ -230,13 +278,17 @@ def _is_initial(word: str, other: str) -> bool:
 def _is_cut(word: str, other: str, last: set[str]) -> bool:
     """Whether one is the other cut off at the end of a name."""
     brief, full = sorted((word, other), key=len)
-    return brief in last and len(brief) >= MIN_CUT and full.startswith(brief) and sound(brief) not in _SURNAME_SOUNDS
+    is_left_of = len(brief) >= MIN_CUT and full.startswith(brief) and sound(full) in _SURNAME_SOUNDS
+    return is_left_of and brief in last and sound(brief) not in _SURNAME_SOUNDS
 
 
 def _is_mistyped(word: str, other: str) -> bool:
-    """Whether one surname is the other with a typing error. A difference in the last letter is another name."""
+    """Whether a word is a frequent surname with a typing error. A difference in the last letter is another name.
+
+    Of two rare ones nobody can say which is mistyped: Hamada and Harada, Erivaldo and Edivaldo are other people.
+    """
     heard, other_heard = sound(word), sound(other)
-    if {heard, other_heard} <= _SURNAME_SOUNDS or _is_given_only(word) or _is_given_only(other):
+    if heard in _SURNAME_SOUNDS or other_heard not in _SURNAME_SOUNDS or _is_given(word) or _is_given_only(other):
         return False
     edits = next((most for letters, most in MAX_EDITS if min(len(word), len(other)) >= letters), 0)
     same_ends = word[0] == other[0] and (word[-1] == other[-1] or sorted(word) == sorted(other))
@@ -245,6 +297,11 @@ def _is_mistyped(word: str, other: str) -> bool:
 
 def _is_given(word: str) -> bool:
     return sound(word) in _GIVEN_SOUNDS
+
+
+def _is_surname_only(word: str) -> bool:
+    heard = sound(word)
+    return heard in _SURNAME_SOUNDS and heard not in _GIVEN_SOUNDS
 
 
 def _is_given_only(word: str) -> bool:

@@ -20,23 +20,28 @@ TITLES = frozenset(
 NO_NAMES = frozenset(
     {
         *("LEAD", "CLIENTE", "CONTATO", "NOME", "SEM", "NAO", "TEM", "INFORMADO", "INFORMAR", "TESTE", "TEST"),
+        *("NULL", "NONE", "XX", "XXX", "XXXX", "INTERESSADO", "INTERESSADA"),
         *("WHATSAPP", "WHATS", "ZAP", "FACEBOOK", "INSTAGRAM", "GOOGLE", "SITE", "USUARIO", "DESCONHECIDO", "ANONIMO"),
     }
 )
 
-# What tells father, son and grandson apart, by its spellings. It counts in the last place only.
+# What is no name where nothing else stands beside it: "Boa tarde", "Não quero".
+GREETINGS = frozenset({"OI", "OLA", "BOM", "BOA", "DIA", "TARDE", "NOITE", "QUERO", "OBRIGADO", "OBRIGADA"})
+
+# What tells father, son and grandson apart, by its spellings. In a known name it counts in the last place only.
 GENERATIONS = {
-    **dict.fromkeys(("JUNIOR", "JR", "JNR", "JUNIO", "JUNI", "JUN", "JUNOR", "JUNIRO"), "JUNIOR"),
-    **dict.fromkeys(("FILHO", "FILH", "FIL", "FLHO", "FIHLO"), "FILHO"),
+    **dict.fromkeys(("JUNIOR", "JR", "JNR", "JUNIO", "JUNI", "JUN", "JUNR", "JIOR", "JRS", "JUNINHO"), "JUNIOR"),
+    **dict.fromkeys(("FILHO", "FILH", "FIL", "FO"), "FILHO"),
     **dict.fromkeys(("FILHA",), "FILHA"),
-    **dict.fromkeys(("NETO", "NETTO", "NET"), "NETO"),
+    **dict.fromkeys(("NETO", "NETTO", "NET", "NTO"), "NETO"),
     **dict.fromkeys(("NETA",), "NETA"),
-    **dict.fromkeys(("BISNETO",), "BISNETO"),
+    **dict.fromkeys(("BISNETO", "TRINETO", "TATARANETO"), "BISNETO"),
     **dict.fromkeys(("SOBRINHO", "SOBRINH", "SOBRIN", "SOBRI", "SOBR"), "SOBRINHO"),
     **dict.fromkeys(("SOBRINHA",), "SOBRINHA"),
-    **dict.fromkeys(("SEGUNDO", "SEGUND", "SEGUN", "II"), "SEGUNDO"),
-    **dict.fromkeys(("TERCEIRO", "TERCEIR", "III"), "TERCEIRO"),
+    **dict.fromkeys(("SEGUNDO", "SEGUND", "SEGUN", "II", "IIO"), "SEGUNDO"),
+    **dict.fromkeys(("TERCEIRO", "TERCEIR", "III", "IIIO"), "TERCEIRO"),
     **dict.fromkeys(("QUARTO", "IV"), "QUARTO"),
+    **dict.fromkeys(("SENIOR", "PAI", "PRIMEIRO", "I"), "SENIOR"),  # the one without a suffix
 }
 
 # Short names that many people use in place of their own: as much evidence as a first name alone.

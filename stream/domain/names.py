@@ -10,7 +10,7 @@ import re
 import unicodedata
 from functools import lru_cache
 
-from stream.domain.name_words import NO_NAMES, PARTICLES, TITLES
+from stream.domain.name_words import GIVEN_NAMES, GREETINGS, NO_NAMES, PARTICLES, TITLES
 
 CACHED_NAMES = 50_000  # names whose normal form is remembered
 MAX_NAME_CHARS = 200  # what is longer was not typed as a name
@@ -20,12 +20,13 @@ _APOSTROPHES = dict.fromkeys("'`\N{RIGHT SINGLE QUOTATION MARK}\N{ACUTE ACCENT}"
 _OTHER_LETTERS = str.maketrans({"Ø": "O", "Æ": "AE", "Œ": "OE", "Ł": "L", "Đ": "D", **_APOSTROPHES})
 _NO_LETTERS = re.compile(r"[^A-Z ]+")
 # "João Silva 2º", "João Silva 3."
-_NUMBERED = re.compile(r"(?<=\S)\s+(2|3)\s*(?:[oº°ª.]\s*)?$", re.IGNORECASE)
-_NUMERALS = {"2": " II", "3": " III"}
-# "João e Maria", "Ana & Pedro", "João/Maria": the second word is another person's given name.
-_COUPLE = re.compile(r"^\s*[^\W\d_]+\s*(?:\s[eE]\s|[&/+])\s*[^\W\d_]+", re.UNICODE)
+_NUMBERED = re.compile(r"(?<=\S)\s+([234])\s*(?:[oº°ª]|nd|rd|th)?\s*[.)]*\s*$", re.IGNORECASE)
+_NUMERALS = {"2": " II", "3": " III", "4": " IV"}
+# "João e Maria", "Ana Silva & Pedro", "João/Maria": what follows is another person's given name.
+_AND = re.compile(r"(?:\s[eE]\s|[&/+])\s*([^\W\d_]+)", re.UNICODE)
 # Spellings of one sound: Thiago and Tiago, Sousa and Souza, Wagner and Vagner, Rafaella and Rafaela.
 _SOUNDS = str.maketrans({"H": "", "Y": "I", "W": "V", "Z": "S", "K": "C"})
+_LONG_WORD = 6  # letters; in a shorter one the first H and the last I tell Hanna from Ana, and Josi from José
 _DOUBLED = re.compile(r"(.)\1+")
 _SPELLINGS = {"DAVID": "DAVI", "FILIPE": "FELIPE", "GEOVANA": "GIOVANA", "GEOVANI": "GIOVANI", "GEOVANE": "GIOVANI"}
 
@@ -53,6 +54,8 @@ def words_of(name: str) -> tuple[str, ...]:
     if numbered is not None:
         name = name[: numbered.start()] + _NUMERALS[numbered[1]]
     words = [word for word in normalise(name).split() if word not in NO_NAMES][:MAX_WORDS]
+    if all(word in GREETINGS for word in words):
+        return ()
     while words and words[0] in TITLES:
         del words[0]
     return tuple(words) if any(len(word) > 1 for word in words) else ()
@@ -60,12 +63,16 @@ def words_of(name: str) -> tuple[str, ...]:
 
 def is_couple(name: str) -> bool:
     """Whether a name names two people: "João e Maria Silva"."""
-    return _COUPLE.match(name[:MAX_NAME_CHARS]) is not None
+    return any(normalise(other) in GIVEN_NAMES for other in _AND.findall(name[:MAX_NAME_CHARS]))
 
 
 @lru_cache(maxsize=CACHED_NAMES)
 def sound(word: str) -> str:
     """One spelling for all that sound alike; the ending of Ruth and Rute is one, that of Paulo and Paula is not."""
-    word = _SPELLINGS.get(word, word).replace("PH", "F").replace("CT", "T").translate(_SOUNDS)
-    word = _DOUBLED.sub(r"\1", word)
-    return f"{word}E" if word.endswith("T") else f"{word[:-1]}E" if word.endswith("I") and len(word) > 3 else word  # noqa: PLR2004
+    word = _SPELLINGS.get(word, word).replace("PH", "F").replace("CT", "T").replace("CHR", "CR").replace("CH", "X")
+    # Zara is not Sara: what a word begins with is heard.
+    first = word[:1] if word[:1] == "Z" or (word[:1] == "H" and len(word) < _LONG_WORD) else word[:1].translate(_SOUNDS)
+    word = _DOUBLED.sub(r"\1", first + word[1:].translate(_SOUNDS))
+    if word.endswith("T"):
+        return f"{word}E"
+    return f"{word[:-1]}E" if word.endswith("I") and len(word) >= _LONG_WORD else word

@@ -5,9 +5,9 @@ one partition would overwrite another's entry. Losing the table costs PostgreSQL
 
 The table is Faust's (assignment, recovery, after which ``recovered`` must be called); nobody else writes to it.
 Every write also goes to its changelog through ``publish``.
-An entry is what a source answered for an alias, or a person by CPF. Of an alias that was merely listed it holds the
-people, so that a hit does not overlook them, but never answers with them: whether it has an owner PostgreSQL alone
-knows (docs/matching.md).
+An entry is what a source answered for an alias, or a person by CPF. Of an alias that nobody was asked for it holds who
+is listed for it, so that a hit does not overlook them, but never answers with them: whether it has an owner PostgreSQL
+alone knows (docs/matching.md).
 When the capacity is reached, what was written first leaves first, unless it was used since (second chance, as
 in CLOCK); expired entries are swept.
 """
@@ -26,7 +26,6 @@ from stream.domain.choice import Knowledge, KnownPerson, fast_match
 from stream.domain.events import Answer, Match, Outcome, Tier
 from stream.domain.freshness import Entry, Freshness, expiry, freshness, is_whole, newer, opened, sealed
 from stream.domain.identity import Contact
-from stream.domain.names import normalise
 from stream.domain.person import Candidate
 
 Publish = Callable[[int, bytes, bytes | None], None]  # partition, key, value; None deletes
@@ -115,7 +114,7 @@ class TableCache:
             return answer
         other = self._peek(partition, contact.aliases[1])
         if other is None or now >= other.expires_at:
-            return answer
+            return None  # PostgreSQL may know that it is somebody else's
         others = (*other.entry.candidates, *other.entry.listed)
         return answer if all(candidate.cpf == one.entry.cpf for candidate in others) else None
 
@@ -209,17 +208,19 @@ class TableCache:
         for alias, candidates in known.answers.items():
             entry = self._answered(candidates, known, person, now)
             listed = tuple(one for one in known.listed.get(alias, ()) if one not in candidates)[:MAX_LISTED]
-            self._put(partition, alias, msgspec.structs.replace(entry, listed=listed))
+            self._put(partition, alias, msgspec.structs.replace(entry, listed=listed), now)
         for alias, people in known.listed.items():
-            others = tuple(one for one in people if person is None or one.cpf != person.cpf)[:MAX_LISTED]
-            if others and alias not in known.answers:
-                entry = msgspec.structs.replace(self._answered((), known, None, now), listed=others, asked=False)
-                self._put(partition, alias, entry)
+            if alias not in known.answers:
+                entry = self._answered((), known, None, now)
+                listed = people[:MAX_LISTED]
+                expires_at = self._expiry(now, known=True)
+                entry = msgspec.structs.replace(entry, listed=listed, asked=False, expires_at=expires_at)
+                self._put(partition, alias, entry, now)
         for cpf in known.dead_ends:
-            self._put(partition, f"c:{cpf}", self._answered((), known, None, now))
+            self._put(partition, f"c:{cpf}", self._answered((), known, None, now), now)
         for one in known.persons.values():
             if not one.stale:
-                self._put(partition, f"c:{one.cpf}", self._of(one, (Candidate(one.name, one.cpf),), now))
+                self._put(partition, f"c:{one.cpf}", self._of(one, (Candidate(one.name, one.cpf),), now), now)
 
     def _answered(
         self, candidates: tuple[Candidate, ...], known: Knowledge, person: KnownPerson | None, now: float
@@ -249,7 +250,7 @@ class TableCache:
             known=True,
             candidates=candidates,
             cpf=person.cpf,
-            name=normalise(person.name),
+            name=person.name,
             person=person.person,
             facts=person.facts,
             complete=person.complete,
@@ -262,10 +263,10 @@ class TableCache:
     def _expiry(self, now: float, *, known: bool) -> float:
         return expiry(known, now, self._lifetimes.known, self._lifetimes.unknown, self._jitter())
 
-    def _put(self, partition: int, alias: str, entry: Entry) -> None:
+    def _put(self, partition: int, alias: str, entry: Entry, now: float) -> None:
         key = table_key(partition, alias)
         old = self.get(partition, alias)
-        best = newer(old, entry)
+        best = newer(old, entry, now)
         if best is old:
             return
         if old is not None and old.facts == entry.facts:

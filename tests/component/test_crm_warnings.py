@@ -87,6 +87,8 @@ def event(match: str | None, name: str, person: Person | None = ANA, **more: Any
         ("name_differs", "Bruno Rocha", '("Bruno Rocha") difere do nome encontrado ("ANA SOUZA")'),
         ("name_differs", "Ana Souza Filha", "podem ser parentes"),
         ("no_name", "", "o lead não informou o nome"),
+        ("first_name", "Ana Beatriz Souza", "segundo nome que não consta"),
+        ("name_differs", "Ana Souza", "as fontes informam nomes diferentes"),
     ],
 )
 async def test_a_corrected_name_takes_the_warning_back(crm: Crm, match: str, name: str, words: str) -> None:

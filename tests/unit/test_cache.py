@@ -61,7 +61,8 @@ def table() -> Table:
 
 
 def answered(candidates: tuple[Candidate, ...] = (CANDIDATE,), *people: KnownPerson) -> Knowledge:
-    return Knowledge(answers={PHONE.alias: candidates}, persons={one.cpf: one for one in people})
+    """The phone was asked for, and the e-mail looked up in vain."""
+    return Knowledge({PHONE.alias: candidates}, {EMAIL.alias: ()}, {one.cpf: one for one in people})
 
 
 def test_what_was_asked_is_recalled_by_alias_and_by_cpf(table: Table) -> None:
@@ -71,7 +72,7 @@ def test_what_was_asked_is_recalled_by_alias_and_by_cpf(table: Table) -> None:
     by_email = table.cache.recall(0, Contact(None, EMAIL, None, ""), T)
     by_cpf = table.cache.recall(0, Contact(None, None, Cpf(SOMEONE.cpf), ""), T)
     assert by_phone.answers == {PHONE.alias: (CANDIDATE,)}
-    assert by_email == Knowledge()
+    assert by_email == Knowledge(listed={EMAIL.alias: ()})
     assert [list(one.persons) for one in (by_phone, by_cpf)] == [[SOMEONE.cpf]] * 2
     assert by_phone.persons[SOMEONE.cpf].facts == PERSON.facts
     assert table.rows == table.replayed()
@@ -83,7 +84,7 @@ def test_people_listed_for_an_asked_alias_are_recalled_with_it(table: Table) -> 
     known = answered((CANDIDATE,), PERSON)
     known.listed[PHONE.alias] = (namesake, CANDIDATE)
     table.remember(known, PERSON)
-    assert table.cache.recall(0, CONTACT, T).listed == {PHONE.alias: (namesake,)}
+    assert table.cache.recall(0, CONTACT, T).listed == {PHONE.alias: (namesake,), EMAIL.alias: ()}
     assert table.cache.answer(0, CONTACT, SOMEONE.name, T) is None
     assert table.cache.answer(0, CONTACT, OTHER.name, T) is None
 
@@ -109,7 +110,7 @@ def test_a_partition_has_entries_of_its_own(table: Table) -> None:
     table.remember(answered(()), partition=3)
     assert table.cache.get(3, PHONE.alias) is not None
     assert table.cache.get(0, PHONE.alias) is None
-    assert [(partition, partition_of_key(key)) for partition, key, _ in table.changelog] == [(3, 3)]
+    assert [(partition, partition_of_key(key)) for partition, key, _ in table.changelog] == [(3, 3)] * 2
 
 
 def test_the_oldest_entry_that_was_not_used_leaves_first() -> None:

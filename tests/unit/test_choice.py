@@ -236,8 +236,26 @@ def test_only_what_is_sure_is_answered_while_an_alias_was_not_looked_up() -> Non
     """The table may not know the e-mail: a warning from it could be a sure answer of the database."""
     known = knowing(ANA, answers={PHONE.alias: (ANA,)})
     both = contact(PHONE, EMAIL)
+    for name in ("Ana Souza", "Ana"):
+        assert not is_sure(next_step(both, name, known), both, known)
+        assert is_sure(next_step(contact(PHONE), name, known), contact(PHONE), known)
+    known.listed[EMAIL.alias] = ()  # looked up, and nobody there
     assert is_sure(next_step(both, "Ana Souza", known), both, known)
-    assert not is_sure(next_step(both, "Ana", known), both, known)
-    assert is_sure(next_step(contact(PHONE), "Ana", known), contact(PHONE), known)
-    known.answers[EMAIL.alias] = ()
     assert is_sure(next_step(both, "Ana", known), both, known)
+
+
+def test_who_was_only_listed_is_not_answered_from_the_table() -> None:
+    """Whether the alias has an owner by now PostgreSQL alone knows."""
+    known = knowing(ANA, listed={PHONE.alias: (ANA,)})
+    step = next_step(contact(PHONE), "Ana Souza", known)
+    assert step == Found(person(ANA), Match.NAME)
+    assert not is_sure(step, contact(PHONE), known)
+
+
+def test_an_alias_that_is_listed_for_another_family_is_no_evidence() -> None:
+    """An agency's e-mail was brought along by its clients: a namesake of one of them is asked for by phone."""
+    known = knowing(ANA, listed={EMAIL.alias: (ANA, JOSE)})
+    assert next_step(contact(PHONE, EMAIL), "Ana Souza", known) == Ask(PHONE)
+    husband = Candidate("BRUNO DIAS LIMA", JOSE.cpf)
+    known.listed[EMAIL.alias] = (ANA, husband)
+    assert next_step(contact(PHONE, EMAIL), "Ana Souza", known) == Found(person(ANA), Match.NAME)

@@ -21,6 +21,8 @@ EXACT = [
     ("Souza Junior, Carlos", "CARLOS SOUZA JUNIOR"),
     ("D\N{RIGHT SINGLE QUOTATION MARK}Ávila, Ana", "ANA D AVILA"),
     ("Mariaeduarda Costa", "MARIA EDUARDA COSTA"),
+    ("Carlos Souza pai", "CARLOS SOUZA"),
+    ("Souza, Carlos Filho", "CARLOS SOUZA FILHO"),
     ("Søren Müller", "SOREN MULLER"),
 ]
 COMPATIBLE = [
@@ -34,7 +36,6 @@ COMPATIBLE = [
     ("Ana Souza Lima", "ANA LIMA"),
     ("Carlos Souza", "CARLOS SOUZA FILHO"),
     ("Carlos Neto", "CARLOS SOUZA NETO"),
-    ("Maria Neto", "MARIA NETO SILVA"),
     ("Ana Olivera", "ANA OLIVEIRA"),
     ("Rafael Vasconselos", "RAFAEL LIMA VASCONCELOS"),
     ("Maria Costa", "MARIA EDUARDA COSTA"),
@@ -57,6 +58,18 @@ WEAK = [
     ("Duda", "EDUARDA LIMA"),
     ("Júnior", "CARLOS SOUZA JUNIOR"),
     ("João e Maria Silva", "JOAO SILVA"),
+    ("Ana Silva e João Souza", "ANA SILVA"),
+    ("Maria Neto", "MARIA NETO SILVA"),
+    ("Maria Eduarda Silva", "MARIA SILVA"),
+    ("Ana Beatriz Souza Lima", "ANA SOUZA LIMA"),
+    ("Camila de Melo Cavalcanti", "CAMILA DE MELO"),
+    ("Carlos Souza F.", "CARLOS SOUZA"),
+    ("José Ailton", "JOSE AILTON SANTOS"),
+    ("José Erivaldo Santos", "JOSE EDIVALDO SANTOS"),
+    ("Maria Cla", "MARIA CLARA SOUZA"),
+    ("Ana Kim", "ANA KIMURA"),
+    ("Paulo Hamada", "PAULO HARADA"),
+    ("Ana Muller", "ANA MILLER"),
 ]
 CONTRADICTS = [
     ("Carlos Souza Filho", "CARLOS SOUZA"),
@@ -77,6 +90,22 @@ CONTRADICTS = [
     ("Ana Paula Souza", "ANA CLAUDIA SOUZA"),
     ("Carlos", "ANA SOUZA"),
     ("Zé Lima", "JOSE DA SILVA"),
+    ("Souza, Carlos Filho", "CARLOS SOUZA"),
+    ("Souza Carlos Filho", "CARLOS SOUZA"),
+    ("Carlos Jr Souza", "CARLOS SOUZA"),
+    ("Carlos Souza Junior SP", "CARLOS SOUZA"),
+    ("Carlos Souza filho do Carlos", "CARLOS SOUZA"),
+    ("Carlos Souza Fº", "CARLOS SOUZA"),
+    ("Carlos Souza Júnnior", "CARLOS SOUZA"),
+    ("Carlos Souza Sobrinio", "CARLOS SOUZA"),
+    ("Carlos Souza 4º", "CARLOS SOUZA"),
+    ("Carlos Souza pai", "CARLOS SOUZA FILHO"),
+    ("Carlos Souza Sênior", "CARLOS SOUZA JUNIOR"),
+    ("José Maria", "MARIA JOSE"),
+    ("Luiz Carlos", "CARLOS LUIZ"),
+    ("Josi Silva", "JOSE SILVA"),
+    ("Hanna Lima", "ANA LIMA"),
+    ("Zara Lima", "SARA LIMA"),
 ]
 
 

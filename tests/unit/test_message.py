@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.domain.events import EnrichedEvent, EventContact, EventLead, Match, Outcome
+from stream.domain.match_warnings import ambiguous_lines
 from stream.domain.message import LONGEST, description, message
 from stream.domain.person import (
     Address,
@@ -167,3 +168,21 @@ def test_whatever_a_source_says_makes_a_message(
     written = message(event(person))
     assert len(written) <= LONGEST
     assert len(written) < LONGEST or written.endswith("[...]")
+
+
+@pytest.mark.parametrize(
+    ("candidates", "lines"),
+    [
+        (
+            ("CARLOS SOUZA", "CARLOS SOUZA FILHO"),
+            ["Podem ser: Carlos Souza; Carlos Souza Filho.", "Para definir: complete o nome no lead"],
+        ),
+        (("ANA LIMA", "ANA LIMA"), ["Podem ser: Ana Lima (2 pessoas com este nome).", "Para definir: peça ao cliente"]),
+        (("", ""), ["Podem ser: 2 pessoas sem nome na fonte.", "Para definir: peça ao cliente"]),
+        (("", "ANA LIMA"), ["Podem ser: uma pessoa sem nome na fonte; Ana Lima.", "Para definir: peça ao cliente"]),
+    ],
+)
+def test_what_would_settle_a_tie_does_settle_it(candidates: tuple[str, ...], lines: list[str]) -> None:
+    """A fuller name tells relatives apart; namesakes and the nameless take a CPF or another contact."""
+    said = ambiguous_lines(candidates)
+    assert all(text.startswith(line) for text, line in zip(said[1:], lines, strict=True))

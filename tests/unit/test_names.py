@@ -66,8 +66,10 @@ def test_other_given_names_are_other_words(one: str, other: str) -> None:
 
 def test_a_couple_is_two_people() -> None:
     """Two given names with "e" between them are not one person's; a surname with "e" is."""
-    assert all(is_couple(name) for name in ("João e Maria Silva", "Ana & Pedro", "ana/pedro"))
-    assert not any(is_couple(name) for name in ("Ana Souza e Silva", "João", "E. Souza", ""))
+    assert all(is_couple(name) for name in ("João e Maria Silva", "Ana & Pedro", "ana/pedro", "Ana Silva e João Souza"))
+    assert not any(
+        is_couple(name) for name in ("Ana Souza e Silva", "Ana/Lima", "José E Silva", "João", "E. Souza", "")
+    )
 
 
 @given(st.text(max_size=300))

@@ -75,7 +75,8 @@ async def _fill(settings: Settings, people: list[Someone], most: int) -> tuple[i
         person = known_person(person_from_work(someone.work(), someone.cpf, NOW))
         answers = {contact.phone.alias: (Candidate(someone.name.upper(), someone.cpf),)}
         partition = partition_of(contact.key.encode(), settings.topic_partitions)
-        found = Knowledge(answers=answers, persons={person.cpf: person})
+        listed = dict.fromkeys(contact.aliases[1:], answers[contact.phone.alias])
+        found = Knowledge(answers=answers, listed=listed, persons={person.cpf: person})
         cache.remember(partition, found, person, now)
         known += 1
         if len(latest) > most - 10:
