@@ -21,6 +21,7 @@ from stream.domain.phone_noise import BREAK, without_noise
 BRAZIL = "55"
 MOST_GROUPS = 30  # of digits in one text; what has more is not read to its end
 GROUPS_OF_A_PHONE = 8
+LONGEST_COUNTRY = 3  # digits of a country code
 MOBILE_DIGITS = 9
 FIRST_OF_LEGACY_MOBILES = "6789"
 ORDINAL = "\N{MASCULINE ORDINAL INDICATOR}"  # of "nº", a house's number
@@ -200,14 +201,15 @@ def _after_plus_55(run: _Run) -> str | None:
 def _brazilian_phones(run: _Run, *, worded: bool, whole: bool) -> list[str]:
     """The phones of a run, the first first; none where the same digits can be read in two ways.
 
-    ``whole``: the first one begins with the run.
+    ``whole``: the first one begins with the run. So it must where no word explains the digits before it, and they may
+    be a country's: 54 11 4321-5678 is in Buenos Aires.
     """
     phones: list[str] = []
     groups, at = run.groups, 0
     while at < len(groups):
         end, phone = _longest_at(groups, at)
         if phone is None:
-            if whole and not phones:
+            if not phones and (whole or (not worded and len(groups[0].digits) <= LONGEST_COUNTRY)):
                 return phones
             at += 1
             continue

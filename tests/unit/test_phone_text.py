@@ -275,3 +275,17 @@ def test_no_text_raises_and_no_digits_are_made_up(typed: str) -> None:
 def test_digits_of_several_numbers_never_make_one(numbers: list[str], between: str) -> None:
     """What words or signs divide is several numbers: none of them is joined to another."""
     assert list(find_phones(between.join(numbers))) == []
+
+
+@pytest.mark.parametrize(
+    "typed", ["54 11 4321-5678", "54 9 11 4321-5678", "52 55 5123-4567", "86 21 6123-4567", "44 21 98765-0123"]
+)
+def test_a_foreign_number_without_its_plus_is_nobodys_in_brazil(typed: str) -> None:
+    """Bare digits before a phone are another country's code: what is left of the number is not a Brazilian's."""
+    assert list(find_phones(typed)) == []
+
+
+@pytest.mark.parametrize("typed", ["015 11 98765-0123", "055 11 98765 0123", "0 11 98765-0123", "ap 12 11 98765-0123"])
+def test_a_trunk_prefix_or_a_word_explains_the_digits_before(typed: str) -> None:
+    """A carrier, the country's own code and a flat's number stand before a phone of Brazil."""
+    assert list(find_phones(typed)) == ["+5511987650123"]
