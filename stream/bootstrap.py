@@ -67,7 +67,7 @@ async def worker(settings: Settings) -> AsyncIterator[Worker]:
         session = await stack.enter_async_context(partner_session())
         partners = Partners(settings, Ledger(pool, now, deadline=settings.lookup_deadline))
         sources = Sources()
-        keeper = Keeper(partners.ledger, SourceBook(pool, now, sources))
+        keeper = Keeper(pool, partners.ledger, SourceBook(pool, now, sources))
         broker, database = Probe("the broker"), Probe("the database")
         allowance = Allowance(settings.lookup_deadline.total_seconds(), settings.lookup_queue_limit.total_seconds())
         facts = WorkerFacts(broker, database, allowance)

@@ -208,7 +208,7 @@ class Ladder:
             return
         if is_of_another(row.raw, row.cpf):
             metrics.PARTNER_MISMATCH.labels("work", "stored").inc()
-        elif row.cpf not in known.persons:
+        elif row.cpf not in known.persons or known.persons[row.cpf].stale:
             person = person_from_work(row.raw, row.cpf, row.enriched_at)
             stale = must_refresh(row.enriched_at, self._now(), self._terms.max_age)
             known.persons[row.cpf] = known_person(person, stale=stale)

@@ -127,6 +127,8 @@ class Worker:
         log.error(
             "leaving", reason=str(failure) if isinstance(failure, StopError) else repr(failure or self.app.crash_reason)
         )
+        # What was paid for is stored, and no call looks afterwards as if we had died in it.
+        await _at_most(self.enricher.stop(), STEP)
         return failure.exit_code if isinstance(failure, StopError) else 1
 
     async def _sweep(self) -> None:

@@ -19,6 +19,7 @@ from stream.domain.identity import Contact, Cpf, Email, Phone
 from stream.domain.person import Candidate, person_from_work
 from stream.enrichment import Ladder, People, Question, Shelf, Terms
 from stream.local.people import Someone, population
+from stream.store.keeper import LEASE
 from tests.fakes import NOW
 
 TERMS = Terms(
@@ -29,7 +30,7 @@ TERMS = Terms(
     max_age=timedelta(days=180),
     unknown_for=timedelta(days=1),
     work_unknown_for=timedelta(days=7),
-    lease=30.0,
+    lease=LEASE,
 )
 
 
@@ -236,6 +237,15 @@ async def two_workers_with_one_cpf_make_one_work_call(rig: Rig) -> None:
     assert rig.calls("work") == 1
 
 
+async def two_workers_refresh_an_old_person_once(rig: Rig) -> None:
+    """Whoever waited for the lease takes the fresh record that was stored meanwhile."""
+    rig.know(SOMEONE)
+    await _store_old(rig)
+    answers = await asyncio.gather(*(climb(rig, question(contact(SOMEONE))) for _ in range(3)))
+    assert all(isinstance(one, Found) and not one.person.stale for one in answers)
+    assert rig.calls("work") == 1
+
+
 async def phone_only_and_email_only_at_once_are_one_party(rig: Rig) -> None:
     """One person under two keys at once costs at most two Diretrix calls and one Work call, and is one party."""
     rig.know(SOMEONE)
@@ -370,6 +380,7 @@ SCENARIOS: list[Callable[[Rig], Awaitable[None]]] = [
     a_person_too_old_is_refreshed_through_work,
     a_refresh_that_fails_leaves_the_stale_person,
     two_workers_with_one_cpf_make_one_work_call,
+    two_workers_refresh_an_old_person_once,
     phone_only_and_email_only_at_once_are_one_party,
     another_persons_record_is_refused,
     a_stored_record_of_another_is_refused_too,

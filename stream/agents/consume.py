@@ -73,6 +73,9 @@ class Consuming(ConsumerRebalanceListener):  # type: ignore[misc]
         try:
             while not stop.is_set():
                 await self._turn(stopped)
+                ended = next((task for task in (committer, probe) if task.done()), None)
+                if ended is not None:
+                    raise StopError(f"a loop that must not end has ended: {ended.exception()!r}")
         finally:
             stop.set()  # also where a handler gave up: nothing more begins
             committer.cancel()
@@ -194,7 +197,7 @@ class Consuming(ConsumerRebalanceListener):  # type: ignore[misc]
                 await self._consumer.commit({TopicPartition(*partition): offset for partition, offset in due.items()})
         except (CommitFailedError, IllegalStateError):
             log.info("commit refused: the group has rebalanced")
-        except (KafkaError, TimeoutError) as error:
+        except (KafkaError, OSError) as error:
             broker_failed(log, "commit failed, will try again", error)
         else:
             self._trackers.committed(due)

@@ -210,7 +210,8 @@ class Enricher:
         if answer is not None:
             self._exits.answered(delivery, answer)
             return True
-        question, known = _question(delivery), Knowledge()
+        question = _question(delivery)
+        known = self._cache.recall(delivery.message.partition, delivery.contact, self.timestamp())
         try:
             async with asyncio.timeout(RECALL_LIMIT):
                 step = await self._ladder.recall(question, known)

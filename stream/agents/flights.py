@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from stream import metrics
 from stream.agents.delivery import Delivery
 from stream.agents.slots import FairSlots
+from stream.domain.parking import SOURCE_SPENT
 from stream.domain.shares import may_take
 from stream.logs import get_logger
 
@@ -101,6 +102,10 @@ class Flights:
             flight.task = asyncio.create_task(self._fly(flight))
             self._tasks.add(flight.task)
             flight.task.add_done_callback(self._tasks.discard)
+        elif flight.known_only and not known_only and not self.is_full_for(delivery.webhook.source):
+            self._count_flight(flight, -1)  # whoever joins may ask a partner: from now on the flight is theirs
+            flight.known_only, flight.source = False, delivery.webhook.source
+            self._count_flight(flight, 1)
         flight.waiting.append(delivery)
         self._count_webhook(flight, 1)
         for key in _keys(delivery):
@@ -143,7 +148,11 @@ class Flights:
             reason = "" if has_slot else "queue"
             metrics.LOOKUPS_RUNNING.inc(has_slot)
             # A webhook stays in the queue while it is looked up: what comes next must still find the flight.
+            source = flight.source
             while flight.waiting:
+                if flight.waiting[0].webhook.source != source and reason.endswith(SOURCE_SPENT):
+                    reason = ""  # another source has its own part of the budget
+                source = flight.waiting[0].webhook.source
                 reason = await self._look_up_safely(flight.waiting[0], reason)
                 flight.waiting.popleft()
                 self._count_webhook(flight, -1)

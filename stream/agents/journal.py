@@ -50,7 +50,7 @@ class Journal:
         """Write a batch. Raises DatabaseUnavailableError: nothing of it was written."""
         try:
             await self._write(events)
-        except asyncpg.DataError:
+        except (asyncpg.DataError, OverflowError):  # an instant of year 1 has no day in Sao Paulo
             if len(events) == 1:
                 (event,) = events
                 log.warning("the database can't hold an event", event_id=event.event_id, lead=event.lead.id)

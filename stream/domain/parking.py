@@ -15,6 +15,7 @@ HEADERS = frozenset({"attempt", "first-failed", "not-before", "reason"})
 CUT_SHORT = frozenset({"shutdown", "span", "queue"})
 # What waits for a budget waits for midnight: as long as may be, and its patience begins anew with each wait.
 BUDGET_SPENT = "the day's budget is spent"
+SOURCE_SPENT = " for this source"  # follows it where the others have some left
 # Why a partner was not asked: the same, but that a webhook is given up at its age.
 BREAKER_OPEN, TOLD_TO_WAIT, NO_TURN = HELD_BACK = ("the breaker is open", "asked us to wait", "no turn in time")
 LONGEST_COUNT = 6  # digits; a longer number is nobody's count of tries

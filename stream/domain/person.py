@@ -157,7 +157,7 @@ def candidates_from_diretrix(body: Any) -> tuple[Candidate, ...]:
     if isinstance(body, dict):
         body = [body]
     if not isinstance(body, list):
-        raise PartnerUnavailableError("diretrix answered something that is no list")
+        raise PartnerUnavailableError("diretrix: the answer is no list")
     candidates: dict[str, Candidate] = {}
     for item in body:
         if isinstance(item, dict):
@@ -174,7 +174,7 @@ def work_answer(body: Any) -> dict[str, Any] | None:
     No reason repeats the body's own words: they may hold the CPF or the token.
     """
     if not isinstance(body, dict):
-        raise PartnerUnavailableError("work answered something that is no object")
+        raise PartnerUnavailableError("work: the answer is no object")
     if isinstance(body.get("DadosBasicos"), dict) and body["DadosBasicos"]:
         answer: dict[str, Any] = made_holdable(body)
         return answer

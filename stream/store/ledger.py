@@ -6,16 +6,19 @@ which a worker died: reports count it as ``unsure``, and a webhook that has left
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
 
 import asyncpg
 
 from stream.domain.errors import BudgetSpentError, DatabaseUnavailableError, DeadlyError
-from stream.domain.parking import BUDGET_SPENT
+from stream.domain.parking import BUDGET_SPENT, SOURCE_SPENT
 from stream.store.notices import Notices
 from stream.store.pool import database_errors
 from stream.store.queries import sql
@@ -36,6 +39,7 @@ class Ledger:
         self._notices = Notices(pool)
         self._holder = uuid4()
         self._leases: dict[str, float] = {}  # the CPFs that are ours, and for how many seconds they were taken
+        self._missed_at = -math.inf  # when the database did not answer last
         self._unsettled: dict[UUID, str] = {}  # how calls ended; no more than can be under way when the database goes
         self._spent: dict[str, date | None] = {}  # the day whose budget was found spent
 
@@ -50,8 +54,12 @@ class Ledger:
         now = self._now()
         day = now.astimezone(BILLING_ZONE).date()
         row = (uuid4(), provider, kind, alias, UUID(event_id), source, day, price, budget, now)
-        with database_errors():
-            booked = await self._pool.fetchrow(sql("reserve_call"), *row, now - self._deadline, MOST_ABANDONED)
+        try:
+            with database_errors():
+                booked = await self._pool.fetchrow(sql("reserve_call"), *row, now - self._deadline, MOST_ABANDONED)
+        except DatabaseUnavailableError:
+            self._unsettled[row[0]] = "free"  # it may be booked although the answer was lost: no call is made for it
+            raise
         if booked is None:
             raise RuntimeError("PostgreSQL reserved a call and returned no row")
         if booked["abandoned"] >= MOST_ABANDONED:
@@ -61,7 +69,7 @@ class Ledger:
         self._spent[provider] = day if is_spent else None
         await self._notices.budget(provider, day, booked["spent"], budget)
         if call is None:
-            raise BudgetSpentError(f"{provider}: {BUDGET_SPENT}{'' if is_spent else ' for this source'}")
+            raise BudgetSpentError(f"{provider}: {BUDGET_SPENT}{'' if is_spent else SOURCE_SPENT}")
         return call
 
     def trouble(self, provider: str) -> str:
@@ -90,17 +98,25 @@ class Ledger:
             return False
         with database_errors():
             lasting = timedelta(seconds=seconds)
-            taken = await self._pool.fetchval(sql("take_lease"), cpf, lasting, self._holder) is not None
+            takes_over = time.monotonic() > self._missed_at + seconds + 1
+            taken = await self._pool.fetchval(sql("take_lease"), cpf, lasting, self._holder, takes_over) is not None
         if taken:
             self._leases[cpf] = seconds
         return taken
 
-    async def renew_leases(self) -> None:
-        """Renew all leases of this process. What another one has taken since stays with it: our call is paid anyhow."""
+    async def renew_leases(self, connection: Any, limit: float) -> None:
+        """Renew all leases of this process within ``limit`` seconds.
+
+        What another one has taken since stays with it: our call is paid anyhow.
+        """
         if self._leases:
             lasting = timedelta(seconds=max(self._leases.values()))
             with database_errors():
-                await self._pool.execute(sql("renew_leases"), self._holder, list(self._leases), lasting)
+                await connection.execute(sql("renew_leases"), self._holder, list(self._leases), lasting, timeout=limit)
+
+    def missed(self) -> None:
+        """The database did not answer: nobody's leases were renewed meanwhile, and their holders may live."""
+        self._missed_at = time.monotonic()
 
     async def drop_lease(self, cpf: str) -> None:
         """Give a CPF back; one whose lease ran out and that another worker took stays with it."""

@@ -187,10 +187,11 @@ ON CONFLICT (kind, key) DO NOTHING
 RETURNING id
 
 -- name: take_lease
--- By the database's clock: a lease is shorter than clocks of workers may differ.
+-- By the database's clock: a lease is shorter than clocks of workers may differ. Without $4 one that has run out is left
+-- to its holder, who could not renew it.
 INSERT INTO stream.leases (cpf, until, holder) VALUES ($1, clock_timestamp() + $2, $3)
 ON CONFLICT (cpf) DO UPDATE SET until = excluded.until, holder = excluded.holder
-WHERE stream.leases.until < clock_timestamp()
+WHERE stream.leases.until < clock_timestamp() AND $4
 RETURNING cpf
 
 -- name: renew_leases

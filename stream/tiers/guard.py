@@ -145,7 +145,8 @@ class Guard:
                 raise
             except PartnerUnavailableError as error:
                 if error.retry_after is not None:
-                    self._asked_to_wait_until = self._clock() + min(error.retry_after, LONGEST_OBEDIENCE)
+                    until = self._clock() + min(error.retry_after, LONGEST_OBEDIENCE)
+                    self._asked_to_wait_until = max(self._asked_to_wait_until, until)
                 raise
         if self._refusing:
             self._refusing = False

@@ -7,6 +7,7 @@ from typing import Any
 
 import aiohttp
 import asyncpg
+import msgspec
 import orjson
 import pytest
 from aiokafka import ConsumerRecord
@@ -82,3 +83,11 @@ async def test_the_journal_keeps_a_row_of_each(pool: asyncpg.Pool) -> None:
         (value["lead"]["id"], value["lead"]["source"], value["outcome"], value["tier"]) for value in LATER
     }
     assert await pool.fetchval("SELECT count(*) FROM public.webhook_events WHERE status = 'completed'") == len(LATER)
+
+
+async def test_an_instant_without_a_day_costs_the_journal_one_row(pool: asyncpg.Pool) -> None:
+    """The first second of year 1 has no day in Sao Paulo: it is left out, and the others are written."""
+    events = [decode_event(orjson.dumps(value)) for value in (event("odd", MARIA), event("good", MARIA))]
+    odd = msgspec.structs.replace(events[0], received_at=datetime(1, 1, 1, tzinfo=UTC))
+    await Journal(pool, webhook_events=False).write([odd, events[1]])
+    assert [row["lead_id"] for row in await pool.fetch("SELECT lead_id FROM stream.answered")] == ["good"]

@@ -76,8 +76,8 @@ def assert_only_our_pages_are_served(stack: Stack) -> None:
     for name, urls in (
         ("producers", {stack.producers_url, stack.producers_internal_url}),
         ("worker", {stack.worker_url}),
-        ("crm-sync", set()),
-        ("journal", set()),
+        ("crm-sync", {stack.page("crm-sync")}),
+        ("journal", {stack.page("journal")}),
     ):
         served = {
             f"http://{one.laddr.ip}:{one.laddr.port}"
