@@ -1,7 +1,8 @@
 """The books of paid calls: an intent before each call, how it ended after it, and the day's budget.
 
-Every figure of money comes from here, none is estimated. A row that stays ``reserved`` is a call during
-which a worker died: reports count it as ``unsure``, and a webhook that has left three of them kills workers.
+Every figure of money comes from here, none is estimated. A row that stays ``reserved`` belongs to a call that was about
+to be made, or was made, when its worker died: reports count it as ``unsure``, and a webhook that has left three of them
+kills workers.
 """
 
 from __future__ import annotations
