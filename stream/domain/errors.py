@@ -40,7 +40,7 @@ class CredentialsRefusedError(PartnerUnavailableError):
 
 
 class BudgetSpentError(TransientError):
-    """The day's budget of a partner, or the part of it that is open to a source, is spent: park for the longest delay."""
+    """The day's budget of a partner, or the part of it that a source may use, is spent: park for the longest delay."""
 
 
 class DatabaseUnavailableError(TransientError):

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 HEADERS = frozenset({"attempt", "first-failed", "not-before", "reason"})
 # Why we cut a try short ourselves: nobody failed, so the webhook waits no longer the next time, and is not given up.
 CUT_SHORT = frozenset({"shutdown", "span", "queue"})
-# What waits for a budget waits for the longest delay, again and again until midnight; its patience begins anew each time.
+# What waits for a budget waits for the longest delay, until midnight; its patience begins anew each time.
 BUDGET_SPENT = "the day's budget is spent"
 SOURCE_SPENT = " for this source"  # follows it where the others have some left
 # Why a partner was not asked: the same, but that a webhook is given up at its age.
