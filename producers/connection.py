@@ -32,6 +32,7 @@ READ_SIZE = 16_384  # bytes
 WRITE_HIGH = 4_096  # bytes that wait in the process for a client to read
 SEND_BUFFER = 8_192  # bytes that wait in the kernel for it; the kernel takes twice as many
 HOARD = 4  # requests in a row that were sent ahead
+LONGEST_HEAD = 2 * READ_SIZE  # bytes of a request before it is known what it asks for
 NEVER = float("inf")
 HEAD_START = 512  # bytes of an answer in which its Server header stands
 MARK = f"\r\nServer: {SERVER}\r\n".encode()
@@ -85,6 +86,7 @@ class Connection(asyncio.BufferedProtocol):
         self._is_cut = False
         self._is_over = False
         self._reads = 0
+        self._head_bytes = 0  # that have come of a head that is not whole
         self._reads_at_request = -1
         self._is_ahead = False
         self._ahead_in_a_row = 0
@@ -113,7 +115,11 @@ class Connection(asyncio.BufferedProtocol):
         elif self._is_answering and self.body_timer is None:
             self._is_ahead = True
             self.hold(AHEAD)
+        self._head_bytes += nbytes
         self._inner.data_received(bytes(self._buffer[:nbytes]))
+        if self._head_bytes > LONGEST_HEAD and not self._is_answering:
+            self.expire()
+            return
         if nbytes == READ_SIZE:
             self.hold(BREATH)
             breathed = partial(self.release, BREATH)
@@ -161,6 +167,7 @@ class Connection(asyncio.BufferedProtocol):
         self._ahead_in_a_row = self._ahead_in_a_row + 1 if is_ahead else 0
         self._reads_at_request = self._reads
         self._is_answering = True
+        self._head_bytes = 0
         self._is_quiet = False
         self.deadline = NEVER  # the handler has limits of its own
         return is_ahead
@@ -168,6 +175,7 @@ class Connection(asyncio.BufferedProtocol):
     def end_answer(self) -> None:
         """The handler is done; aiohttp writes what it has returned."""
         self._is_answering = self.is_authenticated = False
+        self._head_bytes = 0
         self.deadline = self._loop.time() + self._limits.unread
 
     def expire(self) -> None:

@@ -325,7 +325,9 @@ def _as_line(_: Any, __: str, event: MutableMapping[str, Any]) -> str:
     head = f"{event.pop('timestamp')} {event.pop('level')} {event.pop('process')}: {_flat(event.pop('event'))}"
     trace = event.pop("exception", "")
     fields = "".join([f" {key}={_flat(value)}" for key, value in event.items()])
-    return f"{head}{fields}\n{trace}" if trace else head + fields
+    # A trace may quote somebody else's text: no line of it looks like one of the log, and none acts on a terminal.
+    lines = "\n".join([f"    {_flat(line)}" for line in str(trace).splitlines()])
+    return f"{head}{fields}\n{lines}" if trace else head + fields
 
 
 def _flat(value: Any) -> str:

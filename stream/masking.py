@@ -35,7 +35,8 @@ _NUMBERS = re.compile(
     rf"""
     (?=[0-9a-fA-F*+%])
     (?:(?P<keep>
-        \b{_UUID.pattern}\b
+        (?<![0-9a-fA-F]){_UUID.pattern}(?![0-9a-fA-F])
+        | \b(?=[0-9]*[a-fA-F])[0-9a-fA-F]{{32}}(?:[0-9a-fA-F]{{8}}|[0-9a-fA-F]{{32}})?\b  # a digest
         | \b0x[0-9a-fA-F]+
         | {_DATE}(?:{_TIME})?
         | \*\*\*\d\d(?!\d)  # masked before
@@ -48,7 +49,7 @@ _NUMBERS = re.compile(
 _DIGITS = b"0123456789"
 _GROUP = re.compile(r"%(?:20|09|2[BbDdEeFf89]|[Cc]2%[Aa]0)|\\u00[aA]0|(?P<digits>\d+)", re.ASCII)
 _TYPED_PHONE = re.compile(
-    rf"\b(?P<uuid>{_UUID.pattern})\b"
+    rf"(?P<uuid>(?<![0-9a-fA-F]){_UUID.pattern}(?![0-9a-fA-F])|\b(?=[0-9]*[a-fA-F])[0-9a-fA-F]{{32}}\b)"
     r"|(?<![\w.])(?:\+?55[\s.-]*)?(?:\(0?\d{2}\)|0?\d{2})[\s.-]*(?:9[\s.-]?)?\d{4}[\s.-]?\d{4}(?!\w|\.\d)",
     re.ASCII,
 )

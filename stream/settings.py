@@ -27,6 +27,7 @@ from stream.domain.phone_text import AREA_CODE
 
 MOST_DELAYS = 3  # a topic each
 UNLIMITED = "unlimited"
+MOST_BUDGET_DIGITS = 20
 LARGEST_BUDGET = 2**31 - 1  # calls; a column of PostgreSQL holds them
 PARTNERS = ("diretrix", "work", "c2s")
 
@@ -40,11 +41,19 @@ def _seconds(value: object) -> object:
     for unit, factor in units.items():
         number = text.removesuffix(unit)
         if number != text and number.replace(".", "", 1).isdigit():
-            return timedelta(seconds=float(number) * factor)
+            return _timedelta(float(number) * factor)
     if text.replace(".", "", 1).isdigit():
-        return timedelta(seconds=float(text))
+        return _timedelta(float(text))
     msg = f"{value!r} is not a duration: write 90s, 15m, 24h or 180d"
     raise ValueError(msg)
+
+
+def _timedelta(seconds: float) -> timedelta:
+    try:
+        return timedelta(seconds=seconds)
+    except OverflowError:
+        msg = "is longer than any duration can be"
+        raise ValueError(msg) from None
 
 
 def _positive(value: timedelta) -> timedelta:
@@ -79,7 +88,13 @@ def _budget(value: object) -> object:
     text = value.strip().lower() if isinstance(value, str) else value
     if text is None or text == UNLIMITED or (isinstance(text, int) and 0 <= text <= LARGEST_BUDGET):
         return text
-    if isinstance(text, str) and text.isascii() and text.isdecimal() and int(text[:20]) <= LARGEST_BUDGET:
+    if (
+        isinstance(text, str)
+        and text.isascii()
+        and text.isdecimal()
+        and len(text) <= MOST_BUDGET_DIGITS
+        and int(text) <= LARGEST_BUDGET
+    ):
         return int(text)
     msg = f"is a number of calls a day, at most {LARGEST_BUDGET}, or: {UNLIMITED}"
     raise ValueError(msg)

@@ -24,6 +24,7 @@ from stream.outages import DATABASE, broker_failed
 log = get_logger(__name__)
 
 COMMIT_EVERY = 1.0  # seconds
+LONGEST_OBEDIENCE = 300.0  # seconds; a Retry-After beyond that is not waited for: nothing else would be read meanwhile
 PAUSES = (0.2, 1.0, 5.0, 15.0)  # seconds between tries; the last one is repeated
 POLL = 500  # ms
 STOP_LIMIT = 20.0  # seconds for what is under way when the process is to leave
@@ -153,7 +154,7 @@ class Consuming(ConsumerRebalanceListener):  # type: ignore[misc]
             except TransientError as error:
                 if isinstance(error, CredentialsRefusedError) and self._gate is not None:
                     continue
-                seconds = error.retry_after or pause
+                seconds = min(error.retry_after or pause, LONGEST_OBEDIENCE)
                 if isinstance(error, DatabaseUnavailableError) and error.is_away:
                     DATABASE.missed(error.reason)
                 else:

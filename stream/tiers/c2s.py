@@ -13,6 +13,7 @@ import aiohttp
 from yarl import URL
 
 from stream.domain.errors import CredentialsRefusedError, LeadRefusedError, PartnerUnavailableError, PoisonError
+from stream.domain.leads import LONGEST_ID
 from stream.domain.text import is_id
 from stream.settings import Settings
 from stream.tiers.body import json_of
@@ -85,6 +86,10 @@ def created_id(answer: Any) -> str | None:
         return None
     data = answer.get("data")
     for value in ((data.get("id") if isinstance(data, dict) else None), answer.get("id"), answer.get("lead_id")):
-        if isinstance(value, str | int) and not isinstance(value, bool) and str(value):
+        if isinstance(value, str | int) and not isinstance(value, bool) and _is_usable(str(value)):
             return str(value)
     return None
+
+
+def _is_usable(lead_id: str) -> bool:
+    return len(lead_id) <= LONGEST_ID and is_id(lead_id)

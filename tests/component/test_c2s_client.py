@@ -179,3 +179,9 @@ async def test_what_may_have_been_carried_out_is_sent_once_and_unconfirmed(
     told = "".join([*traceback.format_exception(caught.value), caplog.text])
     assert TOKEN not in told
     assert "529" not in told
+
+
+@pytest.mark.parametrize("lead", ["..", " ", "a\x00b", "a\r\nCPF: 1", "x" * 257, ""])
+def test_an_id_that_nobody_can_use_is_none(lead: str) -> None:
+    """A created lead whose id can't be stored or asked for is one without an id: unconfirmed."""
+    assert created_id({"id": lead}) is None

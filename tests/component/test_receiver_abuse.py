@@ -628,3 +628,20 @@ async def test_odd_requests_are_answered(request_bytes: bytes, status: int) -> N
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
         assert int(head.split()[1]) == status
         writer.close()
+
+
+async def test_a_head_without_an_end_is_not_collected() -> None:
+    """However many headers a stranger sends, a connection keeps no more than a head's limit of them."""
+    async with serving() as front:
+        reader, writer = await front.connect()
+        writer.write(b"POST /api/v1/webhooks/google-ads HTTP/1.1\r\nHost: x\r\n")
+        line = b"X-%d: " + b"a" * 4_000 + b"\r\n"
+        with contextlib.suppress(ConnectionError):
+            for number in range(60):
+                writer.write(line.replace(b"%d", str(number).encode()))
+                await writer.drain()
+        async with asyncio.timeout(PATIENCE):
+            with contextlib.suppress(ConnectionError):
+                assert await reader.read() == b""
+        assert (await front.ask(HEALTH)).status == 200
+        writer.close()

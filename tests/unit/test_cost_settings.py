@@ -114,3 +114,16 @@ def test_the_processes_look_at_their_own_partners() -> None:
     sync = CliRunner().invoke(main, ["crm-sync"], env=environment)
     assert sync.exit_code == 2
     assert "C2S_BASE_URL: is http://" in sync.stderr
+
+
+@pytest.mark.parametrize("budget", ["00000000000000000000099999999999", "99999999999", "2147483648"])
+def test_a_budget_beyond_the_database_is_a_fault(budget: str) -> None:
+    """Leading zeros hide no number that is too large."""
+    with pytest.raises(ValidationError, match="number of calls"):
+        load({"DIRETRIX_DAILY_BUDGET": budget})
+
+
+def test_a_duration_beyond_all_time_is_a_fault() -> None:
+    """It is named as any other fault is, without a traceback."""
+    with pytest.raises(ValidationError, match="longer than any duration"):
+        load({"C2S_TIMEOUT": "999999999999999d"})

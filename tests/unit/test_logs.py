@@ -185,13 +185,16 @@ def test_a_plain_line_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     log = get_logger("x")
     log.info("answered", lead="L1\n2026 info worker: forged", n=1)
     try:
-        fail("x")
+        fail("x\n2026 info worker: forged\x1b]0;t\x07")
     except ValueError:
         log.exception("broken")
-    first, second, *trace = capsys.readouterr().err.splitlines()
+    written = capsys.readouterr().err
+    assert "\x1b" not in written
+    first, second, *trace = written.splitlines()
     assert first.endswith(r" info producers: answered lead='L1\n2026 info worker: forged' n=1")
     assert second.endswith(" error producers: broken")
-    assert trace[0] == "Traceback (most recent call last):"
+    assert trace[0] == "    Traceback (most recent call last):"
+    assert all(line.startswith("    ") for line in trace)
 
 
 @pytest.mark.usefixtures("_restored")

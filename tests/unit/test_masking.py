@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from stream.logs import mask
-from stream.masking import is_cpf
+from stream.masking import is_cpf, without_numbers
 
 AREAS = ["11", "21", "31", "47", "51", "61", "71", "85", "92", "98"]
 BETWEEN = st.sampled_from(["", "", "", " ", ".", "-", "/", "_", "\u00a0", " - ", "\u2013", "\u200b", ") ", "\t", "%20"])
@@ -166,3 +166,16 @@ def test_a_hostile_text_takes_no_time_to_speak_of(text: str) -> None:
     began = time.monotonic()
     mask(text)
     assert time.monotonic() - began < 60
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "event_id=deb36176b8c11987650123b7d41903bd",
+        "sha=80ad440011987650123f00000000000000000000000000000000000000000ab0",
+        "lead_09796518-6389-2e54-96fc-3307b9e747b6_1",
+    ],
+)
+def test_digests_that_operators_search_for_stay(text: str) -> None:
+    """Hexadecimal ids keep their digits, whatever stands beside them."""
+    assert without_numbers(text) == text
