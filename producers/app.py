@@ -33,7 +33,7 @@ log = get_logger(__name__)
 
 LARGEST_EVENTS = MIB  # bytes of a body of C2S, which is read from an authenticated sender only
 LARGEST_FORM = 64 * KIB  # bytes of a body of Google, whose key is in the body
-ORDINARY_FORM = 8 * KIB  # bytes; larger ones are taken apart one in a turn of the loop
+ORDINARY_FORM = 2 * KIB  # bytes; larger ones are taken apart one in a turn of the loop
 RETRY_AFTER = "5"  # seconds
 Route = Callable[[web.BaseRequest], Awaitable[web.Response]]
 Routes = Mapping[str, Mapping[str, Route]]
