@@ -29,25 +29,31 @@ _DATE = r"(?<!\d)(?:19|20)\d\d-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])(?!\d)"
 _TIME = r"[T\x20]\d\d:\d\d(?::\d\d(?:[.,]\d{1,9})?)?(?:\x20?[+-]\d\d:?\d\d)?"
 _OCTET = r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
 _ADDRESS = rf"(?<![\d.])(?:{_OCTET}\.){{3}}{_OCTET}(?![\d.])"
-_BETWEEN = r"(?:[\s.()/_+\x00-\x1f\x7f-]|%(?:20|09|2[BbDdEeFf89]|[Cc]2%[Aa]0)|\\[nrt]|\\u00[aA]0)"
+_BYTE = r"\\x[0-9a-fA-F]{2}"  # of a record, as Python writes it: its two digits are no part of a phone behind it
+_ESCAPED = rf"%(?:20|09|2[BbDdEeFf89]|[Cc]2%[Aa]0)|\\u00[aA]0|{_BYTE}"
+_BETWEEN = rf"(?:[\s.()/_+\x00-\x1f\x7f-]|\\[nrt]|{_ESCAPED})"
 _UUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
 _NUMBERS = re.compile(
     rf"""
-    (?=[0-9a-fA-F*+%])
+    (?=[\\0-9a-fA-F*+%])
     (?:(?P<keep>
         (?<![0-9a-fA-F]){_UUID.pattern}(?![0-9a-fA-F])
         | \b(?=[0-9]*[a-fA-F])[0-9a-fA-F]{{32}}(?:[0-9a-fA-F]{{8}}|[0-9a-fA-F]{{32}})?\b  # a digest
         | \b0x[0-9a-fA-F]+
+        | {_BYTE}
         | {_DATE}(?:{_TIME})?
         | \*\*\*\d\d(?!\d)  # masked before
     )
     | (?P<address>{_ADDRESS})(?::\d{{1,5}}\b)?
-    | (?P<run>(?<!\d)(?:(?:\+|%2[Bb]){_BETWEEN}{{0,3}})?\d(?:{_BETWEEN}{{0,3}}(?!{_DATE}|{_ADDRESS})\d){{7,}}))
+    | (?P<run>
+        (?:(?<={_BYTE})|(?<!\d))(?:(?:\+|%2[Bb]){_BETWEEN}{{0,3}})?
+        \d(?:{_BETWEEN}{{0,3}}(?!{_DATE}|{_ADDRESS})\d){{7,}}
+    ))
     """,
     re.VERBOSE | re.ASCII,
 )
 _DIGITS = b"0123456789"
-_GROUP = re.compile(r"%(?:20|09|2[BbDdEeFf89]|[Cc]2%[Aa]0)|\\u00[aA]0|(?P<digits>\d+)", re.ASCII)
+_GROUP = re.compile(rf"{_ESCAPED}|(?P<digits>\d+)", re.ASCII)
 _TYPED_PHONE = re.compile(
     rf"(?P<uuid>(?<![0-9a-fA-F]){_UUID.pattern}(?![0-9a-fA-F])|\b(?=[0-9]*[a-fA-F])[0-9a-fA-F]{{32}}\b)"
     r"|(?<![\w.])(?:\+?55[\s.-]*)?(?:\(0?\d{2}\)|0?\d{2})[\s.-]*(?:9[\s.-]?)?\d{4}[\s.-]?\d{4}(?!\w|\.\d)",

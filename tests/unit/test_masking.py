@@ -179,3 +179,18 @@ def test_a_hostile_text_takes_no_time_to_speak_of(text: str) -> None:
 def test_digests_that_operators_search_for_stay(text: str) -> None:
     """Hexadecimal ids keep their digits, whatever stands beside them."""
     assert without_numbers(text) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        r"b'\x00\x1631973570001\x01\x08\x0eattempt'",
+        r"b'\x1239053344705\x01'",
+        r"b'\n31\x0097357\x000001'",
+    ],
+)
+def test_the_bytes_of_a_record_show_nobody(text: str) -> None:
+    """The two digits of an escaped byte are not part of the phone that follows it."""
+    masked = without_numbers(text)
+    assert "97357" not in masked
+    assert "390533" not in masked
