@@ -58,6 +58,7 @@ async def lines_of(broker: Settings, database_url: str, more: str, until: str) -
         DIRETRIX_USER="x",
         DIRETRIX_PASSWORD="x",
         WORK_API_TOKEN="x",
+        DIRETRIX_DAILY_BUDGET="unlimited",
         STREAM_WEB_PORT=str(free_port()),
         SHUTDOWN_GRACE="1s",
     )

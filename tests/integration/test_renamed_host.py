@@ -40,6 +40,7 @@ async def worker(
         DIRETRIX_USER="x",
         DIRETRIX_PASSWORD="x",
         WORK_API_TOKEN="x",
+        DIRETRIX_DAILY_BUDGET="unlimited",
         WORKER_INSTANCE_ID=name,
         STREAM_WEB_PORT=str(port),
         SHUTDOWN_GRACE="1s",
