@@ -43,7 +43,7 @@ async def test_a_foreign_number_is_not_a_legacy_row_of_the_same_digits(
 async def test_a_foreign_number_alone_is_stored_and_found_with_its_plus(pool: asyncpg.Pool) -> None:
     """What came with a foreign number is found by it, and by nobody's Brazilian number."""
     raw = {"DadosBasicos": {"nome": "MARIA"}}
-    await ContactStore(pool).save_person(contact(PERU), person_from_work(raw, MARIA, NOW), raw, "lead-1", NOW)
+    await ContactStore(pool).save_person((PERU,), person_from_work(raw, MARIA, NOW), raw, "lead-1", NOW)
     assert await pool.fetchval("SELECT value FROM core.party_contacts") == "+51987654022"
     tier = PostgresTier(pool)
     assert await people(tier, PERU) == await people(tier, "0051 987654022") == [MARIA]
@@ -62,7 +62,7 @@ async def test_both_in_one_batch_stay_apart(pool: asyncpg.Pool, party: Any, work
 async def test_a_row_that_an_older_release_stored_without_the_plus_is_listed_for_brazil(pool: asyncpg.Pool) -> None:
     """Such a row is no longer the foreign number's; for the Brazilian number it answers only where the name fits."""
     raw = {"DadosBasicos": {"nome": "MARIA"}}
-    await ContactStore(pool).save_person(contact(PERU), person_from_work(raw, MARIA, NOW), raw, "lead-1", NOW)
+    await ContactStore(pool).save_person((PERU,), person_from_work(raw, MARIA, NOW), raw, "lead-1", NOW)
     await pool.execute("UPDATE core.party_contacts SET value = '51987654022'")
     tier = PostgresTier(pool)
     assert await people(tier, PERU) == []
@@ -73,7 +73,6 @@ async def test_a_row_that_an_older_release_stored_without_the_plus_is_listed_for
 async def test_what_the_work_api_lists_is_brazilian(pool: asyncpg.Pool, listed: str) -> None:
     """Its phones are national digits: they are stored as such."""
     raw = {"DadosBasicos": {"nome": "MARIA"}, "telefones": [{"telefone": listed}]}
-    nobody = Contact(None, None, None, "lead-1")
-    await ContactStore(pool).save_person(nobody, person_from_work(raw, MARIA, NOW), raw, "lead-1", NOW)
+    await ContactStore(pool).save_person((), person_from_work(raw, MARIA, NOW), raw, "lead-1", NOW)
     assert await people(PostgresTier(pool), PORTO_ALEGRE) == [MARIA]
     assert await people(PostgresTier(pool), PERU) == []
