@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -39,6 +40,17 @@ GIVEN = os.environ.get("TEST_KAFKA_BOOTSTRAP_SERVERS", "")
 KAFKA_IMAGE = "confluentinc/cp-kafka:7.9.2"  # testcontainers knows how to start this one
 # What the embedded broker is set to as well: no topic comes by itself, and a lost member is missed soon.
 KAFKA_VARIABLES = {"KAFKA_AUTO_CREATE_TOPICS_ENABLE": "false", "KAFKA_GROUP_MIN_SESSION_TIMEOUT_MS": "1000"}
+
+
+@pytest.fixture(autouse=True)
+def loggers_as_they_were_made() -> Iterator[None]:
+    """A module's logger keeps the set-up under which it first wrote: forget it, so that no test depends on another."""
+    yield
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] in {"stream", "producers"}:
+            log = getattr(module, "log", None)
+            if log is not None and "bind" in getattr(log, "__dict__", {}):
+                del log.__dict__["bind"]
 
 
 def pytest_configure(config: pytest.Config) -> None:

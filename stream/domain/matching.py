@@ -101,16 +101,21 @@ def compare(lead_name: str, known_name: str) -> Comparison:
 
 def have_common_surname(one: str, other: str) -> bool:
     """Whether two known names share a word after the given name, as those of a family mostly do."""
-    return not set(_parse(one).sounds[1:]).isdisjoint(_parse(other).sounds[1:])
+    return not _surnames_of(one).isdisjoint(_surnames_of(other))
+
+
+def _surnames_of(name: str) -> set[str]:
+    return {heard for heard in _parse(name).sounds[1:] if heard in _SURNAME_SOUNDS or heard not in _GIVEN_SOUNDS}
 
 
 def _with_generation(lead: _Name, known: _Name) -> _Name:
     """A lead's name with the suffix that it gives, wherever it stands: "Souza, Carlos Filho", "Carlos Jr Souza".
 
-    A word that the known name has as a surname is one: "Maria Neto" of MARIA NETO SILVA. SENIOR is who has none.
+    Inside of a name a word that the known name has too is a surname: "Maria Neto Silva". SENIOR is who has none.
     """
     at = next((at for at in range(len(lead.whole) - 1, 0, -1) if _generation_of(lead.whole[at])), 0)
-    if not at or lead.whole[at] in known.words:
+    is_inner = at < len(lead.whole) - 1 and sound(lead.whole[at]) in known.sounds
+    if not at or is_inner:
         return _name(lead.whole, "")
     generation = _generation_of(lead.whole[at])
     words = lead.whole[:at] + lead.whole[at + 1 :]
@@ -151,6 +156,7 @@ def _other_readings(text: str, lead: _Name, known: _Name) -> list[_Name]:
         readings.append(_name(tuple(word for word in turned if word in lead.words), lead.generation))
     words = lead.words
     at = next((index for index, heard in enumerate(lead.sounds) if index and heard == known.sounds[0]), 0)
+    at = 0 if _is_given(words[0]) else at  # "Rosa Maria Silva" is not "Maria Silva Rosa"
     if at and _are_last_surnames(words[:at], known):
         readings.append(_name(words[at:] + words[:at], lead.generation))
     return [one for one in readings if one.words]
@@ -169,11 +175,21 @@ def _are_last_surnames(words: Words, known: _Name) -> bool:
 
 
 def _compare(lead: _Name, known: _Name) -> Comparison:
-    if lead.generation == known.generation and "".join(lead.words) == "".join(known.words):  # "Anapaula", "D Avila"
+    if lead.generation == known.generation and _is_written_alike(lead.words, known.words):
         return _EXACT if len(known.words) > 1 or known.generation else _FIRST_NAME_ONLY
     if lead.sounds[0] == known.sounds[0]:
         return _compare_rest(lead, known)
     return _compare_other_given(lead, known)
+
+
+def _is_written_alike(one: Words, other: Words) -> bool:
+    """Whether only the blanks differ: "Anapaula". An initial is no ending: "Luan A. Silva" is not Luana."""
+    if one == other:
+        return True
+    # "D Avila" begins with a letter of its own; a letter elsewhere is an initial.
+    initials = [word for word in one[:1] + other[:1] if len(word) == 1]
+    initials += [word for name in (one, other) for word in name[1:] if len(word) == 1 and word != "D"]
+    return not initials and "".join(one) == "".join(other)
 
 
 def _compare_other_given(lead: _Name, known: _Name) -> Comparison:
@@ -208,8 +224,15 @@ def _compare_rest(lead: _Name, known: _Name) -> Comparison:
         return _COMPATIBLE
     if not pairing.common:
         return Comparison(Grade.WEAK, Reason.INITIAL) if pairing.soft else _FIRST_NAME_ONLY
-    is_second = len(lead.words) == 2 and len(known.words) > 2 and lead.sounds[1] == known.sounds[1]  # noqa: PLR2004
-    return _FIRST_NAME_ONLY if is_second and not _is_surname_only(lead.words[1]) else _COMPATIBLE  # "Ana Paula" alone
+    return _FIRST_NAME_ONLY if _is_first_name_alone(lead, known) else _COMPATIBLE
+
+
+def _is_first_name_alone(lead: _Name, known: _Name) -> bool:
+    """Whether two words are a compound first name: "Ana Paula", also of ANA LIMA DE PAULA."""
+    if len(lead.words) != 2 or len(known.words) <= 2:  # noqa: PLR2004
+        return False
+    is_second = lead.sounds[1] == known.sounds[1]
+    return _is_given(lead.words[1]) or (is_second and not _is_surname_only(lead.words[1]))
 
 
 def _doubt_of_more_words(words: Words, more: Words) -> Reason | None:
@@ -254,9 +277,14 @@ def _pair(lead: _Name, known: _Name) -> _Pairing:
         return _Pairing(common, 0, tuple(left), tuple(known_left))
     last = {lead.words[-1], known.words[-1]}
     nearly = _take(left, known_left, _is_mistyped)
-    nearly += _take(left, known_left, lambda word, other: _is_cut(word, other, last))
-    initials = _take(left, known_left, _is_initial)
-    return _Pairing(common + nearly, nearly + initials, tuple(left), tuple(known_left))
+    cut = _take(left, known_left, lambda word, other: _is_cut(word, other, last, unique=True))
+    vague = _take(left, known_left, lambda word, other: _is_cut(word, other, last, unique=False))
+    # A last initial may stand for a suffix: it is the last surname's or nobody's.
+    end, their_end = lead.words[-1], known.words[-1]
+    vague += _take(
+        left, known_left, lambda word, other: _is_initial(word, other) and (word != end or other == their_end)
+    )
+    return _Pairing(common + nearly + cut, nearly + cut + vague, tuple(left), tuple(known_left))
 
 
 def _take(words: list[str], others: list[str], fits: Callable[[str, str], bool]) -> int:
@@ -275,11 +303,13 @@ def _is_initial(word: str, other: str) -> bool:
     return 1 in {len(word), len(other)} and word[0] == other[0]
 
 
-def _is_cut(word: str, other: str, last: set[str]) -> bool:
-    """Whether one is the other cut off at the end of a name."""
+def _is_cut(word: str, other: str, last: set[str], *, unique: bool) -> bool:
+    """Whether one is the other, a frequent surname, cut off at the end of a name; ``unique``: and no other one."""
     brief, full = sorted((word, other), key=len)
     is_left_of = len(brief) >= MIN_CUT and full.startswith(brief) and sound(full) in _SURNAME_SOUNDS
-    return is_left_of and brief in last and sound(brief) not in _SURNAME_SOUNDS
+    if not is_left_of or brief not in last or sound(brief) in _SURNAME_SOUNDS:
+        return False
+    return not unique or sum(surname.startswith(brief) for surname in SURNAMES) == 1
 
 
 def _is_mistyped(word: str, other: str) -> bool:

@@ -16,6 +16,9 @@ CACHED_NAMES = 50_000  # names whose normal form is remembered
 MAX_NAME_CHARS = 200  # what is longer was not typed as a name
 MAX_WORDS = 12  # of a name that are compared
 
+# "Carlos E. Souza": an initial, where a bare "e" stands between surnames.
+_DOTTED_E = re.compile(r"(?<!\w)[eE]\.")
+_KEPT_E = "QEQ"
 _APOSTROPHES = dict.fromkeys("'`\N{RIGHT SINGLE QUOTATION MARK}\N{ACUTE ACCENT}", "")
 _OTHER_LETTERS = str.maketrans({"Ø": "O", "Æ": "AE", "Œ": "OE", "Ł": "L", "Đ": "D", **_APOSTROPHES})
 _NO_LETTERS = re.compile(r"[^A-Z ]+")
@@ -29,6 +32,15 @@ _SOUNDS = str.maketrans({"H": "", "Y": "I", "W": "V", "Z": "S", "K": "C"})
 _LONG_WORD = 6  # letters; in a shorter one the first H and the last I tell Hanna from Ana, and Josi from José
 _DOUBLED = re.compile(r"(.)\1+")
 _SPELLINGS = {"DAVID": "DAVI", "FILIPE": "FELIPE", "GEOVANA": "GIOVANA", "GEOVANI": "GIOVANI", "GEOVANE": "GIOVANI"}
+_SPELLINGS |= {"GEOVANNA": "GIOVANA", "MANOEL": "MANUEL", "EMANOEL": "EMANUEL", "JACQUELINE": "JAQUELINE"}
+_SPELLINGS |= {"WELLINGTON": "WELINTON", "WELINGTON": "WELINTON", "VINICIOS": "VINICIUS", "GESSICA": "JESSICA"}
+_SPELLINGS |= {
+    "ISAAC": "ISAQUE",
+    "BAPTISTA": "BATISTA",
+    "ASSUMPCAO": "ASSUNCAO",
+    "SEQUEIRA": "SIQUEIRA",
+    "GOES": "GOIS",
+}
 
 
 @lru_cache(maxsize=CACHED_NAMES)
@@ -53,10 +65,9 @@ def words_of(name: str) -> tuple[str, ...]:
     numbered = _NUMBERED.search(name)
     if numbered is not None:
         name = name[: numbered.start()] + _NUMERALS[numbered[1]]
-    words = [word for word in normalise(name).split() if word not in NO_NAMES][:MAX_WORDS]
-    if all(word in GREETINGS for word in words):
-        return ()
-    while words and words[0] in TITLES:
+    text = normalise(_DOTTED_E.sub(f" {_KEPT_E} ", name))
+    words = ["E" if word == _KEPT_E else word for word in text.split() if word not in NO_NAMES][:MAX_WORDS]
+    while words and (words[0] in TITLES or words[0] in GREETINGS):
         del words[0]
     return tuple(words) if any(len(word) > 1 for word in words) else ()
 
@@ -70,6 +81,7 @@ def is_couple(name: str) -> bool:
 def sound(word: str) -> str:
     """One spelling for all that sound alike; the ending of Ruth and Rute is one, that of Paulo and Paula is not."""
     word = _SPELLINGS.get(word, word).replace("PH", "F").replace("CT", "T").replace("CHR", "CR").replace("CH", "X")
+    word = word.replace("NH", "NJ").replace("LH", "LJ")  # Marinho is not Marino
     # Zara is not Sara: what a word begins with is heard.
     first = word[:1] if word[:1] == "Z" or (word[:1] == "H" and len(word) < _LONG_WORD) else word[:1].translate(_SOUNDS)
     word = _DOUBLED.sub(r"\1", first + word[1:].translate(_SOUNDS))

@@ -57,6 +57,8 @@ class Opened(msgspec.Struct, eq=False):
 
         The name alone decides: whoever comes by one alias as the surest has a CPF, or nobody of them has.
         """
+        if contact.area_code_assumed:
+            return None
         answers = self.answers
         if name in answers:
             return answers[name]

@@ -135,7 +135,7 @@ async def test_5_an_enrichment_in_the_raw_payload_is_read(rig: RealRig, worker: 
 
 
 async def test_6_the_e_mail_is_tried_when_the_phone_is_not_known(rig: RealRig, worker: Worker) -> None:
-    """With a new phone beside a known e-mail, the e-mail answers: in PostgreSQL, and from the table once it was seen."""
+    """With a new phone beside a known e-mail, the e-mail answers: in PostgreSQL, then from the table."""
     rig.know(SOMEONE)
     await worker.receive(c2s_webhook("a", name=SOMEONE.name, email=SOMEONE.email))
     again = c2s_webhook("b", name=SOMEONE.name, phone=OTHER.phone, email=SOMEONE.email)

@@ -14,6 +14,7 @@ from stream.domain.person import person_from_work
 from stream.store.contacts import ContactStore
 from stream.tiers.postgres import PostgresTier
 
+E164 = Phone("+51987654022")
 PERU, PORTO_ALEGRE = "+51 987 654 022", "(51) 98765-4022"
 MARIA, JOSE = "52998224725", "11144477735"
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -43,7 +44,9 @@ async def test_a_foreign_number_is_not_a_legacy_row_of_the_same_digits(
 async def test_a_foreign_number_alone_is_stored_and_found_with_its_plus(pool: asyncpg.Pool) -> None:
     """What came with a foreign number is found by it, and by nobody's Brazilian number."""
     raw = {"DadosBasicos": {"nome": "MARIA"}}
-    await ContactStore(pool).save_person((PERU,), person_from_work(raw, MARIA, NOW), raw, "lead-1", NOW)
+    await ContactStore(pool).save_person(
+        (Phone("+51987654022"),), person_from_work(raw, MARIA, NOW), raw, "lead-1", NOW
+    )
     assert await pool.fetchval("SELECT value FROM core.party_contacts") == "+51987654022"
     tier = PostgresTier(pool)
     assert await people(tier, PERU) == await people(tier, "0051 987654022") == [MARIA]
@@ -62,7 +65,9 @@ async def test_both_in_one_batch_stay_apart(pool: asyncpg.Pool, party: Any, work
 async def test_a_row_that_an_older_release_stored_without_the_plus_is_listed_for_brazil(pool: asyncpg.Pool) -> None:
     """Such a row is no longer the foreign number's; for the Brazilian number it answers only where the name fits."""
     raw = {"DadosBasicos": {"nome": "MARIA"}}
-    await ContactStore(pool).save_person((PERU,), person_from_work(raw, MARIA, NOW), raw, "lead-1", NOW)
+    await ContactStore(pool).save_person(
+        (Phone("+51987654022"),), person_from_work(raw, MARIA, NOW), raw, "lead-1", NOW
+    )
     await pool.execute("UPDATE core.party_contacts SET value = '51987654022'")
     tier = PostgresTier(pool)
     assert await people(tier, PERU) == []

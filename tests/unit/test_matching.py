@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from stream.domain.matching import Grade, compare
 
-WORDS = ["BEATRIZ", "DUARTE", "ESTEVES", "FERREIRA", "GOMES", "HENRIQUE", "IGOR", "LOPES"]
+WORDS = ["BARBOSA", "DUARTE", "ESTEVES", "FERREIRA", "GOMES", "HENRIQUES", "IGREJAS", "LOPES"]
 names = st.lists(st.sampled_from(WORDS), min_size=2, max_size=5, unique=True)
 SUFFIXES = ["Junior", "Jr", "Jr.", "Júnior", "Filho", "Neto", "Netto", "Sobrinho", "Segundo", "II", "III", "2º"]
 
@@ -32,6 +32,10 @@ COMPATIBLE = [
     ("Lima Vinícius", "VINICIUS MOURA LIMA JUNIOR"),
     ("João P. Silva", "JOAO PEREIRA DA SILVA"),
     ("João Pereira da Sil", "JOAO PEREIRA DA SILVA"),
+    ("Maria Neto Silva", "MARIA NETO SILVA COSTA"),
+    ("Carlos E. Souza", "CARLOS EDUARDO SOUZA"),
+    ("Manoel Baptista", "MANUEL LIMA BATISTA"),
+    ("Oi, sou Ana Lima", "ANA SOUZA LIMA"),
     ("Mathias Tei", "MATHIAS TEIXEIRA"),
     ("Ana Souza Lima", "ANA LIMA"),
     ("Carlos Souza", "CARLOS SOUZA FILHO"),
@@ -59,7 +63,6 @@ WEAK = [
     ("Júnior", "CARLOS SOUZA JUNIOR"),
     ("João e Maria Silva", "JOAO SILVA"),
     ("Ana Silva e João Souza", "ANA SILVA"),
-    ("Maria Neto", "MARIA NETO SILVA"),
     ("Maria Eduarda Silva", "MARIA SILVA"),
     ("Ana Beatriz Souza Lima", "ANA SOUZA LIMA"),
     ("Camila de Melo Cavalcanti", "CAMILA DE MELO"),
@@ -68,6 +71,13 @@ WEAK = [
     ("José Erivaldo Santos", "JOSE EDIVALDO SANTOS"),
     ("Maria Cla", "MARIA CLARA SOUZA"),
     ("Ana Kim", "ANA KIMURA"),
+    ("Ana Mar", "ANA MARTINS"),
+    ("Ana Paula", "ANA PEREIRA DE PAULA"),
+    ("Carlos Souza J.", "CARLOS JOSE SOUZA"),
+    ("Ana Lemes", "ANA LEMOS"),
+    ("Ana Marinho", "ANA MARINO"),
+    ("Carlos E. Souza", "CARLOS ALBERTO SOUZA"),
+    ("Maria I. Silva", "MARIA APARECIDA SILVA"),
     ("Paulo Hamada", "PAULO HARADA"),
     ("Ana Muller", "ANA MILLER"),
 ]
@@ -106,6 +116,11 @@ CONTRADICTS = [
     ("Josi Silva", "JOSE SILVA"),
     ("Hanna Lima", "ANA LIMA"),
     ("Zara Lima", "SARA LIMA"),
+    ("Maria Neto", "MARIA NETO SILVA"),
+    ("Luan A. Silva", "LUANA SILVA"),
+    ("Luísa Lima", "LUIS A LIMA"),
+    ("Rosa Maria Silva", "MARIA SILVA ROSA"),
+    ("Carlos Souza Filho", "CARLOS SOUZA FILHO NETO"),
 ]
 
 
