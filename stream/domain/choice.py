@@ -112,6 +112,7 @@ class _Verdict(NamedTuple):
     best: tuple[_Judged, ...]
     asked: bool
     others: frozenset[str]
+    is_shared: bool = False  # the alias is listed for another family as well: no evidence for anybody
 
     def has(self, cpf: str) -> bool:
         return any(one.candidate.cpf == cpf for one in self.best)
@@ -199,7 +200,8 @@ def _by_aliases(contact: Contact, name: str, known: Knowledge) -> Step:
     unasked = next((alias for alias in _askable(contact) if alias.alias not in known.answers), None)
     if unasked is not None:
         return Ask(unasked)
-    return Complete(verdicts[0].best[0].candidate, Match.NAME_DIFFERS) if verdicts else NobodyKnows()
+    first = next((verdict.best[0] for verdict in verdicts if verdict.asked), None)
+    return Complete(first.candidate, Match.NAME_DIFFERS) if first is not None else NobodyKnows()
 
 
 def _verdicts(contact: Contact, name: str, known: Knowledge) -> list[_Verdict]:
@@ -215,8 +217,8 @@ def _verdicts(contact: Contact, name: str, known: Knowledge) -> list[_Verdict]:
             verdicts.append(_contested(_weigh(name, answered, known, asked=True), name, listed, known))
         elif listed:
             verdict = _weigh(name, listed, known, asked=False)
-            is_evidence = verdict.grade >= Grade.COMPATIBLE and not _is_shared(verdict, listed)
-            verdicts += [verdict] if is_evidence else []
+            if verdict.grade >= Grade.COMPATIBLE:
+                verdicts.append(verdict._replace(is_shared=_is_shared(verdict, listed)))
     return verdicts
 
 
@@ -236,7 +238,7 @@ def _strong(verdicts: Iterable[_Verdict]) -> list[_Verdict]:
     strong = [verdict for verdict in verdicts if verdict.grade >= Grade.COMPATIBLE]
     asked = max((verdict.grade for verdict in strong if verdict.asked), default=None)
     if asked is None:
-        return strong
+        return [verdict for verdict in strong if not verdict.is_shared]
     rivals = [verdict._replace(grade=asked) for verdict in strong if not verdict.asked and verdict.grade >= asked]
     return [verdict for verdict in strong if verdict.asked] + rivals
 

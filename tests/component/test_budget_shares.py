@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import re
+import contextlib
 from collections import Counter
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -14,6 +14,7 @@ import asyncpg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from stream.domain.errors import BudgetSpentError, DeadlyError
 from stream.domain.parking import BUDGET_SPENT
@@ -232,10 +233,11 @@ async def test_the_statement_does_what_the_rule_says(
 
 
 async def test_notices_are_said_once_over_all_workers_and_restarts(
-    pool: asyncpg.Pool, database_settings: Settings, clock: Clock, capsys: pytest.CaptureFixture[str]
+    pool: asyncpg.Pool, database_settings: Settings, clock: Clock
 ) -> None:
     """At 50, 80, 95 and 100 percent there is one row and one line, however many workers spend, and restart."""
-    async with open_pool(database_settings) as second:
+    async with open_pool(database_settings) as second, contextlib.AsyncExitStack() as stack:
+        lines = stack.enter_context(capture_logs())
         for number in range(25):  # a worker of its own each: none remembers what was said
             await asyncio.gather(ask(Ledger(pool, clock), C2S, 20), ask(Ledger(second, clock), C2S, 20))
             if number == 4:
@@ -245,8 +247,8 @@ async def test_notices_are_said_once_over_all_workers_and_restarts(
         ("budget", f"2026-11-24 diretrix {percent}", TODAY) for percent in (50, 80, 95, 100)
     ]
     assert "20 of 20 calls" in rows[-1]["text"]
-    lines = [line for line in capsys.readouterr().out.splitlines() if "budget notice" in line]
-    assert [re.findall(r"\[(\w+) *\]", line)[0] for line in lines] == ["warning", "warning", "warning", "error"]
+    levels = [line["log_level"] for line in lines if line["event"] == "budget notice"]
+    assert levels == ["warning", "warning", "warning", "error"]
 
 
 async def test_notices_come_again_the_next_day(pool: asyncpg.Pool, ledger: Ledger, clock: Clock) -> None:
