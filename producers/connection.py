@@ -86,7 +86,7 @@ class Connection(asyncio.BufferedProtocol):
         self._is_cut = False
         self._is_over = False
         self._reads = 0
-        self._head_bytes = 0  # that have come of a head that is not whole
+        self._head_bytes = 0.0  # that have come of a head that is not whole
         self._reads_at_request = -1
         self._is_ahead = False
         self._ahead_in_a_row = 0
@@ -172,10 +172,13 @@ class Connection(asyncio.BufferedProtocol):
         self.deadline = NEVER  # the handler has limits of its own
         return is_ahead
 
-    def end_answer(self) -> None:
-        """The handler is done; aiohttp writes what it has returned."""
+    def end_answer(self, *, is_read: bool) -> None:
+        """The handler is done; aiohttp writes what it has returned. ``is_read``: the request's body has come whole.
+
+        Otherwise aiohttp reads the rest away, which is no head.
+        """
         self._is_answering = self.is_authenticated = False
-        self._head_bytes = 0
+        self._head_bytes = 0 if is_read else -NEVER
         self.deadline = self._loop.time() + self._limits.unread
 
     def expire(self) -> None:

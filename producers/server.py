@@ -111,7 +111,7 @@ class Server:
                 response.force_close()
             return response
         finally:
-            connection.end_answer()
+            connection.end_answer(is_read=request.content.is_eof())
 
 
 class _Arrival(asyncio.Protocol):
