@@ -113,7 +113,13 @@ def _with_generation(lead: _Name, known: _Name) -> _Name:
 
     Inside of a name a word that the known name has too is a surname: "Maria Neto Silva". SENIOR is who has none.
     """
-    at = next((at for at in range(len(lead.whole) - 1, 0, -1) if _generation_of(lead.whole[at])), 0)
+    at = 0
+    for place in range(len(lead.whole) - 1, 0, -1):
+        if _generation_of(lead.whole[place]):
+            at = place
+            break
+    if not at and lead.words is lead.whole:
+        return lead  # nearly always
     is_inner = at < len(lead.whole) - 1 and sound(lead.whole[at]) in known.sounds
     if not at or is_inner:
         return _name(lead.whole, "")
@@ -184,12 +190,10 @@ def _compare(lead: _Name, known: _Name) -> Comparison:
 
 def _is_written_alike(one: Words, other: Words) -> bool:
     """Whether only the blanks differ: "Anapaula". An initial is no ending: "Luan A. Silva" is not Luana."""
-    if one == other:
-        return True
+    if one == other or "".join(one) != "".join(other):
+        return one == other
     # "D Avila" begins with a letter of its own; a letter elsewhere is an initial.
-    initials = [word for word in one[:1] + other[:1] if len(word) == 1]
-    initials += [word for name in (one, other) for word in name[1:] if len(word) == 1 and word != "D"]
-    return not initials and "".join(one) == "".join(other)
+    return all(len(word) > 1 or (place and word == "D") for name in (one, other) for place, word in enumerate(name))
 
 
 def _compare_other_given(lead: _Name, known: _Name) -> Comparison:

@@ -26,6 +26,7 @@ _NO_LETTERS = re.compile(r"[^A-Z ]+")
 _NUMBERED = re.compile(r"(?<=\S)\s+([234])\s*(?:[oº°ª]|nd|rd|th)?\s*[.)]*\s*$", re.IGNORECASE)
 _NUMERALS = {"2": " II", "3": " III", "4": " IV"}
 # "João e Maria", "Ana Silva & Pedro", "João/Maria": what follows is another person's given name.
+_SIGNS = frozenset("&/+")
 _AND = re.compile(r"(?:\s[eE]\s|[&/+])\s*([^\W\d_]+)", re.UNICODE)
 # Spellings of one sound: Thiago and Tiago, Sousa and Souza, Wagner and Vagner, Rafaella and Rafaela.
 _SOUNDS = str.maketrans({"H": "", "Y": "I", "W": "V", "Z": "S", "K": "C"})
@@ -74,6 +75,8 @@ def words_of(name: str) -> tuple[str, ...]:
 
 def is_couple(name: str) -> bool:
     """Whether a name names two people: "João e Maria Silva"."""
+    if " e " not in name and " E " not in name and not _SIGNS.intersection(name):
+        return False  # nearly always
     return any(normalise(other) in GIVEN_NAMES for other in _AND.findall(name[:MAX_NAME_CHARS]))
 
 
