@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from rapidfuzz.distance import OSA
 
-from stream.domain.name_words import GENERATIONS, GIVEN_NAMES, NICKNAMES, SURNAMES
+from stream.domain.name_words import FIRST_OF_TWO, GENERATIONS, GIVEN_NAMES, NICKNAMES, SURNAMES
 from stream.domain.names import CACHED_NAMES, MAX_NAME_CHARS, is_couple, sound, words_of
 
 MIN_CUT = 3  # letters left of a name cut off where a form's field ended
@@ -235,8 +235,10 @@ def _is_first_name_alone(lead: _Name, known: _Name) -> bool:
     """Whether two words are a compound first name: "Ana Paula", also of ANA LIMA DE PAULA."""
     if len(lead.words) != 2 or len(known.words) <= 2:  # noqa: PLR2004
         return False
-    is_second = lead.sounds[1] == known.sounds[1]
-    return _is_given(lead.words[1]) or (is_second and not _is_surname_only(lead.words[1]))
+    word, is_second = lead.words[1], lead.sounds[1] == known.sounds[1]
+    if not _is_given(word):
+        return is_second and not _is_surname_only(word)
+    return _is_given_only(word) or lead.words[0] in FIRST_OF_TWO  # "Ana Rosa"; but "Luana Rosa" may be a surname
 
 
 def _doubt_of_more_words(words: Words, more: Words) -> Reason | None:

@@ -116,6 +116,25 @@ NICKNAMES: dict[str, frozenset[str]] = {
     if names
 }
 
+# Given names that mostly have a second one behind them.
+FIRST_OF_TWO = frozenset(
+    {
+        "ANA",
+        "ANTONIO",
+        "CARLOS",
+        "FRANCISCA",
+        "FRANCISCO",
+        "JOAO",
+        "JOSE",
+        "LUCIA",
+        "LUIS",
+        "LUIZ",
+        "MARIA",
+        "ROSA",
+        "VERA",
+    }
+)
+
 
 def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
