@@ -129,6 +129,10 @@ def next_step(contact: Contact, name: str, known: Knowledge, *, allow_stale: boo
     chosen = _by_form(contact, name, known) or _by_aliases(contact, name, known)
     if not isinstance(chosen, Complete):
         return chosen
+    cpf = contact.cpf.digits if contact.cpf is not None else chosen.candidate.cpf
+    if cpf != chosen.candidate.cpf and cpf in known.dead_ends and chosen.match is Match.NAME:
+        # The typed CPF is nobody's that we know: whoever the phone names may be a namesake.
+        chosen = Complete(chosen.candidate, Match.CONFLICTING)
     person = known.persons.get(chosen.candidate.cpf)
     if person is None or (person.stale and not allow_stale):
         return chosen

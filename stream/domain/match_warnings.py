@@ -40,9 +40,7 @@ def warning(event: EnrichedEvent) -> list[str]:
         case Match.NAME_DIFFERS:
             return [_differs(lead_name, person_name)]
         case Match.CONFLICTING:
-            return [
-                "ATENÇÃO: telefone e e-mail pertencem a pessoas diferentes; os dados são de quem tem o nome do lead."
-            ]
+            return [_conflicting(event)]
         case _:
             # What a later version said is not known here: nobody may take it for a sure match.
             return ["ATENÇÃO: não foi possível avaliar se os dados são da pessoa do lead; confirme antes de usar."]
@@ -67,6 +65,12 @@ def _people(name: str, count: int) -> str:
     if not name:
         return "uma pessoa sem nome na fonte" if count == 1 else f"{count} pessoas sem nome na fonte"
     return name if count == 1 else f"{name} ({count} pessoas com este nome)"
+
+
+def _conflicting(event: EnrichedEvent) -> str:
+    if event.contact.cpf and event.person is not None and event.contact.cpf != event.person.cpf:
+        return f"ATENÇÃO: o CPF informado no lead não foi encontrado; os dados são de outro CPF; {CONFIRM}"
+    return "ATENÇÃO: telefone e e-mail pertencem a pessoas diferentes; os dados são de quem tem o nome do lead."
 
 
 def _partly(lead_name: str, person_name: str) -> str:

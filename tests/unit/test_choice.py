@@ -214,6 +214,14 @@ def test_a_registered_name_that_contradicts_is_warned_of() -> None:
     assert next_step(contact(PHONE), "Ana Souza", known) == Found(registered, Match.NAME_DIFFERS)
 
 
+def test_a_form_cpf_that_nobody_knows_makes_the_phone_s_owner_doubtful() -> None:
+    """The owner has the lead's name and another CPF than the one that was typed: a namesake, or a slip."""
+    known = knowing(ANA, answers={PHONE.alias: (ANA,)}, dead_ends={JOSE.cpf})
+    assert next_step(contact(PHONE, cpf=Cpf(JOSE.cpf)), "Ana Souza", known) == Found(person(ANA), Match.CONFLICTING)
+    known.dead_ends = {ANA.cpf}
+    assert next_step(contact(PHONE, cpf=Cpf(ANA.cpf)), "Ana Souza", known) == Found(person(ANA), Match.NAME)
+
+
 def test_a_form_cpf_of_somebody_else_gives_way_to_a_known_owner_who_fits() -> None:
     """A spouse's CPF in the form: the phone's owner has the lead's name and answers; nothing is asked for it."""
     known = knowing(JOSE, ANA, answers={PHONE.alias: (ANA,)})
