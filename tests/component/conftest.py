@@ -20,7 +20,9 @@ from testcontainers.community.postgres import PostgresContainer
 from stream.local.postgres import LocalPostgres
 from stream.ops.migrate import migrate
 from stream.settings import Settings, load
+from stream.store.ledger import Ledger
 from stream.store.pool import open_pool
+from tests.clock import Clock
 from tests.containers import running
 
 POSTGRES_IMAGE = "postgres:18.1-bookworm"  # as in docker-compose.yml
@@ -187,3 +189,15 @@ def party(pool: asyncpg.Pool) -> Party:
         return party
 
     return insert
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """The clock of ``ledger``, at noon."""
+    return Clock()
+
+
+@pytest.fixture
+def ledger(pool: asyncpg.Pool, clock: Clock) -> Ledger:
+    """The books of paid calls, on the test's own database."""
+    return Ledger(pool, clock)

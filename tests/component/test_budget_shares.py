@@ -23,31 +23,10 @@ from stream.settings import Settings
 from stream.store.ledger import MOST_ABANDONED, Ledger
 from stream.store.pool import open_pool
 from stream.store.sources import SourceBook
+from tests.clock import NOON, Clock
 
-NOON = datetime(2026, 11, 24, 15, tzinfo=UTC)
 TODAY = date(2026, 11, 24)
 C2S, GOOGLE, PORTAL = "c2s", "google_ads", "portal"
-
-
-class Clock:
-    """A clock that the test sets."""
-
-    def __init__(self) -> None:
-        self.time = NOON
-
-    def __call__(self) -> datetime:
-        """What the clock shows."""
-        return self.time
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def ledger(pool: asyncpg.Pool, clock: Clock) -> Ledger:
-    return Ledger(pool, clock)
 
 
 async def ask(

@@ -14,30 +14,10 @@ from stream.domain.errors import BudgetSpentError, DatabaseUnavailableError
 from stream.settings import Settings
 from stream.store.ledger import Ledger
 from stream.store.pool import open_pool
+from tests.clock import Clock
 
 PRICE = Decimal("0.01")
 CPF = "52998224725"
-
-
-class Clock:
-    """A clock that the test sets."""
-
-    def __init__(self) -> None:
-        self.time = datetime(2026, 11, 24, 12, tzinfo=UTC)
-
-    def __call__(self) -> datetime:
-        """What the clock shows."""
-        return self.time
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def ledger(pool: asyncpg.Pool, clock: Clock) -> Ledger:
-    return Ledger(pool, clock)
 
 
 async def reserve(ledger: Ledger, budget: int | None = None, provider: str = "diretrix") -> UUID:
