@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections import Counter
-from typing import cast
+from contextlib import suppress
 
 from producers.clients import Clients
 from producers.limits import Limits
@@ -13,6 +14,7 @@ from producers.sampled import SampledLog
 
 TURNED_AWAY = plain_answer(503, "Service Unavailable", "too many connections: try again", "Retry-After: 5")
 MOST_TOLD = 64  # refused connections that are kept for a moment, so that they can read why
+MOST_UNREAD = 65_536  # bytes of a refused client that are read away before its socket is closed
 
 
 class Admission:
@@ -24,7 +26,7 @@ class Admission:
         self._clients = clients
         self._lines = lines
         self._by_client: Counter[str] = Counter()
-        self._told: set[TurnedAway] = set()
+        self._told: set[socket.socket] = set()
 
     @property
     def is_full(self) -> bool:
@@ -54,30 +56,24 @@ class Admission:
         if self._by_client[client] <= 0:
             del self._by_client[client]
 
-    def turn_away(self) -> asyncio.Protocol:
-        """The protocol of a connection that has no place."""
-        return TurnedAway(self._told, self._limits.turned_away)
-
-
-class TurnedAway(asyncio.Protocol):
-    """Says 503 and ends. It reads on for a moment: a socket that closes on unread bytes takes its answer back."""
-
-    def __init__(self, told: set[TurnedAway], linger: float) -> None:
-        self._told = told
-        self._linger = linger
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Say it."""
-        writer = cast("asyncio.Transport", transport)  # uvloop's are no instances of it
-        writer.write(TURNED_AWAY)
+    def turn_away(self, one: socket.socket) -> None:
+        """Say 503 and end, a moment later: a socket that closes on unread bytes takes its answer back."""
+        with suppress(OSError):
+            one.send(TURNED_AWAY)
+            one.shutdown(socket.SHUT_WR)
         if len(self._told) >= MOST_TOLD:
-            writer.close()
+            one.close()
             return
-        self._told.add(self)
-        writer.write_eof()
-        asyncio.get_running_loop().call_later(self._linger, writer.abort)
+        self._told.add(one)
+        asyncio.get_running_loop().call_later(self._limits.turned_away, self._close, one)
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        """End."""
-        del exc
-        self._told.discard(self)
+    def close(self) -> None:
+        """Close what was turned away a moment ago."""
+        for one in self._told:
+            one.close()
+
+    def _close(self, one: socket.socket) -> None:
+        self._told.discard(one)
+        with suppress(OSError):
+            one.recv(MOST_UNREAD)
+        one.close()

@@ -73,7 +73,8 @@ async def read_body(request: web.BaseRequest, most: int, seconds: float, held: H
         held.grow(len(body))
         return body
     try:
-        async with asyncio.timeout(seconds) as connection.body_timer:
+        # What a client has sent before it ended its side has come by now.
+        async with asyncio.timeout(0 if connection.is_half_closed else seconds) as connection.body_timer:
             return await _collect(content.readany, most, held)
     except TimeoutError:
         if connection.is_half_closed:

@@ -1,7 +1,7 @@
 """One connection: a protocol around aiohttp's own, which limits it by bytes and by time and does not parse.
 
 Rule 1: at most READ_SIZE bytes reach aiohttp in a turn of the loop, and none are read on while a request is answered:
-the kernel holds what comes too early, not we.
+the kernel holds what comes too early, not we. A stranger's bytes reach aiohttp through the turnstile.
 Rule 2: in every state there is a deadline. The server looks at the deadlines of all connections now and then.
 Rule 3: nothing leaves that is not ours. What aiohttp answers by itself (to what is not HTTP) is replaced: it repeats
 what was sent and names its insides.
@@ -12,9 +12,7 @@ uvloop's transports are not instances of ``asyncio.Transport``: they are used by
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
@@ -30,8 +28,9 @@ log = get_logger(__name__)
 
 READ_SIZE = 16_384  # bytes
 WRITE_HIGH = 4_096  # bytes that wait in the process for a client to read
-SEND_BUFFER = 8_192  # bytes that wait in the kernel for it; the kernel takes twice as many
 HOARD = 4  # requests in a row that were sent ahead
+BYTES_A_COST = 1_024  # of what the turnstile counts: a small request costs 1
+LOOKS = 8  # turns of the loop; aiohttp begins with a request that it has read in two
 LONGEST_HEAD = 2 * READ_SIZE  # bytes of a request before it is known what it asks for
 NEVER = float("inf")
 HEAD_START = 512  # bytes of an answer in which its Server header stands
@@ -45,6 +44,7 @@ FAILED = plain_answer(500, "Internal Server Error", "internal server error")
 FULL = 1  # aiohttp's buffers are full
 BREATH = 2  # a whole READ_SIZE was read: the others have their turn
 AHEAD = 4  # the client sends while its request is answered
+TURN = 8  # what was read waits at the turnstile
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +63,19 @@ class Connection(asyncio.BufferedProtocol):
         self,
         inner: asyncio.Protocol,
         address: str,
+        client: str,
         shared: Shared,
         on_lost: Callable[[Connection], None],
     ) -> None:
-        """``inner``: aiohttp's protocol; ``address``: the remote one."""
+        """``inner``: aiohttp's protocol; ``address``: the remote one; ``client``: who takes turns with others."""
         self.address = address
+        self.client = client
         self.deadline = NEVER  # of the loop's clock: of what the client has to do next
         self.write_deadline = NEVER  # the same: until when it has to read
         self.body_timer: asyncio.Timeout | None = None  # while the handler reads a body
         self.is_half_closed = False
         self.is_authenticated = False  # the request that is being read has shown a secret
+        self._is_known = False  # the one before it has
         self._inner = inner
         self._limits = shared.limits
         self._buffer = memoryview(shared.buffer)
@@ -85,6 +88,7 @@ class Connection(asyncio.BufferedProtocol):
         self._is_answering = False
         self._is_cut = False
         self._is_over = False
+        self._begun = 0  # requests
         self._reads = 0
         self._head_bytes = 0.0  # that have come of a head that is not whole
         self._reads_at_request = -1
@@ -97,7 +101,6 @@ class Connection(asyncio.BufferedProtocol):
         """Begin: the first byte has its time."""
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(high=WRITE_HIGH)
-        _limit_unread(self._transport, self._limits.unacknowledged)
         self.deadline = self._loop.time() + self._limits.first_byte
         self._inner.connection_made(Outgoing(self, self._transport))
 
@@ -116,24 +119,21 @@ class Connection(asyncio.BufferedProtocol):
             self._is_ahead = True
             self.hold(AHEAD)
         self._head_bytes += nbytes
-        self._inner.data_received(bytes(self._buffer[:nbytes]))
-        if self._head_bytes > LONGEST_HEAD and not self._is_answering:
-            self.expire()
+        data = bytes(self._buffer[:nbytes])
+        if self.is_authenticated or self._is_known:
+            self._pass_on(data)
             return
-        if nbytes == READ_SIZE:
-            self.hold(BREATH)
-            breathed = partial(self.release, BREATH)
-            if self.is_authenticated:
-                self._loop.call_soon(breathed)
-            else:
-                self._turnstile.enter(breathed)
+        cost = 1 + nbytes // BYTES_A_COST
+        if self._turnstile.pass_now(cost):
+            self._pass_on(data)
+        else:
+            self.hold(TURN)
+            self._turnstile.enter(self.client, cost, partial(self._pass_on_held, data))
 
     def eof_received(self) -> bool:
         """Keep the connection of a client that has ended its side, until what it had sent before is answered."""
         self.is_half_closed = True
-        if self._is_quiet:
-            return False
-        self._loop.call_later(self._limits.half_closed, self._end_half_closed)
+        self._end_half_closed(self._begun, LOOKS)
         return True
 
     def pause_writing(self) -> None:
@@ -162,6 +162,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def begin_answer(self) -> bool:
         """A request's head is whole. True: the client has sent it ahead, before it had its answers."""
+        self._begun += 1
         is_ahead = self._is_ahead or self._reads == self._reads_at_request
         self._is_ahead = False
         self._ahead_in_a_row = self._ahead_in_a_row + 1 if is_ahead else 0
@@ -177,6 +178,7 @@ class Connection(asyncio.BufferedProtocol):
 
         Otherwise aiohttp reads the rest away, which is no head.
         """
+        self._is_known = self.is_authenticated
         self._is_answering = self.is_authenticated = False
         self._head_bytes = 0 if is_read else -NEVER
         self.deadline = self._loop.time() + self._limits.unread
@@ -215,13 +217,34 @@ class Connection(asyncio.BufferedProtocol):
         self.deadline = self._loop.time() + self._limits.idle
         self.release(AHEAD)
         if self.is_half_closed:
-            self._loop.call_later(self._limits.half_closed, self._end_half_closed)
+            self._end_half_closed(self._begun, LOOKS)
 
-    def _end_half_closed(self) -> None:
-        """Close when nothing is left to answer; a body that is not whole by now never will be."""
+    def _pass_on(self, data: bytes) -> None:
+        self._inner.data_received(data)
+        if self._head_bytes > LONGEST_HEAD and not self._is_answering:
+            self.expire()
+        elif len(data) == READ_SIZE:
+            self.hold(BREATH)
+            self._loop.call_soon(self.release, BREATH)
+
+    def _pass_on_held(self, data: bytes) -> None:
+        if not self._is_over:
+            self._pass_on(data)
+            self.release(TURN)
+
+    def _end_half_closed(self, begun: int, looks: int) -> None:
+        """Close when nothing is left to answer; a body that is not whole by now never will be.
+
+        aiohttp may have read more requests than it has begun with. They are ``begun`` one after the other, without a
+        wait in between: when none has in ``looks`` turns of the loop, there is none.
+        """
+        if self._is_over or begun != self._begun or (self._is_answering and self.body_timer is None):
+            return  # the end of an answer looks again
         if self.body_timer is not None:
             self.body_timer.reschedule(self._loop.time())
-        elif not self._is_answering and self._transport is not None:
+        elif looks:
+            self._loop.call_soon(self._end_half_closed, begun, looks - 1)
+        elif self._transport is not None:
             self._transport.close()
 
     def hold(self, reason: int) -> None:
@@ -291,14 +314,3 @@ def connection_of(request: web.BaseRequest) -> Connection:
     if not isinstance(transport, Outgoing):
         raise ConnectionResetError("the client has gone")
     return transport.connection
-
-
-def _limit_unread(transport: asyncio.Transport, seconds: float) -> None:
-    """Let the kernel end a connection whose client takes no bytes: small answers wait there, out of our sight."""
-    one: socket.socket | None = transport.get_extra_info("socket")
-    if one is None:
-        return
-    with suppress(OSError):
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
-        if hasattr(socket, "TCP_USER_TIMEOUT"):
-            one.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(seconds * 1_000))

@@ -18,7 +18,6 @@ class Limits:
     idle: float = 75.0  # after an answer; above the idle time of usual load balancers, so that they close first
     unread: float = 5.0  # more answers than the kernel holds wait for their client to read them
     unacknowledged: float = 10.0  # the client's kernel takes what ours has sent
-    half_closed: float = 0.1  # after the client has ended its side, for the requests that were buffered
     linger: float = 2.0  # a refused client may go on sending its body
     turned_away: float = 1.0  # a refused connection may read its 503
     per_address: int = 100  # connections of one remote address; not of trusted proxies

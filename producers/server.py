@@ -8,27 +8,29 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import cast
+from functools import partial
 
 from aiohttp import hdrs, web
 
 from producers.admission import Admission
-from producers.clients import UNKNOWN, Clients
+from producers.clients import Clients
 from producers.connection import READ_SIZE, Connection, Shared, connection_of
 from producers.limits import DEFAULT, Limits
+from producers.listener import Listener, listening_sockets
 from producers.responses import answer
 from producers.sampled import SampledLog
 from producers.turnstile import Turnstile
-from stream.domain.errors import StopError
 from stream.logs import get_logger
 
 log = get_logger(__name__)
 
 LARGEST_LINE = 8_190  # bytes of the request line, and of one header
 MOST_HEADERS = 64
-BACKLOG = 1_024  # connections that the kernel keeps for us
+STRANGERS_A_TURN = 4  # small requests of strangers that are read in a turn of the loop: a few milliseconds of work
+CONNECTION_COST = 2  # what setting a connection up costs beside reading a small request
 SWEEP = 0.25  # seconds between looks at all deadlines; less where a limit is shorter
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
@@ -39,9 +41,14 @@ class Server:
 
     def __init__(self, handler: Handler, most_connections: int, limits: Limits, clients: Clients) -> None:
         self._handler = handler
-        self._admission = Admission(most_connections, limits, clients, SampledLog())
-        self._turnstile = Turnstile()
-        self._shared = Shared(limits, bytearray(READ_SIZE), Turnstile())
+        self._lines = SampledLog()
+        self._admission = Admission(most_connections, limits, clients, self._lines)
+        self._clients = clients
+        self._turnstile = Turnstile(STRANGERS_A_TURN)
+        self._shared = Shared(limits, bytearray(READ_SIZE), self._turnstile)
+        self._limits = limits
+        self._opening: set[asyncio.Task[object]] = set()
+        self._is_closed = False
         self._connections: set[Connection] = set()
         self._aiohttp = web.Server(
             self._handle,
@@ -55,9 +62,12 @@ class Server:
             auto_decompress=False,
         )
 
-    def accept(self) -> asyncio.BaseProtocol:
-        """The protocol of a new connection."""
-        return _Arrival(self._connect)
+    async def listen(self, host: str, port: int) -> Listener:
+        """Accept connections. Raises StopError when the address can't be had."""
+        sockets = await listening_sockets(host, port, self._limits.unacknowledged)
+        listener = Listener(sockets, self._accepted, self._lines)
+        listener.open()
+        return listener
 
     def sweep(self) -> None:
         """End the connections whose deadline has passed."""
@@ -67,20 +77,43 @@ class Server:
 
     async def shut_down(self, grace: float) -> None:
         """Let requests end within ``grace`` seconds."""
+        self._is_closed = True
+        self._admission.close()
         self._aiohttp.pre_shutdown()
         # aiohttp waits its time-out twice: for the handlers, and for what they left after they were told to go.
         await self._aiohttp.shutdown(grace / 2)
 
-    def _connect(self, transport: asyncio.Transport) -> asyncio.BaseProtocol:
-        peer = transport.get_extra_info("peername")
-        address = peer[0] if peer else UNKNOWN
+    def _accepted(self, one: socket.socket, address: str) -> None:
         if self._admission.is_full:
             self._make_room()
         if not self._admission.admit(address):
-            return self._admission.turn_away()
-        connection = Connection(self._aiohttp(), address, self._shared, self._lost)
+            self._admission.turn_away(one)
+            return
+        # All clients of a proxy have its address: there each connection takes turns with the others.
+        client = f"{address} {one.fileno()}" if self._clients.is_trusted(address) else self._clients.name(address)
+        if self._turnstile.pass_now(CONNECTION_COST):
+            self._connect(one, address, client)
+        else:
+            self._turnstile.enter(client, CONNECTION_COST, partial(self._connect, one, address, client))
+
+    def _connect(self, one: socket.socket, address: str, client: str) -> None:
+        if self._is_closed:
+            self._admission.leave(address)
+            one.close()
+            return
+        connection = Connection(self._aiohttp(), address, client, self._shared, self._lost)
         self._connections.add(connection)
-        return connection
+        opening = asyncio.create_task(self._open(connection, one))
+        self._opening.add(opening)
+        opening.add_done_callback(self._opening.discard)
+
+    async def _open(self, connection: Connection, one: socket.socket) -> None:
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(lambda: connection, one)
+        except OSError as error:
+            one.close()
+            self._lost(connection)
+            self._lines.warning("a connection failed before its first byte", reason=error.strerror)
 
     def _make_room(self) -> None:
         """A newcomer gets the place of a client that hoards answers, if there is one."""
@@ -103,7 +136,7 @@ class Server:
         is_ahead = connection.begin_answer()
         try:
             if is_ahead:
-                await self._turnstile.wait()
+                await self._turnstile.wait(connection.client, STRANGERS_A_TURN)
             response = await self._handler(request)
             # A body that nobody reads ends its connection. So does a wish to upgrade: we speak HTTP/1.1 only, and
             # aiohttp's parser drops what is pipelined behind it.
@@ -112,20 +145,6 @@ class Server:
             return response
         finally:
             connection.end_answer(is_read=request.content.is_eof())
-
-
-class _Arrival(asyncio.Protocol):
-    """A new connection until its address is known: then it gets the protocol that it keeps."""
-
-    def __init__(self, connect: Callable[[asyncio.Transport], asyncio.BaseProtocol]) -> None:
-        self._connect = connect
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Choose."""
-        accepted = cast("asyncio.Transport", transport)
-        protocol = self._connect(accepted)
-        accepted.set_protocol(protocol)
-        protocol.connection_made(accepted)
 
 
 class _ToSampledLog(logging.Filter):
@@ -164,16 +183,12 @@ async def listen(  # noqa: PLR0913 - an address has two parts
     ``trusted``: addresses and networks of proxies. Raises StopError when the address can't be had.
     """
     server = Server(handler, most_connections, limits, Clients(trusted))
-    loop = asyncio.get_running_loop()
-    try:
-        accepting = await loop.create_server(server.accept, host, port, backlog=BACKLOG)
-    except OSError as error:
-        raise StopError(f"can't listen on {host} port {port}: {error.strerror}") from error
+    listener = await server.listen(host, port)
     sweeping = asyncio.create_task(_sweep(server, limits))
     try:
-        yield accepting.sockets[0].getsockname()[1]
+        yield listener.port
     finally:
-        accepting.close()
+        listener.close()
         await server.shut_down(grace)
         sweeping.cancel()
 

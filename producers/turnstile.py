@@ -1,31 +1,45 @@
-"""Lets one waiter pass in each turn of the event loop.
+"""Bounds what strangers cost in one turn of the event loop, and shares it between their clients.
 
-What a stranger makes expensive waits here: requests that are sent before the answers of earlier ones (aiohttp handles
-them one after the other; with eager tasks, Python 3.12, without a return to the loop in between), bytes that come
-faster than they are read, large forms. They have one turn of the loop each, in the order in which they came; who sends
-a request and waits for its answer is served in every turn.
+A stranger has not shown a secret yet. Its connections, its bytes and its requests have costs; in one turn of the loop
+at most ``per_turn`` of it passes (and always one waiter, whatever it costs), so a turn stays short however many
+connections are busy, and new connections are accepted in every turn. Waiting clients take turns: who sends much waits
+behind itself, not others behind it.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable
+
+Passed = Callable[[], None]
 
 
 class Turnstile:
-    """First come, first served. Its users wait at most once for each connection, which bounds it."""
+    """First come, first served for one client; one client after the other.
 
-    def __init__(self) -> None:
-        self._waiting: deque[Callable[[], None]] = deque()
+    The users bound the queue: a connection waits here at most once with its bytes and once with its request.
+    """
 
-    def enter(self, passed: Callable[[], None]) -> None:
-        """Call ``passed`` in a later turn of the loop, and nobody else's in that turn."""
-        self._waiting.append(passed)
-        if len(self._waiting) == 1:
-            asyncio.get_running_loop().call_soon(self._admit)
+    def __init__(self, per_turn: int = 1) -> None:
+        """``per_turn``: the cost that passes in one turn of the loop."""
+        self._per_turn = self._left = per_turn
+        self._waiting: OrderedDict[str, deque[tuple[int, Passed]]] = OrderedDict()  # by client; the first is next
+        self._is_scheduled = False
 
-    async def wait(self) -> None:
+    def pass_now(self, cost: int) -> bool:
+        """Pay for passing in this turn of the loop. False: the caller has to ``enter``."""
+        if self._waiting or self._left <= 0:
+            return False
+        self._pay(cost)
+        return True
+
+    def enter(self, client: str, cost: int, passed: Passed) -> None:
+        """Call ``passed`` in a later turn of the loop."""
+        self._waiting.setdefault(client, deque()).append((cost, passed))
+        self._schedule()
+
+    async def wait(self, client: str = "", cost: int = 1) -> None:
         """Return in a later turn of the loop."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -33,11 +47,27 @@ class Turnstile:
             if not future.done():
                 future.set_result(None)
 
-        self.enter(passed)
+        self.enter(client, cost, passed)
         await future
 
-    def _admit(self) -> None:
-        passed = self._waiting.popleft()
-        if self._waiting:
-            asyncio.get_running_loop().call_soon(self._admit)
-        passed()
+    def _pay(self, cost: int) -> None:
+        self._left -= cost
+        self._schedule()
+
+    def _schedule(self) -> None:
+        if not self._is_scheduled:
+            self._is_scheduled = True
+            asyncio.get_running_loop().call_soon(self._begin_turn)
+
+    def _begin_turn(self) -> None:
+        self._is_scheduled = False
+        self._left = self._per_turn
+        while self._waiting and self._left > 0:
+            client, queue = next(iter(self._waiting.items()))
+            cost, passed = queue.popleft()
+            if queue:
+                self._waiting.move_to_end(client)
+            else:
+                del self._waiting[client]
+            self._pay(cost)
+            passed()

@@ -244,6 +244,42 @@ async def test_a_large_body_of_an_authenticated_sender_is_read_without_waiting_f
             writer.transport.abort()
 
 
+# Clients that wait for their answers, and are many.
+
+
+@pytest.mark.parametrize("request_bytes", CHEAP.values(), ids=CHEAP)
+@pytest.mark.parametrize("is_kept", [True, False], ids=["kept", "new connection each"])
+async def test_many_busy_connections_do_not_keep_new_ones_out(request_bytes: bytes, *, is_kept: bool) -> None:
+    """While 300 connections of three addresses ask without a pause, a newcomer is served before each has one more."""
+    busy, answered, is_over = 300, 0, False
+
+    async def ask_on(source: str) -> None:
+        nonlocal answered
+        while not is_over:
+            reader, writer = await front.connect(source)
+            while not is_over:
+                writer.write(request_bytes)
+                await read_answer(reader)
+                answered += 1
+                if not is_kept:
+                    break
+            writer.transport.abort()
+
+    async with serving() as front:
+        asking = [asyncio.create_task(ask_on(f"127.0.0.{2 + number % 3}")) for number in range(busy)]
+
+        async def are_busy() -> bool:
+            return answered > 0
+
+        await until(are_busy)
+        for _ in range(5):
+            before = answered
+            assert (await front.ask(event())).status == 200
+            assert answered - before <= busy
+        is_over = True
+        await asyncio.gather(*asking)
+
+
 # Clients that do not read.
 
 
@@ -570,7 +606,7 @@ async def test_nothing_is_lost_behind_an_upgrade(first: bytes, version: str) -> 
         assert len(front.broker.webhooks) == len(answers) - (b"GET" in first)
 
 
-@pytest.mark.parametrize("count", [1, 5])
+@pytest.mark.parametrize("count", [1, 5, 60, 500])
 @pytest.mark.parametrize("request_bytes", [event(), form()], ids=["c2s", "google"])
 async def test_a_half_closed_client_is_answered(request_bytes: bytes, count: int) -> None:
     """Who ends its side after its requests gets every answer, then the end."""
@@ -582,7 +618,7 @@ async def test_a_half_closed_client_is_answered(request_bytes: bytes, count: int
 
 async def test_a_half_closed_client_is_answered_after_a_slow_acknowledgement() -> None:
     """The answer comes however long the broker takes."""
-    async with serving(half_closed=0.05) as front:
+    async with serving() as front:
         front.broker.gate.clear()
         asked = asyncio.create_task(front.all_of(event(), half_close=True))
         await asyncio.sleep(0.3)
