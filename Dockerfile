@@ -8,7 +8,8 @@ WORKDIR /app
 # The dependencies change less often than the code: a layer of their own.
 COPY requirements.lock ./
 RUN pip install --no-cache-dir --require-hashes -r requirements.lock
-COPY pyproject.toml README.md ./
+COPY pyproject.toml ./
+COPY README.md ./
 COPY stream ./stream
 COPY producers ./producers
 RUN pip install --no-cache-dir --no-deps --no-build-isolation . \
