@@ -56,6 +56,7 @@ class Ledger:
         self._missed_at = -math.inf  # when the database did not answer last
         self._unsettled: dict[UUID, str] = {}  # how calls ended; no more than can be under way when the database goes
         self._spent: dict[str, date | None] = {}  # the day whose budget was found spent
+        self._budgets: dict[str, int | None] = {}  # of each provider, as the newest reservation said
         self._refused: dict[tuple[str, str], _Refusal] = {}  # by provider and source
 
     async def reserve(  # noqa: PLR0913 - a row of the ledger
@@ -83,8 +84,10 @@ class Ledger:
         call: UUID | None = booked["call"]
         is_spent = budget is not None and booked["spent"] >= budget
         self._spent[provider] = day if is_spent else None
-        await self._notices.budget(provider, day, booked["spent"], budget)
+        self._budgets[provider] = budget
         if call is None:
+            if is_spent:
+                await self._notices.budget(provider, day, booked["spent"], budget)
             reason = f"{provider}: {BUDGET_SPENT}{'' if is_spent else SOURCE_SPENT}"
             self._refused[provider, source] = _Refusal(reason, day, time.monotonic() + ASK_AGAIN)
             raise BudgetSpentError(reason)
@@ -110,14 +113,17 @@ class Ledger:
         return BUDGET_SPENT if spent == self._now().astimezone(BILLING_ZONE).date() else ""
 
     async def settle(self, call: UUID, status: str) -> None:
-        """Write how a call ended: ``paid``, ``free`` or ``unsure``."""
+        """Write how a call ended: ``paid``, ``free`` or ``unsure``. What is not free may be a notice of the budget."""
         try:
             with database_errors():
-                await self._pool.execute(sql("settle_call"), call, status, self._now())
+                billed = await self._pool.fetchrow(sql("settle_call"), call, status, self._now())
         except DatabaseUnavailableError:
             self._unsettled[call] = status
             raise
         self._unsettled.pop(call, None)
+        if billed is not None:
+            provider = billed["provider"]
+            await self._notices.budget(provider, billed["day"], billed["calls"], self._budgets.get(provider))
 
     async def settle_late(self) -> None:
         """Write down what could not be written: else it would look as if a worker had died in the call."""
