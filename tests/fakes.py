@@ -198,6 +198,7 @@ class RecordingEmitter:
     def __init__(self) -> None:
         self.is_full = False
         self.records: list[tuple[str, Record]] = []
+        self.placed: list[int | None] = []  # where each was to go
         self._undelivered: list[Callable[[], None]] = []
 
     def partitions(self, topic: str) -> int:
@@ -215,7 +216,7 @@ class RecordingEmitter:
         partition: int | None = None,
     ) -> None:
         """Keep one record."""
-        del partition
+        self.placed.append(partition)
         self.records.append((topic, Record(key, value, headers, delivered)))
         if delivered is not None:
             self._undelivered.append(delivered)
