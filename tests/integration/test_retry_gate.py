@@ -55,7 +55,7 @@ async def reader(settings: Settings, world: World) -> AsyncIterator[AIOKafkaCons
     async with open_producer(settings) as producer, open_consumer(settings, None, topics.RETRY_GROUP) as consumer:
         emitter = Emitter(producer)
         await emitter.learn(topics.WEBHOOKS.name)
-        one = RetryReader(consumer, emitter, world.clock, LONGEST, lambda: False, world.gate)
+        one = RetryReader(consumer, emitter, world.clock, LONGEST, lambda _: False, world.gate)
         running = asyncio.create_task(one.run())
         try:
             yield consumer
