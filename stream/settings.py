@@ -153,16 +153,8 @@ _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\[\]:]*)(:[0-9]{1,5})?")
 # Webhook secrets of `demo` and `local`, which everybody can read here.
 DEMO_C2S_TOKEN = "demo-webhook-token"  # noqa: S105 - of a system that lives for a minute
 DEMO_GOOGLE_KEY = "demo-google-ads-key"
-DEMO_SECRETS = frozenset({DEMO_C2S_TOKEN, DEMO_GOOGLE_KEY, "demo-google-key"})  # the last one until 0.1
-SECRET_NAMES = (
-    "KAFKA_SASL_PASSWORD",
-    "DATABASE_URL",
-    "DIRETRIX_PASSWORD",
-    "WORK_API_TOKEN",
-    "C2S_TOKEN",
-    "C2S_WEBHOOK_TOKEN",
-    "GOOGLE_ADS_KEY",
-)
+DEMO_WEBHOOK_SECRETS = {"c2s_webhook_token": DEMO_C2S_TOKEN, "google_ads_key": DEMO_GOOGLE_KEY}  # by setting
+DEMO_SECRETS = frozenset({*DEMO_WEBHOOK_SECRETS.values(), "demo-google-key"})  # the last one until 0.1
 
 
 class Settings(BaseSettings):
@@ -337,6 +329,13 @@ class Settings(BaseSettings):
         return "Settings(...)"
 
     __str__ = __repr__
+
+
+SECRET_NAMES = tuple(
+    name.upper()
+    for name, field in Settings.model_fields.items()
+    if field.annotation in (SecretStr, tuple[SecretStr, ...])
+)
 
 
 def load(environ: Mapping[str, str] | None = None) -> Settings:

@@ -27,8 +27,9 @@ WINDOW = 500  # deliveries remembered: soon full, so that a memory that grows is
 class ForgetfulPublisher:
     """Holds a record against what the stream reads; an error of that is a 500."""
 
-    async def publish(self, records: Sequence[Record]) -> None:
+    async def publish(self, records: Sequence[Record], until: float | None = None) -> None:
         """Read what the stream will read, and what else is promised of a record."""
+        del until
         for record in records:
             if record.topic == topics.WEBHOOKS.name:
                 assert record.key

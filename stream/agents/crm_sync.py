@@ -23,7 +23,7 @@ from stream import metrics, topics
 from stream.agents.about import about
 from stream.agents.pause import Pause
 from stream.agents.tripwire import Tripwire
-from stream.domain.crm import Create, Skip, Tell, decide
+from stream.domain.crm import Create, Skip, Tell, decide, source_in_crm
 from stream.domain.deadletters import dead_letter_headers
 from stream.domain.errors import (
     CredentialsRefusedError,
@@ -229,7 +229,7 @@ class CrmSync:
             "phone": event.contact.phone,
             "email": event.contact.email,
             "description": description(event),
-            "source": settings.c2s_source,
+            "source": source_in_crm(event, settings.c2s_source),
             "type_negotiation": settings.c2s_type_negotiation,
             "product": event.lead.product,
             "seller_id": settings.c2s_seller_id,

@@ -15,7 +15,7 @@ from datetime import datetime
 from enum import StrEnum
 from functools import lru_cache
 from importlib import resources
-from typing import Annotated, Any, assert_never
+from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
@@ -23,8 +23,11 @@ import orjson
 
 from stream.domain.forms import FormAnswer
 from stream.domain.identity import Contact
-from stream.domain.leads import CREATED_SOURCES, Lead, Source, Webhook, written
+from stream.domain.instants import written
+from stream.domain.leads import Webhook
 from stream.domain.person import Person
+from stream.domain.sources import SOURCES
+from stream.domain.sources.lead import Lead
 from stream.domain.typed_contact import TypedContact, typed_contact
 
 SCHEMA_VERSION = 1
@@ -105,19 +108,8 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 def event_id(lead: Lead) -> str:
-    """UUIDv5 of the delivery: a C2S lead at an instant, or a Google lead.
-
-    Each source has a namespace of its own. Raises ValueError for a C2S lead without its instant: no reader makes one.
-    """
-    match lead.source:
-        case Source.C2S:
-            if lead.updated_at is None:
-                raise ValueError("a C2S lead without its instant has no id")
-            return _uuid5(f"c2s/{lead.id}/{lead.updated_at}")
-        case Source.GOOGLE_ADS:
-            return _uuid5(f"google_ads/{lead.id}")
-        case _:
-            assert_never(lead.source)
+    """UUIDv5 of the delivery, named by its source. Raises ValueError for a lead that no reader makes."""
+    return _uuid5(SOURCES[lead.source].identity(lead))
 
 
 def _uuid5(name: str) -> str:
@@ -168,7 +160,7 @@ def encode_event(webhook: Webhook, contact: Contact, answer: Answer, emitted_at:
 
 def _written_lead(lead: Lead, contact: Contact) -> _WrittenLead:
     name = lead.name or None
-    if lead.source not in CREATED_SOURCES:
+    if not SOURCES[lead.source].is_created:
         return _WrittenLead(str(lead.source), lead.id, lead.updated_at, lead.hook_action, name, lead.product)
     return _WrittenCreatedLead(
         str(lead.source),

@@ -19,10 +19,11 @@ from stream.domain.deadletters import TOO_LARGE
 from stream.domain.errors import PoisonError
 from stream.domain.events import decode_event, event_headers, event_id
 from stream.domain.identity import identified
-from stream.domain.leads import Source, decode_webhook, encode_webhook, lead_from, normalised_of
+from stream.domain.leads import decode_webhook, encode_webhook, lead_from, normalised_of
 from stream.domain.letters import Letter
 from stream.domain.parking import HEADERS as OF_TRIES
 from stream.domain.parking import instant_of
+from stream.domain.sources.lead import Source
 
 REDRIVEN = "redriven"
 LEFT_OUT = OF_TRIES | {"reroute", REDRIVEN}

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from stream.domain.sources.lead import Source
 from stream.local.people import Someone, population, typed
 
 PEOPLE = 30
@@ -22,7 +23,7 @@ PLACEHOLDER_PHONE = "(11) 99999-9999"
 class Webhook:
     """One POST of the day. ``first``: the first of its person. ``tier``: None where nothing is looked up."""
 
-    path: str
+    source: Source
     body: dict[str, Any]
     why: str
     outcome: str
@@ -45,7 +46,7 @@ class Day:
 
 
 class Writer:
-    """Writes webhooks as C2S and Google send them."""
+    """Writes webhooks as each source sends them; ``senders`` adds the secret."""
 
     def __init__(self, seed: int, *, plain: bool = False) -> None:
         """``plain``: phones in one spelling, as digits."""
@@ -76,7 +77,7 @@ class Writer:
         }
 
     def google(self, columns: dict[str, str], *, is_test: bool = False) -> dict[str, Any]:
-        """A lead form of Google; the key is added when it is sent."""
+        """A lead form of Google."""
         self._number += 1
         return {
             "lead_id": f"google-{self._number}",
@@ -127,7 +128,14 @@ def story(seed: int) -> Day:
     again = first[0]
     repeats.append(
         Webhook(
-            again.path, again.body, "a duplicate delivery", "enriched", "cache", first=False, told=False, duplicate=True
+            again.source,
+            again.body,
+            "a duplicate delivery",
+            "enriched",
+            "cache",
+            first=False,
+            told=False,
+            duplicate=True,
         )
     )
     write.chance.shuffle(repeats)
@@ -169,21 +177,19 @@ def _c2s(  # noqa: PLR0913 - a row of the table
 ) -> Webhook:
     number = write.phone(one.phone if phone is None else phone)
     body = write.c2s(one.name, number, one.email if email is None else email)
-    return Webhook("/api/v1/webhooks/c2s", body, why, outcome, tier, first=first, calls=calls, told=told)
+    return Webhook(Source.C2S, body, why, outcome, tier, first=first, calls=calls, told=told)
 
 
 def _google(write: Writer, one: Someone, why: str, tier: str, *, cpf: str) -> Webhook:
     body = write.google({"FULL_NAME": one.name, "PHONE_NUMBER": f"+55{one.phone}", "EMAIL": one.email, "CPF": cpf})
-    return Webhook("/api/v1/webhooks/google-ads", body, why, "enriched", tier, first=True)
+    return Webhook(Source.GOOGLE_ADS, body, why, "enriched", tier, first=True)
 
 
 def _test_lead(write: Writer, one: Someone) -> Webhook:
     body = write.google({"FULL_NAME": one.name, "PHONE_NUMBER": f"+55{one.phone}"}, is_test=True)
-    return Webhook("/api/v1/webhooks/google-ads", body, "a test lead of Google", "test", None, first=True, told=False)
+    return Webhook(Source.GOOGLE_ADS, body, "a test lead of Google", "test", None, first=True, told=False)
 
 
 def _placeholder(write: Writer) -> Webhook:
     body = write.c2s("Fulano", PLACEHOLDER_PHONE, "")
-    return Webhook(
-        "/api/v1/webhooks/c2s", body, "a placeholder for a phone", "no_contact", None, first=True, told=False
-    )
+    return Webhook(Source.C2S, body, "a placeholder for a phone", "no_contact", None, first=True, told=False)

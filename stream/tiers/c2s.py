@@ -13,7 +13,7 @@ import aiohttp
 from yarl import URL
 
 from stream.domain.errors import CredentialsRefusedError, LeadRefusedError, PartnerUnavailableError, PoisonError
-from stream.domain.leads import LONGEST_ID
+from stream.domain.sources.fields import LONGEST_ID
 from stream.domain.text import is_id
 from stream.settings import Settings
 from stream.tiers.body import json_of

@@ -21,19 +21,19 @@ from stream.domain.events import schema
 from stream.domain.forms import FormAnswer
 from stream.domain.identity import contact_of, identified
 from stream.domain.leads import (
-    CREATED_SOURCES,
     RULES,
     Lead,
     Source,
     Webhook,
     decode_webhook,
     encode_webhook,
-    lead_from_c2s,
-    lead_from_google,
     normalised_of,
     parse_instant,
     written,
 )
+from stream.domain.sources import SOURCES
+from stream.domain.sources.c2s import read_lead as lead_from_c2s
+from stream.domain.sources.google_ads import read_lead as lead_from_google
 from stream.domain.typed_contact import typed_contact
 from stream.local.people import population, typed
 
@@ -65,7 +65,7 @@ def said(value: bytes, nobodys: frozenset[str] = frozenset()) -> tuple[object, .
     webhook = decode_webhook(value)
     lead = webhook.lead
     contact = contact_of(lead, nobodys)
-    created = (typed_contact(lead, contact), lead.message, lead.answers) if lead.source in CREATED_SOURCES else ()
+    created = (typed_contact(lead, contact), lead.message, lead.answers) if SOURCES[lead.source].is_created else ()
     facts = (lead.source, lead.id, lead.updated_at, lead.hook_action, lead.name, lead.product, lead.is_test)
     return (*facts, *created, webhook.received_at, contact)
 
