@@ -153,7 +153,11 @@ _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\[\]:]*)(:[0-9]{1,5})?")
 # Webhook secrets of `demo` and `local`, which everybody can read here.
 DEMO_C2S_TOKEN = "demo-webhook-token"  # noqa: S105 - of a system that lives for a minute
 DEMO_GOOGLE_KEY = "demo-google-ads-key"
-DEMO_WEBHOOK_SECRETS = {"c2s_webhook_token": DEMO_C2S_TOKEN, "google_ads_key": DEMO_GOOGLE_KEY}  # by setting
+DEMO_WEBHOOK_SECRETS = {  # by setting
+    "c2s_webhook_token": DEMO_C2S_TOKEN,
+    "google_ads_key": DEMO_GOOGLE_KEY,
+    "grupo_olx_credentials": "grupo-olx:demo-grupo-olx-password",
+}
 DEMO_SECRETS = frozenset({*DEMO_WEBHOOK_SECRETS.values(), "demo-google-key"})  # the last one until 0.1
 
 
@@ -218,7 +222,9 @@ class Settings(BaseSettings):
     c2s_token: SecretStr = Field(SecretStr(""), description="C2S API token")
     c2s_timeout: Duration = Field(timedelta(seconds=30), description="limit of one C2S call")
     c2s_type_negotiation: str = Field("Compra", description="type_negotiation of a lead that we create")
-    c2s_source: str = Field("Google Ads", description="source of a lead that we create")
+    c2s_source: str = Field(
+        "Google Ads", description="source of a lead that we create, where its own source names none"
+    )
     c2s_seller_id: str = Field("", description="seller of a lead that we create; empty: the CRM decides")
     crm_concurrency: int = Field(8, ge=1, description="C2S calls at once")
     crm_note_not_found: bool = Field(default=False, description="also tell the CRM that nothing was found")
@@ -231,6 +237,10 @@ class Settings(BaseSettings):
     # Producers
     c2s_webhook_token: Secrets = Field((), description="secret of the C2S webhook; two are valid during a rotation")
     google_ads_key: Secrets = Field((), description="secret of the Google webhook; two are valid during a rotation")
+    grupo_olx_credentials: Secrets = Field(
+        (),
+        description="user:password of the Grupo OLX webhook; two are valid during a rotation; unset: it is not served",
+    )
     allow_unauthenticated: bool = Field(default=False, description="serve a webhook route that has no secret")
     allow_demo_secrets: bool = Field(
         default=False, description="accept the demo's webhook secrets, which everybody can read in its source"

@@ -20,7 +20,12 @@ from stream.domain.leads import decode_webhook
 from stream.logs import configure
 from stream.settings import load
 
-SECRETS = {"C2S_WEBHOOK_TOKEN": "secret", "GOOGLE_ADS_KEY": "key", "LOG_LEVEL": "ERROR"}
+SECRETS = {
+    "C2S_WEBHOOK_TOKEN": "secret",
+    "GOOGLE_ADS_KEY": "key",
+    "GRUPO_OLX_CREDENTIALS": "user:password",
+    "LOG_LEVEL": "ERROR",
+}
 WINDOW = 500  # deliveries remembered: soon full, so that a memory that grows is one that leaks
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import assert_never
 
-from producers.sources import c2s, google_ads
+from producers.sources import c2s, google_ads, grupo_olx
 from producers.sources.endpoint import Endpoint
 from stream.domain.sources.lead import Source
 
@@ -16,6 +16,8 @@ def _endpoint(source: Source) -> Endpoint:
             return c2s.ENDPOINT
         case Source.GOOGLE_ADS:
             return google_ads.ENDPOINT
+        case Source.GRUPO_OLX:
+            return grupo_olx.ENDPOINT
         case _:
             assert_never(source)
 

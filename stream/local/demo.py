@@ -127,6 +127,7 @@ async def _all_answered(wave: Sequence[Webhook], played: Played) -> None:
 async def judge(stack: Stack, day: Day, played: Played) -> Result:
     """Wait for CRM and books, then compare everything with everything."""
     expected_messages = sum(one.told and not _is_created(one) for one in day.webhooks)
+    expected_leads = sum(one.told and _is_created(one) for one in day.webhooks)
     unique = [one for one in day.webhooks if not one.duplicate]
     async with aiohttp.ClientSession() as session, open_pool(stack.settings()) as pool:
         today = datetime.now(BILLING_ZONE).date()
@@ -138,7 +139,8 @@ async def judge(stack: Stack, day: Day, played: Played) -> Result:
         while True:
             crm = await _get(session, f"{stack.simulators_url}/_control/crm")
             books = await report(pool, since, today, settings.diretrix_price, settings.price_currency)
-            complete = books.savings.webhooks == len(unique) and len(crm["messages"]) >= expected_messages
+            is_told = len(crm["messages"]) >= expected_messages and len(crm["leads"]) >= expected_leads
+            complete = books.savings.webhooks == len(unique) and is_told
             if complete or time.monotonic() > until:
                 break
             await asyncio.sleep(0.1)

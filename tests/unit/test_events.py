@@ -31,6 +31,7 @@ from stream.domain.forms import FormAnswer
 from stream.domain.identity import contact_of
 from stream.domain.leads import Lead, Source, Webhook
 from stream.domain.person import Candidate, person_from_candidate, person_from_work
+from stream.domain.sources import SOURCES
 from stream.domain.typed_contact import TypedContact
 
 GOLDEN = Path(__file__).parent.parent / "golden"
@@ -98,7 +99,7 @@ def test_every_event_satisfies_its_schema(
     described = SCHEMA.schema["properties"]
     assert set(read) | {"candidates"} == set(described)  # of an ambiguous lead only
     assert read.get("candidates", []) == list(answer.candidates)
-    typed = {"typed", "message", "answers"} if one.source is Source.GOOGLE_ADS else set()
+    typed = {"typed", "message", "answers"} if SOURCES[one.source].is_created else set()
     known = {"source", "id", "updated_at", "hook_action", "name", "product"}
     assert set(described["lead"]["properties"]) == known | {"typed", "message", "answers"}
     assert set(read["lead"]) == known | typed

@@ -43,6 +43,8 @@ NOON = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 SCHEMA = Draft202012Validator(schema("webhooks"))
 C2S: dict[str, Any] = {"id": "L1", "attributes": {"updated_at": "2026-01-31T12:00:00Z"}}
 
+OLX_FIELDS = [name for name in SOURCES[Source.GRUPO_OLX].payload_schema["properties"] if name != "originLeadId"]
+
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=12), inner, max_size=4),
@@ -327,9 +329,12 @@ def test_any_bytes_are_a_webhook_or_poison(value: bytes) -> None:
 
 
 @given(
-    st.sampled_from(["c2s", "google_ads"]),
+    st.sampled_from(list(Source)),
     json_values,
-    st.dictionaries(st.sampled_from(["id", "lead_id", "hook_action", "user_column_data", "is_test"]), json_values),
+    st.dictionaries(
+        st.sampled_from([*["id", "lead_id", "hook_action", "user_column_data", "is_test"], *OLX_FIELDS]),
+        json_values,
+    ),
     st.dictionaries(st.sampled_from(["updated_at", "customer", "product"]), json_values),
     st.sampled_from(["all of it", "parts"]),
 )
@@ -342,7 +347,13 @@ def test_any_json_is_a_webhook_or_poison(
     """
     if odd == "parts":
         at = "2026-01-31T12:00:00Z"
-        payload = {"id": "L1", "lead_id": "g1", **fields, "attributes": {"updated_at": at, **attributes}}
+        payload = {
+            "id": "L1",
+            "lead_id": "g1",
+            "originLeadId": "o1",
+            **fields,
+            "attributes": {"updated_at": at, **attributes},
+        }
     try:
         value = orjson.dumps({"source": source, "received_at": NOW, "payload": payload})
     except TypeError:  # a lone surrogate, an integer beyond 64 bit: nobody can write it

@@ -91,6 +91,7 @@ async def test_what_is_parked_moved_or_dead_names_lead_and_event(read: Read) -> 
         (b'{"payload": {"id": "a"}}', "a"),
         (b'{"payload": {"id": 7}}', "7"),
         (b'{"payload": {"lead_id": "g"}}', "g"),
+        (b'{"payload": {"originLeadId": "o"}}', "o"),
         (b'{"normalised": {"lead": "n"}, "payload": {"id": "a"}}', "n"),
         (b'{"payload": ' + b"[" * 100_000, ""),
     ],

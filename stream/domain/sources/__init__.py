@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import assert_never
 
-from stream.domain.sources import c2s, google_ads
+from stream.domain.sources import c2s, google_ads, grupo_olx
 from stream.domain.sources.lead import Source
 from stream.domain.sources.spec import SourceSpec
 
@@ -19,6 +19,8 @@ def _spec(source: Source) -> SourceSpec:
             return c2s.SPEC
         case Source.GOOGLE_ADS:
             return google_ads.SPEC
+        case Source.GRUPO_OLX:
+            return grupo_olx.SPEC
         case _:
             assert_never(source)
 

@@ -17,6 +17,7 @@ class Source(StrEnum):
 
     C2S = "c2s"
     GOOGLE_ADS = "google_ads"
+    GRUPO_OLX = "grupo_olx"
 
 
 class Lead(msgspec.Struct, frozen=True, gc=False):
