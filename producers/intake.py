@@ -15,6 +15,7 @@ from producers.items import Part, Record, dead_letter, webhook
 from producers.publisher import BrokerUnavailableError, Publisher
 from producers.sampled import SampledLog
 from stream import metrics
+from stream.domain.deadletters import Stage
 from stream.domain.errors import PoisonError
 from stream.domain.sources.lead import Source
 from stream.logs import get_logger
@@ -134,7 +135,7 @@ class Intake:
     def _bury(self, letters: Sequence[Record]) -> None:
         for letter in letters:
             if self._letters.acknowledged(letter.identity):
-                metrics.DEAD.labels("receive", PoisonError.__name__).inc()
+                metrics.DEAD.labels(Stage.RECEIVE, PoisonError.__name__).inc()
 
     def _count(self, source: Source, records: Sequence[Record], rejected: list[Rejection]) -> Receipt:
         processed = sum([self._deliveries.acknowledged(record.identity) for record in records])

@@ -11,7 +11,7 @@ import msgspec
 import orjson
 
 from stream import topics
-from stream.domain.deadletters import dead_letter_headers
+from stream.domain.deadletters import Stage, dead_letter_headers
 from stream.domain.errors import PoisonError
 from stream.domain.events import event_headers, event_id
 from stream.domain.identity import identified
@@ -76,7 +76,7 @@ def dead_letter(source: Source, part: Part, received_at: datetime, error: Poison
         partition=-1,
         offset=-1,
         timestamp=received_at.timestamp(),
-        stage="receive",
+        stage=Stage.RECEIVE,
         error=type(error).__name__,
         reason=str(error),
         attempts=1,

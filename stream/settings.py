@@ -24,12 +24,13 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from stream.domain.fuse import Rating
 from stream.domain.near_names import NearName, near_names
 from stream.domain.phone_text import AREA_CODE
+from stream.domain.provider import CRM_PARTNER, Provider
 
 MOST_DELAYS = 3  # a topic each
 UNLIMITED = "unlimited"
 MOST_BUDGET_DIGITS = 20
 LARGEST_BUDGET = 2**31 - 1  # calls; a column of PostgreSQL holds them
-PARTNERS = ("diretrix", "work", "c2s")
+PARTNERS = (*(provider.value for provider in Provider), CRM_PARTNER)
 
 
 def _seconds(value: object) -> object:
@@ -106,7 +107,7 @@ def calls_of(budget: int | str | None) -> int | None:
 
 
 def _partners(value: tuple[str, ...]) -> tuple[str, ...]:
-    names = tuple("work" if name == "work_api" else name for name in map(str.lower, value))
+    names = tuple(Provider.WORK.value if name == "work_api" else name for name in map(str.lower, value))
     if not set(names) <= set(PARTNERS):
         msg = f"knows the partners {', '.join(PARTNERS)}"
         raise ValueError(msg)
@@ -213,7 +214,7 @@ class Settings(BaseSettings):
         UNLIMITED, description="calls a day (Sao Paulo), whole fleet: a number, or unlimited"
     )
     plaintext_partners: Partners = Field(
-        ("diretrix",),
+        (Provider.DIRETRIX.value,),
         description="partners that may be spoken to over http:// beyond this machine: diretrix, work, c2s",
     )
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import assert_never
 
 from stream.domain.events import EnrichedEvent, Outcome
@@ -23,6 +24,16 @@ from stream.domain.sources.spec import CreatedInCrm, ExistsInCrm
 NOTHING_FOUND = "not-found"
 MAX_MATCH_CHARS = 40  # of a value that a later version wrote
 _OUTCOMES = frozenset(Outcome)
+
+
+class WriteStatus(StrEnum):
+    """Where a write to the CRM stands. ``unconfirmed``: it may have been carried out."""
+
+    CLAIMED = "claimed"
+    CONFIRMED = "confirmed"  # of a message
+    CREATED = "created"  # of a lead
+    UNCONFIRMED = "unconfirmed"
+    REFUSED = "refused"
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ import asyncpg
 
 from stream.domain.errors import BudgetSpentError, DatabaseUnavailableError, DeadlyError
 from stream.domain.parking import BUDGET_SPENT, SOURCE_SPENT
+from stream.domain.provider import CallStatus, Provider
 from stream.store.notices import Notices
 from stream.store.pool import database_errors
 from stream.store.queries import sql
@@ -41,11 +42,13 @@ class Ledger:
         self._holder = uuid4()
         self._leases: dict[str, float] = {}  # the CPFs that are ours, and for how many seconds they were taken
         self._missed_at = -math.inf  # when the database did not answer last
-        self._unsettled: dict[UUID, str] = {}  # how calls ended; no more than can be under way when the database goes
-        self._spent: dict[str, date | None] = {}  # the day whose budget was found spent
+        self._unsettled: dict[
+            UUID, CallStatus
+        ] = {}  # how calls ended; no more than can be under way when the database goes
+        self._spent: dict[Provider, date | None] = {}  # the day whose budget was found spent
 
     async def reserve(  # noqa: PLR0913 - a row of the ledger
-        self, provider: str, kind: str, alias: str, event_id: str, source: str, price: Decimal, budget: int | None
+        self, provider: Provider, kind: str, alias: str, event_id: str, source: str, price: Decimal, budget: int | None
     ) -> UUID:
         """Write the intent of a call.
 
@@ -59,7 +62,9 @@ class Ledger:
             with database_errors():
                 booked = await self._pool.fetchrow(sql("reserve_call"), *row, now - self._deadline, MOST_ABANDONED)
         except DatabaseUnavailableError:
-            self._unsettled[row[0]] = "free"  # it may be booked although the answer was lost: no call is made for it
+            self._unsettled[row[0]] = (
+                CallStatus.FREE
+            )  # it may be booked although the answer was lost: no call is made for it
             raise
         if booked is None:
             raise RuntimeError("PostgreSQL reserved a call and returned no row")
@@ -73,13 +78,13 @@ class Ledger:
             raise BudgetSpentError(f"{provider}: {BUDGET_SPENT}{'' if is_spent else SOURCE_SPENT}")
         return call
 
-    def trouble(self, provider: str) -> str:
+    def trouble(self, provider: Provider) -> str:
         """That the day's budget is spent, "" when it is not, as far as was asked."""
         spent = self._spent.get(provider)
         return BUDGET_SPENT if spent == self._now().astimezone(BILLING_ZONE).date() else ""
 
-    async def settle(self, call: UUID, status: str) -> None:
-        """Write how a call ended: ``paid``, ``free`` or ``unsure``."""
+    async def settle(self, call: UUID, status: CallStatus) -> None:
+        """Write how a call ended."""
         try:
             with database_errors():
                 await self._pool.execute(sql("settle_call"), call, status, self._now())
