@@ -19,17 +19,17 @@ from producers.sampled import SampledLog
 from producers.sources import ENDPOINTS
 from producers.sources.endpoint import Endpoint
 from producers.strangers import Strangers
-from producers.turnstile import Turnstile
 from producers.webhook_route import Route, Shared, WebhookRoute
 from producers.wrong_secrets import WrongSecrets
 from stream import metrics
 from stream.domain.identity import denylist
+from stream.domain.sources.lead import Source
 from stream.logs import get_logger
 from stream.settings import Settings
 
 log = get_logger(__name__)
 
-RETRY_AFTER = "5"  # seconds
+NOT_ACCEPTED = RefusalError(503, "not accepted, the broker does not answer: send it again", {"Retry-After": "5"})
 Routes = Mapping[str, Mapping[str, Route]]
 
 
@@ -53,7 +53,6 @@ class App:
             Clients(settings.trusted_proxies),
             WrongSecrets(limits.wrong_secrets),
             Strangers(limits.per_address),
-            Turnstile(),
         )
         self._lines = SampledLog()
         self._openapi = resources.files("producers").joinpath("openapi.json").read_bytes()
@@ -87,8 +86,8 @@ class App:
         except RefusalError as error:
             return self._refused(request, error)
         except BrokerUnavailableError:
-            message = "not accepted, the broker does not answer: send it again"
-            return self._refused(request, RefusalError(503, message, {"Retry-After": RETRY_AFTER}))
+            self._count_refused(request, NOT_ACCEPTED)  # what happened is told by whoever speaks to the broker
+            return answer(NOT_ACCEPTED.status, {"message": NOT_ACCEPTED.message}, NOT_ACCEPTED.headers)
         except ConnectionError:
             return answer(400, {"message": "the connection broke off"})  # which nobody reads
         except Exception:
@@ -96,10 +95,8 @@ class App:
             return answer(500, {"message": "internal server error"})
 
     def _refused(self, request: web.BaseRequest, error: RefusalError) -> web.Response:
-        endpoint = self._endpoints.get(request.path)
-        if endpoint is not None:
-            source = endpoint.source
-            metrics.RECEIVED.labels(source, str(error.status)).inc()
+        source = self._count_refused(request, error)
+        if source is not None:
             # The path without its query, which may hold the token.
             self._lines.warning(
                 "request refused",
@@ -110,6 +107,14 @@ class App:
                 client=self._shared.client(request),
             )
         return answer(error.status, {"message": error.message}, error.headers)
+
+    def _count_refused(self, request: web.BaseRequest, error: RefusalError) -> Source | None:
+        """Count a webhook that was not taken; gives its source, None for a request that is no webhook."""
+        endpoint = self._endpoints.get(request.path)
+        if endpoint is None:
+            return None
+        metrics.RECEIVED.labels(endpoint.source, str(error.status)).inc()
+        return endpoint.source
 
     async def _healthz(self, request: web.BaseRequest) -> web.Response:
         """The loop turns: that is all there is to be healthy of. A broker that is away is not our illness."""

@@ -12,6 +12,7 @@ uvloop's transports are not instances of ``asyncio.Transport``: they are used by
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -27,9 +28,10 @@ from stream.logs import get_logger
 log = get_logger(__name__)
 
 READ_SIZE = 16_384  # bytes
+STRANGERS_READ = 4_096  # bytes: the most that is parsed in one piece for who has not shown a secret
 WRITE_HIGH = 4_096  # bytes that wait in the process for a client to read
 HOARD = 4  # requests in a row that were sent ahead
-BYTES_A_COST = 1_024  # of what the turnstile counts: a small request costs 1
+HANDLING = 0.00015  # seconds that a small request costs after it was parsed
 LOOKS = 8  # turns of the loop; aiohttp begins with a request that it has read in two
 LONGEST_HEAD = 2 * READ_SIZE  # bytes of a request before it is known what it asks for
 NEVER = float("inf")
@@ -79,7 +81,7 @@ class Connection(asyncio.BufferedProtocol):
         self._inner = inner
         self._limits = shared.limits
         self._buffer = memoryview(shared.buffer)
-        self._turnstile = shared.turnstile
+        self.turnstile = shared.turnstile
         self._on_lost = on_lost
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
@@ -87,7 +89,7 @@ class Connection(asyncio.BufferedProtocol):
         self._is_quiet = True  # no byte came since the last answer, or ever
         self._is_answering = False
         self._is_cut = False
-        self._is_over = False
+        self.is_over = False
         self._begun = 0  # requests
         self._reads = 0
         self._head_bytes = 0.0  # that have come of a head that is not whole
@@ -107,7 +109,7 @@ class Connection(asyncio.BufferedProtocol):
     def get_buffer(self, sizehint: int) -> memoryview:
         """Where the next bytes go; they are passed on before anybody else reads."""
         del sizehint
-        return self._buffer
+        return self._buffer if self.is_trusted else self._buffer[:STRANGERS_READ]
 
     def buffer_updated(self, nbytes: int) -> None:
         """Pass bytes on; the first of a request start the time of its head."""
@@ -120,15 +122,13 @@ class Connection(asyncio.BufferedProtocol):
             self.hold(AHEAD)
         self._head_bytes += nbytes
         data = bytes(self._buffer[:nbytes])
-        if self.is_authenticated or self._is_known:
-            self._pass_on(data)
-            return
-        cost = 1 + nbytes // BYTES_A_COST
-        if self._turnstile.pass_now(cost):
-            self._pass_on(data)
+        if self.is_trusted:
+            self._pass_on(data, READ_SIZE)
+        elif self.turnstile.pass_now():
+            self._pass_on_charged(data)
         else:
             self.hold(TURN)
-            self._turnstile.enter(self.client, cost, partial(self._pass_on_held, data))
+            self.turnstile.enter(self.client, partial(self._pass_on_held, data))
 
     def eof_received(self) -> bool:
         """Keep the connection of a client that has ended its side, until what it had sent before is answered."""
@@ -148,12 +148,18 @@ class Connection(asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End."""
-        self._is_over = True
+        self.is_over = True
         self.deadline = self.write_deadline = NEVER
         self._on_lost(self)
-        self._inner.connection_lost(exc)
+        # aiohttp begins in the next turn with a request that it has read, and fails if it has heard of the end by then.
+        self._loop.call_soon(self._inner.connection_lost, exc)
 
     # What the server calls.
+
+    @property
+    def is_trusted(self) -> bool:
+        """Whether its client has shown a secret, with this request or with the one before it."""
+        return self.is_authenticated or self._is_known
 
     @property
     def is_hoarding(self) -> bool:
@@ -194,7 +200,7 @@ class Connection(asyncio.BufferedProtocol):
     def send(self, data: bytes) -> None:
         """Write an answer, or a part of one; the last one in a row ends the request."""
         assert self._transport is not None
-        if self._is_cut:
+        if self._is_cut or self.is_over:
             return
         if data.startswith(b"HTTP/1.") and data.find(MARK, 0, HEAD_START) < 0:
             data = NOT_HTTP if data[9:10] == b"4" else FAILED
@@ -219,17 +225,23 @@ class Connection(asyncio.BufferedProtocol):
         if self.is_half_closed:
             self._end_half_closed(self._begun, LOOKS)
 
-    def _pass_on(self, data: bytes) -> None:
+    def _pass_on(self, data: bytes, most: int) -> None:
+        """Give bytes to aiohttp; ``most``: the bytes after which the others have their turn."""
         self._inner.data_received(data)
         if self._head_bytes > LONGEST_HEAD and not self._is_answering:
             self.expire()
-        elif len(data) == READ_SIZE:
+        elif len(data) >= most:
             self.hold(BREATH)
             self._loop.call_soon(self.release, BREATH)
 
+    def _pass_on_charged(self, data: bytes) -> None:
+        started = time.perf_counter()
+        self._pass_on(data, STRANGERS_READ)
+        self.turnstile.charge(self.client, time.perf_counter() - started + HANDLING)
+
     def _pass_on_held(self, data: bytes) -> None:
-        if not self._is_over:
-            self._pass_on(data)
+        if not self.is_over:
+            self._pass_on_charged(data)
             self.release(TURN)
 
     def _end_half_closed(self, begun: int, looks: int) -> None:
@@ -238,7 +250,7 @@ class Connection(asyncio.BufferedProtocol):
         aiohttp may have read more requests than it has begun with. They are ``begun`` one after the other, without a
         wait in between: when none has in ``looks`` turns of the loop, there is none.
         """
-        if self._is_over or begun != self._begun or (self._is_answering and self.body_timer is None):
+        if self.is_over or begun != self._begun or (self._is_answering and self.body_timer is None):
             return  # the end of an answer looks again
         if self.body_timer is not None:
             self.body_timer.reschedule(self._loop.time())
@@ -260,7 +272,7 @@ class Connection(asyncio.BufferedProtocol):
             return
         self.held &= ~reason
         assert self._transport is not None
-        if not (self.held or self.is_half_closed or self._is_over or self._transport.is_closing()):
+        if not (self.held or self.is_half_closed or self.is_over or self._transport.is_closing()):
             self._transport.resume_reading()
 
 

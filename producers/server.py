@@ -12,6 +12,7 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
+from itertools import count
 
 from aiohttp import hdrs, web
 
@@ -23,15 +24,15 @@ from producers.listener import Listener, listening_sockets
 from producers.responses import answer
 from producers.sampled import SampledLog
 from producers.turnstile import Turnstile
+from producers.usage import Usage
 from stream.logs import get_logger
 
 log = get_logger(__name__)
 
 LARGEST_LINE = 8_190  # bytes of the request line, and of one header
 MOST_HEADERS = 64
-STRANGERS_A_TURN = 4  # small requests of strangers that are read in a turn of the loop: a few milliseconds of work
-CONNECTION_COST = 2  # what setting a connection up costs beside reading a small request
 SWEEP = 0.25  # seconds between looks at all deadlines; less where a limit is shorter
+CONNECTION_COST = 0.0003  # seconds that setting a connection up takes
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -44,9 +45,11 @@ class Server:
         self._lines = SampledLog()
         self._admission = Admission(most_connections, limits, clients, self._lines)
         self._clients = clients
-        self._turnstile = Turnstile(STRANGERS_A_TURN)
+        self._usage = Usage()
+        self._turnstile = Turnstile(usage=self._usage)
         self._shared = Shared(limits, bytearray(READ_SIZE), self._turnstile)
         self._limits = limits
+        self._numbers = count()
         self._opening: set[asyncio.Task[object]] = set()
         self._is_closed = False
         self._connections: set[Connection] = set()
@@ -84,17 +87,19 @@ class Server:
         await self._aiohttp.shutdown(grace / 2)
 
     def _accepted(self, one: socket.socket, address: str) -> None:
+        # All clients of a proxy have its address: there each connection takes turns with the others.
+        is_proxy = self._clients.is_trusted(address)
+        client = f"{address} {next(self._numbers)}" if is_proxy else self._clients.name(address)
         if self._admission.is_full:
-            self._make_room()
+            self._make_room(client)
         if not self._admission.admit(address):
             self._admission.turn_away(one)
             return
-        # All clients of a proxy have its address: there each connection takes turns with the others.
-        client = f"{address} {one.fileno()}" if self._clients.is_trusted(address) else self._clients.name(address)
-        if self._turnstile.pass_now(CONNECTION_COST):
+        if self._turnstile.pass_now():
+            self._turnstile.charge(client, CONNECTION_COST)
             self._connect(one, address, client)
         else:
-            self._turnstile.enter(client, CONNECTION_COST, partial(self._connect, one, address, client))
+            self._turnstile.enter(client, partial(self._connect, one, address, client), CONNECTION_COST)
 
     def _connect(self, one: socket.socket, address: str, client: str) -> None:
         if self._is_closed:
@@ -115,13 +120,17 @@ class Server:
             self._lost(connection)
             self._lines.warning("a connection failed before its first byte", reason=error.strerror)
 
-    def _make_room(self) -> None:
-        """A newcomer gets the place of a client that hoards answers, if there is one."""
-        for one in self._connections:
-            if one.is_hoarding:
-                one.expire()
-                self._lost(one)
+    def _make_room(self, client: str) -> None:
+        """A newcomer gets the place of a client that hoards answers, or of a stranger that used far more than it."""
+        leaving = next((one for one in self._connections if one.is_hoarding), None)
+        if leaving is None:
+            strangers = (one for one in self._connections if not one.is_trusted)
+            used = self._usage.of
+            leaving = max(strangers, key=lambda one: used(one.client), default=None)
+            if leaving is None or used(leaving.client) <= 2 * used(client):
                 return
+        leaving.expire()
+        self._lost(leaving)
 
     def _lost(self, connection: Connection) -> None:
         if connection in self._connections:
@@ -131,12 +140,14 @@ class Server:
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         try:
             connection = connection_of(request)
-        except ConnectionResetError:  # nobody would learn of it: not taken
-            return answer(503, {"message": "the connection is closed"})
+        except ConnectionResetError:
+            return _gone()
+        if connection.is_over:
+            return _gone()
         is_ahead = connection.begin_answer()
         try:
             if is_ahead:
-                await self._turnstile.wait(connection.client, STRANGERS_A_TURN)
+                await self._turnstile.wait(connection.client)
             response = await self._handler(request)
             # A body that nobody reads ends its connection. So does a wish to upgrade: we speak HTTP/1.1 only, and
             # aiohttp's parser drops what is pipelined behind it.
@@ -145,6 +156,11 @@ class Server:
             return response
         finally:
             connection.end_answer(is_read=request.content.is_eof())
+
+
+def _gone() -> web.Response:
+    """The answer that nobody reads: a webhook whose sender would not learn of it is not taken."""
+    return answer(503, {"message": "the connection is closed"})
 
 
 class _ToSampledLog(logging.Filter):

@@ -1,45 +1,61 @@
-"""Bounds what strangers cost in one turn of the event loop, and shares it between their clients.
+"""Bounds the processor time that strangers have in one turn of the event loop, and shares it between their clients.
 
-A stranger has not shown a secret yet. Its connections, its bytes and its requests have costs; in one turn of the loop
-at most ``per_turn`` of it passes (and always one waiter, whatever it costs), so a turn stays short however many
-connections are busy, and new connections are accepted in every turn. Waiting clients take turns: who sends much waits
-behind itself, not others behind it.
+A stranger has not shown a secret yet. Its connections, its bytes and its requests are charged to it by the time that
+they took, measured, or expected where it can't be measured: bytes say little of it. In one turn of the loop strangers
+get ``per_turn`` seconds (one piece of work may pass it), so a turn stays short however many connections are busy, and
+new connections are accepted in every turn. Whoever used least lately passes first: a newcomer waits for the piece that
+is under way, not for a thousand connections of somebody else.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict, deque
+import heapq
+from collections import deque
 from collections.abc import Callable
+from itertools import count
+
+from producers.usage import Usage
 
 Passed = Callable[[], None]
+PER_TURN = 0.002  # seconds
 
 
 class Turnstile:
-    """First come, first served for one client; one client after the other.
+    """Who used least passes first; one client's waiters pass in the order in which they came.
 
     The users bound the queue: a connection waits here at most once with its bytes and once with its request.
     """
 
-    def __init__(self, per_turn: int = 1) -> None:
-        """``per_turn``: the cost that passes in one turn of the loop."""
+    def __init__(self, per_turn: float = PER_TURN, usage: Usage | None = None) -> None:
+        """``per_turn``: seconds of strangers' work in one turn of the loop."""
         self._per_turn = self._left = per_turn
-        self._waiting: OrderedDict[str, deque[tuple[int, Passed]]] = OrderedDict()  # by client; the first is next
+        self._usage = usage or Usage()
+        self._waiting: dict[str, deque[tuple[float, Passed]]] = {}
+        self._order: list[tuple[float, int, str]] = []  # a heap: what a client had used, when it came, the client
+        self._numbers = count()
         self._is_scheduled = False
 
-    def pass_now(self, cost: int) -> bool:
-        """Pay for passing in this turn of the loop. False: the caller has to ``enter``."""
-        if self._waiting or self._left <= 0:
-            return False
-        self._pay(cost)
-        return True
+    def pass_now(self) -> bool:
+        """Whether there is time left in this turn of the loop and nobody waits; else the caller has to ``enter``."""
+        return self._left > 0 and not self._waiting
 
-    def enter(self, client: str, cost: int, passed: Passed) -> None:
-        """Call ``passed`` in a later turn of the loop."""
-        self._waiting.setdefault(client, deque()).append((cost, passed))
+    def charge(self, client: str, seconds: float) -> None:
+        """Take what a client's work took off this turn."""
+        self._left -= seconds
+        self._usage.add(client, seconds)
         self._schedule()
 
-    async def wait(self, client: str = "", cost: int = 1) -> None:
+    def enter(self, client: str, passed: Passed, expected: float = 0.0) -> None:
+        """Call ``passed`` in a later turn of the loop. ``expected``: seconds of work that follow it, charged then."""
+        queue = self._waiting.get(client)
+        if queue is None:
+            queue = self._waiting[client] = deque()
+            self._line_up(client)
+        queue.append((expected, passed))
+        self._schedule()
+
+    async def wait(self, client: str, expected: float = PER_TURN) -> None:
         """Return in a later turn of the loop."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -47,12 +63,11 @@ class Turnstile:
             if not future.done():
                 future.set_result(None)
 
-        self.enter(client, cost, passed)
+        self.enter(client, passed, expected)
         await future
 
-    def _pay(self, cost: int) -> None:
-        self._left -= cost
-        self._schedule()
+    def _line_up(self, client: str) -> None:
+        heapq.heappush(self._order, (self._usage.of(client), next(self._numbers), client))
 
     def _schedule(self) -> None:
         if not self._is_scheduled:
@@ -62,12 +77,15 @@ class Turnstile:
     def _begin_turn(self) -> None:
         self._is_scheduled = False
         self._left = self._per_turn
-        while self._waiting and self._left > 0:
-            client, queue = next(iter(self._waiting.items()))
-            cost, passed = queue.popleft()
+        while self._order and self._left > 0:
+            _, _, client = heapq.heappop(self._order)
+            queue = self._waiting[client]
+            expected, passed = queue.popleft()
+            self.charge(client, expected)
+            passed()
             if queue:
-                self._waiting.move_to_end(client)
+                self._line_up(client)
             else:
                 del self._waiting[client]
-            self._pay(cost)
-            passed()
+        if self._order:
+            self._schedule()

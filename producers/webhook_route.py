@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import assert_never
@@ -21,7 +22,6 @@ from producers.refusal import RefusalError
 from producers.responses import answer
 from producers.sources.endpoint import Endpoint
 from producers.strangers import Strangers
-from producers.turnstile import Turnstile
 from producers.wrong_secrets import WrongSecrets
 
 ORDINARY_FORM = 2 * KIB  # bytes; larger bodies of strangers are taken apart one in a turn of the loop
@@ -37,7 +37,6 @@ class Shared:
     clients: Clients
     wrong_secrets: WrongSecrets
     strangers: Strangers
-    large_forms: Turnstile
 
     def client(self, request: web.BaseRequest) -> str:
         """Who sent a request."""
@@ -87,15 +86,21 @@ class WebhookRoute:
 
     async def _read_then_verify(self, request: web.BaseRequest, budget: BodyBudget) -> web.Response:
         """The secret is in the body: strangers have few requests under way at once."""
-        until = self._until()
+        until, connection = self._until(), connection_of(request)
         with budget.hold() as held:
-            with self._shared.strangers.hold(self._shared.client(request)):
+            client = self._shared.client(request)
+            with self._shared.strangers.hold(client):
                 body = await self._body(request, held)
-                if len(body) > ORDINARY_FORM:
-                    await self._shared.large_forms.wait()
-                secret, parts = self._endpoint.split(body)
+                if len(body) > ORDINARY_FORM and not connection.is_trusted:
+                    await connection.turnstile.wait(client)
+                started = time.perf_counter()
+                try:
+                    secret, parts = self._endpoint.split(body)
+                finally:
+                    connection.turnstile.charge(client, time.perf_counter() - started)
             if not self._secrets.verify(secret):
                 raise self._wrong(request)
+            connection.is_authenticated = True
             receipt = await self._shared.intake.take(self._endpoint.source, parts, until)
             return answer(*self._endpoint.answer(receipt))
 

@@ -3,57 +3,94 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 
 from producers.turnstile import Turnstile
+from producers.usage import HALF_LIFE, MOST_CLIENTS, REBASE, Usage
 
 
 async def turn_of_the_loop() -> None:
     await asyncio.sleep(0)
 
 
+def work(turnstile: Turnstile, client: str, cost: float, done: list[str]) -> Callable[[], None]:
+    """A piece of work that says what it took."""
+
+    def carry_out() -> None:
+        done.append(client)
+        turnstile.charge(client, cost)
+
+    return carry_out
+
+
 async def test_a_turn_has_an_end() -> None:
-    """What costs more than a turn has left passes in a later one, and each turn begins anew."""
+    """When a turn's time is used nobody passes any more, and the next turn begins anew."""
     turnstile = Turnstile(per_turn=4)
     for _ in range(3):
-        assert [turnstile.pass_now(1) for _ in range(6)] == [True] * 4 + [False] * 2
+        passed = []
+        for _ in range(6):
+            passed.append(turnstile.pass_now())
+            if passed[-1]:
+                turnstile.charge("one", 1)
+        assert passed == [True] * 4 + [False] * 2
         await turn_of_the_loop()
 
 
 @pytest.mark.parametrize("cost", [1, 2, 17])
-async def test_whoever_waits_passes_in_the_end(cost: int) -> None:
+async def test_whoever_waits_passes_in_the_end(cost: float) -> None:
     """At least one passes in each turn, whatever it costs, and no more than a turn holds."""
-    turnstile, passed = Turnstile(per_turn=4), []
-    for number in range(8):
-        turnstile.enter("one", cost, lambda number=number: passed.append(number))  # type: ignore[misc]
-    turns = 0
-    while len(passed) < 8:
-        before = len(passed)
+    turnstile, done = Turnstile(per_turn=4), []
+    for _ in range(8):
+        turnstile.enter("one", work(turnstile, "one", cost, done))
+    while len(done) < 8:
+        before = len(done)
         await turn_of_the_loop()
-        assert 1 <= len(passed) - before <= max(1, 4 // cost)
-        turns += 1
-    assert passed == list(range(8))
+        assert 1 <= len(done) - before <= max(1, 4 // cost)
 
 
-async def test_clients_take_turns() -> None:
-    """Who comes last with one request does not wait for the hundred of another client."""
-    turnstile, passed = Turnstile(per_turn=2), []
-    for number in range(100):
-        turnstile.enter("many", 1, lambda number=number: passed.append(number))  # type: ignore[misc]
-    turnstile.enter("single", 1, lambda: passed.append("single"))
+async def test_what_is_expected_is_charged_before_the_work() -> None:
+    """Work that is done later than the passing can't let everybody pass at once."""
+    turnstile, passed = Turnstile(per_turn=4), []
+    for number in range(4):
+        turnstile.enter("one", lambda number=number: passed.append(number), 4)  # type: ignore[misc]
+    for turns in range(1, 5):
+        await turn_of_the_loop()
+        assert passed == list(range(turns))
+
+
+async def test_who_used_least_passes_first() -> None:
+    """A newcomer passes before three hundred clients that wait with expensive work, in the next turn."""
+    turnstile, done = Turnstile(per_turn=1), []
+    for number in range(300):
+        turnstile.charge(f"client {number}", 5)
+        for _ in range(3):
+            turnstile.enter(f"client {number}", work(turnstile, f"client {number}", 5, done))
     await turn_of_the_loop()
-    assert passed == [0, "single"]
+    turnstile.enter("newcomer", work(turnstile, "newcomer", 0.1, done))
+    before = len(done)
+    await turn_of_the_loop()
+    assert done[before] == "newcomer"
+
+
+async def test_one_clients_waiters_keep_their_order() -> None:
+    """What a client sent first passes first."""
+    turnstile, passed = Turnstile(per_turn=100), []
+    for number in range(20):
+        turnstile.enter("one", lambda number=number: passed.append(number), 1)  # type: ignore[misc]
+    await turn_of_the_loop()
+    assert passed == list(range(20))
 
 
 async def test_nobody_overtakes_who_waits() -> None:
     """While somebody waits nobody passes at once."""
-    turnstile, passed = Turnstile(per_turn=4), []
-    turnstile.enter("one", 1, lambda: passed.append("one"))
-    assert not turnstile.pass_now(1)
+    turnstile, done = Turnstile(per_turn=4), []
+    turnstile.enter("one", work(turnstile, "one", 1, done))
+    assert not turnstile.pass_now()
     await turn_of_the_loop()
-    assert passed == ["one"]
-    assert turnstile.pass_now(1)
+    assert done == ["one"]
+    assert turnstile.pass_now()
 
 
 async def test_a_waiter_that_is_cancelled_holds_up_nobody() -> None:
@@ -65,3 +102,26 @@ async def test_a_waiter_that_is_cancelled_holds_up_nobody() -> None:
     async with asyncio.timeout(5):
         await stays
     assert gone.cancelled()
+
+
+def test_what_was_used_long_ago_counts_less() -> None:
+    """After each half-life a client may have used twice as much anew."""
+    now = 0.0
+    usage = Usage(lambda: now)
+    usage.add("before", 4.0)
+    now = HALF_LIFE
+    usage.add("now", 3.0)
+    assert usage.of("now") > usage.of("before") > usage.of("never") == 0
+    now = HALF_LIFE * (REBASE + 2)
+    usage.add("late", 0.001)
+    assert usage.of("late") > usage.of("now")
+
+
+def test_the_clients_that_are_remembered_are_bounded() -> None:
+    """Who used least is forgotten first."""
+    usage = Usage(lambda: 0.0)
+    usage.add("heavy", 10.0)
+    for number in range(3 * MOST_CLIENTS):
+        usage.add(f"client {number}", 0.01)
+    assert len(usage) <= MOST_CLIENTS
+    assert usage.of("heavy") == 10.0
