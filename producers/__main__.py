@@ -6,10 +6,12 @@ import asyncio
 import resource
 import signal
 import sys
+from collections.abc import Collection
 from datetime import UTC, datetime
 
 import click
 import uvloop
+from pydantic import SecretStr
 
 from producers.app import App
 from producers.auth import SHORTEST, has_demo, has_short
@@ -20,7 +22,7 @@ from stream.collector import settle
 from stream.domain.errors import StopError
 from stream.logs import get_logger
 from stream.settings import Settings
-from stream.start import EXIT_CONFIGURATION, settings_or_exit
+from stream.start import settings_or_exit
 
 log = get_logger(__name__)
 
@@ -40,8 +42,8 @@ def main() -> None:
     Example:
       C2S_WEBHOOK_TOKEN=... GOOGLE_ADS_KEY=... KAFKA_BOOTSTRAP_SERVERS=localhost:9092 python -m producers
     """  # noqa: D301 - click wants the character itself
-    settings = settings_or_exit("producers")
-    _require_secrets(settings)
+    settings = settings_or_exit("producers", check=_secret_faults)
+    _warn_of_secrets(settings)
     try:
         uvloop.run(serve(settings))
     except StopError as error:
@@ -83,14 +85,34 @@ def raise_file_limit(files: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def _require_secrets(settings: Settings) -> None:
-    secrets = {"C2S_WEBHOOK_TOKEN": settings.c2s_webhook_token, "GOOGLE_ADS_KEY": settings.google_ads_key}
-    _require_any(settings, [name for name, values in secrets.items() if not values])
+def _secrets(settings: Settings) -> dict[str, tuple[SecretStr, ...]]:
+    return {"C2S_WEBHOOK_TOKEN": settings.c2s_webhook_token, "GOOGLE_ADS_KEY": settings.google_ads_key}
+
+
+def _secret_faults(settings: Settings, unread: Collection[str]) -> list[str]:
+    """Why the webhook secrets stop the start; ``unread`` are variables of which is said already what is wrong."""
+    secrets = _secrets(settings)
+    missing = [name for name, values in secrets.items() if not values and name not in unread]
     demo = [name for name, values in secrets.items() if has_demo(values)]
+    faults = []
+    if missing and not settings.allow_unauthenticated:
+        faults += [
+            f"no secret is configured: set {' and '.join(missing)}.",
+            "ALLOW_UNAUTHENTICATED=true serves without (anybody could then post leads).",
+        ]
     if demo and not settings.allow_demo_secrets:
-        click.echo(f"everybody can read the demo's secret in {' and '.join(demo)}: set another one.", err=True)
-        click.echo("ALLOW_DEMO_SECRETS=true accepts it, for a system that nobody else reaches.", err=True)
-        sys.exit(EXIT_CONFIGURATION)
+        faults += [
+            f"everybody can read the demo's secret in {' and '.join(demo)}: set another one.",
+            "ALLOW_DEMO_SECRETS=true accepts it, for a system that nobody else reaches.",
+        ]
+    return faults
+
+
+def _warn_of_secrets(settings: Settings) -> None:
+    secrets = _secrets(settings)
+    missing = [name for name, values in secrets.items() if not values]
+    if missing:
+        log.warning("everybody may post: no secret is configured", missing=", ".join(missing))
     short = [name for name, values in secrets.items() if has_short(values)]
     if short:
         log.warning(
@@ -98,17 +120,6 @@ def _require_secrets(settings: Settings) -> None:
             variables=", ".join(short),
             shortest=SHORTEST,
         )
-
-
-def _require_any(settings: Settings, missing: list[str]) -> None:
-    if not missing:
-        return
-    if settings.allow_unauthenticated:
-        log.warning("everybody may post: no secret is configured", missing=", ".join(missing))
-        return
-    click.echo(f"no secret is configured: set {' and '.join(missing)}.", err=True)
-    click.echo("ALLOW_UNAUTHENTICATED=true serves without (anybody could then post leads).", err=True)
-    sys.exit(EXIT_CONFIGURATION)
 
 
 if __name__ == "__main__":
