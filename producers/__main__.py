@@ -12,17 +12,16 @@ import click
 import uvloop
 
 from producers.app import App
-from producers.auth import SHORTEST, has_demo, has_short, is_malformed
+from producers.auth import SHORTEST
 from producers.limits import Limits
 from producers.publisher import open_publisher
+from producers.secret_faults import secret_faults, short_secrets, without_secret
 from producers.server import listen
-from producers.sources import ENDPOINTS
-from producers.sources.endpoint import Endpoint
 from stream.collector import settle
 from stream.domain.errors import StopError
 from stream.logs import get_logger
 from stream.settings import Settings
-from stream.start import EXIT_CONFIGURATION, settings_or_exit
+from stream.start import settings_or_exit
 
 log = get_logger(__name__)
 
@@ -42,8 +41,8 @@ def main() -> None:
     Example:
       C2S_WEBHOOK_TOKEN=... GOOGLE_ADS_KEY=... KAFKA_BOOTSTRAP_SERVERS=localhost:9092 python -m producers
     """  # noqa: D301 - click wants the character itself
-    settings = settings_or_exit("producers")
-    _require_secrets(settings)
+    settings = settings_or_exit("producers", check=secret_faults)
+    _warn_of_secrets(settings)
     try:
         uvloop.run(serve(settings))
     except StopError as error:
@@ -85,42 +84,21 @@ def raise_file_limit(files: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def _require_secrets(settings: Settings) -> None:
-    endpoints = {one.setting.upper(): one for one in ENDPOINTS.values()}
-    secrets = {name: getattr(settings, one.setting) for name, one in endpoints.items()}
-    _require_any(settings, [one for name, one in endpoints.items() if not secrets[name]])
-    malformed = [name for name, values in secrets.items() if is_malformed(values, endpoints[name].presentation)]
-    if malformed:
-        click.echo(f"must be user:password, several separated by commas: {' and '.join(malformed)}.", err=True)
-        sys.exit(EXIT_CONFIGURATION)
-    demo = [name for name, values in secrets.items() if has_demo(values, endpoints[name].presentation)]
-    if demo and not settings.allow_demo_secrets:
-        click.echo(f"everybody can read the demo's secret in {' and '.join(demo)}: set another one.", err=True)
-        click.echo("ALLOW_DEMO_SECRETS=true accepts it, for a system that nobody else reaches.", err=True)
-        sys.exit(EXIT_CONFIGURATION)
-    short = [name for name, values in secrets.items() if has_short(values, endpoints[name].presentation)]
+def _warn_of_secrets(settings: Settings) -> None:
+    without = without_secret(settings)
+    if without and settings.allow_unauthenticated:
+        names = ", ".join(one.setting.upper() for one in without)
+        log.warning("everybody may post: no secret is configured", missing=names)
+    elif without:  # the others were faults
+        for one in without:
+            log.info("a webhook is not served: no secret is configured", path=one.path, missing=one.setting.upper())
+    short = short_secrets(settings)
     if short:
         log.warning(
             "a webhook secret is too short: the next release will not start with it",
             variables=", ".join(short),
             shortest=SHORTEST,
         )
-
-
-def _require_any(settings: Settings, without: list[Endpoint]) -> None:
-    if without and settings.allow_unauthenticated:
-        names = ", ".join(one.setting.upper() for one in without)
-        log.warning("everybody may post: no secret is configured", missing=names)
-        return
-    for one in without:
-        if not one.is_required:
-            log.info("a webhook is not served: no secret is configured", path=one.path, missing=one.setting.upper())
-    missing = [one.setting.upper() for one in without if one.is_required]
-    if not missing:
-        return
-    click.echo(f"no secret is configured: set {' and '.join(missing)}.", err=True)
-    click.echo("ALLOW_UNAUTHENTICATED=true serves without (anybody could then post leads).", err=True)
-    sys.exit(EXIT_CONFIGURATION)
 
 
 if __name__ == "__main__":

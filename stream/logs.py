@@ -29,7 +29,7 @@ from pydantic import SecretStr
 from structlog.typing import FilteringBoundLogger, Processor
 
 from stream import outages
-from stream.masking import is_identifier, without_emails, without_numbers
+from stream.masking import is_identifier, is_secret_key, without_emails, without_numbers, without_secrets
 from stream.settings import Settings
 
 SHORTEST_SECRET = 4  # characters; shorter ones would blot out ordinary words
@@ -37,15 +37,10 @@ SMALLEST_NUMBER = 10**9  # an integer from here on may be a phone or a CPF, but 
 COUNTS = frozenset(
     {"offset", "lag", "bytes", "watermark", "position", "entries", "records", "epoch", "epoch_ms", "nanoseconds"}
 )
-SECRET_KEYS = frozenset({"token", "password", "secret", "authorization", "google_key"})
 REMEMBERED = 8_192  # texts whose masked form is remembered
 LONGEST_REMEMBERED = 200  # characters
 DIGITS, LETTERS = string.digits.encode(), string.ascii_letters.encode()
 
-_TOKEN = re.compile(
-    r"(?i)((?:token|password|secret|google_key|authorization)[\"']?\s*[=:]\s*[\"']?(?:bearer |basic )?)[^\s&\"',}]+"
-)
-_URL_PASSWORD = re.compile(r"(://[^:/@\s]*:)[^@\s]+@")
 _TEN_DIGITS = re.compile(r"\d{10}")
 # The same for many ids at once, as bytes: "0" is a digit, "a" a letter, "?" what has to be looked at more closely.
 _PLAIN = bytes.maketrans(DIGITS + LETTERS + b"\n", b"0" * len(DIGITS) + b"a" * len(LETTERS) + b"\n")
@@ -263,11 +258,7 @@ def _has_secret(text: str) -> bool:
 def _without_identifiers(text: str) -> str:
     if text.isascii() and text.isalnum() and not _TEN_DIGITS.search(text):
         return text  # no identifier is shorter or without a sign between its parts
-    if "=" in text or ":" in text:
-        text = _TOKEN.sub(r"\1***", text)
-    if "://" in text:
-        text = _URL_PASSWORD.sub(r"\1***@", text)
-    return without_numbers(without_emails(text))
+    return without_numbers(without_emails(without_secrets(text)))
 
 
 @lru_cache(maxsize=1)
@@ -295,29 +286,43 @@ def _values(settings: Settings) -> Iterable[str]:
 def _mask_all(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     for key, value in event.items():
         if key not in {"timestamp", "level", "process"} and key[0] != "_":
-            event[key] = "***" if key in SECRET_KEYS else _mask_value(key, value)
+            event[key] = "***" if is_secret_key(key) else _mask_value(key, value)
     return event
 
 
-def _mask_value(key: str, value: Any) -> Any:
+def _mask_value(key: object, value: Any) -> Any:
     if isinstance(value, str):
         return mask(str(value))
-    if isinstance(value, bool | float | None):
+    if value is None or isinstance(value, bool):
         return value
-    if isinstance(value, int):
+    if isinstance(value, int | float):
         return value if abs(value) < SMALLEST_NUMBER or key in COUNTS else _mask_number(value)
     if isinstance(value, dict):
         return {
-            mask(str(name)): "***" if name in SECRET_KEYS else _mask_value(name, one) for name, one in value.items()
+            mask(str(name)): "***" if is_secret_key(str(name)) else _mask_value(name, one)
+            for name, one in value.items()
         }
     if isinstance(value, list | tuple | set | frozenset):
-        return [_mask_value(key, one) for one in value]
+        masked = [_mask_value(key, one) for one in value]
+        return masked if key in COUNTS else _mask_list(masked)
     return mask(str(value))
 
 
-def _mask_number(value: int) -> int | str:
-    masked = mask(str(value))
-    return value if masked == str(value) else masked
+def _mask_number(value: float) -> float | str:
+    """A number as it is, or what is left of it where it is a phone or a CPF; one with a fraction is none."""
+    if isinstance(value, float) and not value.is_integer():
+        return value
+    text = str(int(value))
+    masked = mask(text)
+    return value if masked == text else masked
+
+
+def _mask_list(values: list[Any]) -> list[Any]:
+    """A list as it is, unless its values together are a phone or a CPF."""
+    if len(values) == 1 or not all(isinstance(one, int | str) for one in values):
+        return values
+    text = str([one if isinstance(one, int) else str(one) for one in values])
+    return values if mask(text) == text else ["***"]
 
 
 def _as_json(_: Any, __: str, event: MutableMapping[str, Any]) -> str:

@@ -1,7 +1,7 @@
 """Every variable the project reads: name, type, default, help.
 
 Owns the environment: nothing else in the project reads ``os.environ``. All faults are reported
-together, at start. Each secret ``NAME`` may instead be given as ``NAME_FILE``, the path of a file
+together, at start (``stream/start.py``). Each secret ``NAME`` may instead be given as ``NAME_FILE``, the path of a file
 that holds it.
 """
 
@@ -19,7 +19,8 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, FilePath, SecretStr, ValidationInfo, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from stream.domain.fuse import Rating
 from stream.domain.near_names import NearName, near_names
@@ -315,6 +316,18 @@ class Settings(BaseSettings):
     log_json: bool = Field(default=False, description="one JSON object a line")
     journal: bool = Field(default=False, description="keep public.webhook_events; off while the replaced service runs")
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take what ``load`` gives and nothing else: the library would look into the environment by itself."""
+        return (init_settings,)
+
     @field_validator("kafka_sasl_username", "kafka_sasl_password")
     @classmethod
     def _needed_by_sasl(cls, value: str | SecretStr, info: ValidationInfo) -> str | SecretStr:
@@ -352,17 +365,63 @@ SECRET_NAMES = tuple(
 def load(environ: Mapping[str, str] | None = None) -> Settings:
     """Read the settings from ``environ`` (the process environment unless given).
 
-    Raises ``pydantic.ValidationError`` with every fault, ``OSError`` when a ``NAME_FILE`` can't be read or is no text.
+    Raises ``pydantic.ValidationError`` with every fault: invalid values, secrets that are given twice, and each
+    ``NAME_FILE`` that can't be read or is no text. It shows no value of a secret and no path of its file.
     """
+    settings, faults = examine(environ)
+    if faults is not None:
+        raise faults
+    return settings
+
+
+def examine(environ: Mapping[str, str] | None = None) -> tuple[Settings, ValidationError | None]:
+    """The settings, and every fault of theirs; what has a fault has its default, so that the rest can be looked at."""
     variables = dict(os.environ if environ is None else environ)
     values: dict[str, Any] = {}
+    faults: list[InitErrorDetails] = []
     for name in Settings.model_fields:
         variable = name.upper()
-        if variable in SECRET_NAMES and variables.get(f"{variable}_FILE"):
-            values[name] = _text_of(Path(variables[f"{variable}_FILE"]))
+        file = variables.get(f"{variable}_FILE", "") if variable in SECRET_NAMES else ""
+        if file and variables.get(variable):
+            faults.append(_fault(variable, f"is given twice: unset it, or {variable}_FILE"))
+        elif file:
+            try:
+                values[name] = _text_of(Path(file))
+            except OSError as error:
+                faults.append(_fault(f"{variable}_FILE", f"the secret's file can't be read: {error.strerror}"))
         elif variables.get(variable):
             values[name] = variables[variable]
-    return Settings.model_validate(values)
+    unread = {str(fault["loc"][0]).removesuffix("_FILE").lower() for fault in faults}
+    settings, others = _validated(values, unread)
+    faults += others
+    if not faults:
+        return settings, None
+    return settings, ValidationError.from_exception_data("Settings", faults, hide_input=True)
+
+
+def _validated(values: dict[str, Any], unread: set[str]) -> tuple[Settings, list[InitErrorDetails]]:
+    """The settings with the defaults in place of faults, and these; that ``unread`` ones are missing is none."""
+    faults: list[InitErrorDetails] = []
+    while True:  # each time without a value that was a fault
+        try:
+            return Settings.model_validate(values), faults
+        except ValidationError as error:
+            if not values:
+                raise  # the defaults are at fault: ours, and nothing is left to take away
+            found = error.errors(include_input=False, include_url=False)
+        named = {str(fault["loc"][0]) for fault in found}
+        faults += [
+            _fault(".".join(map(str, fault["loc"])).upper(), fault["msg"].removeprefix("Value error, "))
+            for fault in found
+            if fault["loc"][0] not in unread
+        ]
+        if named - values.keys():  # the broker's protocol alone makes a fault of a default
+            named.add("kafka_security_protocol")
+        values = {name: value for name, value in values.items() if name not in named}
+
+
+def _fault(variable: str, text: str) -> InitErrorDetails:
+    return InitErrorDetails(type=PydanticCustomError("setting", "{text}", {"text": text}), loc=(variable,), input=None)
 
 
 def slips(environ: Mapping[str, str] | None = None) -> tuple[list[NearName], list[NearName]]:

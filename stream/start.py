@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
@@ -16,11 +16,12 @@ from pydantic import SecretStr, ValidationError
 from stream import logs
 from stream.domain.errors import StopError, StreamError
 from stream.domain.provider import CRM_PARTNER, Provider
-from stream.settings import SECRET_NAMES, UNLIMITED, Settings, load, slips
+from stream.settings import SECRET_NAMES, UNLIMITED, Settings, examine, slips
 
 EXIT_CONFIGURATION = 2
 UNSET = (None, "", (), SecretStr(""))
 HINTS = {"DIRETRIX_DAILY_BUDGET": f"a number of paid calls a day for the whole fleet, or: {UNLIMITED}"}
+Check = Callable[[Settings, Collection[str]], list[str]]  # settings, variables with a fault -> what else is wrong
 BASE_URLS = {
     Provider.DIRETRIX: "DIRETRIX_BASE_URL",
     Provider.WORK: "WORK_API_BASE_URL",
@@ -28,54 +29,57 @@ BASE_URLS = {
 }
 
 
-def settings_or_exit(process: str) -> Settings:
-    """The settings, with the log set up for ``process``; exits with 2 and every fault named."""
-    try:
-        settings = load()
-    except OSError as error:
-        click.echo(f"a secret's file can't be read: {error.filename}: {error.strerror}", err=True)
-        sys.exit(EXIT_CONFIGURATION)
-    except ValidationError as error:
-        click.echo("the configuration has faults:", err=True)
-        for fault in error.errors(include_input=False, include_url=False):
-            name = ".".join(str(part) for part in fault["loc"]).upper()
-            click.echo(f"  {name}: {fault['msg']}", err=True)
-        sys.exit(EXIT_CONFIGURATION)
+def settings_or_exit(process: str, *needed: str, partners: Sequence[str] = (), check: Check | None = None) -> Settings:
+    """The settings, with the log set up for ``process``; exits with 2 when there is any fault, and names all of them.
+
+    ``needed``: variables that this process can't do without: who starts without a secret finds out at the first lead
+    otherwise. ``partners``: whom it speaks to; in clear is a fault where nobody has said so. ``check``: further faults.
+    """
+    settings, invalid = examine()
     logs.configure(settings, process)
-    _look_for_slips()
+    lines, named = _invalid(invalid)
+    faults = [*lines, *_slips(), *_missing(settings, [name for name in needed if name not in named])]
+    if "PLAINTEXT_PARTNERS" not in named:
+        sound = [partner for partner in partners if BASE_URLS[partner] not in named]
+        faults += filter(None, [plaintext_fault(settings, partner) for partner in sound])
+    if check is not None:
+        faults += check(settings, named)
+    for fault in faults:
+        click.echo(fault, err=True)
+    if faults:
+        sys.exit(EXIT_CONFIGURATION)
     return settings
 
 
-def _look_for_slips() -> None:
+def _invalid(error: ValidationError | None) -> tuple[list[str], frozenset[str]]:
+    """What is said of faults, and the variables that have one: what these hold is not known."""
+    if error is None:
+        return [], frozenset()
+    faults = error.errors(include_input=False, include_url=False)
+    lines = [f"  {fault['loc'][0]}: {fault['msg']}" for fault in faults]
+    named = [str(fault["loc"][0]).partition(".")[0] for fault in faults]
+    return ["the configuration has faults:", *lines], frozenset(name.removesuffix("_FILE") for name in named)
+
+
+def _slips() -> list[str]:
     grave, others = slips()
     for slip in others:
         logs.get_logger(__name__).warning("an unknown variable: is it a slip?", given=slip.given, meant=slip.meant)
-    for slip in grave:
-        click.echo(f"{slip.given} is no setting. Is it a slip of {slip.meant}, which is not set?", err=True)
-    if grave:
-        click.echo("Nothing starts with a budget, a price or a secret that is not read: rename or remove it.", err=True)
-        sys.exit(EXIT_CONFIGURATION)
+    lines = [f"{slip.given} is no setting. Is it a slip of {slip.meant}, which is not set?" for slip in grave]
+    if lines:
+        lines.append("Nothing starts with a budget, a price or a secret that is not read: rename or remove it.")
+    return lines
 
 
-def require(settings: Settings, *names: str, partners: Sequence[str] = ()) -> None:
-    """Exit with 2 and every name that is missing: who starts without a secret finds out at the first lead otherwise.
-
-    ``partners``: whom this process speaks to; exits as well where that would be in clear and nobody has said so.
-    """
-    missing = [name for name in names if getattr(settings, name.lower()) in UNSET]
+def _missing(settings: Settings, needed: Sequence[str]) -> list[str]:
+    missing = [name for name in needed if getattr(settings, name.lower()) in UNSET]
+    if not missing:
+        return []
     files = [f"{name}_FILE" for name in missing if name in SECRET_NAMES]
-    faults = [fault for partner in partners if (fault := plaintext_fault(settings, partner))]
-    if missing:
-        click.echo(f"not configured: {', '.join(missing)}.", err=True)
+    lines = [f"not configured: {', '.join(missing)}."]
     if files:
-        click.echo(f"Set them, or the paths of files that hold them: {', '.join(files)}.", err=True)
-    for name in missing:
-        if name in HINTS:
-            click.echo(f"{name}: {HINTS[name]}.", err=True)
-    for fault in faults:
-        click.echo(fault, err=True)
-    if missing or faults:
-        sys.exit(EXIT_CONFIGURATION)
+        lines.append(f"Set them, or the paths of files that hold them: {', '.join(files)}.")
+    return lines + [f"{name}: {HINTS[name]}." for name in missing if name in HINTS]
 
 
 def plaintext_fault(settings: Settings, partner: str) -> str:

@@ -19,7 +19,7 @@ from stream.domain.provider import CRM_PARTNER
 from stream.kafka import open_admin, open_consumer, open_producer
 from stream.logs import mask
 from stream.settings import Settings
-from stream.start import require, settings_or_exit, until_stopped
+from stream.start import settings_or_exit, until_stopped
 from stream.store.deliveries import Deliveries, Unconfirmed
 from stream.store.pool import open_pool
 from stream.tiers.c2s import C2S
@@ -40,8 +40,8 @@ def command(*, unconfirmed: bool, as_json: bool, reveal: bool) -> None:
       python -m stream crm-sync --unconfirmed
       CRM_RESEND_UNCONFIRMED=true python -m stream crm-sync   # sends them again when their event is replayed
     """  # noqa: D301 - click's mark for lines to be left as they are
-    settings = settings_or_exit("crm-sync")
     if unconfirmed:
+        settings = settings_or_exit("crm-sync")
         try:
             rows = uvloop.run(_unconfirmed(settings))
         except StreamError as error:
@@ -49,7 +49,7 @@ def command(*, unconfirmed: bool, as_json: bool, reveal: bool) -> None:
             sys.exit(1)
         _show(rows if reveal else [replace(row, lead=mask(row.lead)) for row in rows], as_json=as_json)
         return
-    require(settings, "C2S_TOKEN", partners=(CRM_PARTNER,))
+    settings = settings_or_exit("crm-sync", "C2S_TOKEN", partners=(CRM_PARTNER,))
     sys.exit(uvloop.run(until_stopped(lambda stop: _sync(settings, stop))))
 
 

@@ -20,7 +20,7 @@ from stream.engine.membership import remove_members
 from stream.kafka import open_admin
 from stream.logs import get_logger
 from stream.settings import Settings
-from stream.start import require, settings_or_exit
+from stream.start import settings_or_exit
 from stream.topics import WORKER_GROUP
 from stream.worker import STEP, STEPS, Stop, Worker
 
@@ -40,9 +40,8 @@ def command(*, leave_on_stop: bool) -> None:
     Example:
       KAFKA_BOOTSTRAP_SERVERS=localhost:9092 DATABASE_URL=postgresql://... python -m stream worker
     """  # noqa: D301 - click's mark for lines to be left as they are
-    settings = settings_or_exit("worker")
     needed = ("DIRETRIX_USER", "DIRETRIX_PASSWORD", "WORK_API_TOKEN", "DIRETRIX_DAILY_BUDGET")
-    require(settings, *needed, partners=tuple(Provider))
+    settings = settings_or_exit("worker", *needed, partners=tuple(Provider))
     sys.exit(uvloop.run(_run(settings, leave_on_stop=leave_on_stop)))
 
 

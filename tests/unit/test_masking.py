@@ -158,8 +158,18 @@ def test_ids_times_and_addresses_stay(identity: object, at: object, host: object
         "1%20" * 200_000,
         '"' * 500_000 + "@",
         "55" * 500_000,
+        "1," * 500_000,
+        "9%2C&#44;" * 100_000,
+        "token='" * 150_000,
+        "token:bearer " * 80_000,
+        "cookie=" * 150_000,
+        "://a:" * 200_000,
+        "1.5e" * 250_000,
     ],
-    ids=["word", "digits", "signs", "ats", "encoded", "quotes", "row"],
+    ids=[
+        *("word", "digits", "signs", "ats", "encoded", "quotes", "row"),
+        *("list", "escapes", "tokens", "schemes", "cookies", "addresses", "exponents"),
+    ],
 )
 def test_a_hostile_text_takes_no_time_to_speak_of(text: str) -> None:
     """A megabyte is masked in seconds, not in hours: the work grows with its length and no faster."""

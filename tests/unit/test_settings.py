@@ -93,3 +93,13 @@ def test_an_empty_variable_is_not_set() -> None:
 def test_the_settings_say_nothing_of_themselves() -> None:
     """A configuration never reaches a log as a whole."""
     assert "hush" not in f"{load({'C2S_TOKEN': 'hush'})!r} {load({'C2S_TOKEN': 'hush'})}"
+
+
+def test_nothing_but_what_is_given_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process's own environment has no part in settings that are read from another one."""
+    monkeypatch.setenv("WORKERS", "7")
+    monkeypatch.setenv("lookup_slots", "7")
+    assert load({}).workers == 1
+    assert load({"CACHE_CAPACITY": "5"}).workers == 1
+    assert load().workers == 7
+    assert load().lookup_slots == 128

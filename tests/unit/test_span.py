@@ -76,7 +76,7 @@ async def test_a_full_span_stops_the_reader_until_its_oldest_webhook_is_finished
 def test_what_is_read_ahead_never_fills_a_span() -> None:
     """What was fetched and not begun counts in the span: if it alone filled it, the reader would wait for itself."""
     smallest = load({"MAX_UNFINISHED_SPAN": "1000"})
-    with pytest.raises(ValidationError, match="max_unfinished_span"):
+    with pytest.raises(ValidationError, match="MAX_UNFINISHED_SPAN"):
         load({"MAX_UNFINISHED_SPAN": "999"})
     for settings, span in ((smallest, 1_000), (load({}), 20_000)):
         conf = make_app(settings).conf

@@ -1,0 +1,36 @@
+"""What a row of digits may be: a CPF, a Brazilian phone, or nobody's."""
+
+from __future__ import annotations
+
+import re
+from operator import mul
+
+CPF_DIGITS = 11
+FEWEST, MOST = 10, 14  # digits in a row that are a phone or a CPF
+EPOCH_DIGITS = 13  # milliseconds since 1970, until 2033; no phone of so many digits begins with a 1
+_WEIGHTS = range(11, 1, -1)  # of a CPF's digits, for its second check digit
+
+_AREA = r"(?:1[1-9]|2[12478]|3[1-578]|4[1-9]|5[1345]|6[1-9]|7[134579]|8[1-9]|9[1-9])"
+MOBILE = re.compile(rf"0*(?:55)?0?(?P<national>{_AREA}9\d{{8}})")
+LANDLINE = re.compile(rf"0*(?:55)?0?(?P<national>{_AREA}[2-9]\d{{7}})")
+WITH_COUNTRY = re.compile(rf"0*55(?P<national>{_AREA}(?:9\d{{8}}|[2-9]\d{{7}}))")
+
+
+def is_identifier(digits: str) -> bool:
+    """Whether so many digits in a row are a phone or a CPF."""
+    return FEWEST <= len(digits) <= MOST and not (len(digits) == EPOCH_DIGITS and digits[0] == "1")
+
+
+def is_cpf(digits: str) -> bool:
+    """Whether eleven digits have the two check digits of a CPF."""
+    if len(digits) != CPF_DIGITS:
+        return False
+    numbers = [int(digit) for digit in digits]
+    first = sum(map(mul, numbers, _WEIGHTS[1:])) * 10 % 11 % 10
+    second = sum(map(mul, numbers, _WEIGHTS)) * 10 % 11 % 10
+    return bool(first == numbers[9] and second == numbers[10])
+
+
+def is_mobile(digits: str) -> bool:
+    """Whether digits are a mobile with its area code, or any Brazilian phone with its country code."""
+    return bool(MOBILE.fullmatch(digits) or WITH_COUNTRY.fullmatch(digits))
