@@ -21,7 +21,7 @@ from aiokafka import AIOKafkaProducer
 
 
 async def publish(servers: str, source: str, payloads: Iterable[dict[str, Any]]) -> int:
-    """Publish ``payloads`` of ``source`` (c2s or google_ads); returns how many the broker has acknowledged."""
+    """Publish ``payloads`` of ``source`` (such as c2s or grupo_olx); returns how many the broker has acknowledged."""
     producer = AIOKafkaProducer(bootstrap_servers=servers, enable_idempotence=True, acks="all")
     await producer.start()
     try:
