@@ -13,8 +13,8 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord
 
 from stream import topics
 from stream.agents.retry import RetryReader
+from stream.batch_producer import BatchProducer, RetryUntilShutdown
 from stream.domain.parking import Parking
-from stream.engine.emitter import Emitter
 from stream.kafka import open_admin, open_consumer, open_producer
 from stream.ops.topics import create_missing, differences, must_stop
 from stream.settings import Settings
@@ -54,34 +54,34 @@ async def park(
             )
 
 
-class Stuck(Emitter):
+class Stuck(BatchProducer):
     """Never delivers the record whose value is ``stuck``."""
 
-    def emit(self, topic: str, key: bytes | None, value: bytes | None, *rest: Any) -> None:  # type: ignore[override]
+    def enqueue(self, topic: str, key: bytes | None, value: bytes | None, *rest: Any) -> None:  # type: ignore[override]
         """Emit all others."""
         if value != b"stuck":
-            super().emit(topic, key, value, *rest)
+            super().enqueue(topic, key, value, *rest)
 
 
 @asynccontextmanager
 async def reader(
     settings: Settings,
     clock: Callable[[], datetime],
-    kind: type[Emitter] = Emitter,
+    kind: type[BatchProducer] = BatchProducer,
     busy: Callable[[], bool] = lambda: False,
 ) -> AsyncIterator[AIOKafkaConsumer]:
     """A reader at work; gives its consumer."""
-    async with open_producer(settings) as producer, open_consumer(settings, None, topics.RETRY_GROUP) as consumer:
-        emitter = kind(producer)
-        await emitter.learn(topics.WEBHOOKS.name)
-        running = asyncio.create_task(RetryReader(consumer, emitter, clock, LONGEST, busy).run())
+    async with open_producer(settings) as kafka_producer, open_consumer(settings, None, topics.RETRY_GROUP) as consumer:
+        producer = kind(kafka_producer, RetryUntilShutdown())
+        await producer.learn(topics.WEBHOOKS.name)
+        running = asyncio.create_task(RetryReader(consumer, producer, clock, LONGEST, busy).run())
         try:
             yield consumer
             assert not running.done(), running.exception()
         finally:
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
-            await emitter.close()
+            await producer.close()
 
 
 async def back(settings: Settings) -> list[ConsumerRecord]:
