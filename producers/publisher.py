@@ -1,7 +1,8 @@
 """Publishes records: acknowledged by all in-sync replicas, from an idempotent producer, in bounded time.
 
-aiokafka never gives up a record of an idempotent producer, and we let it: a record whose sender was told 503
-may still arrive, and the sender's second try arrives too. What consumers see is a second delivery.
+aiokafka repeats a record of an idempotent producer without a limit while the error is retriable, and we let it: a
+record whose sender was told 503 may still arrive, and the sender's second try arrives too. Consumers see a second
+delivery.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ BACKOFF = 500  # ms between aiokafka's own tries; it writes four lines to the lo
 # No linger: what comes while a request is under way leaves together anyhow; 2 and 5 ms brought nothing (measured).
 OPTIONS = {"linger_ms": 0, "retry_backoff_ms": BACKOFF}
 OUTAGE_INTERVAL = 60.0  # seconds between lines of one kind about a broker that is away
-# More than the worker: the smallest webhooks, a body of which is answered as one, still fill MAX_BYTES first.
-MAX_RECORDS = 200_000  # that the broker has not acknowledged
+# Above the worker's: a body of many small webhooks is one publication, which is taken or refused as a whole.
+MAX_RECORDS = 200_000  # records that the broker has not acknowledged
 RECONNECT = 1.0  # seconds between tries to reach a broker
 LOOK = 2.0  # seconds the broker has to say that it is there
 LOOK_AGAIN = 1.0  # seconds for which its answer counts
