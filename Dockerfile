@@ -5,14 +5,14 @@ ENV PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1
 
 WORKDIR /app
-# The dependencies change less often than the code: a layer of their own, made from an empty package.
+# The dependencies change less often than the code: a layer of their own.
+COPY requirements.lock ./
+RUN pip install --no-cache-dir --require-hashes -r requirements.lock
 COPY pyproject.toml ./
-RUN touch README.md && mkdir stream producers && touch stream/__init__.py producers/__init__.py \
-    && pip install --no-cache-dir . && rm -rf build *.egg-info
 COPY README.md ./
 COPY stream ./stream
 COPY producers ./producers
-RUN pip install --no-cache-dir --no-deps --force-reinstall . \
+RUN pip install --no-cache-dir --no-deps --no-build-isolation . \
     && useradd --system --no-create-home --uid 10001 leads \
     && mkdir /data && chown leads /data
 

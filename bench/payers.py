@@ -22,7 +22,7 @@ from stream import enrichment
 from stream.domain.choice import Answered, Ask, Found, Knowledge, Step, is_sure, next_step
 from stream.domain.identity import Contact, Cpf, Phone
 from stream.domain.person import Candidate
-from stream.enrichment import Books, Ladder, People, Question, Shelf, Terms
+from stream.enrichment import Books, Ladder, People, Question, Reserve, Shelf, Terms
 from stream.kafka import partition_of
 from stream.local.people import Someone
 from stream.settings import Settings
@@ -79,8 +79,9 @@ class Partner(FakePartner):
     def check(self) -> None:
         """It may always be asked."""
 
-    async def by_cpf(self, cpf: Cpf) -> dict[str, Any] | None:
+    async def by_cpf(self, cpf: Cpf, reserve: Reserve) -> dict[str, Any] | None:
         """The Work API's answer, made when it is asked for."""
+        await reserve()
         await self.called("work")
         one = self.people.get(cpf.digits)
         return one.work() if one is not None else None

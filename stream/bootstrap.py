@@ -112,7 +112,7 @@ async def worker(settings: Settings) -> AsyncIterator[Worker]:
                 producer,
                 now,
                 settings.retry_delays[-1],
-                busy=lambda: enricher.flights.is_busy,
+                busy=enricher.flights.is_busy_for,
                 gate=PartnerGate(partners.availability, time.monotonic, settings.retry_max_age),
             ),
             watchdog=Watchdog(facts.gather, allowance),

@@ -47,24 +47,35 @@ class People(Protocol):
     async def is_unanswered(self, cpf: Cpf, now: datetime) -> bool: ...  # noqa: D102 - the Work API was asked in vain
 
 
+Reserve = Callable[[], Awaitable[None]]
+
+
 class Directory(Protocol):
-    """Tier 3: Diretrix, billed per call. ``check`` raises while it is not to be asked: that is no call to book."""
+    """Tier 3: Diretrix, billed per call. ``check`` raises while it is not to be asked: that is no call to book.
+
+    ``reserve`` writes the intent of the call; it must be awaited right before each request, which must not go out when
+    it raises.
+    """
 
     def check(self) -> None: ...  # noqa: D102
-    async def by_phone(self, phone: Phone) -> tuple[Candidate, ...]: ...  # noqa: D102
-    async def by_email(self, email: Email) -> tuple[Candidate, ...]: ...  # noqa: D102
+    async def by_phone(self, phone: Phone, reserve: Reserve) -> tuple[Candidate, ...]: ...  # noqa: D102
+    async def by_email(self, email: Email, reserve: Reserve) -> tuple[Candidate, ...]: ...  # noqa: D102
 
 
 class Completer(Protocol):
-    """The Work API: a CPF becomes a person, or None where it is not known. ``check`` as above."""
+    """The Work API: a CPF becomes a person, or None where it is not known. ``check`` and ``reserve`` as above."""
 
     def check(self) -> None: ...  # noqa: D102
-    async def by_cpf(self, cpf: Cpf) -> dict[str, Any] | None: ...  # noqa: D102
+    async def by_cpf(self, cpf: Cpf, reserve: Reserve) -> dict[str, Any] | None: ...  # noqa: D102
 
 
 class Books(Protocol):
-    """The ledger of calls, and the lease that keeps two workers off one CPF."""
+    """The ledger of calls, and the lease that keeps two workers off one CPF.
 
+    ``check`` raises where a source was refused a moment ago: it needs no turn at the partner to be refused again.
+    """
+
+    def check(self, provider: str, source: str) -> None: ...  # noqa: D102
     async def reserve(  # noqa: D102, PLR0913
         self, provider: str, kind: str, alias: str, event_id: str, source: str, price: Decimal, budget: int | None
     ) -> UUID: ...
@@ -220,9 +231,9 @@ class Ladder:
         self._diretrix.check()
         async with self._booked("diretrix", kind, alias.alias, question) as booked:
             if isinstance(alias, Phone):
-                candidates = await self._diretrix.by_phone(alias)
+                candidates = await self._diretrix.by_phone(alias, booked.reserve)
             else:
-                candidates = await self._diretrix.by_email(alias)
+                candidates = await self._diretrix.by_email(alias, booked.reserve)
             booked.status = "paid" if candidates else "free"
             known.answers[alias.alias] = candidates
             booked.store = partial(self._shelf.save_answer, alias, candidates, self._now())
@@ -261,7 +272,7 @@ class Ladder:
 
     async def _ask_work(self, question: Question, cpf: Cpf, candidate: Candidate, known: Knowledge) -> None:
         async with self._booked("work", "cpf", cpf.alias, question) as booked:
-            raw = await self._work.by_cpf(cpf)
+            raw = await self._work.by_cpf(cpf, booked.reserve)
             booked.status = "paid" if raw is not None else "free"
             now = self._now()
             if raw is None:
@@ -280,25 +291,37 @@ class Ladder:
 
     @asynccontextmanager
     async def _booked(self, provider: str, kind: str, alias: str, question: Question) -> AsyncIterator[_Booked]:
-        """Write the intent before a call; store what it brought and write how it ended, whatever happens in between."""
-        terms, is_diretrix = self._terms, provider == "diretrix"
-        price = terms.diretrix_price if is_diretrix else terms.work_price
-        budget = terms.diretrix_budget if is_diretrix else terms.work_budget
-        if alias in self._pending or self._pending.is_enough:
-            raise DatabaseUnavailableError("database: what was paid for waits to be stored")
-        reserving = self._books.reserve(provider, kind, alias, question.event_id, question.source, price, budget)
-        call = await self._or_given_back(asyncio.ensure_future(reserving), alias)
-        booked = _Booked()
+        """One call. Its intent is written by ``reserve`` of what this gives, which the partner awaits before it asks.
+
+        However it ends, what it brought is stored and its end is written. A call that was not reserved was not made:
+        nothing is written of it.
+        """
+        self._must_have_stored(alias)
+        self._books.check(provider, question.source)
+        booked = _Booked(partial(self._reserve, provider, kind, alias, question))
         try:
             yield booked
         except (TransientError, RefusedError) as error:
             booked.status = {"no": "free", "yes": "paid"}.get(getattr(error, "billed", "unsure"), "unsure")
             raise
         finally:
-            billed = int(booked.status != "free")
-            question.diretrix_calls += billed if is_diretrix else 0
-            question.work_calls += 0 if is_diretrix else billed
-            await self._to_its_end(self._close(call, booked, alias), alias)
+            if booked.call is not None:
+                _count(question, provider, booked)
+                await self._to_its_end(self._close(booked.call, booked, alias), alias)
+
+    def _must_have_stored(self, alias: str) -> None:
+        """Raise while the database owes us what was paid for: the same answer, or very much of it."""
+        if alias in self._pending or self._pending.is_enough:
+            raise DatabaseUnavailableError("database: what was paid for waits to be stored")
+
+    async def _reserve(self, provider: str, kind: str, alias: str, question: Question) -> UUID:
+        """Write the intent of a call."""
+        self._must_have_stored(alias)  # others were answered while this one waited for its turn
+        terms, is_diretrix = self._terms, provider == "diretrix"
+        price = terms.diretrix_price if is_diretrix else terms.work_price
+        budget = terms.diretrix_budget if is_diretrix else terms.work_budget
+        reserving = self._books.reserve(provider, kind, alias, question.event_id, question.source, price, budget)
+        return await self._or_given_back(asyncio.ensure_future(reserving), alias)
 
     async def _or_given_back(self, reserving: asyncio.Future[UUID], alias: str) -> UUID:
         """A reservation; when the look-up is cancelled while it is written, it is given back: no call was made."""
@@ -374,8 +397,26 @@ def proven_aliases(question: Question, person: Person, known: Knowledge) -> tupl
 
 @dataclass(slots=True)
 class _Booked:
+    """A call and its row in the ledger; ``call`` is None until it is reserved."""
+
+    write_intent: Callable[[], Awaitable[UUID]]
+    call: UUID | None = None
     status: str = "unsure"
     store: Callable[[], Awaitable[None]] | None = None
+
+    async def reserve(self) -> None:
+        """Write the intent, once: what was certainly not carried out is tried again under the same row."""
+        if self.call is None:
+            self.call = await self.write_intent()
+
+
+def _count(question: Question, provider: str, booked: _Booked) -> None:
+    """Add what was, or may have been, billed to what the look-up came to."""
+    billed = int(booked.status != "free")
+    if provider == "diretrix":
+        question.diretrix_calls += billed
+    else:
+        question.work_calls += billed
 
 
 def known_person(person: Person, *, stale: bool = False) -> KnownPerson:

@@ -15,6 +15,7 @@ from stream.domain.identity import Contact, Cpf, Email, Phone
 from stream.domain.leads import Source, encode_webhook
 from stream.domain.parking import BUDGET_SPENT
 from stream.domain.person import Candidate, Found, Known, Person, StoredAnswer
+from stream.enrichment import Reserve
 from stream.kafka import partition_of
 from stream.local.people import Someone
 from stream.partition_queue import Headers, QueuedRecord
@@ -46,6 +47,10 @@ class FakePartner:
             raise self.failing[partner].pop(0)
 
 
+async def unbooked() -> None:
+    """Reserve nothing: for calls of a partner's client alone."""
+
+
 class FakeDirectory:
     """Diretrix."""
 
@@ -55,13 +60,15 @@ class FakeDirectory:
     def check(self) -> None:
         """It may always be asked."""
 
-    async def by_phone(self, phone: Phone) -> tuple[Candidate, ...]:
+    async def by_phone(self, phone: Phone, reserve: Reserve) -> tuple[Candidate, ...]:
         """Candidates of the national number."""
+        await reserve()
         await self._partner.called("diretrix")
         return tuple(self._partner.by_alias.get(phone.national, ()))
 
-    async def by_email(self, email: Email) -> tuple[Candidate, ...]:
+    async def by_email(self, email: Email, reserve: Reserve) -> tuple[Candidate, ...]:
         """Candidates of the address."""
+        await reserve()
         await self._partner.called("diretrix")
         return tuple(self._partner.by_alias.get(email.address, ()))
 
@@ -75,8 +82,9 @@ class FakeCompleter:
     def check(self) -> None:
         """It may always be asked."""
 
-    async def by_cpf(self, cpf: Cpf) -> dict[str, Any] | None:
+    async def by_cpf(self, cpf: Cpf, reserve: Reserve) -> dict[str, Any] | None:
         """The answer as received."""
+        await reserve()
         await self._partner.called("work")
         return self._partner.work_by_cpf.get(cpf.digits)
 
@@ -148,6 +156,9 @@ class FakeBooks:
         self.held = asyncio.Event()  # clear it, and reservations wait
         self.held.set()
 
+    def check(self, provider: str, source: str) -> None:
+        """Nobody is refused without being counted."""
+
     async def reserve(  # noqa: PLR0913 - the port
         self, provider: str, kind: str, alias: str, event_id: str, source: str, price: Decimal, budget: int | None
     ) -> UUID:
@@ -187,6 +198,7 @@ class RecordingProducer:
     def __init__(self) -> None:
         self.is_full = False
         self.records: list[tuple[str, QueuedRecord]] = []
+        self.placed: list[int | None] = []  # where each was to go
         self._undelivered: list[Callable[[], None]] = []
 
     def partitions(self, topic: str) -> int:
@@ -204,7 +216,7 @@ class RecordingProducer:
         partition: int | None = None,
     ) -> None:
         """Keep one record."""
-        del partition
+        self.placed.append(partition)
         self.records.append((topic, QueuedRecord(key, value, headers, acknowledged)))
         if acknowledged is not None:
             self._undelivered.append(acknowledged)

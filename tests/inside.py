@@ -13,6 +13,7 @@ from aiokafka import ConsumerRecord
 from stream import topics
 from stream.agents.enrich import Enricher, Limits
 from stream.agents.exits import Exits
+from stream.agents.flights import QUEUE_BYTES
 from stream.agents.tripwire import Tripwire
 from stream.domain.events import EnrichedEvent, decode_event
 from stream.domain.fuse import Rating
@@ -48,6 +49,7 @@ class Worker:
         queue: int = 1_000,
         span: int = 1_000,
         queue_limit: float = LIMIT,
+        queue_bytes: int = QUEUE_BYTES,
         rating: Rating = Rating(100, 0.75, 100),  # noqa: B008 - a value, frozen
     ) -> None:
         self.producer: Any = RecordingProducer()
@@ -57,7 +59,7 @@ class Worker:
         cache = TableCache(self.table, lambda *_: None, Lifetimes(86_400.0, 3_600.0, 1_000), lambda: 0.0)
         self.tripwire = Tripwire(rating)
         exits = Exits(self.producer, world.clock, PATIENCE, self.tripwire)
-        limits = Limits(deadline=LIMIT, slots=slots, queue=queue, queue_limit=queue_limit, span=span)
+        limits = Limits(LIMIT, slots, queue, queue_limit, span, queue_bytes)
         self.enricher = Enricher(cache, world.worker(), exits, self.producer, limits, world.clock, frozenset())
         self._offset = 0
 

@@ -35,6 +35,10 @@ class RealRig:
         self.simulators = simulators
         self._settings = settings
         self.guards: dict[str, Guard] = {}  # of the newest worker
+        # Of workers that are made from now on.
+        self.at_once = 64
+        self.rate: float | None = None
+        self.terms = TERMS
 
     def know(self, someone: Someone) -> None:
         """Both partners know them."""
@@ -58,11 +62,13 @@ class RealRig:
     def worker(self) -> Ladder:
         """A ladder of a worker of its own."""
         settings, session = self._settings, self._session
-        self.guards = {name: Guard(name, at_once=64, rate=None, workers=1) for name in ("diretrix", "work")}
+        self.guards = {
+            name: Guard(name, at_once=self.at_once, rate=self.rate, workers=1) for name in ("diretrix", "work")
+        }
         diretrix = Diretrix(session, settings, self.guards["diretrix"])
         work = WorkApi(session, settings, self.guards["work"])
         people, books = PostgresTier(self.pool), Ledger(self.pool, self.clock)
-        return Ladder(people, diretrix, work, books, ContactStore(self.pool), TERMS, self.clock)
+        return Ladder(people, diretrix, work, books, ContactStore(self.pool), self.terms, self.clock)
 
     async def statuses(self, provider: str) -> list[str]:
         """The ledger's statuses, sorted."""

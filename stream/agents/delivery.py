@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 import msgspec
@@ -78,6 +79,10 @@ class Message(msgspec.Struct, eq=False):
         """The tries before this one, as far as they can be believed."""
         return tries_of(self.header, now)
 
+    def let_go(self) -> None:
+        """Drop value and headers: it has ended, and only waits for its flight to come by."""
+        self.record = replace(self.record, value=None, headers=())
+
     def finished(self) -> None:
         """It has ended, and the broker has all that it left: its offset may be committed."""
         self.tracker.finish(self.record.offset)
@@ -89,7 +94,7 @@ class Delivery(msgspec.Struct, eq=False):
     """A message that was understood.
 
     ``ended`` is set by whichever end comes first, and only that one counts; ``started`` (monotonic seconds)
-    when it is looked up.
+    when it is looked up; ``queued_bytes`` is what the queue counts for it while it is in there.
     """
 
     message: Message
@@ -98,6 +103,7 @@ class Delivery(msgspec.Struct, eq=False):
     event_id: str
     ended: bool = False
     started: float | None = None
+    queued_bytes: int = 0
 
     @property
     def identity(self) -> dict[str, str]:

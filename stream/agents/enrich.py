@@ -18,7 +18,7 @@ from typing import Any
 from stream import topics
 from stream.agents.delivery import Delivery, Message
 from stream.agents.exits import Exits
-from stream.agents.flights import Flights
+from stream.agents.flights import QUEUE_BYTES, Flights
 from stream.batch_producer import BatchProducer
 from stream.domain.choice import Ambiguous, Answered, Complete, Found, Knowledge, KnownPerson, is_sure, next_step
 from stream.domain.errors import GivenUpError, PoisonError, RefusedError, TransientError
@@ -51,6 +51,7 @@ class Limits:
     queue: int
     queue_limit: float
     span: int
+    queue_bytes: int = QUEUE_BYTES
 
 
 class Enricher:
@@ -89,6 +90,7 @@ class Enricher:
             queue_limit=limits.queue_limit,
             recall=self._recall,
             sources=lambda: self._sources.recent,
+            queue_bytes=limits.queue_bytes,
         )
 
     async def run(self, events: AsyncIterable[Any]) -> None:
@@ -153,6 +155,9 @@ class Enricher:
         if answer is not None:
             self._exits.answered(delivery, answer)
             return
+        if not self.flights.has_room_for(delivery.webhook.source):
+            self._fall_back(delivery, Knowledge(), "queue")
+            return
         if flight is None and self.flights.is_full_for(delivery.webhook.source):
             # Nobody waits for room: hits come behind it.
             if self.flights.has_room_to_recall:
@@ -170,7 +175,11 @@ class Enricher:
 
     def _land(self, tracker: Tracker, offset: int) -> None:
         flying = self._flying.get(tracker, {})
-        if flying.pop(offset, None) is not None and not flying:
+        landed = flying.pop(offset, None)
+        if landed is None:
+            return
+        landed.message.let_go()
+        if not flying:
             del self._flying[tracker]
 
     def _is_foreign(self, delivery: Delivery) -> bool:

@@ -18,7 +18,8 @@ from stream.domain.availability import Availability, partner_of
 from stream.domain.deadletters import TOO_LARGE, dead_letter_headers
 from stream.domain.errors import FuseBlownError, GivenUpError, PoisonError
 from stream.domain.events import Answer, Outcome, Tier, encode_event, event_headers
-from stream.domain.parking import HEADERS, Patience
+from stream.domain.parking import HEADERS, Patience, own_partitions
+from stream.kafka import partition_of
 from stream.logs import get_logger, webhook_line
 
 log = get_logger(__name__)
@@ -93,9 +94,10 @@ class Exits:
         headers = [(name, value) for name, value in message.headers if name not in HEADERS] + plan.headers(reason)
         has_news = not tries.failed or any(calls)
         acknowledged = _after(2, message.finished) if has_news else message.finished
-        self._producer.enqueue(
-            topics.RETRIES[plan.tier].name, delivery.contact.record_key, message.value, headers, acknowledged
-        )
+        topic, key = topics.RETRIES[plan.tier].name, delivery.contact.record_key
+        own = own_partitions(delivery.webhook.source, self._producer.partitions(topic))
+        partition = own[partition_of(key, len(own))]
+        self._producer.enqueue(topic, key, message.value, headers, acknowledged, partition)
         if has_news:
             diretrix, work = calls
             answer = Answer(Outcome.PENDING, parked=True, diretrix_calls=diretrix, work_calls=work)

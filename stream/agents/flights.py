@@ -2,7 +2,8 @@
 
 A flight works through the webhooks of one contact, one after the other. A webhook that shares an alias with
 a flight joins it. Flights share a bounded number of slots, and no more of them wait than may: the reader sends the
-next contact away (``is_full_for``) and never waits for this queue.
+next contact away (``is_full_for``) and never waits for this queue. Nor do their webhooks hold more bytes than they may:
+what finds no room (``has_room_for``) is sent away as well, also where it could join a flight.
 
 Nobody waits who is known: while all slots are taken, PostgreSQL is asked before a flight waits for one, or, where its
 source may start no flight, before it is parked (``submit(..., known_only=True)``).
@@ -14,7 +15,7 @@ slots are given to the sources in turns.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
@@ -22,7 +23,7 @@ from stream import metrics
 from stream.agents.delivery import Delivery
 from stream.agents.slots import FairSlots
 from stream.domain.parking import SOURCE_SPENT
-from stream.domain.shares import may_take
+from stream.domain.shares import SharedLimit
 from stream.logs import get_logger
 
 log = get_logger(__name__)
@@ -32,6 +33,8 @@ LookUp = Callable[[Delivery, str], Awaitable[str]]
 # Answer a webhook from what is known, asking no partner. Returns whether it has ended.
 Recall = Callable[[Delivery], Awaitable[bool]]
 Key = tuple[int, str]
+
+QUEUE_BYTES = 64 * 1024 * 1024  # of records whose webhooks are looked up or wait for it
 
 
 @dataclass(slots=True, eq=False)  # a flight is itself, whatever waits in it; compared by value it has no hash
@@ -60,19 +63,20 @@ class Flights:
         queue_limit: float,
         recall: Recall | None = None,
         sources: Callable[[], frozenset[str]] = frozenset,
+        queue_bytes: int = QUEUE_BYTES,
     ) -> None:
         """``queue``: flights there may be; ``queue_limit``: seconds a flight may wait for a slot.
 
-        ``sources``: those that have a share of the queue, beside whoever asks.
+        ``sources``: those that have a share of the queue, beside whoever asks. ``queue_bytes``: values and headers of
+        all webhooks in it; the last one of a source may pass it.
         """
         self._look_up = look_up
         self._recall = recall
-        self._sources = sources
         self._most_known_only = queue if recall is not None else 0
         self._known_only = 0
-        self._by_source: Counter[str] = Counter()
+        self._places = SharedLimit(queue, sources)
+        self._bytes = SharedLimit(queue_bytes, sources)
         self._slots = FairSlots(slots)
-        self._queue = queue
         self._queue_limit = queue_limit
         self._by_key: dict[Key, Flight] = {}
         self._count = self._waiting = 0
@@ -106,8 +110,9 @@ class Flights:
             self._count_flight(flight, -1)  # whoever joins may ask a partner: from now on the flight is theirs
             flight.known_only, flight.source = False, delivery.webhook.source
             self._count_flight(flight, 1)
+        delivery.queued_bytes = delivery.message.size
         flight.waiting.append(delivery)
-        self._count_webhook(flight, 1)
+        self._count_webhook(flight, delivery, 1)
         for key in _keys(delivery):
             if key not in self._by_key:
                 self._by_key[key] = flight
@@ -115,19 +120,25 @@ class Flights:
 
     def is_full_for(self, source: str) -> bool:
         """Whether ``source`` has as many flights as it may: a webhook may still join one, but none may start."""
-        if 2 * self._by_source.total() < self._queue:
-            return False  # spares the arithmetic: the half that is for whoever comes first is not used up
-        return not may_take(self._queue, self._by_source, source, self._sources())
+        return self._places.is_full_for(source)
+
+    def has_room_for(self, source: str) -> bool:
+        """Whether a webhook of ``source`` may come in, be it to join a flight: it holds its bytes either way."""
+        return not self._bytes.is_full_for(source)
+
+    @property
+    def bytes_held(self) -> int:
+        """Bytes of all webhooks that fly or wait."""
+        return self._bytes.held
 
     @property
     def has_room_to_recall(self) -> bool:
         """Whether a flight of the known may start: as many at once as of the others."""
         return self._known_only < self._most_known_only
 
-    @property
-    def is_busy(self) -> bool:
-        """Whether what is parked had better wait: half of the queue is for those who come first."""
-        return 2 * self._by_source.total() >= self._queue
+    def is_busy_for(self, source: str) -> bool:
+        """Whether what is parked of ``source`` had better wait: half of the queue and of each share is for new ones."""
+        return self._places.is_busy_for(source) or self._bytes.is_busy_for(source)
 
     async def drain(self, seconds: float) -> None:
         """Wait until nothing flies, at most ``seconds``."""
@@ -154,8 +165,7 @@ class Flights:
                     reason = ""  # another source has its own part of the budget
                 source = flight.waiting[0].webhook.source
                 reason = await self._look_up_safely(flight.waiting[0], reason)
-                flight.waiting.popleft()
-                self._count_webhook(flight, -1)
+                self._count_webhook(flight, flight.waiting.popleft(), -1)
         finally:
             if has_slot:
                 self._slots.release()
@@ -168,7 +178,7 @@ class Flights:
         if flight.known_only:
             self._known_only += by
         else:
-            self._by_source[flight.source] += by
+            self._places.add(flight.source, by)
 
     async def _recall_known(self, flight: Flight) -> None:
         """End what is known before the others wait for a slot; without a wait nothing is asked twice."""
@@ -176,8 +186,7 @@ class Flights:
             return
         try:
             while flight.waiting and await self._recall(flight.waiting[0]):
-                flight.waiting.popleft()
-                self._count_webhook(flight, -1)
+                self._count_webhook(flight, flight.waiting.popleft(), -1)
         except Exception:
             log.exception("a look-up failed in a way nobody foresaw")
 
@@ -198,8 +207,9 @@ class Flights:
             log.exception("a look-up failed in a way nobody foresaw", **delivery.identity)
             return await self._look_up(delivery, "internal")
 
-    def _count_webhook(self, flight: Flight, by: int) -> None:
+    def _count_webhook(self, flight: Flight, delivery: Delivery, by: int) -> None:
         self._count += by
+        self._bytes.add(delivery.webhook.source, by * delivery.queued_bytes)
         if not flight.known_only:  # those wait for no slot
             self._waiting += by
             metrics.LOOKUPS_WAITING.set(self._waiting)

@@ -4,8 +4,11 @@ A plain consumer of a group of its own. A partition whose first record is not du
 that record is read again then: nothing unfinished is held while it waits, so restarts keep it. Partitions do
 not wait for each other, be they of one topic or of two: each is moved by a task of its own.
 
-While the worker has more to look up than it can, what is due stays here: moved, it would only be parked once more.
-So does what was parked for a partner that is down, until the partner can be asked again (see ``PartnerGate``).
+While the worker has more to look up of a source than it can, what is due of it stays here: moved, it would only be
+parked once more. So does what was parked for a partner that is down, until the partner can be asked again (see
+``PartnerGate``). Either way a partition waits for what its first due record waits for. That holds up no other source:
+each is parked on partitions of its own (``own_partitions``); only where there are fewer partitions than sources, or in
+records of a release that had other sources, one may wait behind another, by the longest delay at most.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 from stream import topics
 from stream.batch_producer import BatchProducer
 from stream.domain.availability import Availability, PartnerGate, partner_of
+from stream.domain.leads import source_in
 from stream.domain.parking import instant_of
 from stream.kafka import positions, reached
 from stream.logs import get_logger
@@ -38,9 +42,13 @@ AT_ONCE = datetime.min.replace(tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """What a paused partition waits for: the time ``until``, when its first record is due; then ``partner``, if any."""
+    """What a paused partition waits for: the time ``until``, when its first record is due.
+
+    Then room for its ``source``, or its ``partner``; "" for none.
+    """
 
     until: datetime
+    source: str = ""
     partner: str = ""
 
 
@@ -53,12 +61,13 @@ class RetryReader:
         producer: BatchProducer,
         now: Callable[[], datetime],
         longest: timedelta,
-        busy: Callable[[], bool],
+        busy: Callable[[str], bool],
         gate: PartnerGate | None = None,
     ) -> None:
         """``consumer`` has no topic yet. ``longest``: no record waits longer, whatever its header says.
 
-        ``busy``: what is due waits while the worker is, by ``longest`` at most: no topic keeps a record for ever.
+        ``busy``: of a source by its name. What is due of it waits meanwhile, by ``longest`` at most: no topic keeps a
+        record for ever.
         ``gate``: what was parked for a partner waits for it, for as long as the gate says.
         """
         self._consumer = consumer
@@ -111,8 +120,8 @@ class RetryReader:
 
     def _nap(self) -> int:
         """Milliseconds until something is due, or partitions may have come or gone."""
-        now = self._awaited()
-        # What is due and still waits, waits for its partner: that is looked at after each nap.
+        now = self._now()
+        # What is due and still waits, waits for room or for its partner: that is looked at after each nap.
         left = [(wait.until - now).total_seconds() for wait in self._waiting.values() if wait.until > now]
         return int(min([*left, LONGEST_NAP]) * 1000) + 1
 
@@ -124,12 +133,8 @@ class RetryReader:
                 task.result()
                 self._waiting.setdefault(partition, Wait(self._now()))
 
-    def _awaited(self) -> datetime:
-        """The instant that has come for what waits: now, or, while the worker is busy, an earlier one."""
-        return self._now() - self._longest if self._busy() else self._now()
-
     def _wake(self) -> None:
-        assigned, now = self._consumer.assignment(), self._awaited()
+        assigned, now = self._consumer.assignment(), self._now()
         for partition, wait in list(self._waiting.items()):
             if partition not in assigned:
                 del self._waiting[partition]
@@ -138,20 +143,28 @@ class RetryReader:
                 self._consumer.resume(partition)
 
     def _is_held(self, wait: Wait) -> bool:
-        """Whether what is due waits for its partner still."""
+        """Whether what is due waits still: for room, or for its partner."""
+        if wait.source and self._has_no_room(wait.source, wait.until):
+            return True
         return (
             bool(wait.partner) and self._gate.room(wait.partner) == 0 and self._now() < wait.until + self._gate.longest
         )
+
+    def _has_no_room(self, source: str, due: datetime) -> bool:
+        return self._now() < due + self._longest and self._busy(source)
 
     def _why_not(self, record: ConsumerRecord, now: datetime) -> Wait | None:
         """What a record waits for; None when it may be moved, which counts for its partner."""
         due = self._due(record)
         if due > now:
             return Wait(max(due, now + timedelta(seconds=SHORTEST_WAIT)))
+        source = source_in(record.value)
+        if self._has_no_room(source, due):
+            return Wait(due, source=source)
         partner = partner_of(_header(record, "reason"))
         if not partner or self._gate.take(partner) or now >= due + self._gate.longest:
             return None
-        return Wait(due, partner)
+        return Wait(due, partner=partner)
 
     async def _bring_back(self, partition: TopicPartition, records: list[ConsumerRecord], position: int) -> None:
         """Republish what is due, in order, and commit it once the broker has it all."""

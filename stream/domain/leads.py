@@ -120,7 +120,14 @@ class _Ordinary(msgspec.Struct, gc=False):
     normalised: Normalised
 
 
+class _Sourced(msgspec.Struct, gc=False):
+    """A message of which only the source is read."""
+
+    source: str
+
+
 _ordinary = msgspec.json.Decoder(_Ordinary)
+_sourced = msgspec.json.Decoder(_Sourced)
 _any = msgspec.json.Decoder(float_hook=float)  # infinite where a number is beyond a double: nobody reads those
 
 
@@ -137,6 +144,14 @@ def decode_webhook(value: bytes | None) -> Webhook:
         return _webhook(_ordinary.decode(value))
     except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError):
         return _decode_any(value)  # it says what is wrong, and forgives more
+
+
+def source_in(value: bytes | None) -> str:
+    """The source that a message names, "" where it can't be read: whoever reads the rest says what is wrong."""
+    try:
+        return _sourced.decode(value or b"").source
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return ""
 
 
 def lead_id_in(value: bytes | None) -> str:

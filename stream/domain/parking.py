@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from stream.domain.leads import Source
+
 # The headers of a parked webhook. They come back with it, and are left out when it is redriven.
 HEADERS = frozenset({"attempt", "first-failed", "not-before", "reason"})
 # Why we cut a try short ourselves: nobody failed, so the webhook waits no longer the next time, and is not given up.
@@ -78,6 +80,16 @@ class Patience:
         attempt = max(1, attempts) if cut_short else attempts + 1
         tier = 0 if cut_short else min(attempt, len(self.delays)) - 1
         return Parking(attempt, first, now + self.delays[tier], tier)
+
+
+def own_partitions(source: Source, partitions: int) -> range:
+    """The partitions of a retry topic, of ``partitions``, on which the parked webhooks of a source lie; never none.
+
+    What stands first in a partition holds up what is behind it. With partitions of their own, what waits for one
+    source's part of the queue holds up no other source. With fewer partitions than sources some share one.
+    """
+    sources = list(Source)
+    return range(sources.index(source) % partitions, partitions, len(sources))
 
 
 def tries_of(header: Callable[[str], str], now: datetime) -> Tries:

@@ -7,7 +7,8 @@ Half of the limit is reserved, in equal shares, for the sources of the last days
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 
@@ -17,6 +18,43 @@ class Sources:
 
     seen: set[str] = field(default_factory=set)
     recent: frozenset[str] = frozenset()
+
+
+class SharedLimit:
+    """A limit that sources share, and how much of it each of them holds. Units are the caller's."""
+
+    def __init__(self, limit: int, sources: Callable[[], frozenset[str]]) -> None:
+        """``sources``: those that have a share, beside whoever asks."""
+        self._limit = limit
+        self._sources = sources
+        self._held: Counter[str] = Counter()
+
+    @property
+    def held(self) -> int:
+        """How much all of them hold."""
+        return self._held.total()
+
+    def add(self, source: str, amount: int) -> None:
+        """Take ``amount``, or give it back where it is negative."""
+        self._held[source] += amount
+
+    def is_full_for(self, source: str) -> bool:
+        """Whether ``source`` holds as much as it may. What it takes last may be larger than what is left."""
+        if not self._is_half_taken:
+            return False  # spares the arithmetic: the half that is for whoever comes first is not used up
+        return not may_take(self._limit, self._held, source, self._sources())
+
+    def is_busy_for(self, source: str) -> bool:
+        """Whether ``source`` had better bring no more by itself: half of the limit is taken, and half of its share.
+
+        So the other half of its share is for what comes anew, and no other source can keep it from its own.
+        """
+        share = self._limit // 2 // len(self._sources() | {source})
+        return self._is_half_taken and 2 * self._held[source] >= share
+
+    @property
+    def _is_half_taken(self) -> bool:
+        return 2 * self._held.total() >= self._limit
 
 
 def may_take(limit: int, used: Mapping[str, int], source: str, sources: frozenset[str]) -> bool:

@@ -1,15 +1,17 @@
 """The books of paid calls: an intent before each call, how it ended after it, and the day's budget.
 
-Every figure of money comes from here, none is estimated. A row that stays ``reserved`` belongs to a call that was about
-to be made, or was made, when its worker died: reports count it as ``unsure``, and a webhook that has left three of them
-kills workers.
+Every figure of money comes from here, none is estimated. A call is reserved right before its request goes out, not
+while it waits for its turn at the partner. So a row that stays ``reserved`` belongs to a call that was being made when
+its worker died: reports count it as ``unsure``, and a webhook that has left three of them kills workers.
 """
 
 from __future__ import annotations
 
+import asyncio
 import math
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -27,6 +29,17 @@ from stream.store.queries import sql
 BILLING_ZONE = ZoneInfo("America/Sao_Paulo")
 MOST_ABANDONED = 3  # calls of one webhook during which a worker died
 LOOKUP_ENDED = timedelta(seconds=30)  # after it no call is under way, unless told otherwise
+RESERVE_LIMIT = 10.0  # seconds for a reservation and its wait for a connection: a partner's slot is held meanwhile
+ASK_AGAIN = 5.0  # seconds for which a source that was refused is refused without asking the database
+
+
+@dataclass(slots=True)
+class _Refusal:
+    """Why a source got no reservation on a day; it is told so again ``until`` then (monotonic seconds)."""
+
+    reason: str
+    day: date
+    until: float
 
 
 class Ledger:
@@ -43,6 +56,8 @@ class Ledger:
         self._missed_at = -math.inf  # when the database did not answer last
         self._unsettled: dict[UUID, str] = {}  # how calls ended; no more than can be under way when the database goes
         self._spent: dict[str, date | None] = {}  # the day whose budget was found spent
+        self._budgets: dict[str, int | None] = {}  # of each provider, as the newest reservation said
+        self._refused: dict[tuple[str, str], _Refusal] = {}  # by provider and source
 
     async def reserve(  # noqa: PLR0913 - a row of the ledger
         self, provider: str, kind: str, alias: str, event_id: str, source: str, price: Decimal, budget: int | None
@@ -57,7 +72,8 @@ class Ledger:
         row = (uuid4(), provider, kind, alias, UUID(event_id), source, day, price, budget, now)
         try:
             with database_errors():
-                booked = await self._pool.fetchrow(sql("reserve_call"), *row, now - self._deadline, MOST_ABANDONED)
+                async with asyncio.timeout(RESERVE_LIMIT):
+                    booked = await self._pool.fetchrow(sql("reserve_call"), *row, now - self._deadline, MOST_ABANDONED)
         except DatabaseUnavailableError:
             self._unsettled[row[0]] = "free"  # it may be booked although the answer was lost: no call is made for it
             raise
@@ -68,10 +84,28 @@ class Ledger:
         call: UUID | None = booked["call"]
         is_spent = budget is not None and booked["spent"] >= budget
         self._spent[provider] = day if is_spent else None
-        await self._notices.budget(provider, day, booked["spent"], budget)
+        self._budgets[provider] = budget
         if call is None:
-            raise BudgetSpentError(f"{provider}: {BUDGET_SPENT}{'' if is_spent else SOURCE_SPENT}")
+            if is_spent:
+                await self._notices.budget(provider, day, booked["spent"], budget)
+            reason = f"{provider}: {BUDGET_SPENT}{'' if is_spent else SOURCE_SPENT}"
+            self._refused[provider, source] = _Refusal(reason, day, time.monotonic() + ASK_AGAIN)
+            raise BudgetSpentError(reason)
+        self._refused.pop((provider, source), None)
         return call
+
+    def check(self, provider: str, source: str) -> None:
+        """Raise BudgetSpentError where a reservation for ``source`` was refused less than ``ASK_AGAIN`` seconds ago.
+
+        Whoever is about to wait for a turn at the partner asks here first: a source without budget must not take turns
+        from the others only to be refused. One look-up in ``ASK_AGAIN`` seconds finds out whether it has some again.
+        """
+        refused, now = self._refused.get((provider, source)), time.monotonic()
+        if refused is None:
+            return
+        if now < refused.until and refused.day == self._now().astimezone(BILLING_ZONE).date():
+            raise BudgetSpentError(refused.reason)
+        refused.until = now + ASK_AGAIN
 
     def trouble(self, provider: str) -> str:
         """That the day's budget is spent, "" when it is not, as far as was asked."""
@@ -79,14 +113,17 @@ class Ledger:
         return BUDGET_SPENT if spent == self._now().astimezone(BILLING_ZONE).date() else ""
 
     async def settle(self, call: UUID, status: str) -> None:
-        """Write how a call ended: ``paid``, ``free`` or ``unsure``."""
+        """Write how a call ended: ``paid``, ``free`` or ``unsure``. What is not free may be a notice of the budget."""
         try:
             with database_errors():
-                await self._pool.execute(sql("settle_call"), call, status, self._now())
+                billed = await self._pool.fetchrow(sql("settle_call"), call, status, self._now())
         except DatabaseUnavailableError:
             self._unsettled[call] = status
             raise
         self._unsettled.pop(call, None)
+        if billed is not None:
+            provider = billed["provider"]
+            await self._notices.budget(provider, billed["day"], billed["calls"], self._budgets.get(provider))
 
     async def settle_late(self) -> None:
         """Write down what could not be written: else it would look as if a worker had died in the call."""

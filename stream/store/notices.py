@@ -25,7 +25,13 @@ class Notices:
         self._said: set[tuple[str, str]] = set()
 
     async def budget(self, provider: str, day: date, spent: int, budget: int | None) -> None:
-        """Say how much of a day's budget is spent, at each of ``LEVELS``. Never raises: the next call says it."""
+        """Say how much of a day's budget is spent, at each of ``LEVELS``. Never raises: the next call says it.
+
+        ``spent`` counts the calls of the day that were or may be billed: those that ended ``paid`` or ``unsure``, and
+        those that have no end, be they under way or of a worker that died. A call that ended ``free`` is not among
+        them. It is to be told when a call has ended ``paid`` or ``unsure``, and when one is refused since ``budget`` is
+        reached: a reservation alone says nothing, since most that find nobody are free.
+        """
         if budget is None:
             return
         self._said = {said for said in self._said if said[1].startswith(day.isoformat())}

@@ -157,15 +157,18 @@ SELECT (SELECT id FROM call) AS call,
 FROM abandoned
 
 -- name: settle_call
--- A call that turned out free is given back to the day's budget, and to its source's part of it.
+-- A call that turned out free is given back to the day's budget, and to its source's part of it. A row for any other:
+-- what its day's budget has come to, calls without an end included.
 WITH settled AS (
     UPDATE stream.paid_calls SET status = $2, settled_at = $3 WHERE id = $1 AND status = 'reserved'
     RETURNING provider, day, status, source
+), given_back AS (
+    UPDATE stream.budgets b
+    SET calls = b.calls - 1,
+        by_source = b.by_source || jsonb_build_object(s.source, GREATEST(COALESCE((b.by_source ->> s.source)::int, 0) - 1, 0))
+    FROM settled s WHERE s.status = 'free' AND b.provider = s.provider AND b.day = s.day AND b.calls > 0
 )
-UPDATE stream.budgets b
-SET calls = b.calls - 1,
-    by_source = b.by_source || jsonb_build_object(s.source, GREATEST(COALESCE((b.by_source ->> s.source)::int, 0) - 1, 0))
-FROM settled s WHERE s.status = 'free' AND b.provider = s.provider AND b.day = s.day AND b.calls > 0
+SELECT b.provider, b.day, b.calls FROM settled s JOIN stream.budgets b USING (provider, day) WHERE s.status <> 'free'
 
 -- name: sync_sources
 -- Note which sources ($1) sent something on the day $2; all of the last seven days.

@@ -17,7 +17,7 @@ from stream.domain.identity import Email, Phone
 from stream.domain.person import Candidate, candidates_from_diretrix
 from stream.settings import Settings
 from stream.tiers.body import json_of
-from stream.tiers.guard import Guard
+from stream.tiers.guard import Guard, Reserve
 from stream.tiers.http import judge_status, segment, sent_once
 
 NOT_KNOWN = (400, 404)
@@ -40,13 +40,16 @@ class Diretrix:
         """Raise PartnerUnavailableError or RefusedError while nothing is asked."""
         self._guard.check()
 
-    async def by_phone(self, phone: Phone) -> tuple[Candidate, ...]:
-        """Ask for a phone: the national digits, since Diretrix knows no country code."""
-        return await self._guard.call(lambda: self._ask("Telefone", phone.national))
+    async def by_phone(self, phone: Phone, reserve: Reserve) -> tuple[Candidate, ...]:
+        """Ask for a phone: the national digits, since Diretrix knows no country code.
 
-    async def by_email(self, email: Email) -> tuple[Candidate, ...]:
-        """Ask for an e-mail: one path segment, percent-encoded."""
-        return await self._guard.call(lambda: self._ask("Email", email.address))
+        ``reserve``: see ``Guard.call``.
+        """
+        return await self._guard.call(lambda: self._ask("Telefone", phone.national), reserve)
+
+    async def by_email(self, email: Email, reserve: Reserve) -> tuple[Candidate, ...]:
+        """Ask for an e-mail: one path segment, percent-encoded. ``reserve`` as above."""
+        return await self._guard.call(lambda: self._ask("Email", email.address), reserve)
 
     async def _ask(self, kind: str, value: str) -> tuple[Candidate, ...]:
         url = segment(self._base, kind, value)

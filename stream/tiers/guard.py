@@ -4,6 +4,10 @@ Four guards around every call: a rate and a number at once (stated for the whole
 workers), a breaker that opens after failures in a row, and tries again of what was certainly not carried
 out. A call that may have been billed is never repeated here. After a refusal of our credentials or quota
 nothing is asked for a while and then one call, and nothing before the time that a ``Retry-After`` names.
+
+Rule: a call is reserved in the ledger behind all of these guards and right before its request goes out, so that who
+waits here is on no bill. What keeps us from reserving it says nothing of the partner: the breaker counts it neither as
+a failure nor as an answer, and a probe that is not reserved leaves the next call to probe.
 """
 
 from __future__ import annotations
@@ -38,6 +42,7 @@ LONGEST_WAIT = 10.0  # seconds for a turn, or as a partner wants it; who would w
 LONGEST_OBEDIENCE = 3600.0  # seconds; a Retry-After beyond that is taken for a slip
 
 T = TypeVar("T")
+Reserve = Callable[[], Awaitable[None]]
 
 
 class Guard:
@@ -86,19 +91,25 @@ class Guard:
             return Availability.AVAILABLE
         return Availability.UNAVAILABLE if self._probing else Availability.TRIAL
 
-    async def call(self, work: Callable[[], Awaitable[T]]) -> T:
-        """Carry ``work`` out behind the guards. Raises PartnerUnavailableError or RefusedError."""
+    async def call(self, work: Callable[[], Awaitable[T]], reserve: Reserve) -> T:
+        """Carry ``work`` out behind the guards. Raises PartnerUnavailableError or RefusedError.
+
+        ``reserve`` is awaited right before each try of ``work``; what it raises ends the call, and ``work`` is not
+        begun. It must have a time limit of its own: the slot is held meanwhile.
+        """
         async for attempt in stamina.retry_context(
             on=_may_try_again, attempts=ATTEMPTS, timeout=None, wait_initial=0.2
         ):
             with attempt:
-                return await self._once(work)
+                return await self._once(work, reserve)
         raise AssertionError("a retry context ends by returning or raising")
 
-    async def _once(self, work: Callable[[], Awaitable[T]]) -> T:
+    async def _once(self, work: Callable[[], Awaitable[T]], reserve: Reserve) -> T:
         self.check()
-        async with self._turn(), self._breaker():
-            return await self._noting_wishes(work)
+        async with self._turn(), self._admission():
+            await reserve()
+            async with self._counted():
+                return await self._noting_wishes(work)
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
@@ -162,7 +173,7 @@ class Guard:
         log.error("partner refuses us", partner=self.name, reason=refusal.reason, asked_again_after=REFUSED_FOR)
 
     @asynccontextmanager
-    async def _breaker(self) -> AsyncIterator[None]:
+    async def _admission(self) -> AsyncIterator[None]:
         """Let calls through while the partner answers, and one at a time while that is being found out."""
         breaker = await self._breakers.get_breaker(self.name)
         try:
@@ -175,15 +186,21 @@ class Guard:
         self._probing = self._probing or probes
         try:
             yield
+        finally:
+            self._probing = self._probing and not probes
+
+    @asynccontextmanager
+    async def _counted(self) -> AsyncIterator[None]:
+        """Tell the breaker how a call ended; one that was cancelled says nothing of the partner, good or bad."""
+        breaker = await self._breakers.get_breaker(self.name)
+        try:
+            yield
         except Exception as error:
             reason = error.reason if isinstance(error, TransientError | RefusedError) else type(error).__name__
             self._cause = reason.removeprefix(f"{self.name}: ")
             await breaker.__aexit__(type(error), error, error.__traceback__)
             raise
-        else:  # a call that was cancelled says nothing of the partner, good or bad
-            await breaker.__aexit__(None, None, None)
-        finally:
-            self._probing = self._probing and not probes
+        await breaker.__aexit__(None, None, None)
 
     def _is_open(self) -> PartnerUnavailableError:
         return PartnerUnavailableError(f"{self.name}: {BREAKER_OPEN}", billed="no", retry_after=OPEN_FOR)

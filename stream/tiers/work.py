@@ -12,7 +12,7 @@ from stream.domain.identity import Cpf
 from stream.domain.person import work_answer
 from stream.settings import Settings
 from stream.tiers.body import json_of
-from stream.tiers.guard import Guard
+from stream.tiers.guard import Guard, Reserve
 from stream.tiers.http import judge_status, sent_once
 
 NOT_KNOWN = 404
@@ -33,9 +33,12 @@ class WorkApi:
         """Raise PartnerUnavailableError or RefusedError while nothing is asked."""
         self._guard.check()
 
-    async def by_cpf(self, cpf: Cpf) -> dict[str, Any] | None:
-        """The answer as received, None where the CPF is not known. A failure may come inside a 200."""
-        return await self._guard.call(lambda: self._ask(cpf))
+    async def by_cpf(self, cpf: Cpf, reserve: Reserve) -> dict[str, Any] | None:
+        """The answer as received, None where the CPF is not known. A failure may come inside a 200.
+
+        ``reserve``: see ``Guard.call``.
+        """
+        return await self._guard.call(lambda: self._ask(cpf), reserve)
 
     async def _ask(self, cpf: Cpf) -> dict[str, Any] | None:
         query = {"token": self._token.get_secret_value(), "modulo": "cpf", "consulta": cpf.digits}

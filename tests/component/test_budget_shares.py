@@ -218,7 +218,7 @@ async def test_notices_are_said_once_over_all_workers_and_restarts(
     async with open_pool(database_settings) as second, contextlib.AsyncExitStack() as stack:
         lines = stack.enter_context(capture_logs())
         for number in range(25):  # a worker of its own each: none remembers what was said
-            await asyncio.gather(ask(Ledger(pool, clock), C2S, 20), ask(Ledger(second, clock), C2S, 20))
+            await asyncio.gather(pay(Ledger(pool, clock), 20), pay(Ledger(second, clock), 20))
             if number == 4:
                 assert await pool.fetchval("SELECT count(*) FROM stream.notices") == 1
     rows = await pool.fetch("SELECT kind, key, day, text FROM stream.notices ORDER BY created_at, key")
@@ -230,12 +230,68 @@ async def test_notices_are_said_once_over_all_workers_and_restarts(
     assert levels == ["warning", "warning", "warning", "error"]
 
 
+async def pay(ledger: Ledger, budget: int, status: str = "paid") -> None:
+    """One call that ends so, where there is budget for it."""
+    call = await ask(ledger, C2S, budget)
+    if call is not None:
+        await ledger.settle(call, status)
+
+
+async def noticed(pool: asyncpg.Pool) -> list[str]:
+    """What was said of the budget, in order."""
+    rows = await pool.fetch("SELECT text FROM stream.notices ORDER BY created_at, key")
+    return [row["text"] for row in rows]
+
+
+async def test_what_cost_nothing_is_no_part_of_a_notice(pool: asyncpg.Pool, ledger: Ledger) -> None:
+    """Calls that find nobody, one after the other or at once, spend nothing, although each is reserved meanwhile."""
+    for _ in range(5):
+        await pay(ledger, 2, "free")
+    at_once = [await ask(ledger, C2S, 8) for _ in range(7)]
+    for call in at_once:
+        assert call is not None
+        await ledger.settle(call, "free")
+    assert await noticed(pool) == []
+
+
+async def test_a_notice_counts_what_was_and_what_may_be_billed(pool: asyncpg.Pool, ledger: Ledger) -> None:
+    """Paid and unsure calls, and those without an end: whoever died in them may have been billed."""
+    for _ in range(3):
+        assert await ask(ledger, C2S, 8)  # its worker dies
+    await pay(ledger, 8, "free")
+    assert await noticed(pool) == []
+    await pay(ledger, 8, "unsure")
+    assert await noticed(pool) == ["50 % of the budget of diretrix for 2026-11-24 is spent: 4 of 8 calls"]
+    for _ in range(3):
+        await pay(ledger, 8)
+    assert (await noticed(pool))[1:] == ["80 % of the budget of diretrix for 2026-11-24 is spent: 7 of 8 calls"]
+
+
+async def test_a_call_that_is_refused_says_that_the_budget_is_spent(pool: asyncpg.Pool, ledger: Ledger) -> None:
+    """Also where no call has ended since: all of them died, or are being made."""
+    assert await flood(ledger, C2S, 8) == 8
+    assert (await noticed(pool))[-1].startswith("100 % of the budget of diretrix")
+
+
+async def test_a_call_that_ends_after_midnight_counts_for_its_own_day(
+    pool: asyncpg.Pool, ledger: Ledger, clock: Clock
+) -> None:
+    """The day is that of its reservation, as on the invoice."""
+    call = await ask(ledger, C2S, 1)
+    assert call is not None
+    clock.time += timedelta(days=1)
+    await ledger.settle(call, "paid")
+    assert {text.split(" is spent")[0].split(" for ")[1] for text in await noticed(pool)} == {"2026-11-24"}
+
+
 async def test_notices_come_again_the_next_day(pool: asyncpg.Pool, ledger: Ledger, clock: Clock) -> None:
     """Each day's budget has its own; so has each partner's."""
     for _ in range(3):
         await flood(ledger, C2S, 2)
         clock.time += timedelta(days=1)
-    assert await ask(ledger, C2S, 1, provider="work")
+    call = await ask(ledger, C2S, 1, provider="work")
+    assert call is not None
+    await ledger.settle(call, "paid")
     days = await pool.fetch("SELECT day, count(*) AS notices FROM stream.notices GROUP BY 1 ORDER BY 1")
     assert [row["notices"] for row in days] == [4, 4, 4, 4]
 
@@ -302,7 +358,7 @@ async def test_an_end_that_could_not_be_written_is_written_later(
     call = await ask(ledger, C2S, None)
     assert call is not None
     with monkeypatch.context() as patch:
-        patch.setattr(ledger, "_pool", SimpleNamespace(execute=_away))
+        patch.setattr(ledger, "_pool", SimpleNamespace(fetchrow=_away))
         with pytest.raises(Exception, match="database"):
             await ledger.settle(call, "paid")
     assert await pool.fetchval("SELECT status FROM stream.paid_calls") == "reserved"

@@ -26,6 +26,7 @@ from stream.settings import load
 from stream.tiers import http
 from stream.tiers.diretrix import Diretrix
 from stream.tiers.guard import ATTEMPTS, Guard
+from tests.fakes import unbooked
 from tests.waiting import LIMIT
 
 PASSWORD = "not-to-be-seen"
@@ -105,7 +106,7 @@ def without_waiting() -> Iterator[None]:
 async def test_a_phone_is_sent_as_national_digits(e164: str) -> None:
     """Diretrix knows no country code: eleven digits of a mobile, ten of a landline; with HTTP Basic."""
     async with answering(200, [MARIA]) as (seen, diretrix):
-        assert await diretrix.by_phone(Phone(e164)) == (Candidate("MARIA LIMA", "52998224725"),)
+        assert await diretrix.by_phone(Phone(e164), unbooked) == (Candidate("MARIA LIMA", "52998224725"),)
     assert seen.paths == [f"/Consultas/Pessoa/Telefone/{e164[3:]}"]
     assert seen.headers[0]["Authorization"] == aiohttp.encode_basic_auth("us", PASSWORD)
 
@@ -124,7 +125,7 @@ async def test_a_phone_is_sent_as_national_digits(e164: str) -> None:
 async def test_an_email_is_one_percent_encoded_segment(address: str, segment: str) -> None:
     """Whatever stands in an address, it stays one segment, and the server reads what was meant."""
     async with answering(200, []) as (seen, diretrix):
-        await diretrix.by_email(Email(address))
+        await diretrix.by_email(Email(address), unbooked)
     assert seen.paths == [f"/Consultas/Pessoa/Email/{segment}"]
 
 
@@ -132,7 +133,7 @@ async def test_candidates_come_best_first_and_only_with_usable_cpfs() -> None:
     """A ``cpf`` that is not eleven digits occurs and is left out; the order is the partner's."""
     people = [{"nome": "SEM", "cpf": "123"}, {"nome": "B", "cpf": "11144477735"}, {"nome": "X", "cpf": None}, MARIA]
     async with answering(200, people) as (_, diretrix):
-        found = await diretrix.by_phone(PHONE)
+        found = await diretrix.by_phone(PHONE, unbooked)
     assert [candidate.cpf for candidate in found] == ["11144477735", "52998224725"]
 
 
@@ -140,7 +141,7 @@ async def test_candidates_come_best_first_and_only_with_usable_cpfs() -> None:
 async def test_three_answers_mean_not_known(status: int, body: Any) -> None:
     """404, 400 and an empty list are answers, no failures."""
     async with answering(status, body) as (seen, diretrix):
-        assert await diretrix.by_email(EMAIL) == ()
+        assert await diretrix.by_email(EMAIL, unbooked) == ()
     assert len(seen.paths) == 1
 
 
@@ -150,7 +151,7 @@ async def test_refused_credentials_stop_the_asking_at_once(status: int) -> None:
     async with answering(status, {}) as (seen, diretrix):
         for _ in range(3):
             with pytest.raises(RefusedError, match=f"status {status}: check DIRETRIX_USER") as caught:
-                await diretrix.by_phone(PHONE)
+                await diretrix.by_phone(PHONE, unbooked)
             assert caught.value.billed == "no"
     assert len(seen.paths) == 1
 
@@ -160,7 +161,9 @@ async def test_a_429_is_tried_again_after_the_time_it_names(
 ) -> None:
     """It was certainly not carried out: the caller sees the answer."""
     simulators.faults["diretrix"] = Fault(status=429, retry_after=0.05, times=1)
-    assert await diretrix.by_phone(Phone("+55" + someone.phone)) == (Candidate(someone.name.upper(), someone.cpf),)
+    assert await diretrix.by_phone(Phone("+55" + someone.phone), unbooked) == (
+        Candidate(someone.name.upper(), someone.cpf),
+    )
     assert simulators.counts["diretrix"] == 2
 
 
@@ -183,7 +186,7 @@ async def test_what_may_have_been_billed_is_asked_once_and_unsure(
     """A time-out, a reset, a 5xx may have been carried out: one call reaches the partner, whoever would repeat it."""
     simulators.faults["diretrix"] = fault
     with pytest.raises(PartnerUnavailableError) as caught:
-        await diretrix.by_phone(PHONE)
+        await diretrix.by_phone(PHONE, unbooked)
     assert caught.value.billed == "unsure"
     assert simulators.counts["diretrix"] == 1
 
@@ -193,7 +196,7 @@ async def test_a_200_that_is_no_answer_is_never_an_unknown_contact(body: Any) ->
     """What can't be read, and an error inside a 200, is a failure: it must not be remembered as "not known"."""
     async with answering(200, body) as (seen, diretrix):
         with pytest.raises(PartnerUnavailableError) as caught:
-            await diretrix.by_phone(PHONE)
+            await diretrix.by_phone(PHONE, unbooked)
     assert caught.value.billed == "unsure"
     assert len(seen.paths) == 1
 
@@ -203,7 +206,7 @@ async def test_a_refused_connection_was_not_billed() -> None:
     """Nobody listens: nothing was sent, so it is tried again and ends as not billed."""
     async with client(f"http://127.0.0.1:{free_port()}") as diretrix:
         with pytest.raises(PartnerUnavailableError, match="ClientConnectorError") as caught:
-            await diretrix.by_phone(PHONE)
+            await diretrix.by_phone(PHONE, unbooked)
     assert caught.value.billed == "no"
 
 
@@ -215,7 +218,7 @@ async def test_as_many_calls_go_at_once_as_the_guard_lets_through(simulators: Si
         diretrix = Diretrix(
             session, load({"DIRETRIX_BASE_URL": base}), Guard("diretrix", at_once=many, rate=None, workers=1)
         )
-        calls = [asyncio.create_task(diretrix.by_phone(PHONE)) for _ in range(many)]
+        calls = [asyncio.create_task(diretrix.by_phone(PHONE, unbooked)) for _ in range(many)]
         async with asyncio.timeout(LIMIT):
             while simulators.at_once < many:  # noqa: ASYNC110 - the simulators set no event
                 await asyncio.sleep(0.001)
@@ -239,7 +242,9 @@ async def test_a_call_that_got_no_connection_was_not_billed(
             while not simulators.counts["work"]:  # noqa: ASYNC110 - the simulators set no event
                 await asyncio.sleep(0.001)
         with pytest.raises(PartnerUnavailableError, match="ConnectionTimeoutError") as caught:
-            await Diretrix(session, settings, Guard("diretrix", at_once=64, rate=None, workers=1)).by_phone(PHONE)
+            await Diretrix(session, settings, Guard("diretrix", at_once=64, rate=None, workers=1)).by_phone(
+                PHONE, unbooked
+            )
         holder.cancel()
     assert caught.value.billed == "no"
     assert simulators.counts["diretrix"] == 0
@@ -257,7 +262,7 @@ async def test_no_failure_tells_whom_we_asked_for(
     caplog.set_level(logging.DEBUG)
     simulators.faults["diretrix"] = fault
     with pytest.raises((PartnerUnavailableError, RefusedError)) as caught:
-        await diretrix.by_email(EMAIL)
+        await diretrix.by_email(EMAIL, unbooked)
     told = "".join([*traceback.format_exception(caught.value), repr(caught.value), caplog.text])
     for secret in (EMAIL.address, "maria%40", PASSWORD):
         assert secret not in told

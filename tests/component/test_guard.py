@@ -12,9 +12,16 @@ import pytest
 import stamina
 from prometheus_client import REGISTRY
 
-from stream.domain.errors import PartnerUnavailableError, RefusedError
+from stream.domain.errors import (
+    BudgetSpentError,
+    DatabaseUnavailableError,
+    DeadlyError,
+    PartnerUnavailableError,
+    RefusedError,
+)
 from stream.tiers import guard as guard_module
 from stream.tiers.guard import ATTEMPTS, FAILURES, LONGEST_OBEDIENCE, LONGEST_WAIT, REFUSED_FOR, Guard
+from tests.fakes import unbooked
 from tests.waiting import LIMIT
 
 
@@ -85,7 +92,7 @@ def breaker_open() -> float | None:
 async def fail(guard: Guard, times: int) -> None:
     for _ in range(times):
         with pytest.raises(PartnerUnavailableError, match="it broke"):
-            await guard.call(Partner([unsure()]))
+            await guard.call(Partner([unsure()]), unbooked)
 
 
 async def until_asked(partner: Partner, calls: int) -> None:
@@ -104,7 +111,7 @@ def without_waiting() -> Iterator[None]:
 async def test_calls_at_once_are_the_fleets_divided_by_its_workers(at_once: int, workers: int, most: int) -> None:
     """A worker takes its share of the calls at once, and at least one."""
     guard, partner = guarded(at_once=at_once, workers=workers), Partner(["yes"], takes=0.01)
-    await asyncio.gather(*(guard.call(partner) for _ in range(12)))
+    await asyncio.gather(*(guard.call(partner, unbooked) for _ in range(12)))
     assert partner.calls == 12
     assert partner.most == most
 
@@ -112,7 +119,7 @@ async def test_calls_at_once_are_the_fleets_divided_by_its_workers(at_once: int,
 async def test_rate_is_the_fleets_divided_by_its_workers() -> None:
     """Forty calls a second of two workers are twenty of one: a call every 50 ms."""
     guard, partner = guarded(rate=40, workers=2), Partner(["yes"])
-    await asyncio.gather(*(guard.call(partner) for _ in range(5)))
+    await asyncio.gather(*(guard.call(partner, unbooked) for _ in range(5)))
     assert partner.times[-1] - partner.times[0] >= 4 * 0.05 * 0.9
 
 
@@ -120,7 +127,7 @@ async def test_rate_is_the_fleets_divided_by_its_workers() -> None:
 async def test_what_was_not_carried_out_is_tried_again() -> None:
     """A refused connection, then a 429, then an answer: the caller sees the answer."""
     partner = Partner([not_carried_out(), not_carried_out(), "yes"])
-    assert await guarded().call(partner) == "yes"
+    assert await guarded().call(partner, unbooked) == "yes"
     assert partner.calls == 3
 
 
@@ -129,7 +136,7 @@ async def test_trying_again_ends() -> None:
     """After a number of tries the error is the caller's, who parks the webhook."""
     partner = Partner([not_carried_out()])
     with pytest.raises(PartnerUnavailableError, match="not now") as caught:
-        await guarded().call(partner)
+        await guarded().call(partner, unbooked)
     assert caught.value.billed == "no"
     assert partner.calls == ATTEMPTS
 
@@ -139,7 +146,7 @@ async def test_what_may_have_been_billed_is_never_repeated() -> None:
     """An unsure call is made once, whatever follows."""
     partner = Partner([unsure(), "yes"])
     with pytest.raises(PartnerUnavailableError) as caught:
-        await guarded().call(partner)
+        await guarded().call(partner, unbooked)
     assert caught.value.billed == "unsure"
     assert partner.calls == 1
 
@@ -148,7 +155,7 @@ async def test_retry_after_is_obeyed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The next try comes no earlier than the partner said."""
     monkeypatch.setattr("random.random", lambda: 0.0)
     partner = Partner([not_carried_out(retry_after=0.15), "yes"])
-    assert await guarded().call(partner) == "yes"
+    assert await guarded().call(partner, unbooked) == "yes"
     assert partner.times[1] - partner.times[0] >= 0.15
 
 
@@ -156,7 +163,7 @@ async def test_a_long_retry_after_is_left_to_the_caller() -> None:
     """Who wants us to wait longer than a look-up can is not waited for: the error says how long."""
     partner = Partner([not_carried_out(retry_after=LONGEST_WAIT + 1)])
     with pytest.raises(PartnerUnavailableError) as caught:
-        await guarded().call(partner)
+        await guarded().call(partner, unbooked)
     assert caught.value.retry_after == LONGEST_WAIT + 1
     assert partner.calls == 1
 
@@ -167,11 +174,11 @@ async def test_retry_after_holds_for_every_call() -> None:
     guard, partner = guarded(clock=clock), Partner([not_carried_out(retry_after=60), "yes"])
     for _ in range(2):
         with pytest.raises(PartnerUnavailableError) as caught:
-            await guard.call(partner)
+            await guard.call(partner, unbooked)
         assert (caught.value.billed, caught.value.retry_after) == ("no", 60)
     assert partner.calls == 1
     clock.now += 61
-    assert await guard.call(partner) == "yes"
+    assert await guard.call(partner, unbooked) == "yes"
 
 
 async def test_an_absurd_retry_after_does_not_stop_us_for_days() -> None:
@@ -179,9 +186,9 @@ async def test_an_absurd_retry_after_does_not_stop_us_for_days() -> None:
     clock = Clock()
     guard, partner = guarded(clock=clock), Partner([not_carried_out(retry_after=1e12), "yes"])
     with pytest.raises(PartnerUnavailableError):
-        await guard.call(partner)
+        await guard.call(partner, unbooked)
     clock.now += LONGEST_OBEDIENCE + 1
-    assert await guard.call(partner) == "yes"
+    assert await guard.call(partner, unbooked) == "yes"
 
 
 async def test_after_a_refusal_nothing_is_asked_for_a_while() -> None:
@@ -190,16 +197,16 @@ async def test_after_a_refusal_nothing_is_asked_for_a_while() -> None:
     guard, partner = guarded(clock=clock), Partner([RefusedError("partner", "status 401"), "yes"])
     for _ in range(3):
         with pytest.raises(RefusedError, match="status 401"):
-            await guard.call(partner)
+            await guard.call(partner, unbooked)
     assert partner.calls == 1
     clock.now += REFUSED_FOR + 1
-    assert await guard.call(partner) == "yes"
+    assert await guard.call(partner, unbooked) == "yes"
 
 
 async def test_who_waited_for_a_turn_does_not_ask_after_a_refusal() -> None:
     """Calls in the queue when the refusal comes end with it."""
     guard, partner = guarded(at_once=1), Partner([RefusedError("partner", "status 403")], takes=0.01)
-    ends = await asyncio.gather(*(guard.call(partner) for _ in range(5)), return_exceptions=True)
+    ends = await asyncio.gather(*(guard.call(partner, unbooked) for _ in range(5)), return_exceptions=True)
     assert all(isinstance(end, RefusedError) for end in ends)
     assert partner.calls == 1
 
@@ -212,7 +219,7 @@ async def test_breaker_opens_after_failures_in_a_row() -> None:
     assert breaker_open() == 1
     partner = Partner(["yes"])
     with pytest.raises(PartnerUnavailableError, match="the breaker is open") as caught:
-        await guard.call(partner)
+        await guard.call(partner, unbooked)
     assert caught.value.billed == "no"
     assert partner.calls == 0
 
@@ -221,9 +228,9 @@ async def test_an_answer_between_failures_keeps_the_breaker_closed() -> None:
     """Only failures in a row count."""
     guard = guarded()
     await fail(guard, FAILURES - 1)
-    await guard.call(Partner(["yes"]))
+    await guard.call(Partner(["yes"]), unbooked)
     await fail(guard, FAILURES - 1)
-    assert await guard.call(Partner(["yes"])) == "yes"
+    assert await guard.call(Partner(["yes"]), unbooked) == "yes"
 
 
 async def test_refusals_do_not_open_the_breaker() -> None:
@@ -232,9 +239,9 @@ async def test_refusals_do_not_open_the_breaker() -> None:
     guard = guarded(clock=clock)
     for _ in range(FAILURES + 1):
         with pytest.raises(RefusedError):
-            await guard.call(Partner([RefusedError("partner", "status 401")]))
+            await guard.call(Partner([RefusedError("partner", "status 401")]), unbooked)
         clock.now += REFUSED_FOR + 1
-    assert await guard.call(Partner(["yes"])) == "yes"
+    assert await guard.call(Partner(["yes"]), unbooked) == "yes"
 
 
 async def test_one_call_finds_out_whether_the_partner_is_back(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -244,16 +251,16 @@ async def test_one_call_finds_out_whether_the_partner_is_back(monkeypatch: pytes
     await fail(guard, FAILURES)
     await asyncio.sleep(0.06)
     partner = Partner(["yes"], gate=asyncio.Event())
-    probe = asyncio.create_task(guard.call(partner))
+    probe = asyncio.create_task(guard.call(partner, unbooked))
     await until_asked(partner, 1)
     monkeypatch.setattr(guard_module, "OPEN_FOR", LONGEST_WAIT + 1)  # the others need not try again
     with pytest.raises(PartnerUnavailableError, match="the breaker is open"):
-        await guard.call(partner)
+        await guard.call(partner, unbooked)
     assert partner.calls == 1
     partner.gate.set()  # type: ignore[union-attr]
     assert await probe == "yes"
     assert breaker_open() == 0
-    assert await guard.call(Partner(["yes"])) == "yes"
+    assert await guard.call(Partner(["yes"]), unbooked) == "yes"
 
 
 async def test_a_failed_probe_opens_the_breaker_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -266,7 +273,7 @@ async def test_a_failed_probe_opens_the_breaker_again(monkeypatch: pytest.Monkey
     await fail(guard, 1)
     assert breaker_open() == 1
     with pytest.raises(PartnerUnavailableError, match="the breaker is open"):
-        await guard.call(Partner(["yes"]))
+        await guard.call(Partner(["yes"]), unbooked)
 
 
 async def test_a_cancelled_call_says_nothing_of_the_partner() -> None:
@@ -276,7 +283,7 @@ async def test_a_cancelled_call_says_nothing_of_the_partner() -> None:
     partner = Partner(["yes"], gate=asyncio.Event())
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.02):
-            await guard.call(partner)
+            await guard.call(partner, unbooked)
     assert breaker_open() == 0
     await fail(guard, 1)
     assert breaker_open() == 1
@@ -290,8 +297,8 @@ async def test_a_cancelled_probe_gives_its_place_back(monkeypatch: pytest.Monkey
     await asyncio.sleep(0.06)
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.02):
-            await guard.call(Partner(["yes"], gate=asyncio.Event()))
-    assert await guard.call(Partner(["yes"])) == "yes"
+            await guard.call(Partner(["yes"], gate=asyncio.Event()), unbooked)
+    assert await guard.call(Partner(["yes"]), unbooked) == "yes"
     assert breaker_open() == 0
 
 
@@ -305,10 +312,10 @@ async def test_after_a_refusal_one_call_finds_out_whether_it_is_over() -> None:
     guard = guarded(clock=clock)
     partner = Partner([RefusedError("partner", "status 401")])
     with pytest.raises(RefusedError):
-        await guard.call(partner)
+        await guard.call(partner, unbooked)
     clock.now += REFUSED_FOR + 1
     partner.takes = 0.01
-    ends = await asyncio.gather(*(guard.call(partner) for _ in range(8)), return_exceptions=True)
+    ends = await asyncio.gather(*(guard.call(partner, unbooked) for _ in range(8)), return_exceptions=True)
     assert partner.calls == 2
     assert sum(isinstance(end, RefusedError) for end in ends) >= 1
     assert all(isinstance(end, RefusedError | PartnerUnavailableError) and end.billed == "no" for end in ends)
@@ -320,14 +327,14 @@ async def test_the_guard_says_what_keeps_us_from_asking() -> None:
     guard = guarded(clock=clock)
     assert guard.trouble() == ""
     with pytest.raises(RefusedError):
-        await guard.call(Partner([RefusedError("partner", "status 401: check PASSWORD")]))
+        await guard.call(Partner([RefusedError("partner", "status 401: check PASSWORD")]), unbooked)
     assert (guard.trouble(), refuses()) == ("refuses us: status 401: check PASSWORD", 1)
     clock.now += REFUSED_FOR + 1
     assert guard.trouble() != "", "nobody has asked yet whether it is over"
-    await guard.call(Partner(["yes"]))
+    await guard.call(Partner(["yes"]), unbooked)
     assert (guard.trouble(), refuses()) == ("", 0)
     with pytest.raises(PartnerUnavailableError):
-        await guard.call(Partner([not_carried_out(retry_after=60)]))
+        await guard.call(Partner([not_carried_out(retry_after=60)]), unbooked)
     assert guard.trouble() == "asked us to wait"
     clock.now += 61
     assert guard.trouble() == ""
@@ -339,16 +346,91 @@ async def test_who_waits_too_long_for_a_turn_was_not_sent(monkeypatch: pytest.Mo
     """It costs nothing, says so, and is not tried again by the guard."""
     monkeypatch.setattr(guard_module, "LONGEST_WAIT", 0.02)
     guard, partner = guarded(at_once=1), Partner(["yes"], gate=asyncio.Event())
-    first = asyncio.create_task(guard.call(partner))
+    first = asyncio.create_task(guard.call(partner, unbooked))
     await until_asked(partner, 1)
     with pytest.raises(PartnerUnavailableError, match="no turn in time") as caught:
-        await guard.call(partner)
+        await guard.call(partner, unbooked)
     assert caught.value.billed == "no"
     partner.gate.set()  # type: ignore[union-attr]
     assert await first == "yes"
-    assert await guard.call(partner) == "yes"
+    assert await guard.call(partner, unbooked) == "yes"
     slow = guarded(rate=0.1)
-    await slow.call(partner)
+    await slow.call(partner, unbooked)
     with pytest.raises(PartnerUnavailableError, match="no turn in time"):
-        await slow.call(partner)
+        await slow.call(partner, unbooked)
     assert partner.calls == 3
+
+
+class Books:
+    """Reserves; raises what it was given first, once each."""
+
+    def __init__(self, *failing: Exception) -> None:
+        self.failing = list(failing)
+        self.reserved = 0
+
+    async def reserve(self) -> None:
+        """One reservation."""
+        await asyncio.sleep(0)
+        if self.failing:
+            raise self.failing.pop(0)
+        self.reserved += 1
+
+
+async def test_a_call_is_reserved_behind_all_guards() -> None:
+    """Who waits for a slot or for the pace, or finds the breaker open, has reserved nothing."""
+    books, partner = Books(), Partner(["yes"], gate=asyncio.Event())
+    guard, slow = guarded(at_once=2), guarded(rate=0.1)
+    calls = [asyncio.create_task(guard.call(partner, books.reserve)) for _ in range(20)]
+    await until_asked(partner, 2)
+    assert books.reserved == 2
+    partner.gate.set()  # type: ignore[union-attr]
+    await asyncio.gather(*calls)
+    assert books.reserved == partner.calls == 20
+    await slow.call(partner, books.reserve)
+    waiting = asyncio.create_task(slow.call(partner, books.reserve))
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(waiting, 0.05)
+    assert books.reserved == partner.calls == 21
+    await fail(guard, FAILURES)
+    with pytest.raises(PartnerUnavailableError, match="the breaker is open"):
+        await guard.call(partner, books.reserve)
+    assert books.reserved == partner.calls == 21
+
+
+@pytest.mark.usefixtures("without_waiting")
+async def test_what_can_not_be_reserved_is_neither_asked_nor_tried_again() -> None:
+    """Whatever reserving raises reaches the caller as it is."""
+    partner = Partner(["yes"])
+    for error in (BudgetSpentError("spent"), DatabaseUnavailableError("away"), DeadlyError(3, "id"), ValueError("bug")):
+        books = Books(error)
+        with pytest.raises(type(error)):
+            await guarded().call(partner, books.reserve)
+        assert (partner.calls, books.reserved) == (0, 0)
+
+
+async def test_reserving_that_is_cancelled_frees_slot_and_probe(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A deadline that comes while the database is slow leaves the partner to the next call."""
+    monkeypatch.setattr(guard_module, "OPEN_FOR", 0.05)
+    guard = guarded(at_once=1)
+    await fail(guard, FAILURES)
+    await asyncio.sleep(0.06)
+    for _ in range(2):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.02):
+                await guard.call(Partner(["yes"]), asyncio.Event().wait)  # type: ignore[arg-type]
+    assert await guard.call(Partner(["yes"]), unbooked) == "yes"
+    assert breaker_open() == 0
+
+
+async def test_a_refused_partner_is_probed_by_the_next_call_when_one_can_not_be_reserved() -> None:
+    """The same for the call that finds out whether our credentials are right now."""
+    clock = Clock()
+    guard = guarded(clock=clock)
+    with pytest.raises(RefusedError):
+        await guard.call(Partner([RefusedError("partner", "status 401")]), unbooked)
+    clock.now += REFUSED_FOR + 1
+    with pytest.raises(BudgetSpentError):
+        await guard.call(Partner(["yes"]), Books(BudgetSpentError("spent")).reserve)
+    assert guard.trouble() == "refuses us: status 401", "nobody was asked"
+    assert await guard.call(Partner(["yes"]), unbooked) == "yes"
+    assert guard.trouble() == ""

@@ -13,6 +13,7 @@ from stream.outages import REMIND_EVERY
 from stream.tiers import guard as guard_module
 from stream.tiers.guard import FAILURES, OPEN_FOR, REFUSED_FOR, Guard
 from tests.component.test_guard import Clock, Partner
+from tests.fakes import unbooked
 
 SHORT = 0.05  # seconds; the breaker's own clock is the world's
 
@@ -37,7 +38,7 @@ async def fail(guard: Guard, partner: Partner, times: int = 1) -> None:
     """Calls that fail."""
     for _ in range(times):
         with pytest.raises(PartnerUnavailableError):
-            await guard.call(partner)
+            await guard.call(partner, unbooked)
 
 
 async def test_after_an_outage_one_call_finds_out(guard: Guard, clock: Clock) -> None:
@@ -50,7 +51,7 @@ async def test_after_an_outage_one_call_finds_out(guard: Guard, clock: Clock) ->
     assert guard.availability() is Availability.TRIAL
     await asyncio.sleep(SHORT)  # the breaker's library has a clock of its own
     partner.gate = asyncio.Event()
-    trial = asyncio.create_task(guard.call(partner))
+    trial = asyncio.create_task(guard.call(partner, unbooked))
     while not partner.running:  # noqa: ASYNC110 - the partner sets no event
         await asyncio.sleep(0)
     assert guard.availability() is Availability.UNAVAILABLE
@@ -62,11 +63,11 @@ async def test_after_an_outage_one_call_finds_out(guard: Guard, clock: Clock) ->
 async def test_a_refusal_and_a_wish_to_wait_are_no_availability(guard: Guard, clock: Clock) -> None:
     """Credentials may be mended after a while; a time that a partner names is kept."""
     with pytest.raises(RefusedError):
-        await guard.call(Partner([RefusedError("partner", "status 401")]))
+        await guard.call(Partner([RefusedError("partner", "status 401")]), unbooked)
     assert guard.availability() is Availability.UNAVAILABLE
     clock.now += REFUSED_FOR
     assert guard.availability() is Availability.TRIAL
-    assert await guard.call(Partner(["yes"])) == "yes"
+    assert await guard.call(Partner(["yes"]), unbooked) == "yes"
     assert guard.availability() is Availability.AVAILABLE
     await fail(guard, Partner([PartnerUnavailableError("partner: status 429", billed="no", retry_after=600.0)]))
     assert guard.availability() is Availability.UNAVAILABLE
@@ -87,7 +88,7 @@ async def test_a_breaker_says_why_it_opened_once_a_minute_that_it_is_and_when_it
             await fail(guard, partner)
         clock.now += REMIND_EVERY / 4
         await asyncio.sleep(SHORT)
-        assert await guard.call(partner) == "yes"
+        assert await guard.call(partner, unbooked) == "yes"
     assert [(line["event"], line.get("cause")) for line in lines] == [
         ("breaker opened", "status 503"),
         ("breaker still open", "TimeoutError"),

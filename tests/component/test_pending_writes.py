@@ -149,9 +149,9 @@ async def test_many_that_were_under_way_are_all_stored(rig: RealRig, server: Loc
     arrived = 0
 
     def together(ask: Any) -> Any:
-        async def asked(alias: Any) -> Any:
+        async def asked(*arguments: Any) -> Any:
             nonlocal arrived
-            answer = await ask(alias)
+            answer = await ask(*arguments)
             arrived += 1
             if arrived == len(both):
                 server.kill()

@@ -22,6 +22,7 @@ from stream.local.simulators import Fault, Simulators, serving
 from stream.settings import load
 from stream.tiers.guard import ATTEMPTS, Guard
 from stream.tiers.work import WorkApi
+from tests.fakes import unbooked
 
 TOKEN = "t0ken+of/nobody"
 CPF = Cpf("52998224725")
@@ -77,13 +78,13 @@ def without_waiting() -> Iterator[None]:
 async def test_a_cpf_is_asked_for_with_token_and_module() -> None:
     """The query is the contract's, whatever characters the token has."""
     async with answering({"DadosBasicos": {"nome": "MARIA"}}) as (seen, work):
-        await work.by_cpf(CPF)
+        await work.by_cpf(CPF, unbooked)
     assert dict(seen[0].query) == {"token": TOKEN, "modulo": "cpf", "consulta": CPF.digits}
 
 
 async def test_the_answer_comes_as_it_was_received(work: WorkApi, someone: Someone) -> None:
     """The raw answer is what is stored: nothing is taken from it here."""
-    assert await work.by_cpf(Cpf(someone.cpf)) == someone.work()
+    assert await work.by_cpf(Cpf(someone.cpf), unbooked) == someone.work()
 
 
 @pytest.mark.parametrize(
@@ -99,7 +100,7 @@ async def test_the_answer_comes_as_it_was_received(work: WorkApi, someone: Someo
 async def test_a_cpf_that_is_not_known_is_none(status: int, body: Any) -> None:
     """404, and a body without ``DadosBasicos``, are answers."""
     async with answering(body, status) as (_, work):
-        assert await work.by_cpf(CPF) is None
+        assert await work.by_cpf(CPF, unbooked) is None
 
 
 @pytest.mark.parametrize(
@@ -117,7 +118,7 @@ async def test_a_refusal_stops_the_asking_at_once(status: int, body: Any) -> Non
     async with answering(body, status) as (seen, work):
         for _ in range(3):
             with pytest.raises(RefusedError) as caught:
-                await work.by_cpf(CPF)
+                await work.by_cpf(CPF, unbooked)
             assert (caught.value.partner, caught.value.billed) == ("work", "no")
     assert len(seen) == 1
 
@@ -125,7 +126,7 @@ async def test_a_refusal_stops_the_asking_at_once(status: int, body: Any) -> Non
 async def test_a_429_is_tried_again(simulators: Simulators, work: WorkApi, someone: Someone) -> None:
     """It was not carried out."""
     simulators.faults["work"] = Fault(status=429, retry_after=0.01, times=1)
-    assert await work.by_cpf(Cpf(someone.cpf)) is not None
+    assert await work.by_cpf(Cpf(someone.cpf), unbooked) is not None
     assert simulators.counts["work"] == 2
 
 
@@ -140,7 +141,7 @@ async def test_what_may_have_been_carried_out_is_asked_once(
     """A failure of the other side reaches it as one call, and is no "not known"."""
     simulators.faults["work"] = fault
     with pytest.raises(PartnerUnavailableError) as caught:
-        await work.by_cpf(CPF)
+        await work.by_cpf(CPF, unbooked)
     assert caught.value.billed == "unsure"
     assert simulators.counts["work"] == 1
 
@@ -150,7 +151,7 @@ async def test_a_200_that_is_no_object_is_a_failure(body: Any) -> None:
     """What can't be read must not be remembered as "not known"."""
     async with answering(body) as (_, work):
         with pytest.raises(PartnerUnavailableError):
-            await work.by_cpf(CPF)
+            await work.by_cpf(CPF, unbooked)
 
 
 @pytest.mark.usefixtures("without_waiting")
@@ -176,7 +177,7 @@ async def test_the_token_is_in_no_error_and_no_log(
         simulators.faults["work"] = fault
     async with serving(simulators) as base, client(base if fault else f"http://127.0.0.1:{free_port()}") as work:
         with pytest.raises((PartnerUnavailableError, RefusedError)) as caught:
-            await work.by_cpf(CPF)
+            await work.by_cpf(CPF, unbooked)
     error = caught.value
     assert error.__cause__ is None
     told = "".join([str(error), repr(error), repr(vars(error)), *traceback.format_exception(error), caplog.text])
@@ -188,7 +189,7 @@ async def test_a_redirect_does_not_carry_the_token_away() -> None:
     """It is not followed, and is a failure."""
     async with answering(b"", 302, Location="http://127.0.0.1:9/elsewhere") as (seen, work):
         with pytest.raises(PartnerUnavailableError, match="status 302"):
-            await work.by_cpf(CPF)
+            await work.by_cpf(CPF, unbooked)
     assert len(seen) == 1
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -12,12 +13,21 @@ import pytest
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
 
 from stream import topics
+from stream.agents.delivery import Delivery, Message
+from stream.agents.exits import Exits
 from stream.agents.retry import RetryReader
+from stream.agents.tripwire import Tripwire
 from stream.batch_producer import BatchProducer, RetryUntilShutdown
-from stream.domain.parking import Parking
+from stream.domain.events import event_id
+from stream.domain.fuse import Rating
+from stream.domain.identity import Contact, Phone
+from stream.domain.leads import Source, decode_webhook, encode_webhook
+from stream.domain.parking import Parking, Patience
+from stream.engine.tracker import Tracker
 from stream.kafka import open_admin, open_consumer, open_producer
 from stream.ops.topics import create_missing, differences, must_stop
 from stream.settings import Settings
+from tests.fakes import NOW, RecordingProducer
 from tests.integration.enriched import command, committed, everything, until
 from tests.integration.test_topics import remove
 
@@ -68,7 +78,7 @@ async def reader(
     settings: Settings,
     clock: Callable[[], datetime],
     kind: type[BatchProducer] = BatchProducer,
-    busy: Callable[[], bool] = lambda: False,
+    busy: Callable[[str], bool] = lambda _: False,
 ) -> AsyncIterator[AIOKafkaConsumer]:
     """A reader at work; gives its consumer."""
     async with open_producer(settings) as kafka_producer, open_consumer(settings, None, topics.RETRY_GROUP) as consumer:
@@ -145,21 +155,83 @@ async def test_what_is_not_due_waits_and_is_not_committed(broker: Settings, cloc
         await until(lambda: _equals(stands(broker), 1))
 
 
+SOON, LATER = '{"source":"c2s","payload":"soon"}', '{"payload":"later","source":"c2s"}'
+
+
+class Queue:
+    """A look-up queue that is full for some sources; counts how often the reader asks."""
+
+    def __init__(self, *full: str) -> None:
+        self.full = set(full)
+        self.asked: Counter[str] = Counter()
+
+    def is_busy_for(self, source: str) -> bool:
+        """Whether it is full for a source."""
+        self.asked[source] += 1
+        return source in self.full
+
+    async def looked(self, source: str) -> None:
+        """Wait until the reader has asked a few times more."""
+        enough = self.asked[source] + 3
+
+        async def often() -> bool:
+            return self.asked[source] >= enough
+
+        await until(often)
+
+
 async def test_what_is_due_waits_while_the_worker_is_busy_but_not_for_ever(broker: Settings, clock: Clock) -> None:
     """It comes back when there is room, or when it has waited for the longest delay."""
-    await park(broker, clock, ["soon"], timedelta(seconds=30))
-    full = True
-    async with reader(broker, clock, busy=lambda: full) as consumer:
+    await park(broker, clock, [SOON], timedelta(seconds=30))
+    queue = Queue("c2s")
+    async with reader(broker, clock, busy=queue.is_busy_for) as consumer:
         await waits(consumer, 1)
         clock.at += timedelta(seconds=31)
+        await queue.looked("c2s")
         assert await back(broker) == []
-        full = False
-        assert await until_back(broker, 1) == ["soon"]
-        full = True
-        await park(broker, clock, ["later"], timedelta(seconds=30))
+        queue.full.clear()
+        assert await until_back(broker, 1) == [SOON]
+        queue.full.add("c2s")
+        await park(broker, clock, [LATER], timedelta(seconds=30))
         await waits(consumer, 1)
         clock.at += LONGEST + timedelta(seconds=31)
-        assert await until_back(broker, 2) == ["later", "soon"]
+        assert await until_back(broker, 2) == [LATER, SOON]
+
+
+async def test_what_waits_for_room_for_its_source_holds_up_no_other(broker: Settings, clock: Clock) -> None:
+    """Of a flood nothing is moved while its part of the queue is used up; the other source's webhooks come back."""
+    recorded = RecordingProducer()
+    exits: Any = Exits(recorded, clock, Patience((timedelta(0),), LONGEST), Tripwire(Rating(100, 0.75, 100)))
+    flood = [parked_webhook(number, Source.C2S) for number in range(60)]
+    others = [parked_webhook(number, Source.GOOGLE_ADS) for number in range(60, 70)]
+    for one in [*flood, *others]:
+        exits.parked(one, "queue")
+    async with open_producer(broker) as producer:
+        for (topic, record), partition in zip(recorded.records, recorded.placed, strict=True):
+            if topic == FIRST.name:
+                await producer.send_and_wait(topic, record.value, record.key, partition, headers=list(record.headers))
+    queue = Queue("c2s")
+    async with reader(broker, clock, busy=queue.is_busy_for):
+        assert await until_back(broker, 10) == sorted(one.message.value.decode() for one in others)
+        await queue.looked("c2s")
+        assert len(await back(broker)) == 10
+        queue.full.clear()
+        await until_back(broker, 70)
+
+
+def parked_webhook(number: int, source: Source) -> Any:
+    """A webhook that a worker parks."""
+    payload: dict[str, Any] = {"lead_id": str(number), "user_column_data": []}
+    if source is Source.C2S:
+        payload = {"id": str(number), "attributes": {"updated_at": "2026-01-31T12:00:00Z"}}
+    value = encode_webhook(source, NOW, payload, None)
+    record = ConsumerRecord("webhooks", 0, number, 0, 1, None, value, None, 0, 0, ())
+    webhook = decode_webhook(value)
+    phone = Phone.parse(f"1198765{number:04d}")
+    assert phone is not None
+    return Delivery(
+        Message(record, Tracker()), webhook, Contact(phone, None, None, phone.alias), event_id(webhook.lead)
+    )
 
 
 async def test_a_tier_that_waits_holds_up_no_other(broker: Settings, clock: Clock) -> None:

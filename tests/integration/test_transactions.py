@@ -175,7 +175,7 @@ async def test_parked_webhooks_of_transactions_come_back_once_committed(broker: 
         await transaction(producer, first, [b"aborted"], ABORTED)
         batch_producer = BatchProducer(ours, RetryUntilShutdown())
         await batch_producer.learn(topics.WEBHOOKS.name)
-        reader = RetryReader(consumer, batch_producer, lambda: datetime.now(UTC), timedelta(hours=1), lambda: False)
+        reader = RetryReader(consumer, batch_producer, lambda: datetime.now(UTC), timedelta(hours=1), lambda _: False)
         running = asyncio.create_task(reader.run())
         try:
             await until(lambda: at_the_end(broker, topics.RETRY_GROUP, first))

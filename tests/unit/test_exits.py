@@ -14,7 +14,7 @@ from stream.domain.errors import DatabaseUnavailableError, FuseBlownError, Partn
 from stream.domain.events import Outcome, Tier
 from stream.domain.fuse import Rating
 from stream.domain.identity import contact_of
-from stream.domain.leads import decode_webhook
+from stream.domain.leads import Source, decode_webhook, encode_webhook, source_in
 from stream.domain.parking import LATE, Parking
 from stream.enrichment import Ladder
 from stream.local.people import Someone, population
@@ -470,3 +470,57 @@ async def test_rubbish_is_not_read_faster_than_it_is_written(rig: Rig) -> None:
         assert len(worker.producer.of(topics.DEAD.name)) == 1
         has_capacity.set()
     assert len(worker.producer.of(topics.DEAD.name)) == 10
+
+
+async def test_parked_webhooks_of_a_source_lie_on_partitions_of_its_own(rig: Rig, worker: Worker) -> None:
+    """What waits for one source's part of the queue must not stand in front of another's; a contact stays on one."""
+    rig.gate.failing = DatabaseUnavailableError("database: ConnectionError")
+    people = population(40, seed=8)
+    for _ in range(2):
+        for number, one in enumerate(people):
+            columns = [{"column_id": "PHONE_NUMBER", "string_value": one.phone}]
+            google = encode_webhook(Source.GOOGLE_ADS, NOW, {"lead_id": str(number), "user_column_data": columns}, None)
+            await worker.receive(webhook(f"lead-{number}", one), google)
+    places: dict[str, set[int | None]] = {}
+    contacts: dict[tuple[str, bytes | None], set[int | None]] = {}
+    for (topic, record), placed in zip(worker.producer.records, worker.producer.placed, strict=True):
+        if topic == RETRY:
+            source = source_in(record.value)
+            places.setdefault(source, set()).add(placed)
+            contacts.setdefault((source, record.key), set()).add(placed)
+    assert places == {Source.C2S: {0, 2}, Source.GOOGLE_ADS: {1, 3}}
+    assert all(len(placed) == 1 for placed in contacts.values())
+
+
+async def test_large_webhooks_beyond_the_queues_bytes_are_parked_and_none_is_lost(rig: Rig) -> None:
+    """They fill it although there are places, also those that could join a contact; what has ended makes room."""
+    worker, size = Worker(rig, slots=1, queue_bytes=200_000), 50_000
+    rig.gate.open.clear()
+    people = population(20, seed=9)
+    for number, one in enumerate(people):
+        value = c2s_webhook(f"lead-{number}", name=one.name, phone=one.phone, email="x" * size)
+        same = c2s_webhook(f"same-{number}", name=SOMEONE.name, phone=SOMEONE.phone, email="x" * size)
+        await worker.read(value, same)
+        assert worker.enricher.flights.bytes_held < 200_000 + 2 * size
+    assert len(parked(worker)) >= 35
+    assert {headers_of(record)["reason"] for record in parked(worker)} == {"queue"}
+    rig.gate.open.set()
+    await worker.enricher.flights.drain(LIMIT)
+    worker.producer.deliver()
+    assert worker.trackers.committable() == {PARTITION: 40}
+    assert worker.enricher.flights.bytes_held == 0
+
+
+async def test_who_is_parked_while_it_waits_keeps_no_bytes(rig: Rig) -> None:
+    """Once the broker has what it left, a webhook that waits for its flight holds neither value nor headers."""
+    worker = Worker(rig, slots=1)
+    rig.gate.open.clear()
+    await worker.read(webhook("first", SOMEONE), webhook("second", OTHER))
+    waiting = [one for flying in worker.enricher._flying.values() for one in flying.values()]  # noqa: SLF001
+    worker.enricher.park_all("shutdown")
+    assert [one.message.value for one in waiting] == [webhook("first", SOMEONE), webhook("second", OTHER)]
+    worker.producer.deliver()
+    assert [(one.message.value, one.message.headers) for one in waiting] == [(None, ())] * 2
+    rig.gate.open.set()
+    await worker.enricher.flights.drain(LIMIT)
+    assert worker.trackers.committable() == {PARTITION: 2}

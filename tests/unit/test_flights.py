@@ -178,12 +178,12 @@ async def test_the_queue_holds_contacts_and_whoever_waits_for_one_joins_it() -> 
     fleet = flights(memory.look_up, queue=2)
     for offset in range(4):
         fleet.submit(delivery(offset, phone=someone(0)))
-    assert (fleet.is_busy, fleet.is_full_for("c2s")) == (True, False)
+    assert (fleet.is_busy_for("c2s"), fleet.is_full_for("c2s")) == (True, False)
     fleet.submit(delivery(4, phone=someone(1)))
     assert fleet.is_full_for("c2s")
     memory.gate.set()
     await fleet.drain(LIMIT)
-    assert (fleet.is_busy, fleet.is_full_for("c2s")) == (False, False)
+    assert (fleet.is_busy_for("c2s"), fleet.is_full_for("c2s")) == (False, False)
 
 
 async def test_closing_stops_what_flies() -> None:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from stream.domain.leads import Source
 from stream.domain.parking import (
     CUT_SHORT,
     EARLY,
@@ -16,6 +17,7 @@ from stream.domain.parking import (
     Tries,
     count_of,
     instant_of,
+    own_partitions,
     tries_of,
 )
 from stream.settings import MOST_DELAYS
@@ -121,6 +123,16 @@ def test_what_is_no_count_is_none(text: str) -> None:
 def test_what_is_no_instant_is_none(text: str) -> None:
     """Nor is one without a zone."""
     assert instant_of(text) is None
+
+
+@pytest.mark.parametrize("partitions", [1, 2, 3, 8, 33])
+def test_each_source_has_partitions_of_its_own(partitions: int) -> None:
+    """None is without one, none is left over, and no two share one where there are enough."""
+    owned = [set(own_partitions(source, partitions)) for source in Source]
+    assert all(owned)
+    assert set.union(*owned) == set(range(partitions))
+    if partitions >= len(Source):
+        assert sum(map(len, owned)) == partitions
 
 
 def test_there_is_a_topic_for_every_delay() -> None:

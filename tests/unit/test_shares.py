@@ -59,8 +59,11 @@ def test_no_order_of_asking_passes_the_limit_or_takes_a_share(
     assert sum(used.values()) <= limit
 
 
-def google(number: int) -> Delivery:
-    columns = [{"column_id": "PHONE_NUMBER", "string_value": f"+55{someone(number)}"}]
+def google(number: int, name: str = "") -> Delivery:
+    columns = [
+        {"column_id": "PHONE_NUMBER", "string_value": f"+55{someone(number)}"},
+        {"column_id": "FULL_NAME", "string_value": name},
+    ]
     payload = {"lead_id": f"g-{number}", "google_key": "k", "form_id": 1, "campaign_id": 2, "user_column_data": columns}
     return delivery_of(number, encode_webhook(Source.GOOGLE_ADS, NOW, payload, None))
 
@@ -138,6 +141,96 @@ async def test_a_source_that_nobody_has_seen_makes_room_by_asking() -> None:
             await asyncio.sleep(0)
     assert flights.is_full_for(C2S)
     await flights.close()
+
+
+async def test_a_flood_keeps_what_is_parked_for_its_own_source_waiting_and_no_other() -> None:
+    """While C2S has filled its part, its parked webhooks wait, and Google's come back to half of Google's share."""
+    partner = Partner()
+    flights = Flights(partner.look_up, slots=2, queue=40, queue_limit=LIMIT, sources=lambda: BOTH)
+    for number in range(19):
+        flights.submit(c2s(number))
+    assert not flights.is_busy_for(C2S), "half of the queue is free"
+    for number in range(19, 30):
+        flights.submit(c2s(number))
+    assert flights.is_full_for(C2S)
+    for number in range(100, 105):
+        assert flights.is_busy_for(C2S)
+        assert not flights.is_busy_for(GOOGLE)
+        flights.submit(google(number))
+    assert flights.is_busy_for(GOOGLE), "the other half of its share is for webhooks that were not parked"
+    assert not flights.is_full_for(GOOGLE)
+    await flights.close()
+
+
+LARGE = 1_000  # characters of a webhook
+
+
+def large(number: int, source: str = C2S) -> Delivery:
+    if source == GOOGLE:
+        return google(number, "x" * LARGE)
+    return delivery_of(number, c2s_webhook(f"lead-{number}", phone=someone(number), name="x" * LARGE))
+
+
+@pytest.mark.parametrize("contacts", [1, 1_000], ids=["one contact", "a contact each"])
+async def test_the_queue_holds_no_more_bytes_than_it_may(contacts: int) -> None:
+    """Large webhooks fill it although there are places; whoever joins a contact that waits needs room as well."""
+    partner = Partner()
+    limit = 100 * LARGE
+    flights = Flights(partner.look_up, slots=1, queue=5_000, queue_limit=LIMIT, queue_bytes=limit)
+    most, taken_in = large(0).message.size, 0
+    while flights.has_room_for(C2S):
+        flights.submit(large(taken_in % contacts))
+        taken_in += 1
+    assert limit <= taken_in * most < limit + 2 * most
+    assert flights.is_busy_for(C2S)
+    assert not flights.is_full_for(C2S), "there are places"
+    await begun(partner, 1)
+    partner.gates[0].set()
+    async with asyncio.timeout(LIMIT):
+        while not flights.has_room_for(C2S):  # noqa: ASYNC110 - a webhook that ends sets no event
+            await asyncio.sleep(0)
+    await flights.close()
+
+
+async def test_large_webhooks_of_one_source_leave_the_others_their_part() -> None:
+    """Half of the bytes are reserved in equal shares, as places are."""
+    flights = Flights(
+        Partner().look_up, slots=1, queue=5_000, queue_limit=LIMIT, sources=lambda: BOTH, queue_bytes=100 * LARGE
+    )
+    counts = dict.fromkeys((C2S, GOOGLE), 0)
+    for source in (C2S, GOOGLE):
+        while flights.has_room_for(source):
+            flights.submit(large(1_000 * (source == GOOGLE) + counts[source], source))
+            counts[source] += 1
+    sizes = {source: counts[source] * large(0, source).message.size / LARGE for source in counts}
+    assert 74 <= sizes[C2S] <= 77
+    assert 22 <= sizes[GOOGLE] <= 27
+    await flights.close()
+
+
+async def test_bytes_are_free_again_when_all_has_ended() -> None:
+    """Whatever way a webhook leaves the queue: looked up, recalled, or refused a slot."""
+    ends = asyncio.Event()
+
+    async def look_up(one: Delivery, failed: str) -> str:
+        del one
+        if not failed:
+            await ends.wait()
+        return failed
+
+    async def recall(one: Delivery) -> bool:
+        return one.message.offset % 2 == 0
+
+    flights = Flights(look_up, slots=1, queue=100, queue_limit=0.05, recall=recall, queue_bytes=10 * LARGE)
+    for number in range(8):
+        flights.submit(large(number), known_only=number == 7)
+    assert flights.bytes_held > 8 * LARGE
+    async with asyncio.timeout(LIMIT):
+        while flights.bytes_held > 2 * LARGE:  # noqa: ASYNC110 - what leaves the queue sets no event
+            await asyncio.sleep(0.01)
+        ends.set()
+        await flights.drain(LIMIT)
+    assert flights.bytes_held == 0
 
 
 async def test_slots_are_given_in_turns() -> None:

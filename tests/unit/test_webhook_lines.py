@@ -10,7 +10,7 @@ import pytest
 
 from stream import topics
 from stream.domain.events import event_id
-from stream.domain.leads import decode_webhook, lead_id_in
+from stream.domain.leads import decode_webhook, lead_id_in, source_in
 from stream.local.people import population
 from stream.logs import configure
 from stream.settings import load
@@ -99,3 +99,24 @@ async def test_what_is_parked_moved_or_dead_names_lead_and_event(read: Read) -> 
 def test_the_lead_of_what_can_not_be_read_is_shown_where_it_can(value: bytes | None, lead: str) -> None:
     """Whatever lies in the topic, nothing is raised."""
     assert lead_id_in(value) == lead
+
+
+@pytest.mark.parametrize(
+    ("value", "source"),
+    [
+        (b'{"payload":{"source":"x"},"source":"c2s"}', "c2s"),
+        (b'{"source":"of a later release"}', "of a later release"),
+        (b'{"source":null}', ""),
+        (b'{"source":7}', ""),
+        (b'{"payload":{}}', ""),
+        (b'["c2s"]', ""),
+        (b'{"source":"c2s"', ""),
+        (b'{"payload":' + b"[" * 100_000 + b',"source":"c2s"}', ""),
+        (b'{"source":"\xff"}', ""),
+        (b"", ""),
+        (None, ""),
+    ],
+)
+def test_the_source_of_whatever_lies_in_a_retry_topic(value: bytes | None, source: str) -> None:
+    """It is read without the rest; what names none holds nothing up."""
+    assert source_in(value) == source
