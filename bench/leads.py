@@ -18,8 +18,9 @@ from producers.items import Part, Record, webhook
 from stream.domain.choice import Knowledge, KnownPerson
 from stream.domain.events import Outcome, revision
 from stream.domain.identity import Contact, contact_of
-from stream.domain.leads import Source, lead_from_c2s
 from stream.domain.person import Candidate, person_from_work
+from stream.domain.sources.c2s import read_lead as lead_from_c2s
+from stream.domain.sources.lead import Source
 from stream.enrichment import known_person
 from stream.kafka import partition_of
 from stream.local.people import Someone, population, typed

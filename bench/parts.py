@@ -27,7 +27,9 @@ from stream.domain.choice import next_step
 from stream.domain.events import Answer, Outcome, encode_event, event_headers, event_id
 from stream.domain.freshness import opened
 from stream.domain.identity import Contact, Email, Phone, contact_of
-from stream.domain.leads import Lead, Source, decode_webhook, lead_from_c2s
+from stream.domain.leads import decode_webhook
+from stream.domain.sources.c2s import read_lead as lead_from_c2s
+from stream.domain.sources.lead import Lead, Source
 from stream.engine.tracker import Tracker
 from stream.kafka import partition_of
 from stream.settings import load

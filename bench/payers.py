@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from decimal import Decimal
 from typing import Any, Protocol
 from unittest.mock import patch
 from uuid import UUID, uuid4
@@ -22,11 +21,13 @@ from stream import enrichment
 from stream.domain.choice import Answered, Ask, Found, Knowledge, Step, is_sure, next_step
 from stream.domain.identity import Contact, Cpf, Phone
 from stream.domain.person import Candidate
+from stream.domain.provider import Provider
 from stream.enrichment import Books, Ladder, People, Question, Reserve, Shelf, Terms
 from stream.kafka import partition_of
 from stream.local.people import Someone
 from stream.settings import Settings
 from stream.tiers.cache import Lifetimes, TableCache
+from stream.tiers.providers import provider_specs
 from tests.fakes import FakeBooks, FakeDatabase, FakeDirectory, FakePartner
 
 
@@ -231,8 +232,8 @@ class Ours:
             step = await self._ladder.climb(question, known)
         person = step.person if isinstance(step, Found) else None
         self._cache.remember(partition, known, person, now)
-        self.bill.paid += question.diretrix_calls
-        self.bill.paying += question.diretrix_calls > 0
+        self.bill.paid += question.calls[Provider.DIRETRIX]
+        self.bill.paying += question.calls[Provider.DIRETRIX] > 0
         self.bill.calls += self._partner.calls["diretrix"] - asked["diretrix"]
         self.bill.work_calls += self._partner.calls["work"] - asked["work"]
 
@@ -265,10 +266,7 @@ class Ours:
 def terms(settings: Settings) -> Terms:
     """As the worker has them, without budgets."""
     return Terms(
-        diretrix_price=settings.diretrix_price,
-        diretrix_budget=None,
-        work_price=Decimal(0),
-        work_budget=None,
+        providers={name: replace(spec, daily_budget=None) for name, spec in provider_specs(settings).items()},
         max_age=settings.enrichment_max_age,
         unknown_for=settings.cache_ttl_unknown,
         work_unknown_for=settings.work_unknown_for,

@@ -23,6 +23,7 @@ from bench.result import Options, Row, at_least
 from bench.tier2 import PARTIES, fill
 from bench.visits import BEGIN, Visit
 from stream.domain.choice import Found, Knowledge
+from stream.domain.provider import Provider
 from stream.enrichment import Ladder, Question
 from stream.local.people import population
 from stream.local.postgres import LocalPostgres
@@ -110,7 +111,7 @@ async def _store(pool: asyncpg.Pool, settings: Settings, visits: Sequence[Visit]
         for visit in left:
             question = Question(visit.contact, visit.someone.name, "lead", "c2s", str(uuid4()))
             step = await ladder.climb(question, Knowledge())
-            if not isinstance(step, Found) or question.diretrix_calls != 1:
+            if not isinstance(step, Found) or question.calls[Provider.DIRETRIX] != 1:
                 raise RuntimeError("a first-seen contact was not looked up as one")
 
     begin = time.perf_counter()

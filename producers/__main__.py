@@ -12,10 +12,12 @@ import click
 import uvloop
 
 from producers.app import App
-from producers.auth import SHORTEST, has_demo, has_short
+from producers.auth import SHORTEST, has_demo, has_short, is_malformed
 from producers.limits import Limits
 from producers.publisher import open_publisher
 from producers.server import listen
+from producers.sources import ENDPOINTS
+from producers.sources.endpoint import Endpoint
 from stream.collector import settle
 from stream.domain.errors import StopError
 from stream.logs import get_logger
@@ -84,14 +86,19 @@ def raise_file_limit(files: int) -> None:
 
 
 def _require_secrets(settings: Settings) -> None:
-    secrets = {"C2S_WEBHOOK_TOKEN": settings.c2s_webhook_token, "GOOGLE_ADS_KEY": settings.google_ads_key}
-    _require_any(settings, [name for name, values in secrets.items() if not values])
-    demo = [name for name, values in secrets.items() if has_demo(values)]
+    endpoints = {one.setting.upper(): one for one in ENDPOINTS.values()}
+    secrets = {name: getattr(settings, one.setting) for name, one in endpoints.items()}
+    _require_any(settings, [one for name, one in endpoints.items() if not secrets[name]])
+    malformed = [name for name, values in secrets.items() if is_malformed(values, endpoints[name].presentation)]
+    if malformed:
+        click.echo(f"must be user:password, several separated by commas: {' and '.join(malformed)}.", err=True)
+        sys.exit(EXIT_CONFIGURATION)
+    demo = [name for name, values in secrets.items() if has_demo(values, endpoints[name].presentation)]
     if demo and not settings.allow_demo_secrets:
         click.echo(f"everybody can read the demo's secret in {' and '.join(demo)}: set another one.", err=True)
         click.echo("ALLOW_DEMO_SECRETS=true accepts it, for a system that nobody else reaches.", err=True)
         sys.exit(EXIT_CONFIGURATION)
-    short = [name for name, values in secrets.items() if has_short(values)]
+    short = [name for name, values in secrets.items() if has_short(values, endpoints[name].presentation)]
     if short:
         log.warning(
             "a webhook secret is too short: the next release will not start with it",
@@ -100,11 +107,16 @@ def _require_secrets(settings: Settings) -> None:
         )
 
 
-def _require_any(settings: Settings, missing: list[str]) -> None:
-    if not missing:
+def _require_any(settings: Settings, without: list[Endpoint]) -> None:
+    if without and settings.allow_unauthenticated:
+        names = ", ".join(one.setting.upper() for one in without)
+        log.warning("everybody may post: no secret is configured", missing=names)
         return
-    if settings.allow_unauthenticated:
-        log.warning("everybody may post: no secret is configured", missing=", ".join(missing))
+    for one in without:
+        if not one.is_required:
+            log.info("a webhook is not served: no secret is configured", path=one.path, missing=one.setting.upper())
+    missing = [one.setting.upper() for one in without if one.is_required]
+    if not missing:
         return
     click.echo(f"no secret is configured: set {' and '.join(missing)}.", err=True)
     click.echo("ALLOW_UNAUTHENTICATED=true serves without (anybody could then post leads).", err=True)

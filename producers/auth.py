@@ -8,6 +8,7 @@ from hashlib import blake2b
 
 from pydantic import SecretStr
 
+from producers.presentation import Presentation, guessable_part, is_well_formed
 from stream.settings import DEMO_SECRETS
 
 SHORTEST = 16  # characters; the next release does not start with a shorter one
@@ -31,14 +32,21 @@ class SharedSecrets:
         return is_known
 
 
-def has_short(secrets: Iterable[SecretStr]) -> bool:
-    """Whether a secret could be guessed."""
-    return any(len(secret.get_secret_value()) < SHORTEST for secret in secrets)
+def has_short(secrets: Iterable[SecretStr], how: Presentation) -> bool:
+    """Whether a secret could be guessed, presented as it is."""
+    return any(len(guessable_part(how, secret.get_secret_value())) < SHORTEST for secret in secrets)
 
 
-def has_demo(secrets: Iterable[SecretStr]) -> bool:
-    """Whether a secret stands in this project's source, for everybody to read."""
-    return any(secret.get_secret_value() in DEMO_SECRETS for secret in secrets)
+def has_demo(secrets: Iterable[SecretStr], how: Presentation) -> bool:
+    """Whether a secret, or the part of it that must be guessed, stands in this project's source for all to read."""
+    public = {one for secret in DEMO_SECRETS for one in (secret, guessable_part(how, secret)) if one}
+    given = [secret.get_secret_value() for secret in secrets]
+    return any(one in public or guessable_part(how, one) in public for one in given)
+
+
+def is_malformed(secrets: Iterable[SecretStr], how: Presentation) -> bool:
+    """Whether a secret could never be presented."""
+    return not all(is_well_formed(how, secret.get_secret_value()) for secret in secrets)
 
 
 def _digest(text: str) -> bytes:

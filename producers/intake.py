@@ -15,8 +15,9 @@ from producers.items import Part, Record, dead_letter, webhook
 from producers.publisher import BrokerUnavailableError, Publisher
 from producers.sampled import SampledLog
 from stream import metrics
+from stream.domain.deadletters import Stage
 from stream.domain.errors import PoisonError
-from stream.domain.leads import Source
+from stream.domain.sources.lead import Source
 from stream.logs import get_logger
 from stream.turn import TurnClock
 
@@ -84,8 +85,11 @@ class Intake:
         self._now = TurnClock(now)
         self._outage = SampledLog(OUTAGE_INTERVAL)
 
-    async def take(self, source: Source, parts: Iterator[Part]) -> Receipt:
-        """Publish what can be read, and the rest as dead letters. Raises BrokerUnavailableError."""
+    async def take(self, source: Source, parts: Iterator[Part], until: float | None = None) -> Receipt:
+        """Publish what can be read, and the rest as dead letters. Raises BrokerUnavailableError.
+
+        ``until``: when the sender gives up, on the loop's clock; the publisher's own limit holds as well.
+        """
         started = time.perf_counter()
         try:
             received_at = self._now()
@@ -103,7 +107,7 @@ class Intake:
                     letters.append(dead_letter(source, part, received_at, error))
             del part  # while the broker is waited for, the next request gets this memory, still in the core's cache
             try:
-                await self._publisher.publish([*records, *self._unburied(letters)] if letters else records)
+                await self._publisher.publish([*records, *self._unburied(letters)] if letters else records, until)
             except BrokerUnavailableError as error:
                 self._say_not_accepted([*records, *letters], error)
                 raise
@@ -131,7 +135,7 @@ class Intake:
     def _bury(self, letters: Sequence[Record]) -> None:
         for letter in letters:
             if self._letters.acknowledged(letter.identity):
-                metrics.DEAD.labels("receive", PoisonError.__name__).inc()
+                metrics.DEAD.labels(Stage.RECEIVE, PoisonError.__name__).inc()
 
     def _count(self, source: Source, records: Sequence[Record], rejected: list[Rejection]) -> Receipt:
         processed = sum([self._deliveries.acknowledged(record.identity) for record in records])

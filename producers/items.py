@@ -11,26 +11,31 @@ import msgspec
 import orjson
 
 from stream import topics
-from stream.domain.deadletters import dead_letter_headers
+from stream.domain.deadletters import Stage, dead_letter_headers
 from stream.domain.errors import PoisonError
 from stream.domain.events import event_headers, event_id
 from stream.domain.identity import identified
-from stream.domain.leads import Source, encode_webhook, lead_from_c2s, lead_from_google, normalised_of
+from stream.domain.leads import encode_webhook, normalised_of
+from stream.domain.sources import ID_FIELDS, SOURCES
+from stream.domain.sources.lead import Source
 
 EVENT_TYPE = "webhook.received"
 EVENT_SOURCES = {source: f"/lead-stream/producers/{source}" for source in Source}
-READERS = {Source.C2S: lead_from_c2s, Source.GOOGLE_ADS: lead_from_google}
 # Brackets of a payload that can't be nested too deeply for any reader; real ones have some dozens.
 HARMLESS = 200
 LONGEST_LEAD = 256  # characters of an id that is shown
 
 
 class Part(msgspec.Struct, frozen=True):  # made for every webhook: a named tuple costs three times as much
-    """One webhook of a body. ``raw``: its bytes as they came in; ``fault``: why they are not JSON."""
+    """One webhook of a body. ``raw``: its bytes as they came in; ``fault``: why it is refused before it is read.
+
+    ``path``: the field at fault.
+    """
 
     raw: bytes
     payload: Any = None
     fault: str = ""
+    path: str = ""
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):
@@ -53,7 +58,7 @@ def webhook(source: Source, part: Part, received_at: datetime, nobodys: frozense
     ``nobodys``: aliases of denied contacts; ``area_code``: completes phones that were typed without one.
     """
     payload = _object(part)
-    lead = READERS[source](payload)
+    lead = SOURCES[source].read(payload)
     contact = identified(lead, nobodys, area_code)
     identity = event_id(lead)
     # The payload's own bytes: what is not known to us survives to the last digit.
@@ -71,24 +76,28 @@ def dead_letter(source: Source, part: Part, received_at: datetime, error: Poison
         partition=-1,
         offset=-1,
         timestamp=received_at.timestamp(),
-        stage="receive",
+        stage=Stage.RECEIVE,
         error=type(error).__name__,
         reason=str(error),
         attempts=1,
         failed_at=received_at,
     )
-    return Record(topics.DEAD.name, None, part.raw, headers, identity, _lead_of(part.payload))
+    return Record(topics.DEAD.name, None, part.raw, headers, identity, _lead_of(source, part.payload))
 
 
-def _lead_of(payload: object) -> str:
+def _lead_of(source: Source, payload: object) -> str:
     """The id of a lead that can't be read as a whole: for the log, masked there."""
-    lead = (payload.get("id") or payload.get("lead_id")) if isinstance(payload, dict) else ""
+    if not isinstance(payload, dict):
+        return ""
+    # The other sources' names too: a payload may have been posted to the wrong path.
+    names = (SOURCES[source].id_field, *ID_FIELDS)
+    lead = next((found for name in names if (found := payload.get(name))), "")
     return lead[:LONGEST_LEAD] if isinstance(lead, str) else ""
 
 
 def _object(part: Part) -> dict[str, Any]:
     if part.fault:
-        raise PoisonError(part.fault)
+        raise PoisonError(part.fault, path=part.path)
     if not isinstance(part.payload, dict):
         raise PoisonError("an object is required")
     if part.raw.count(b"{") + part.raw.count(b"[") > HARMLESS:

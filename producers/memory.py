@@ -20,13 +20,18 @@ class MemoryPublisher:
         self.gate = asyncio.Event()
         self.gate.set()
 
-    async def publish(self, records: Sequence[Record]) -> None:
+    async def publish(self, records: Sequence[Record], until: float | None = None) -> None:
         """Acknowledge records, in the order in which they came."""
         fails = self.failures > 0
         self.failures -= fails
         self.waiting += 1
-        await self.gate.wait()
-        self.waiting -= 1
+        try:
+            async with asyncio.timeout_at(until):
+                await self.gate.wait()
+        except TimeoutError:
+            raise BrokerUnavailableError("no acknowledgement in time") from None
+        finally:
+            self.waiting -= 1
         if fails:
             raise BrokerUnavailableError("no acknowledgement in time")
         self.records += records

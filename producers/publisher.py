@@ -50,8 +50,8 @@ class BrokerUnavailableError(TransientError):
 class Publisher(Protocol):
     """What the routes need of a broker."""
 
-    async def publish(self, records: Sequence[Record]) -> None:
-        """Return when the broker has all of them. Raises BrokerUnavailableError."""
+    async def publish(self, records: Sequence[Record], until: float | None = None) -> None:
+        """Return when the broker has all of them. Raises BrokerUnavailableError, at ``until`` of the loop's clock."""
 
     async def trouble(self) -> str:
         """What keeps records from being published, "" when nothing does."""
@@ -73,11 +73,15 @@ class KafkaPublisher:
         self._closing: set[asyncio.Task[None]] = set()
         self._looked: tuple[float, str] = (-LOOK_AGAIN, "not connected")
 
-    async def publish(self, records: Sequence[Record]) -> None:
-        """Return when the broker has all records. Raises BrokerUnavailableError in bounded time."""
+    async def publish(self, records: Sequence[Record], until: float | None = None) -> None:
+        """Return when the broker has all records. Raises BrokerUnavailableError in bounded time.
+
+        ``until``: a time of the loop's clock; the usual limit where that is earlier.
+        """
         if not records:
             return
-        until = asyncio.get_running_loop().time() + self._timeout()
+        limit = asyncio.get_running_loop().time() + self._timeout()
+        until = limit if until is None else min(limit, until)
         batch_producer, handle = self._batch_producer, None
         try:
             if batch_producer is None or not batch_producer.knows(records):

@@ -25,13 +25,14 @@ from stream.domain.availability import Availability, PartnerGate
 from stream.domain.errors import StopError
 from stream.domain.identity import denylist
 from stream.domain.parking import Patience
+from stream.domain.provider import Provider
 from stream.domain.shares import Sources
 from stream.engine.probe import Probe
 from stream.engine.watchdog import Allowance, Pulse, Watchdog
 from stream.enrichment import Ladder, Terms
 from stream.kafka import open_admin, open_consumer, open_producer
 from stream.ops.topics import differences, must_stop
-from stream.settings import Settings, calls_of
+from stream.settings import Settings
 from stream.store.contacts import ContactStore
 from stream.store.keeper import LEASE, Keeper
 from stream.store.ledger import Ledger
@@ -42,6 +43,7 @@ from stream.tiers.diretrix import Diretrix
 from stream.tiers.guard import Guard
 from stream.tiers.http import partner_session
 from stream.tiers.postgres import PostgresTier
+from stream.tiers.providers import provider_specs
 from stream.tiers.work import WorkApi
 from stream.turn import TurnClock
 from stream.web.facts import WorkerFacts
@@ -152,36 +154,27 @@ class Partners:
 
     def __init__(self, settings: Settings, ledger: Ledger) -> None:
         self.ledger = ledger
-        self.diretrix = Guard(
-            "diretrix",
-            at_once=settings.diretrix_max_concurrency,
-            rate=settings.diretrix_rate_per_second,
-            workers=settings.workers,
-        )
-        self.work = Guard(
-            "work",
-            at_once=settings.work_api_max_concurrency,
-            rate=settings.work_api_rate_per_second,
-            workers=settings.workers,
-        )
+        self.specs = provider_specs(settings)
+        self.guards = {
+            provider: Guard(provider, at_once=spec.at_once, rate=spec.rate, workers=settings.workers)
+            for provider, spec in self.specs.items()
+        }
 
     def availability(self, name: str) -> Availability:
         """Whether a partner can be asked now; whatever is no partner can."""
-        guard = {"diretrix": self.diretrix, "work": self.work}.get(name)
+        guard = next((guard for provider, guard in self.guards.items() if provider == name), None)
         return Availability.AVAILABLE if guard is None else guard.availability()
 
     def trouble(self) -> dict[str, str]:
         """Why each of them is not asked now, "" while it is."""
-        guards = (self.diretrix, self.work)
-        return {guard.name: guard.trouble() or self.ledger.trouble(guard.name) for guard in guards}
+        return {
+            provider.value: guard.trouble() or self.ledger.trouble(provider) for provider, guard in self.guards.items()
+        }
 
 
 def _ladder(pool: asyncpg.Pool, session: aiohttp.ClientSession, settings: Settings, partners: Partners) -> Ladder:
     terms = Terms(
-        diretrix_price=settings.diretrix_price,
-        diretrix_budget=calls_of(settings.diretrix_daily_budget),
-        work_price=settings.work_api_price,
-        work_budget=calls_of(settings.work_api_daily_budget),
+        providers=partners.specs,
         max_age=settings.enrichment_max_age,
         unknown_for=settings.cache_ttl_unknown,
         work_unknown_for=settings.work_unknown_for,
@@ -189,8 +182,8 @@ def _ladder(pool: asyncpg.Pool, session: aiohttp.ClientSession, settings: Settin
     )
     return Ladder(
         people=PostgresTier(pool),
-        diretrix=Diretrix(session, settings, partners.diretrix),
-        work=WorkApi(session, settings, partners.work),
+        diretrix=Diretrix(session, settings, partners.guards[Provider.DIRETRIX]),
+        work=WorkApi(session, settings, partners.guards[Provider.WORK]),
         books=partners.ledger,
         shelf=ContactStore(pool),
         terms=terms,

@@ -8,9 +8,10 @@ stored before anything else is asked, so that no failure can make us pay for it 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
@@ -19,7 +20,7 @@ from uuid import UUID
 
 from stream import metrics
 from stream.domain.choice import Answered, Ask, Complete, Knowledge, KnownPerson, next_step
-from stream.domain.errors import DatabaseUnavailableError, RefusedError, TransientError
+from stream.domain.errors import Billed, DatabaseUnavailableError, RefusedError, TransientError
 from stream.domain.events import Tier
 from stream.domain.freshness import must_refresh
 from stream.domain.identity import Contact, Cpf, Email, Phone
@@ -34,8 +35,10 @@ from stream.domain.person import (
     person_from_work,
 )
 from stream.domain.person import Found as Stored
+from stream.domain.provider import CallStatus, Provider, ProviderSpec
 from stream.store.pending_writes import PendingWrites
 
+STATUSES = {Billed.NO: CallStatus.FREE, Billed.UNSURE: CallStatus.UNSURE}  # of a call that failed
 MISMATCH_FOR = timedelta(days=1)  # how long a CPF is not asked for again for which another's record came back
 
 
@@ -75,11 +78,11 @@ class Books(Protocol):
     ``check`` raises where a source was refused a moment ago: it needs no turn at the partner to be refused again.
     """
 
-    def check(self, provider: str, source: str) -> None: ...  # noqa: D102
+    def check(self, provider: Provider, source: str) -> None: ...  # noqa: D102
     async def reserve(  # noqa: D102, PLR0913
-        self, provider: str, kind: str, alias: str, event_id: str, source: str, price: Decimal, budget: int | None
+        self, provider: Provider, kind: str, alias: str, event_id: str, source: str, price: Decimal, budget: int | None
     ) -> UUID: ...
-    async def settle(self, call: UUID, status: str) -> None: ...  # noqa: D102
+    async def settle(self, call: UUID, status: CallStatus) -> None: ...  # noqa: D102
     async def take_lease(self, cpf: str, seconds: float) -> bool: ...  # noqa: D102
     async def drop_lease(self, cpf: str) -> None: ...  # noqa: D102
 
@@ -100,10 +103,7 @@ class Shelf(Protocol):
 class Terms:
     """What a call costs and how long what it brought is good."""
 
-    diretrix_price: Decimal
-    diretrix_budget: int | None
-    work_price: Decimal
-    work_budget: int | None
+    providers: Mapping[Provider, ProviderSpec]
     max_age: timedelta
     unknown_for: timedelta
     work_unknown_for: timedelta
@@ -119,8 +119,7 @@ class Question:
     lead_id: str
     source: str
     event_id: str
-    diretrix_calls: int = 0
-    work_calls: int = 0
+    calls: Counter[Provider] = field(default_factory=Counter)
     tier: Tier = Tier.CACHE
 
 
@@ -218,7 +217,7 @@ class Ladder:
         if row.raw is None or row.enriched_at is None:
             return
         if is_of_another(row.raw, row.cpf):
-            metrics.PARTNER_MISMATCH.labels("work", "stored").inc()
+            metrics.PARTNER_MISMATCH.labels(Provider.WORK, "stored").inc()
         elif row.cpf not in known.persons or known.persons[row.cpf].stale:
             person = person_from_work(row.raw, row.cpf, row.enriched_at)
             stale = must_refresh(row.enriched_at, self._now(), self._terms.max_age)
@@ -229,12 +228,12 @@ class Ladder:
         question.tier = Tier.DIRETRIX
         kind = "phone" if isinstance(alias, Phone) else "email"
         self._diretrix.check()
-        async with self._booked("diretrix", kind, alias.alias, question) as booked:
+        async with self._booked(Provider.DIRETRIX, kind, alias.alias, question) as booked:
             if isinstance(alias, Phone):
                 candidates = await self._diretrix.by_phone(alias, booked.reserve)
             else:
                 candidates = await self._diretrix.by_email(alias, booked.reserve)
-            booked.status = "paid" if candidates else "free"
+            booked.status = CallStatus.PAID if candidates else CallStatus.FREE
             known.answers[alias.alias] = candidates
             booked.store = partial(self._shelf.save_answer, alias, candidates, self._now())
 
@@ -271,16 +270,16 @@ class Ladder:
             known.dead_ends.add(cpf.digits)
 
     async def _ask_work(self, question: Question, cpf: Cpf, candidate: Candidate, known: Knowledge) -> None:
-        async with self._booked("work", "cpf", cpf.alias, question) as booked:
+        async with self._booked(Provider.WORK, "cpf", cpf.alias, question) as booked:
             raw = await self._work.by_cpf(cpf, booked.reserve)
-            booked.status = "paid" if raw is not None else "free"
+            booked.status = CallStatus.PAID if raw is not None else CallStatus.FREE
             now = self._now()
             if raw is None:
                 self._leave_incomplete(cpf, candidate, known)
                 until = now + self._terms.work_unknown_for
                 booked.store = partial(self._shelf.save_unanswered, cpf, "unknown", until)
             elif is_of_another(raw, cpf.digits):
-                metrics.PARTNER_MISMATCH.labels("work", "answer").inc()
+                metrics.PARTNER_MISMATCH.labels(Provider.WORK, "answer").inc()
                 self._leave_incomplete(cpf, candidate, known)
                 booked.store = partial(self._shelf.save_unanswered, cpf, "mismatch", now + MISMATCH_FOR)
             else:
@@ -290,7 +289,7 @@ class Ladder:
                 booked.store = partial(self._shelf.save_person, proven, person, raw, question.lead_id, now)
 
     @asynccontextmanager
-    async def _booked(self, provider: str, kind: str, alias: str, question: Question) -> AsyncIterator[_Booked]:
+    async def _booked(self, provider: Provider, kind: str, alias: str, question: Question) -> AsyncIterator[_Booked]:
         """One call. Its intent is written by ``reserve`` of what this gives, which the partner awaits before it asks.
 
         However it ends, what it brought is stored and its end is written. A call that was not reserved was not made:
@@ -302,11 +301,11 @@ class Ladder:
         try:
             yield booked
         except (TransientError, RefusedError) as error:
-            booked.status = {"no": "free", "yes": "paid"}.get(getattr(error, "billed", "unsure"), "unsure")
+            booked.status = STATUSES.get(getattr(error, "billed", Billed.UNSURE), CallStatus.UNSURE)
             raise
         finally:
             if booked.call is not None:
-                _count(question, provider, booked)
+                question.calls[provider] += booked.status != CallStatus.FREE
                 await self._to_its_end(self._close(booked.call, booked, alias), alias)
 
     def _must_have_stored(self, alias: str) -> None:
@@ -314,13 +313,13 @@ class Ladder:
         if alias in self._pending or self._pending.is_enough:
             raise DatabaseUnavailableError("database: what was paid for waits to be stored")
 
-    async def _reserve(self, provider: str, kind: str, alias: str, question: Question) -> UUID:
+    async def _reserve(self, provider: Provider, kind: str, alias: str, question: Question) -> UUID:
         """Write the intent of a call."""
         self._must_have_stored(alias)  # others were answered while this one waited for its turn
-        terms, is_diretrix = self._terms, provider == "diretrix"
-        price = terms.diretrix_price if is_diretrix else terms.work_price
-        budget = terms.diretrix_budget if is_diretrix else terms.work_budget
-        reserving = self._books.reserve(provider, kind, alias, question.event_id, question.source, price, budget)
+        spec = self._terms.providers[provider]
+        reserving = self._books.reserve(
+            provider, kind, alias, question.event_id, question.source, spec.price, spec.daily_budget
+        )
         return await self._or_given_back(asyncio.ensure_future(reserving), alias)
 
     async def _or_given_back(self, reserving: asyncio.Future[UUID], alias: str) -> UUID:
@@ -333,7 +332,7 @@ class Ladder:
 
     async def _give_back(self, reserving: asyncio.Future[UUID]) -> None:
         call = await reserving
-        await self._pending.write("", partial(self._books.settle, call, "free"))
+        await self._pending.write("", partial(self._books.settle, call, CallStatus.FREE))
 
     async def _close(self, call: UUID, booked: _Booked, alias: str) -> None:
         """Store and settle; what the database does not take now is kept until it does."""
@@ -401,22 +400,13 @@ class _Booked:
 
     write_intent: Callable[[], Awaitable[UUID]]
     call: UUID | None = None
-    status: str = "unsure"
+    status: CallStatus = CallStatus.UNSURE
     store: Callable[[], Awaitable[None]] | None = None
 
     async def reserve(self) -> None:
         """Write the intent, once: what was certainly not carried out is tried again under the same row."""
         if self.call is None:
             self.call = await self.write_intent()
-
-
-def _count(question: Question, provider: str, booked: _Booked) -> None:
-    """Add what was, or may have been, billed to what the look-up came to."""
-    billed = int(booked.status != "free")
-    if provider == "diretrix":
-        question.diretrix_calls += billed
-    else:
-        question.work_calls += billed
 
 
 def known_person(person: Person, *, stale: bool = False) -> KnownPerson:

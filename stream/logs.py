@@ -13,6 +13,7 @@ import re
 import string
 import sys
 import threading
+from base64 import b64encode
 from collections import deque
 from collections.abc import Iterable, MutableMapping, Sequence
 from contextlib import suppress
@@ -275,9 +276,12 @@ def _secrets_pattern() -> re.Pattern[str]:
 
 
 def _spellings(secrets: Iterable[str]) -> Iterable[str]:
-    """A secret as it is and as a URL has it."""
+    """A secret as it is and as a URL has it; of ``user:password`` also the password alone, and as HTTP Basic has it."""
     for secret in secrets:
         yield from {secret, quote(secret, safe=""), quote(secret)}
+        password = secret.partition(":")[2]
+        if len(password) >= SHORTEST_SECRET:
+            yield from {password, b64encode(secret.encode()).decode()}
 
 
 def _values(settings: Settings) -> Iterable[str]:

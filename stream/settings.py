@@ -24,12 +24,13 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from stream.domain.fuse import Rating
 from stream.domain.near_names import NearName, near_names
 from stream.domain.phone_text import AREA_CODE
+from stream.domain.provider import CRM_PARTNER, Provider
 
 MOST_DELAYS = 3  # a topic each
 UNLIMITED = "unlimited"
 MOST_BUDGET_DIGITS = 20
 LARGEST_BUDGET = 2**31 - 1  # calls; a column of PostgreSQL holds them
-PARTNERS = ("diretrix", "work", "c2s")
+PARTNERS = (*(provider.value for provider in Provider), CRM_PARTNER)
 
 
 def _seconds(value: object) -> object:
@@ -106,7 +107,7 @@ def calls_of(budget: int | str | None) -> int | None:
 
 
 def _partners(value: tuple[str, ...]) -> tuple[str, ...]:
-    names = tuple("work" if name == "work_api" else name for name in map(str.lower, value))
+    names = tuple(Provider.WORK.value if name == "work_api" else name for name in map(str.lower, value))
     if not set(names) <= set(PARTNERS):
         msg = f"knows the partners {', '.join(PARTNERS)}"
         raise ValueError(msg)
@@ -153,16 +154,12 @@ _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\[\]:]*)(:[0-9]{1,5})?")
 # Webhook secrets of `demo` and `local`, which everybody can read here.
 DEMO_C2S_TOKEN = "demo-webhook-token"  # noqa: S105 - of a system that lives for a minute
 DEMO_GOOGLE_KEY = "demo-google-ads-key"
-DEMO_SECRETS = frozenset({DEMO_C2S_TOKEN, DEMO_GOOGLE_KEY, "demo-google-key"})  # the last one until 0.1
-SECRET_NAMES = (
-    "KAFKA_SASL_PASSWORD",
-    "DATABASE_URL",
-    "DIRETRIX_PASSWORD",
-    "WORK_API_TOKEN",
-    "C2S_TOKEN",
-    "C2S_WEBHOOK_TOKEN",
-    "GOOGLE_ADS_KEY",
-)
+DEMO_WEBHOOK_SECRETS = {  # by setting
+    "c2s_webhook_token": DEMO_C2S_TOKEN,
+    "google_ads_key": DEMO_GOOGLE_KEY,
+    "grupo_olx_credentials": "grupo-olx:demo-grupo-olx-password",
+}
+DEMO_SECRETS = frozenset({*DEMO_WEBHOOK_SECRETS.values(), "demo-google-key"})  # the last one until 0.1
 
 
 class Settings(BaseSettings):
@@ -217,7 +214,7 @@ class Settings(BaseSettings):
         UNLIMITED, description="calls a day (Sao Paulo), whole fleet: a number, or unlimited"
     )
     plaintext_partners: Partners = Field(
-        ("diretrix",),
+        (Provider.DIRETRIX.value,),
         description="partners that may be spoken to over http:// beyond this machine: diretrix, work, c2s",
     )
 
@@ -226,7 +223,9 @@ class Settings(BaseSettings):
     c2s_token: SecretStr = Field(SecretStr(""), description="C2S API token")
     c2s_timeout: Duration = Field(timedelta(seconds=30), description="limit of one C2S call")
     c2s_type_negotiation: str = Field("Compra", description="type_negotiation of a lead that we create")
-    c2s_source: str = Field("Google Ads", description="source of a lead that we create")
+    c2s_source: str = Field(
+        "Google Ads", description="source of a lead that we create, where its own source names none"
+    )
     c2s_seller_id: str = Field("", description="seller of a lead that we create; empty: the CRM decides")
     crm_concurrency: int = Field(8, ge=1, description="C2S calls at once")
     crm_note_not_found: bool = Field(default=False, description="also tell the CRM that nothing was found")
@@ -239,6 +238,10 @@ class Settings(BaseSettings):
     # Producers
     c2s_webhook_token: Secrets = Field((), description="secret of the C2S webhook; two are valid during a rotation")
     google_ads_key: Secrets = Field((), description="secret of the Google webhook; two are valid during a rotation")
+    grupo_olx_credentials: Secrets = Field(
+        (),
+        description="user:password of the Grupo OLX webhook; two are valid during a rotation; unset: it is not served",
+    )
     allow_unauthenticated: bool = Field(default=False, description="serve a webhook route that has no secret")
     allow_demo_secrets: bool = Field(
         default=False, description="accept the demo's webhook secrets, which everybody can read in its source"
@@ -337,6 +340,13 @@ class Settings(BaseSettings):
         return "Settings(...)"
 
     __str__ = __repr__
+
+
+SECRET_NAMES = tuple(
+    name.upper()
+    for name, field in Settings.model_fields.items()
+    if field.annotation in (SecretStr, tuple[SecretStr, ...])
+)
 
 
 def load(environ: Mapping[str, str] | None = None) -> Settings:

@@ -15,12 +15,17 @@ from pydantic import SecretStr, ValidationError
 
 from stream import logs
 from stream.domain.errors import StopError, StreamError
+from stream.domain.provider import CRM_PARTNER, Provider
 from stream.settings import SECRET_NAMES, UNLIMITED, Settings, load, slips
 
 EXIT_CONFIGURATION = 2
 UNSET = (None, "", (), SecretStr(""))
 HINTS = {"DIRETRIX_DAILY_BUDGET": f"a number of paid calls a day for the whole fleet, or: {UNLIMITED}"}
-BASE_URLS = {"diretrix": "DIRETRIX_BASE_URL", "work": "WORK_API_BASE_URL", "c2s": "C2S_BASE_URL"}
+BASE_URLS = {
+    Provider.DIRETRIX: "DIRETRIX_BASE_URL",
+    Provider.WORK: "WORK_API_BASE_URL",
+    CRM_PARTNER: "C2S_BASE_URL",
+}
 
 
 def settings_or_exit(process: str) -> Settings:

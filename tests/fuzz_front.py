@@ -20,15 +20,21 @@ from stream.domain.leads import decode_webhook
 from stream.logs import configure
 from stream.settings import load
 
-SECRETS = {"C2S_WEBHOOK_TOKEN": "secret", "GOOGLE_ADS_KEY": "key", "LOG_LEVEL": "ERROR"}
+SECRETS = {
+    "C2S_WEBHOOK_TOKEN": "secret",
+    "GOOGLE_ADS_KEY": "key",
+    "GRUPO_OLX_CREDENTIALS": "user:password",
+    "LOG_LEVEL": "ERROR",
+}
 WINDOW = 500  # deliveries remembered: soon full, so that a memory that grows is one that leaks
 
 
 class ForgetfulPublisher:
     """Holds a record against what the stream reads; an error of that is a 500."""
 
-    async def publish(self, records: Sequence[Record]) -> None:
+    async def publish(self, records: Sequence[Record], until: float | None = None) -> None:
         """Read what the stream will read, and what else is promised of a record."""
+        del until
         for record in records:
             if record.topic == topics.WEBHOOKS.name:
                 assert record.key

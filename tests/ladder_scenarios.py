@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
-from decimal import Decimal
 from typing import Protocol
 from uuid import uuid4
 
@@ -17,16 +16,18 @@ from stream.domain.errors import TransientError
 from stream.domain.events import Match, Tier
 from stream.domain.identity import Contact, Cpf, Email, Phone
 from stream.domain.person import Candidate, person_from_work
+from stream.domain.provider import Provider
 from stream.enrichment import Ladder, People, Question, Shelf, Terms
 from stream.local.people import Someone, population
+from stream.settings import load
 from stream.store.keeper import LEASE
+from stream.tiers.providers import provider_specs
 from tests.fakes import NOW
 
 TERMS = Terms(
-    diretrix_price=Decimal("0.50"),
-    diretrix_budget=None,
-    work_price=Decimal("0.10"),
-    work_budget=None,
+    providers=provider_specs(
+        load({"DIRETRIX_PRICE": "0.50", "WORK_API_PRICE": "0.10", "DIRETRIX_DAILY_BUDGET": "unlimited"})
+    ),
     max_age=timedelta(days=180),
     unknown_for=timedelta(days=1),
     work_unknown_for=timedelta(days=7),
@@ -95,10 +96,10 @@ async def one_paid_call_per_alias(rig: Rig) -> None:
     found = await climb(rig, first)
     assert isinstance(found, Found)
     assert (found.person.cpf, found.match, first.tier) == (SOMEONE.cpf, Match.NAME, Tier.DIRETRIX)
-    assert (first.diretrix_calls, first.work_calls) == (1, 1)
+    assert (first.calls[Provider.DIRETRIX], first.calls[Provider.WORK]) == (1, 1)
     second = question(contact(SOMEONE))
     assert isinstance(await climb(rig, second), Found)
-    assert (second.tier, second.diretrix_calls, second.work_calls) == (Tier.POSTGRES, 0, 0)
+    assert (second.tier, second.calls[Provider.DIRETRIX], second.calls[Provider.WORK]) == (Tier.POSTGRES, 0, 0)
     assert (rig.calls("diretrix"), rig.calls("work")) == (1, 1)
     assert await rig.statuses("diretrix") == ["paid"]
 
@@ -111,7 +112,7 @@ async def the_email_is_asked_when_nobody_knows_the_phone(rig: Rig) -> None:
     found = await climb(rig, asked)
     assert isinstance(found, Found)
     assert found.person.cpf == SOMEONE.cpf
-    assert (rig.calls("diretrix"), asked.diretrix_calls) == (2, 1)
+    assert (rig.calls("diretrix"), asked.calls[Provider.DIRETRIX]) == (2, 1)
     assert await rig.statuses("diretrix") == ["free", "paid"]
 
 
@@ -125,7 +126,7 @@ async def work_down_then_a_retry_pays_nothing(rig: Rig) -> None:
     found = await climb(rig, again)
     assert isinstance(found, Found)
     assert found.person.complete
-    assert again.diretrix_calls == 0
+    assert again.calls[Provider.DIRETRIX] == 0
     assert (rig.calls("diretrix"), rig.calls("work")) == (1, 2)
     assert await rig.statuses("work") == ["paid", "unsure"]
 

@@ -25,7 +25,7 @@ from stream.settings import load
 class ForgetfulPublisher:
     """Acknowledges at once."""
 
-    async def publish(self, records: Sequence[Record]) -> None:
+    async def publish(self, records: Sequence[Record], until: float | None = None) -> None:
         """Take records."""
 
     async def trouble(self) -> str:

@@ -23,9 +23,10 @@ from stream import metrics, topics
 from stream.agents.about import about
 from stream.agents.pause import Pause
 from stream.agents.tripwire import Tripwire
-from stream.domain.crm import Create, Skip, Tell, decide
-from stream.domain.deadletters import dead_letter_headers
+from stream.domain.crm import Create, Skip, Tell, WriteStatus, decide, source_in_crm
+from stream.domain.deadletters import Stage, dead_letter_headers
 from stream.domain.errors import (
+    Billed,
     CredentialsRefusedError,
     DatabaseUnavailableError,
     LeadRefusedError,
@@ -35,6 +36,7 @@ from stream.domain.errors import (
 )
 from stream.domain.events import EnrichedEvent, Outcome, decode_event
 from stream.domain.message import LONGEST_NAME, description, for_a_person, message
+from stream.domain.provider import CRM_PARTNER
 from stream.domain.text import one_line
 from stream.logs import get_logger
 from stream.settings import Settings
@@ -63,7 +65,7 @@ class CrmSync:
         self._producer = producer
         self._settings = settings
         self._tripwire = Tripwire(settings.fuse)
-        self._pause = Pause("c2s") if pause is None else pause
+        self._pause = Pause(CRM_PARTNER) if pause is None else pause
         self._asked = 0  # calls to C2S
         # A claim that is older has no call under way any more: the call had its time, and so had writing down its end.
         longest = 2 * settings.c2s_timeout
@@ -179,7 +181,7 @@ class CrmSync:
             settle=lambda status, reason: self._deliveries.settle(c2s_id, facts, status, reason),
         )
         if done is not None:
-            await _booked(partial(self._deliveries.settle, c2s_id, facts, "confirmed"))
+            await _booked(partial(self._deliveries.settle, c2s_id, facts, WriteStatus.CONFIRMED))
             log.info("message written", c2s_id=c2s_id, outcome=event.outcome, **_about(event))
 
     async def _attempt(
@@ -188,7 +190,7 @@ class CrmSync:
         event: EnrichedEvent,
         write: Callable[[], Awaitable[str]],
         release: Callable[[], Awaitable[None]],
-        settle: Callable[[str, str], Awaitable[None]],
+        settle: Callable[[WriteStatus, str], Awaitable[None]],
     ) -> str | None:
         """One call, its claim settled by how it ended; None when it may have been carried out."""
         self._asked += 1
@@ -197,23 +199,23 @@ class CrmSync:
         except PartnerUnavailableError as error:
             if isinstance(error, CredentialsRefusedError):
                 self._pause.refused(error.reason)
-            if error.billed == "no":
+            if error.billed == Billed.NO:
                 await _booked(release)
                 raise
-            await _booked(partial(settle, "unconfirmed", error.reason))
-            metrics.CRM_WRITES.labels(kind, "unconfirmed").inc()
+            await _booked(partial(settle, WriteStatus.UNCONFIRMED, error.reason))
+            metrics.CRM_WRITES.labels(kind, WriteStatus.UNCONFIRMED).inc()
             log.warning("unconfirmed: it may have been carried out", kind=kind, reason=error.reason, **_about(event))
             return None
         except PoisonError as error:
             if isinstance(error, LeadRefusedError):
                 self._pause.taken()
-            await _booked(partial(settle, "refused", error.reason))
-            metrics.CRM_WRITES.labels(kind, "refused").inc()
+            await _booked(partial(settle, WriteStatus.REFUSED, error.reason))
+            metrics.CRM_WRITES.labels(kind, WriteStatus.REFUSED).inc()
             raise
         except asyncio.CancelledError:
             # We leave in the middle of it: whoever has the event next need not wait for how it ends.
             with contextlib.suppress(DatabaseUnavailableError):
-                await settle("unconfirmed", "stopped in the call")
+                await settle(WriteStatus.UNCONFIRMED, "stopped in the call")
             raise
         self._pause.taken()
         self._tripwire.written()
@@ -229,7 +231,7 @@ class CrmSync:
             "phone": event.contact.phone,
             "email": event.contact.email,
             "description": description(event),
-            "source": settings.c2s_source,
+            "source": source_in_crm(event, settings.c2s_source),
             "type_negotiation": settings.c2s_type_negotiation,
             "product": event.lead.product,
             "seller_id": settings.c2s_seller_id,
@@ -240,14 +242,14 @@ class CrmSync:
         """Write a dead letter. Raises FuseBlownError instead when there are too many: the record comes again."""
         self._tripwire.check(error)
         log.error("dead letter", reason=error.reason, partition=record.partition, offset=record.offset, **about(record))
-        metrics.DEAD.labels("crm", type(error).__name__).inc()
+        metrics.DEAD.labels(Stage.CRM, type(error).__name__).inc()
         headers = dead_letter_headers(
             headers=record.headers,
             topic=record.topic,
             partition=record.partition,
             offset=record.offset,
             timestamp=record.timestamp / 1000,
-            stage="crm",
+            stage=Stage.CRM,
             error=type(error).__name__,
             reason=error.reason,
             attempts=1,

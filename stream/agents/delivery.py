@@ -9,6 +9,7 @@ from datetime import datetime
 import msgspec
 from aiokafka import ConsumerRecord
 
+from stream.domain.headers import CE_ID
 from stream.domain.identity import Contact
 from stream.domain.leads import Webhook, lead_id_in
 from stream.domain.parking import Tries, tries_of
@@ -67,7 +68,7 @@ class Message(msgspec.Struct, eq=False):
     @property
     def identity(self) -> dict[str, str]:
         """What a line of the log says of a webhook that can't be understood, as far as it can be read."""
-        return {"lead": lead_id_in(self.value), "event_id": self.header("ce_id")}
+        return {"lead": lead_id_in(self.value), "event_id": self.header(CE_ID)}
 
     @property
     def size(self) -> int:

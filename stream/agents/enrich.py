@@ -23,9 +23,11 @@ from stream.batch_producer import BatchProducer
 from stream.domain.choice import Ambiguous, Answered, Complete, Found, Knowledge, KnownPerson, is_sure, next_step
 from stream.domain.errors import GivenUpError, PoisonError, RefusedError, TransientError
 from stream.domain.events import Answer, Outcome, Tier, event_id
+from stream.domain.headers import REROUTE
 from stream.domain.identity import contact_of
 from stream.domain.leads import decode_webhook
 from stream.domain.person import person_from_candidate
+from stream.domain.provider import NO_CALLS, CallCounts
 from stream.domain.shares import Sources
 from stream.engine.batches import Batch
 from stream.engine.tracker import Tracker
@@ -185,7 +187,7 @@ class Enricher:
     def _is_foreign(self, delivery: Delivery) -> bool:
         """Whether the message lies on a partition that its contact does not belong to; moved once at most."""
         partition = partition_of(delivery.contact.record_key, self.producer.partitions(topics.WEBHOOKS.name))
-        return partition != delivery.message.record.partition and not delivery.message.header("reroute")
+        return partition != delivery.message.record.partition and not delivery.message.header(REROUTE)
 
     def _from_table(self, delivery: Delivery, now: float) -> Answer | None:
         contact, name = delivery.contact, delivery.webhook.lead.name
@@ -240,24 +242,24 @@ class Enricher:
             reason = _reason(error)
             # What was paid for is kept, whatever came after it.
             self._remember(delivery, known, None)
-            self._fall_back(delivery, known, reason, (question.diretrix_calls, question.work_calls))
+            self._fall_back(delivery, known, reason, question.calls)
             return reason
         except PoisonError as error:
             self._remember(delivery, known, None)
-            self._exits.deadly(delivery, error, (question.diretrix_calls, question.work_calls))
+            self._exits.deadly(delivery, error, question.calls)
             return ""
         self._found(delivery, question, known, step)
         return ""
 
     def _found(self, delivery: Delivery, question: Question, known: Knowledge, step: Answered) -> None:
-        answer = _answer(step, question.tier, question.diretrix_calls, question.work_calls)
+        answer = _answer(step, question.tier, question.calls)
         self._remember(delivery, known, step.person if isinstance(step, Found) else None)
         self._exits.answered(delivery, answer)
 
     def _remember(self, delivery: Delivery, known: Knowledge, person: KnownPerson | None) -> None:
         self._cache.remember(delivery.message.partition, known, person, self.timestamp())
 
-    def _fall_back(self, delivery: Delivery, known: Knowledge, reason: str, calls: tuple[int, int] = (0, 0)) -> None:
+    def _fall_back(self, delivery: Delivery, known: Knowledge, reason: str, calls: CallCounts = NO_CALLS) -> None:
         """Asking has failed: a person past its time is better than none; else the webhook is parked."""
         old = self._cache.recall(delivery.message.partition, delivery.contact, self.timestamp(), stale=True)
         old.answers.update(known.answers)
@@ -266,15 +268,15 @@ class Enricher:
         old.dead_ends.update(known.dead_ends)
         step = next_step(delivery.contact, delivery.webhook.lead.name, old, allow_stale=True)
         if isinstance(step, Found) or (isinstance(step, Ambiguous) and is_sure(step, delivery.contact, old)):
-            self._exits.answered(delivery, _answer(step, Tier.CACHE, *calls))
+            self._exits.answered(delivery, _answer(step, Tier.CACHE, calls))
         elif not self._exits.parked(delivery, reason, calls):
             self._give_up(delivery, step, reason, calls)
 
-    def _give_up(self, delivery: Delivery, step: object, reason: str, calls: tuple[int, int]) -> None:
+    def _give_up(self, delivery: Delivery, step: object, reason: str, calls: CallCounts) -> None:
         """Tried for too long: what is known goes out, else it is a dead letter."""
         if isinstance(step, Complete) and step.candidate.name:
             person = known_person(person_from_candidate(step.candidate, self._now()))
-            self._exits.answered(delivery, _answer(Found(person, step.match), Tier.CACHE, *calls))
+            self._exits.answered(delivery, _answer(Found(person, step.match), Tier.CACHE, calls))
             return
         delivery.ended = True
         self._exits.dead(delivery.message, GivenUpError(f"given up: {reason}"), delivery)
@@ -333,7 +335,7 @@ def _question(delivery: Delivery) -> Question:
     return Question(delivery.contact, lead.name, lead.id, lead.source, delivery.event_id)
 
 
-def _answer(step: Answered, tier: Tier, diretrix_calls: int = 0, work_calls: int = 0) -> Answer:
+def _answer(step: Answered, tier: Tier, calls: CallCounts = NO_CALLS) -> Answer:
     if not isinstance(step, Found):
         names = tuple(one.name for one in step.candidates) if isinstance(step, Ambiguous) else ()
         outcome = Outcome.AMBIGUOUS if names else Outcome.NOT_FOUND
@@ -341,8 +343,7 @@ def _answer(step: Answered, tier: Tier, diretrix_calls: int = 0, work_calls: int
             outcome,
             tier=tier,
             candidates=names[:MAX_CANDIDATES],
-            diretrix_calls=diretrix_calls,
-            work_calls=work_calls,
+            calls=calls,
         )
     return Answer(
         Outcome.ENRICHED,
@@ -351,6 +352,5 @@ def _answer(step: Answered, tier: Tier, diretrix_calls: int = 0, work_calls: int
         person=step.person.person,
         facts=step.person.facts,
         stale=step.person.stale,
-        diretrix_calls=diretrix_calls,
-        work_calls=work_calls,
+        calls=calls,
     )

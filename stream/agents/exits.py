@@ -15,10 +15,12 @@ from stream.agents.delivery import Delivery, Message
 from stream.agents.tripwire import Tripwire
 from stream.batch_producer import BatchProducer
 from stream.domain.availability import Availability, partner_of
-from stream.domain.deadletters import TOO_LARGE, dead_letter_headers
+from stream.domain.deadletters import TOO_LARGE, Stage, dead_letter_headers
 from stream.domain.errors import FuseBlownError, GivenUpError, PoisonError
 from stream.domain.events import Answer, Outcome, Tier, encode_event, event_headers
-from stream.domain.parking import HEADERS, Patience, own_partitions
+from stream.domain.headers import OF_TRIES, REROUTE
+from stream.domain.parking import Patience, own_partitions
+from stream.domain.provider import NO_CALLS, CallCounts
 from stream.kafka import partition_of
 from stream.logs import get_logger, webhook_line
 
@@ -71,11 +73,11 @@ class Exits:
         self._count(answer)
         self._event(delivery, answer, delivery.message.finished)
 
-    def parked(self, delivery: Delivery, reason: str, calls: tuple[int, int] = (0, 0)) -> bool:
+    def parked(self, delivery: Delivery, reason: str, calls: CallCounts = NO_CALLS) -> bool:
         """To the retry topic; False when it was tried for too long already.
 
         An event says so the first time, acknowledged before the webhook is finished, and later where it must tell of
-        ``calls``: of Diretrix and of the Work API, paid before it failed.
+        ``calls`` that were paid before it failed.
         """
         if delivery.ended:
             return True
@@ -91,30 +93,29 @@ class Exits:
             return True
         log.warning("parked", reason=reason, attempt=plan.attempt, contact=delivery.contact.masked, **delivery.identity)
         metrics.PARKED.labels(reason).inc()
-        headers = [(name, value) for name, value in message.headers if name not in HEADERS] + plan.headers(reason)
-        has_news = not tries.failed or any(calls)
+        headers = [(name, value) for name, value in message.headers if name not in OF_TRIES] + plan.headers(reason)
+        has_news = not tries.failed or any(calls.values())
         acknowledged = _after(2, message.finished) if has_news else message.finished
         topic, key = topics.RETRIES[plan.tier].name, delivery.contact.record_key
         own = own_partitions(delivery.webhook.source, self._producer.partitions(topic))
         partition = own[partition_of(key, len(own))]
         self._producer.enqueue(topic, key, message.value, headers, acknowledged, partition)
         if has_news:
-            diretrix, work = calls
-            answer = Answer(Outcome.PENDING, parked=True, diretrix_calls=diretrix, work_calls=work)
+            answer = Answer(Outcome.PENDING, parked=True, calls=calls)
             self._event(delivery, answer, acknowledged)
         return True
 
-    def deadly(self, delivery: Delivery, error: PoisonError, calls: tuple[int, int] = (0, 0)) -> None:
+    def deadly(self, delivery: Delivery, error: PoisonError, calls: CallCounts = NO_CALLS) -> None:
         """A webhook that was understood and can't be tried again: a dead letter, and an event that it is pending."""
         if not delivery.ended:
             delivery.ended = True
             self._dead_and_pending(delivery, error, calls)
 
-    def _dead_and_pending(self, delivery: Delivery, error: PoisonError, calls: tuple[int, int]) -> None:
+    def _dead_and_pending(self, delivery: Delivery, error: PoisonError, calls: CallCounts) -> None:
         """Its lead must reach the CRM all the same: finished when letter and event are acknowledged."""
         acknowledged = _after(2, delivery.message.finished)
         if self.dead(delivery.message, error, delivery, acknowledged):
-            answer = Answer(Outcome.PENDING, diretrix_calls=calls[0], work_calls=calls[1])
+            answer = Answer(Outcome.PENDING, calls=calls)
             self._event(delivery, answer, acknowledged)
 
     def dead(
@@ -140,7 +141,7 @@ class Exits:
             offset=message.offset,
             **(message.identity if delivery is None else delivery.identity),
         )
-        metrics.DEAD.labels("enrich", type(error).__name__).inc()
+        metrics.DEAD.labels(Stage.ENRICH, type(error).__name__).inc()
         now = self._now()
         tries = message.tries(now)
         headers = dead_letter_headers(
@@ -149,7 +150,7 @@ class Exits:
             partition=message.partition,
             offset=message.offset,
             timestamp=message.timestamp,
-            stage="enrich",
+            stage=Stage.ENRICH,
             error=type(error).__name__,
             reason=str(error),
             attempts=tries.failed + 1,
@@ -165,11 +166,11 @@ class Exits:
         """Once more to ``webhooks``, with the key of its contact, so that one worker owns the contact."""
         delivery.ended = True
         if delivery.message.size > topics.LARGEST_MOVED:
-            self._dead_and_pending(delivery, PoisonError(TOO_LARGE), (0, 0))
+            self._dead_and_pending(delivery, PoisonError(TOO_LARGE), NO_CALLS)
             return
         webhook_line("rerouted", delivery.contact.masked, "rerouted", delivery.webhook.lead.id, delivery.event_id)
         metrics.REROUTED.inc()
-        headers = [*delivery.message.headers, ("reroute", b"1")]
+        headers = [*delivery.message.headers, (REROUTE, b"1")]
         message = delivery.message
         self._producer.enqueue(
             topics.WEBHOOKS.name, delivery.contact.record_key, message.value, headers, message.finished

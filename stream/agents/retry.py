@@ -25,6 +25,7 @@ from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 from stream import topics
 from stream.batch_producer import BatchProducer
 from stream.domain.availability import Availability, PartnerGate, partner_of
+from stream.domain.headers import NOT_BEFORE, REROUTE
 from stream.domain.leads import source_in
 from stream.domain.parking import instant_of
 from stream.kafka import positions, reached
@@ -193,14 +194,14 @@ class RetryReader:
 
     def _due(self, record: ConsumerRecord) -> datetime:
         """When a record is due: as its header says; at once when that can't be read."""
-        due = instant_of(_header(record, "not-before"))
+        due = instant_of(_header(record, NOT_BEFORE))
         if due is None:
             return AT_ONCE
         return min(due, datetime.fromtimestamp(record.timestamp / 1000, UTC) + self._longest)
 
     def _move(self, record: ConsumerRecord) -> asyncio.Future[None]:
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        headers = [(name, value) for name, value in record.headers if name != "reroute"]
+        headers = [(name, value) for name, value in record.headers if name != REROUTE]
         self._producer.enqueue(topics.WEBHOOKS.name, record.key, record.value, headers, lambda: _set(done))
         return done
 

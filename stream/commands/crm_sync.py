@@ -15,6 +15,7 @@ from stream.agents.crm_sync import CrmSync
 from stream.agents.pause import Pause
 from stream.commands.screen import show, show_json, table
 from stream.domain.errors import StreamError
+from stream.domain.provider import CRM_PARTNER
 from stream.kafka import open_admin, open_consumer, open_producer
 from stream.logs import mask
 from stream.settings import Settings
@@ -48,12 +49,12 @@ def command(*, unconfirmed: bool, as_json: bool, reveal: bool) -> None:
             sys.exit(1)
         _show(rows if reveal else [replace(row, lead=mask(row.lead)) for row in rows], as_json=as_json)
         return
-    require(settings, "C2S_TOKEN", partners=("c2s",))
+    require(settings, "C2S_TOKEN", partners=(CRM_PARTNER,))
     sys.exit(uvloop.run(until_stopped(lambda stop: _sync(settings, stop))))
 
 
 async def _sync(settings: Settings, stop: asyncio.Event) -> None:
-    pause = Pause("c2s")
+    pause = Pause(CRM_PARTNER)
     facts = ConsumerFacts(paused=lambda: pause.reason)
     async with (
         serving(facts, settings.crm_web_host, settings.crm_web_port),

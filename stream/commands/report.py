@@ -12,6 +12,7 @@ from rich.table import Table
 
 from stream.commands import screen
 from stream.domain.errors import DatabaseUnavailableError
+from stream.domain.provider import Provider
 from stream.domain.savings import tiers
 from stream.ops.report import Report, money, report
 from stream.settings import Settings
@@ -104,7 +105,7 @@ def _others(made: Report) -> Counter[str]:
     """Calls of partners other than Diretrix."""
     calls: Counter[str] = Counter()
     for one in made.calls:
-        if one.provider != "diretrix":
+        if one.provider != Provider.DIRETRIX:
             calls[one.provider] += one.calls
     return calls
 

@@ -15,6 +15,7 @@ from aiokafka.errors import KafkaError
 
 from stream.bootstrap import worker
 from stream.domain.errors import StreamError
+from stream.domain.provider import Provider
 from stream.engine.membership import remove_members
 from stream.kafka import open_admin
 from stream.logs import get_logger
@@ -41,7 +42,7 @@ def command(*, leave_on_stop: bool) -> None:
     """  # noqa: D301 - click's mark for lines to be left as they are
     settings = settings_or_exit("worker")
     needed = ("DIRETRIX_USER", "DIRETRIX_PASSWORD", "WORK_API_TOKEN", "DIRETRIX_DAILY_BUDGET")
-    require(settings, *needed, partners=("diretrix", "work"))
+    require(settings, *needed, partners=tuple(Provider))
     sys.exit(uvloop.run(_run(settings, leave_on_stop=leave_on_stop)))
 
 

@@ -1,7 +1,8 @@
 """What the CRM is told of an event: the policy of the CRM sync.
 
-A C2S lead exists there: it gets a message with the person. A Google lead does not: it is created whatever
-the outcome, and what becomes known later follows as one message. The same facts go to a lead once.
+A lead that exists there gets a message with the person. A lead that does not is created whatever the outcome, and what
+becomes known later follows as one message (``stream.domain.sources`` says which source is which). The same facts go to
+a lead once.
 
 A later version may have written values that this one does not know. Of a source that is not known nobody here can
 say whether the CRM has its leads: nothing is written. An outcome that is not known tells nothing without a person.
@@ -12,15 +13,27 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import StrEnum
+from typing import assert_never
 
 from stream.domain.events import EnrichedEvent, Outcome
-from stream.domain.leads import Source
 from stream.domain.match_warnings import warning
+from stream.domain.sources import source_named
+from stream.domain.sources.spec import CreatedInCrm, ExistsInCrm
 
-CLOSED = "on_close_lead"
 NOTHING_FOUND = "not-found"
 MAX_MATCH_CHARS = 40  # of a value that a later version wrote
 _OUTCOMES = frozenset(Outcome)
+
+
+class WriteStatus(StrEnum):
+    """Where a write to the CRM stands. ``unconfirmed``: it may have been carried out."""
+
+    CLAIMED = "claimed"
+    CONFIRMED = "confirmed"  # of a message
+    CREATED = "created"  # of a lead
+    UNCONFIRMED = "unconfirmed"
+    REFUSED = "refused"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +74,26 @@ def decide(event: EnrichedEvent, *, note_not_found: bool) -> Skip | Tell | Creat
         or event.outcome == Outcome.AMBIGUOUS
         or (event.outcome == Outcome.NOT_FOUND and note_not_found)
     )
-    if event.lead.source == Source.GOOGLE_ADS:
-        return Create(facts, follow_up=has_news, unless=unless)
-    if event.lead.source != Source.C2S:
+    spec = source_named(event.lead.source)
+    if spec is None:
         return Skip("unknown source")
-    if event.lead.hook_action == CLOSED:
-        return Skip("closed")
-    return Tell(facts, unless) if has_news else Skip(_named(event.outcome))
+    match spec.crm:
+        case CreatedInCrm():
+            return Create(facts, follow_up=has_news, unless=unless)
+        case ExistsInCrm(closed_action) if event.lead.hook_action == closed_action:
+            return Skip("closed")
+        case ExistsInCrm():
+            return Tell(facts, unless) if has_news else Skip(_named(event.outcome))
+        case _:
+            assert_never(spec.crm)
+
+
+def source_in_crm(event: EnrichedEvent, default: str) -> str:
+    """The CRM's name of the source of a lead that we create. ``default``: where the source has none of its own."""
+    spec = source_named(event.lead.source)
+    if spec is None or not isinstance(spec.crm, CreatedInCrm) or spec.crm.source_name is None:
+        return default
+    return spec.crm.source_name(event.lead.answers)
 
 
 def _named(outcome: str) -> str:

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from enum import StrEnum
 from functools import cache
 from importlib import metadata
 
-PREFIX = "dl-"
+from stream.domain.headers import DEAD_LETTER_PREFIX, DeadLetter
+
 LONGEST_REASON = 500  # characters
 TOO_LARGE = "too large to be moved to its contact's partition"  # a reason that no redrive mends
+
+
+class Stage(StrEnum):
+    """Where a message died: the producers, the worker, the CRM sync."""
+
+    RECEIVE = "receive"
+    ENRICH = "enrich"
+    CRM = "crm"
 
 
 def dead_letter_headers(  # noqa: PLR0913 - a dead letter has this many facts
@@ -19,7 +29,7 @@ def dead_letter_headers(  # noqa: PLR0913 - a dead letter has this many facts
     partition: int,
     offset: int,
     timestamp: float,
-    stage: str,
+    stage: Stage,
     error: str,
     reason: str,
     attempts: int,
@@ -31,20 +41,20 @@ def dead_letter_headers(  # noqa: PLR0913 - a dead letter has this many facts
     ``attempts``: tries, the last one included. ``first_failed``: when the first of them did, None for the last.
     """
     facts = {
-        "topic": topic,
-        "partition": str(partition),
-        "offset": str(offset),
-        "timestamp": _instant(timestamp),
-        "stage": stage,
-        "error": error,
-        "reason": reason[:LONGEST_REASON],
-        "attempts": str(attempts),
-        "first-failed": (first_failed or failed_at).isoformat(),
-        "failed-at": failed_at.isoformat(),
-        "version": version(),
+        DeadLetter.TOPIC: topic,
+        DeadLetter.PARTITION: str(partition),
+        DeadLetter.OFFSET: str(offset),
+        DeadLetter.TIMESTAMP: _instant(timestamp),
+        DeadLetter.STAGE: stage,
+        DeadLetter.ERROR: error,
+        DeadLetter.REASON: reason[:LONGEST_REASON],
+        DeadLetter.ATTEMPTS: str(attempts),
+        DeadLetter.FIRST_FAILED: (first_failed or failed_at).isoformat(),
+        DeadLetter.FAILED_AT: failed_at.isoformat(),
+        DeadLetter.VERSION: version(),
     }
-    kept = [(name, value) for name, value in headers if not name.startswith(PREFIX)]
-    return kept + [(PREFIX + name, value.encode("utf-8", "replace")) for name, value in facts.items()]
+    kept = [(name, value) for name, value in headers if not name.startswith(DEAD_LETTER_PREFIX)]
+    return kept + [(name.value, value.encode("utf-8", "replace")) for name, value in facts.items()]
 
 
 def _instant(timestamp: float) -> str:

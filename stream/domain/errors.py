@@ -5,6 +5,15 @@ A message here never holds an identifier in clear: it may be logged as it is.
 
 from __future__ import annotations
 
+from enum import StrEnum
+
+
+class Billed(StrEnum):
+    """Whether a call that failed was billed. ``no``: certainly not carried out, so that it may be tried again."""
+
+    NO = "no"
+    UNSURE = "unsure"  # a time-out, a reset, a 5xx
+
 
 class StreamError(Exception):
     """Whatever this project raises on purpose."""
@@ -23,11 +32,10 @@ class TransientError(StreamError):
 class PartnerUnavailableError(TransientError):
     """A partner did not answer, or refused for now; the breaker may be open.
 
-    ``billed``: "no" where the call was certainly not carried out, so that it may be tried again; "unsure" where
-    it may have been (a time-out, a reset, a 5xx).
+    ``billed`` says whether the call may have been carried out.
     """
 
-    def __init__(self, reason: str, *, billed: str = "unsure", retry_after: float | None = None) -> None:
+    def __init__(self, reason: str, *, billed: Billed = Billed.UNSURE, retry_after: float | None = None) -> None:
         super().__init__(reason, retry_after=retry_after)
         self.billed = billed
 
@@ -36,7 +44,7 @@ class CredentialsRefusedError(PartnerUnavailableError):
     """A partner refuses us, not what we asked for: every call ends so until somebody mends it."""
 
     def __init__(self, reason: str) -> None:
-        super().__init__(reason, billed="no")
+        super().__init__(reason, billed=Billed.NO)
 
 
 class BudgetSpentError(TransientError):
@@ -84,7 +92,7 @@ class LeadRefusedError(PoisonError):
 class RefusedError(StreamError):
     """``partner`` refuses us (credentials, quota): asking again only makes it worse. It bills nothing."""
 
-    billed = "no"
+    billed = Billed.NO
 
     def __init__(self, partner: str, reason: str) -> None:
         super().__init__(f"{partner}: {reason}")

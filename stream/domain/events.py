@@ -15,23 +15,28 @@ from datetime import datetime
 from enum import StrEnum
 from functools import lru_cache
 from importlib import resources
-from typing import Annotated, Any, assert_never
+from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
 import orjson
 
+from stream.domain import headers
 from stream.domain.forms import FormAnswer
 from stream.domain.identity import Contact
-from stream.domain.leads import CREATED_SOURCES, Lead, Source, Webhook, written
+from stream.domain.instants import written
+from stream.domain.leads import Webhook
 from stream.domain.person import Person
+from stream.domain.provider import NO_CALLS, CallCounts
+from stream.domain.sources import SOURCES
+from stream.domain.sources.lead import Lead
 from stream.domain.typed_contact import TypedContact, typed_contact
 
 SCHEMA_VERSION = 1
 EVENT_TYPE = "contacts.enriched"
 EVENT_SOURCE = "/lead-stream/worker"
 NAMESPACE = UUID("6f9c2f1e-53b0-5a6e-9d61-3f5c0b1e7a44")  # never changes: it is part of every event id
-_VERSION_HEADER = ("ce_specversion", b"1.0")
+_VERSION_HEADER = (headers.CE_VERSION, b"1.0")
 _NAMED = hashlib.sha1(NAMESPACE.bytes, usedforsecurity=False)  # copied: OpenSSL looks an algorithm up each time
 _VARIANTS = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}  # RFC 9562
 
@@ -77,8 +82,7 @@ class Answer(msgspec.Struct, frozen=True):
     candidates: tuple[str, ...] = ()  # names, where several people fit equally well
     stale: bool = False
     parked: bool = False
-    diretrix_calls: int = 0
-    work_calls: int = 0
+    calls: CallCounts = NO_CALLS
     revision: str = ""  # follows from what it says
     said: tuple[str, str | None, str | None] = ("", None, None)  # the three of them as they are written
 
@@ -98,26 +102,14 @@ class Answer(msgspec.Struct, frozen=True):
         return f"{self.facts}/{self.match}" if self.match is Match.FIRST_NAME else self.facts
 
     @property
-    def calls(self) -> Calls:
-        """What it has cost."""
-        paid = self.diretrix_calls or self.work_calls
-        return Calls(self.diretrix_calls, self.work_calls) if paid else _NO_CALLS
+    def told_calls(self) -> Calls:
+        """What it has cost, as events say it."""
+        return Calls(**{provider.value: count for provider, count in self.calls.items()}) if self.calls else _NO_CALLS
 
 
 def event_id(lead: Lead) -> str:
-    """UUIDv5 of the delivery: a C2S lead at an instant, or a Google lead.
-
-    Each source has a namespace of its own. Raises ValueError for a C2S lead without its instant: no reader makes one.
-    """
-    match lead.source:
-        case Source.C2S:
-            if lead.updated_at is None:
-                raise ValueError("a C2S lead without its instant has no id")
-            return _uuid5(f"c2s/{lead.id}/{lead.updated_at}")
-        case Source.GOOGLE_ADS:
-            return _uuid5(f"google_ads/{lead.id}")
-        case _:
-            assert_never(lead.source)
+    """UUIDv5 of the delivery, named by its source. Raises ValueError for a lead that no reader makes."""
+    return _uuid5(SOURCES[lead.source].identity(lead))
 
 
 def _uuid5(name: str) -> str:
@@ -158,7 +150,7 @@ def encode_event(webhook: Webhook, contact: Contact, answer: Answer, emitted_at:
             answer.stale,
             answer.parked,
             None if person is None else msgspec.Raw(person),
-            answer.calls,
+            answer.told_calls,
             written(webhook.received_at),
             _stamp(emitted_at),
             answer.candidates or msgspec.UNSET,
@@ -168,7 +160,7 @@ def encode_event(webhook: Webhook, contact: Contact, answer: Answer, emitted_at:
 
 def _written_lead(lead: Lead, contact: Contact) -> _WrittenLead:
     name = lead.name or None
-    if lead.source not in CREATED_SOURCES:
+    if not SOURCES[lead.source].is_created:
         return _WrittenLead(str(lead.source), lead.id, lead.updated_at, lead.hook_action, name, lead.product)
     return _WrittenCreatedLead(
         str(lead.source),
@@ -187,12 +179,16 @@ def event_headers(
     identity: str, time: datetime, kind: str = EVENT_TYPE, source: str = EVENT_SOURCE
 ) -> list[tuple[str, bytes]]:
     """CloudEvents 1.0, binary mode."""
-    return [_VERSION_HEADER, ("ce_id", identity.encode()), *_described(kind, source, time)]
+    return [_VERSION_HEADER, (headers.CE_ID, identity.encode()), *_described(kind, source, time)]
 
 
 @lru_cache(maxsize=32)  # those of one turn of the loop share it
 def _described(kind: str, source: str, time: datetime) -> tuple[tuple[str, bytes], ...]:
-    return ("ce_type", kind.encode()), ("ce_source", source.encode()), ("ce_time", _stamp(time).encode())
+    return (
+        (headers.CE_TYPE, kind.encode()),
+        (headers.CE_SOURCE, source.encode()),
+        (headers.CE_TIME, _stamp(time).encode()),
+    )
 
 
 @lru_cache(maxsize=8)  # those of one turn of the loop share it
@@ -228,7 +224,7 @@ class EventContact(msgspec.Struct, frozen=True, gc=False):
 
 
 class Calls(msgspec.Struct, frozen=True):
-    """Calls that this event paid for."""
+    """Calls that this event paid for: a field for each ``Provider``."""
 
     diretrix: int = 0
     work: int = 0

@@ -29,7 +29,7 @@ from stream.domain.phone_text import (
 )
 
 if TYPE_CHECKING:
-    from stream.domain.leads import Lead
+    from stream.domain.sources.lead import Lead
 
 LONGEST_PHONE = 300  # characters; people write sentences into the field of the phone
 LONGEST_CPF = 64  # characters

@@ -1,27 +1,28 @@
-"""The webhooks as they arrive, and the lead in them. Unknown fields are kept: the payload is never rewritten.
+"""The messages of the topic ``webhooks``: their bytes, and the lead in them. The payload is never rewritten.
 
-Shapes: C2S and Google lead forms as production sends them (docs/architecture.md, "What arrives"). Whatever
-can never be understood raises PoisonError with the field at fault; an optional part that is not understood
-counts as not given.
+What each source sends is read by its reader (``sources/``). Whatever can never be understood raises PoisonError with
+the field at fault; an optional part that is not understood counts as not given.
 """
 
 from __future__ import annotations
 
-import re
 import zlib
-from datetime import UTC, datetime
-from enum import StrEnum
+from datetime import datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING, Annotated, Any, Literal, assert_never
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 import orjson
 
 from stream.domain.errors import PoisonError
-from stream.domain.forms import LONGEST_ANSWER, MOST_ANSWERS, FormAnswer, read_form
+from stream.domain.forms import LONGEST_ANSWER, MOST_ANSWERS, FormAnswer
+from stream.domain.instants import in_utc, parse_instant, written
+from stream.domain.sources import ID_FIELDS, SOURCES, source_named
+from stream.domain.sources.fields import LONGEST_ID, required_object
+from stream.domain.sources.lead import LONGEST_MESSAGE, Lead, Source
 from stream.domain.text import is_id
 from stream.domain.typed_contact import TypedContact, typed_contact
-from stream.domain.typed_text import LONGEST_TEXT, phone_of, text_of, texts_of
+from stream.domain.typed_text import LONGEST_TEXT
 
 if TYPE_CHECKING:
     from stream.domain.identity import Identifiers
@@ -29,48 +30,6 @@ if TYPE_CHECKING:
 # Which reading ``normalised`` holds. One more whenever the same payload would be read otherwise, here or in
 # ``identity``: what was read by older rules is then read from its payload again (a test holds this to a digest).
 RULES = 2
-LONGEST_ID = 256  # characters
-_OFFSETS_APART = frozenset({" +", " -"})
-_LENGTH_APART = len("2026-01-31 09:00:00 -0300")
-_OFFSET = re.compile(r"\s*([+-]\d{2}):?(\d{2})$", re.ASCII)
-
-
-class Source(StrEnum):
-    """Where a lead came from."""
-
-    C2S = "c2s"
-    GOOGLE_ADS = "google_ads"
-
-
-# Their leads are not in the CRM before us: what the person typed reaches it through the event or not at all.
-CREATED_SOURCES = frozenset({Source.GOOGLE_ADS})
-_SOURCES: dict[str, Source] = {str(source): source for source in Source}
-
-
-class Lead(msgspec.Struct, frozen=True, gc=False):
-    """A lead as typed, or as the producers normalised it; "" is what was not given.
-
-    ``updated_at``: UTC, as ``datetime.isoformat`` writes it, for the delivery's id is made of it; None for a Google
-    lead without a readable ``lead_submit_time``. ``typed``: phone and e-mail as typed, where the others are canonical
-    and say less. ``message`` and ``answers``: what else was typed, of leads that we create.
-    """
-
-    source: Source
-    id: str
-    updated_at: str | None
-    hook_action: str | None
-    name: str
-    phone: str
-    email: str
-    cpf: str
-    product: str | None
-    is_test: bool = False
-    typed: TypedContact | None = None
-    message: str = ""
-    answers: tuple[FormAnswer, ...] = ()
-
-    def __repr__(self) -> str:
-        return f"Lead({self.source}, {self.id!r})"
 
 
 class Webhook(msgspec.Struct, frozen=True, gc=False):
@@ -85,6 +44,7 @@ class Webhook(msgspec.Struct, frozen=True, gc=False):
 
 
 _Text = Annotated[str, msgspec.Meta(max_length=LONGEST_TEXT)]
+_Message = Annotated[str, msgspec.Meta(max_length=LONGEST_MESSAGE)]
 _Answers = Annotated[tuple[FormAnswer, ...], msgspec.Meta(max_length=MOST_ANSWERS)]
 
 
@@ -107,14 +67,14 @@ class Normalised(msgspec.Struct, gc=False):
     rules: Literal[2]
     payload_crc: int
     typed: TypedContact | None = None
-    message: _Text | None = None
+    message: _Message | None = None
     answers: _Answers = ()
 
 
 class _Ordinary(msgspec.Struct, gc=False):
     """A message of the producers: the payload is passed over."""
 
-    source: Literal["c2s", "google_ads"]
+    source: Source
     received_at: datetime
     payload: msgspec.Raw
     normalised: Normalised
@@ -162,7 +122,7 @@ def lead_id_in(value: bytes | None) -> str:
         return ""
     parts = [message.get(name) for name in ("normalised", "payload")] if isinstance(message, dict) else []
     for part in parts:
-        for name in ("lead", "id", "lead_id", "originLeadId"):
+        for name in ("lead", *ID_FIELDS):
             found = part.get(name) if isinstance(part, dict) else None
             if isinstance(found, str | int):
                 return str(found)
@@ -171,19 +131,20 @@ def lead_id_in(value: bytes | None) -> str:
 
 def _webhook(message: _Ordinary) -> Webhook:
     """The webhook as the producers read it. Raises ValueError, OverflowError for what they would not have written."""
-    read, source = message.normalised, _SOURCES[message.source]
+    read, source = message.normalised, message.source
+    spec = SOURCES[source]
     if zlib.crc32(message.payload) != read.payload_crc:
         raise ValueError("read out of another payload")
-    if read.updated_at is None and source is Source.C2S:
-        raise ValueError("a C2S webhook without its instant")
+    if read.updated_at is None and spec.needs_instant:
+        raise ValueError("a webhook without its instant")
     if not is_id(read.lead) or "\x00" in f"{read.name}{read.product}{read.hook_action}":
         raise ValueError("no id, or PostgreSQL refuses a NUL")
-    if source in CREATED_SOURCES:
+    if spec.is_created:
         _must_fit(read)
     lead = Lead(
         source,
         read.lead,
-        None if read.updated_at is None else written(_in_utc(read.updated_at)),
+        None if read.updated_at is None else written(in_utc(read.updated_at)),
         read.hook_action,
         read.name or "",
         read.phone or "",
@@ -195,7 +156,7 @@ def _webhook(message: _Ordinary) -> Webhook:
         read.message or "",
         read.answers,
     )
-    return Webhook(source, _in_utc(message.received_at), lead)
+    return Webhook(source, in_utc(message.received_at), lead)
 
 
 def _must_fit(read: Normalised) -> None:
@@ -215,7 +176,7 @@ def _decode_any(value: bytes) -> Webhook:
     if not isinstance(message, dict):
         raise PoisonError("an object is required")
     source = _source(message.get("source"))
-    payload = _object(message.get("payload"), "payload")
+    payload = required_object(message.get("payload"), "payload")
     received_at = parse_instant(message.get("received_at"), "received_at")
     return Webhook(source, received_at, lead_from(source, payload))
 
@@ -261,7 +222,7 @@ def normalised_of(lead: Lead, contact: Identifiers) -> dict[str, Any]:
     }
     if contact.area_code_assumed:
         read["area_code_assumed"] = True
-    if lead.source in CREATED_SOURCES:
+    if SOURCES[lead.source].is_created:
         typed = typed_contact(lead, contact)
         read["typed"] = typed and {"phone": typed.phone, "email": typed.email}
         read["message"] = lead.message or None
@@ -271,112 +232,11 @@ def normalised_of(lead: Lead, contact: Identifiers) -> dict[str, Any]:
 
 def lead_from(source: Source, payload: dict[str, Any]) -> Lead:
     """Read a payload as its source writes it; raises PoisonError."""
-    match source:
-        case Source.C2S:
-            return lead_from_c2s(payload)
-        case Source.GOOGLE_ADS:
-            return lead_from_google(payload)
-        case _:
-            assert_never(source)
-
-
-def lead_from_c2s(payload: dict[str, Any]) -> Lead:
-    """Read a C2S event; raises PoisonError."""
-    attributes = _object(payload.get("attributes"), "attributes")
-    customer = _maybe_object(attributes.get("customer"), "attributes.customer")
-    product = attributes.get("product")
-    return Lead(
-        Source.C2S,
-        _id(payload.get("id"), "id"),
-        written(parse_instant(attributes.get("updated_at"), "attributes.updated_at")),
-        text_of(payload.get("hook_action")) or None,
-        text_of(customer.get("name")),
-        phone_of(customer.get("phone")),
-        texts_of(customer.get("email")),
-        "",
-        text_of(product.get("description")) or None if isinstance(product, dict) else None,
-    )
-
-
-def lead_from_google(payload: dict[str, Any]) -> Lead:
-    """Read a Google lead form; raises PoisonError."""
-    form = read_form(payload.get("user_column_data"))
-    submitted = _maybe_instant(payload.get("lead_submit_time"))
-    return Lead(
-        source=Source.GOOGLE_ADS,
-        id=_id(payload.get("lead_id"), "lead_id"),
-        updated_at=None if submitted is None else written(submitted),
-        hook_action=None,
-        name=form.name,
-        phone=form.phone,
-        email=form.email,
-        cpf=form.cpf,
-        product=None,
-        is_test=payload.get("is_test") is True,
-        answers=form.answers,
-    )
-
-
-def written(instant: datetime) -> str:
-    """``instant.isoformat()`` of an instant in UTC, in a third of its time."""
-    return orjson.dumps(instant)[1:-1].decode()
-
-
-def parse_instant(value: object, path: str = "") -> datetime:
-    """Read an instant in any of the three spellings that C2S uses, as UTC; raises PoisonError."""
-    if not isinstance(value, str) or not value:
-        raise PoisonError("an instant such as 2026-01-31T12:00:00Z is required", path=path)
-    try:
-        return _in_utc(_instant(value))
-    except (ValueError, OverflowError):
-        raise PoisonError("not an instant: write it as 2026-01-31T12:00:00Z", path=path) from None
-
-
-def _instant(text: str) -> datetime:
-    if text[-6:-4] in _OFFSETS_APART and len(text) == _LENGTH_APART:
-        text = f"{text[:-6]}{text[-5:]}"  # "2026-01-31 09:00:00 -0300", without the detour of an error
-    try:
-        return datetime.fromisoformat(text)
-    except ValueError:
-        # Other blanks before an offset; RFC 3339 also allows small letters.
-        return datetime.fromisoformat(_OFFSET.sub(r"\1:\2", text.strip()).upper())
-
-
-def _in_utc(instant: datetime) -> datetime:
-    if instant.tzinfo is UTC:
-        return instant
-    return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
-
-
-def _maybe_instant(value: object) -> datetime | None:
-    """An instant that nothing depends on: a form is not lost for it."""
-    try:
-        return parse_instant(value)
-    except PoisonError:
-        return None
+    return SOURCES[source].read(payload)
 
 
 def _source(value: object) -> Source:
-    source = _SOURCES.get(value) if isinstance(value, str) else None
-    if source is None:
+    spec = source_named(value) if isinstance(value, str) else None
+    if spec is None:
         raise PoisonError(f"unknown source: {' or '.join(Source)} is required", path="source")
-    return source
-
-
-def _object(value: object, path: str) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise PoisonError("an object is required", path=path)
-    return value
-
-
-def _maybe_object(value: object, path: str) -> dict[str, Any]:
-    """An object that may be missing; some languages write an empty one as ``[]``."""
-    return _object(value, path) if value is not None and value != [] else {}
-
-
-def _id(value: object, path: str) -> str:
-    if isinstance(value, int) and not isinstance(value, bool):
-        value = str(value)
-    if not isinstance(value, str) or len(value) > LONGEST_ID or not is_id(value):
-        raise PoisonError(f"an id of 1 to {LONGEST_ID} characters is required, no path and all printable", path=path)
-    return value
+    return spec.source

@@ -12,17 +12,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from stream.domain.deadletters import PREFIX
+from stream.domain.deadletters import Stage
 from stream.domain.errors import GivenUpError, LeadRefusedError, PoisonError
+from stream.domain.headers import DEAD_LETTER_PREFIX, DeadLetter
 from stream.domain.parking import instant_of
 from stream.domain.text import one_line
 
 Headers = Sequence[tuple[str, bytes]]
-CLOSES, BECAME = f"{PREFIX}closes", f"{PREFIX}became"
 UNKNOWN = "unknown"
 CLASSES = frozenset(one.__name__ for one in (PoisonError, GivenUpError, LeadRefusedError))
 LONGEST_NAME = 80  # characters that are shown of a class or topic that somebody else wrote
-STAGES = ("receive", "enrich", "crm", UNKNOWN)  # the producers, the worker, the CRM sync; what somebody else wrote
+STAGES = (*(stage.value for stage in Stage), UNKNOWN)  # the last one: what somebody else wrote
 
 
 class Fate(StrEnum):
@@ -64,42 +64,42 @@ class Letter:
 
 def read_letter(offset: int, key: bytes | None, value: bytes | None, headers: Headers, written: datetime) -> Letter:
     """Read a record of ``webhooks.dead``; what somebody else wrote there is a letter of an unknown stage."""
-    facts = _texts((name.removeprefix(PREFIX), value) for name, value in headers if name.startswith(PREFIX))
-    failed_at = instant_of(facts.get("failed-at", "")) or written
+    facts = _texts(headers)
+    failed_at = instant_of(facts.get(DeadLetter.FAILED_AT, "")) or written
     return Letter(
         offset=offset,
         key=key,
         size=len(value or b""),
-        original=tuple((name, value) for name, value in headers if not name.startswith(PREFIX)),
-        stage=facts.get("stage", UNKNOWN),
-        error=facts.get("error", UNKNOWN),
-        reason=facts.get("reason", ""),
-        topic=facts.get("topic", UNKNOWN),
-        partition=_number(facts.get("partition", "")),
-        origin=_number(facts.get("offset", "")),
-        attempts=max(0, _number(facts.get("attempts", ""))),
-        version=facts.get("version", UNKNOWN),
+        original=tuple((name, value) for name, value in headers if not name.startswith(DEAD_LETTER_PREFIX)),
+        stage=facts.get(DeadLetter.STAGE, UNKNOWN),
+        error=facts.get(DeadLetter.ERROR, UNKNOWN),
+        reason=facts.get(DeadLetter.REASON, ""),
+        topic=facts.get(DeadLetter.TOPIC, UNKNOWN),
+        partition=_number(facts.get(DeadLetter.PARTITION, "")),
+        origin=_number(facts.get(DeadLetter.OFFSET, "")),
+        attempts=max(0, _number(facts.get(DeadLetter.ATTEMPTS, ""))),
+        version=facts.get(DeadLetter.VERSION, UNKNOWN),
         failed_at=failed_at,
-        first_failed=instant_of(facts.get("first-failed", "")) or failed_at,
-        timestamp=facts.get("timestamp", ""),
+        first_failed=instant_of(facts.get(DeadLetter.FIRST_FAILED, "")) or failed_at,
+        timestamp=facts.get(DeadLetter.TIMESTAMP, ""),
     )
 
 
 def marker(offset: int, fate: Fate, at: datetime) -> list[tuple[str, bytes]]:
     """The headers of the record that closes a letter."""
     return [
-        (CLOSES, str(offset).encode()),
-        (BECAME, fate.value.encode()),
-        (f"{PREFIX}at", at.isoformat().encode()),
+        (DeadLetter.CLOSES.value, str(offset).encode()),
+        (DeadLetter.BECAME.value, fate.value.encode()),
+        (DeadLetter.CLOSED_AT.value, at.isoformat().encode()),
     ]
 
 
 def read_marker(headers: Headers) -> tuple[int, Fate] | None:
     """The letter that a record closes and what became of it; None when it is no marker."""
     facts = _texts(headers)
-    if CLOSES not in facts or facts.get(BECAME) not in set(Fate):
+    if DeadLetter.CLOSES not in facts or facts.get(DeadLetter.BECAME) not in set(Fate):
         return None
-    return _number(facts[CLOSES]), Fate(facts[BECAME])
+    return _number(facts[DeadLetter.CLOSES]), Fate(facts[DeadLetter.BECAME])
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from stream.domain.leads import Source
+from stream.domain.headers import ATTEMPT, FIRST_FAILED, NOT_BEFORE, REASON
+from stream.domain.sources.lead import Source
 
-# The headers of a parked webhook. They come back with it, and are left out when it is redriven.
-HEADERS = frozenset({"attempt", "first-failed", "not-before", "reason"})
 # Why we cut a try short ourselves: nobody failed, so the webhook waits no longer the next time, and is not given up.
 CUT_SHORT = frozenset({"shutdown", "span", "queue"})
 # What waits for a budget waits for the longest delay, until midnight; its patience begins anew each time.
@@ -45,10 +44,10 @@ class Parking:
     def headers(self, reason: str) -> list[tuple[str, bytes]]:
         """What the record says of itself; ``reason`` holds no identifier."""
         return [
-            ("attempt", str(self.attempt).encode()),
-            ("first-failed", self.first_failed.isoformat().encode()),
-            ("not-before", self.not_before.isoformat().encode()),
-            ("reason", reason.encode()),
+            (ATTEMPT, str(self.attempt).encode()),
+            (FIRST_FAILED, self.first_failed.isoformat().encode()),
+            (NOT_BEFORE, self.not_before.isoformat().encode()),
+            (REASON, reason.encode()),
         ]
 
 
@@ -98,10 +97,10 @@ def tries_of(header: Callable[[str], str], now: datetime) -> Tries:
     Anybody may write to ``webhooks``, and with these headers. But what we parked comes back when it is due: what
     does not was copied, is replayed, or never was with us, and its patience begins now.
     """
-    since, due = instant_of(header("first-failed")), instant_of(header("not-before"))
+    since, due = instant_of(header(FIRST_FAILED)), instant_of(header(NOT_BEFORE))
     if since is None or due is None or since > due or not -EARLY <= now - due <= LATE:
         return Tries()
-    return Tries(count_of(header("attempt")), since)
+    return Tries(count_of(header(ATTEMPT)), since)
 
 
 def count_of(text: str) -> int:

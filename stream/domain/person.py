@@ -16,9 +16,10 @@ from typing import Any
 
 import msgspec
 
-from stream.domain.errors import PartnerUnavailableError, RefusedError
+from stream.domain.errors import Billed, PartnerUnavailableError, RefusedError
 from stream.domain.holdable import made_holdable
 from stream.domain.identity import Email, Phone
+from stream.domain.provider import Provider
 
 MOST_ADDRESSES = 3
 MOST_PHONES = 5
@@ -180,13 +181,13 @@ def work_answer(body: Any) -> dict[str, Any] | None:
         return answer
     status = _status(body.get("status"))
     if status == TOO_MANY:
-        raise PartnerUnavailableError("work: status 429 inside a 200", billed="no")
+        raise PartnerUnavailableError("work: status 429 inside a 200", billed=Billed.NO)
     if status is not None and status >= SERVER_ERRORS:
-        raise PartnerUnavailableError(f"work: status {status} inside a 200", billed="unsure")
+        raise PartnerUnavailableError(f"work: status {status} inside a 200", billed=Billed.UNSURE)
     if status is not None and status not in {OK, NOT_FOUND}:
-        raise RefusedError("work", f"status {status}")
+        raise RefusedError(Provider.WORK, f"status {status}")
     if body.get("erro") and status != NOT_FOUND:
-        raise RefusedError("work", "an error inside a 200")
+        raise RefusedError(Provider.WORK, "an error inside a 200")
     return None
 
 
@@ -218,7 +219,7 @@ def person_from_work(raw: dict[str, Any], cpf: str, fetched_at: datetime) -> Per
         phones=_phones(raw.get("telefones")),
         emails=_emails(raw.get("emails")),
         complete=True,
-        source="work",
+        source=Provider.WORK.value,
         fetched_at=fetched_at,
     )
 
@@ -238,7 +239,7 @@ def person_from_candidate(candidate: Candidate, fetched_at: datetime) -> Person:
         phones=(),
         emails=(),
         complete=False,
-        source="diretrix",
+        source=Provider.DIRETRIX.value,
         fetched_at=fetched_at,
     )
 

@@ -15,17 +15,17 @@ from typing import Any
 
 import orjson
 
-from stream.domain.deadletters import TOO_LARGE
+from stream.domain.deadletters import TOO_LARGE, Stage
 from stream.domain.errors import PoisonError
 from stream.domain.events import decode_event, event_headers, event_id
+from stream.domain.headers import CE_SOURCE, CE_TIME, CE_TYPE, OF_TRIES, REDRIVEN, REROUTE
 from stream.domain.identity import identified
-from stream.domain.leads import Source, decode_webhook, encode_webhook, lead_from, normalised_of
+from stream.domain.leads import decode_webhook, encode_webhook, lead_from, normalised_of
 from stream.domain.letters import Letter
-from stream.domain.parking import HEADERS as OF_TRIES
 from stream.domain.parking import instant_of
+from stream.domain.sources.lead import Source
 
-REDRIVEN = "redriven"
-LEFT_OUT = OF_TRIES | {"reroute", REDRIVEN}
+LEFT_OUT = OF_TRIES | {REROUTE, REDRIVEN}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +45,13 @@ def revive(letter: Letter, value: bytes | None, nobodys: frozenset[str], area_co
     Raises PoisonError where it would only die again, or nobody knows where it came from.
     """
     match letter.stage:
-        case "receive":
+        case Stage.RECEIVE:
             return _as_received(letter, value or b"", nobodys, area_code)
-        case "enrich" if letter.reason == TOO_LARGE:
+        case Stage.ENRICH if letter.reason == TOO_LARGE:
             raise PoisonError(TOO_LARGE)  # it would lie where it lay
-        case "enrich":
+        case Stage.ENRICH:
             decode_webhook(value)
-        case "crm":
+        case Stage.CRM:
             _must_be_event(value)
         case _:
             raise PoisonError(f"nobody knows what to do with the stage {letter.stage!r}")
@@ -63,7 +63,7 @@ def _as_received(letter: Letter, value: bytes, nobodys: frozenset[str], area_cod
     """What the producers would have made of it."""
     payload = _payload(value)
     source = _source(letter)
-    received_at = instant_of(letter.header("ce_time")) or letter.failed_at
+    received_at = instant_of(letter.header(CE_TIME)) or letter.failed_at
     lead = lead_from(source, payload)
     contact = identified(lead, nobodys, area_code)
     message = encode_webhook(source, received_at, value, normalised_of(lead, contact))
@@ -84,13 +84,13 @@ def _payload(value: bytes) -> dict[str, Any]:
 def _source(letter: Letter) -> Source:
     """Which sender it came from: the last part of its ``ce_source``."""
     try:
-        return Source(letter.header("ce_source").rsplit("/", 1)[-1])
+        return Source(letter.header(CE_SOURCE).rsplit("/", 1)[-1])
     except ValueError:
         raise PoisonError("nobody knows which sender it came from") from None
 
 
 def _received_headers(letter: Letter, identity: str, at: datetime) -> list[tuple[str, bytes]]:
-    return event_headers(identity, at, letter.header("ce_type"), letter.header("ce_source"))
+    return event_headers(identity, at, letter.header(CE_TYPE), letter.header(CE_SOURCE))
 
 
 def _must_be_event(value: bytes | None) -> None:

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
+from stream.domain.provider import CallStatus, Provider
+
 NEEDS_NO_CONTACT = frozenset({"test", "no_contact"})
 
 
@@ -70,7 +72,7 @@ class Line:
 
 def savings(calls: Iterable[CallCount], answers: Iterable[AnswerCount], price: Decimal) -> Savings:
     """Add a period up; ``price`` of one Diretrix call values what was avoided."""
-    diretrix = [one for one in calls if one.provider == "diretrix"]
+    diretrix = [one for one in calls if one.provider == Provider.DIRETRIX]
     answered = list(answers)
     needed = [one for one in answered if one.outcome not in NEEDS_NO_CONTACT]
     needed_contact, paying = sum(one.webhooks for one in needed), sum(one.paying for one in needed)
@@ -79,10 +81,10 @@ def savings(calls: Iterable[CallCount], answers: Iterable[AnswerCount], price: D
         needed_contact=needed_contact,
         paying=paying,
         avoided=needed_contact - paying,
-        paid_calls=_calls(diretrix, "paid"),
-        free_calls=_calls(diretrix, "free"),
-        unsure_calls=_calls(diretrix, "unsure"),
-        spent=sum((one.money for one in diretrix if one.status != "free"), Decimal(0)),
+        paid_calls=_calls(diretrix, CallStatus.PAID),
+        free_calls=_calls(diretrix, CallStatus.FREE),
+        unsure_calls=_calls(diretrix, CallStatus.UNSURE),
+        spent=sum((one.money for one in diretrix if one.status != CallStatus.FREE), Decimal(0)),
         saved=price * (needed_contact - paying),
     )
 

@@ -10,7 +10,7 @@ from stream.domain.identity import Email, Identifiers
 from stream.domain.phone_text import is_in_full
 
 if TYPE_CHECKING:
-    from stream.domain.leads import Lead
+    from stream.domain.sources.lead import Lead
 
 LONGEST_TYPED = 300  # characters
 

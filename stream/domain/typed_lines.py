@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from stream.domain.events import EnrichedEvent
+from stream.domain.sources import source_named
+from stream.domain.sources.lead import LONGEST_MESSAGE
+from stream.domain.sources.spec import CreatedInCrm
 from stream.domain.text import one_line
 from stream.domain.typed_contact import TypedContact
 
+HEADING = "RESPOSTAS"  # of answers that no source of ours gives
 LONGEST_LINE = 700  # characters: the longest answer with its question
 
 
@@ -18,16 +22,21 @@ def contact_lines(event: EnrichedEvent) -> list[str]:
     return [
         *_line("Telefone como digitado", typed.phone, area),
         *_line("E-mail como digitado", typed.email),
-        *_line("Mensagem do lead", event.lead.message),
+        *_line("Mensagem do lead", event.lead.message, longest=LONGEST_MESSAGE),
     ]
 
 
 def answer_lines(event: EnrichedEvent) -> list[str]:
-    """The answers of the form, under a heading; a dash tells them from the facts that we found."""
+    """The answers of the lead, under its source's heading; a dash tells them from the facts that we found."""
     answers = [f"- {one_line(one.question)}: {one_line(one.answer)}" for one in event.lead.answers]
-    return ["RESPOSTAS DO FORMULÁRIO", *(answer[:LONGEST_LINE] for answer in answers)] if answers else []
+    return [_heading(event), *(answer[:LONGEST_LINE] for answer in answers)] if answers else []
 
 
-def _line(name: str, value: str | None, note: str = "") -> list[str]:
+def _heading(event: EnrichedEvent) -> str:
+    spec = source_named(event.lead.source)
+    return spec.crm.answers_heading if spec is not None and isinstance(spec.crm, CreatedInCrm) else HEADING
+
+
+def _line(name: str, value: str | None, note: str = "", longest: int = LONGEST_LINE) -> list[str]:
     text = one_line(value or "")
-    return [f"{name}: {text}{note}"[:LONGEST_LINE]] if text else []
+    return [f"{name}: {text}{note}"[:longest]] if text else []

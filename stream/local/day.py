@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from stream.domain.sources.lead import Source
 from stream.local.people import Someone, population, typed
 
 PEOPLE = 30
@@ -22,7 +23,7 @@ PLACEHOLDER_PHONE = "(11) 99999-9999"
 class Webhook:
     """One POST of the day. ``first``: the first of its person. ``tier``: None where nothing is looked up."""
 
-    path: str
+    source: Source
     body: dict[str, Any]
     why: str
     outcome: str
@@ -45,7 +46,7 @@ class Day:
 
 
 class Writer:
-    """Writes webhooks as C2S and Google send them."""
+    """Writes webhooks as each source sends them; ``senders`` adds the secret."""
 
     def __init__(self, seed: int, *, plain: bool = False) -> None:
         """``plain``: phones in one spelling, as digits."""
@@ -76,7 +77,7 @@ class Writer:
         }
 
     def google(self, columns: dict[str, str], *, is_test: bool = False) -> dict[str, Any]:
-        """A lead form of Google; the key is added when it is sent."""
+        """A lead form of Google."""
         self._number += 1
         return {
             "lead_id": f"google-{self._number}",
@@ -90,15 +91,35 @@ class Writer:
             ],
         }
 
+    def portal(self, one: Someone, origin: str, *, in_two_parts: bool) -> dict[str, Any]:
+        """A lead of Grupo OLX. ``in_two_parts``: the phone has its area code in a field of its own."""
+        self._number += 1
+        self._time += timedelta(seconds=self.chance.randint(5, 300))
+        whole = self.phone(one.phone)
+        phone = {"ddd": one.phone[:2], "phone": one.phone[2:]} if in_two_parts else {"phoneNumber": whole}
+        return {
+            "leadOrigin": origin,
+            "timestamp": self._time.isoformat(),
+            "originLeadId": f"olx-{self._number}",
+            "originListingId": f"{87_000_000 + self._number}",
+            "clientListingId": f"AP{self._number:04d}",
+            "name": one.name,
+            "email": one.email,
+            **phone,
+            "message": "Olá, tenho interesse neste imóvel.",
+            "temperature": "Alta",
+            "transaction_type": "SELL",
+        }
+
 
 def story(seed: int) -> Day:
     """The day: about 30 people, the measured share of repeats, and every case that matters."""
     people = population(PEOPLE, seed)
     day, write = Day(), Writer(seed)
     plain, special = people[:18], people[18:]
-    only_email, only_phone, moved, form, known, cpf_only, husband, wife, nobody, tester = special[:10]
+    only_email, only_phone, moved, form, known, cpf_only, husband, wife, nobody, tester, visitor, stranger = special
     wife.phones = husband.phones
-    day.partners = [*plain, only_email, only_phone, moved, form, cpf_only, husband, wife]
+    day.partners = [*plain, only_email, only_phone, moved, form, cpf_only, husband, wife, visitor]
     day.in_postgres, day.cpf_in_postgres = [known], [cpf_only]
 
     first = [_c2s(write, one, "a new person", "diretrix", calls=1) for one in plain]
@@ -113,6 +134,8 @@ def story(seed: int) -> Day:
         _c2s(write, nobody, "unknown to every tier", "diretrix", outcome="not_found", told=False),
         _test_lead(write, tester),
         _placeholder(write),
+        _portal(write, visitor, "ZAP", "a new person of a portal", "diretrix", calls=1, in_two_parts=True),
+        _portal(write, stranger, "Grupo OLX", "of a portal, unknown to every tier", "diretrix", outcome="not_found"),
     ]
     repeats = [_c2s(write, write.chance.choice(plain), "comes back", "cache", first=False) for _ in range(34)]
     other_phone = f"{moved.phone[:-4]}8642"
@@ -122,12 +145,20 @@ def story(seed: int) -> Day:
         # His call named her too: her CPF is known, only the Work API is asked.
         _c2s(write, wife, "a couple's phone: she", "postgres", email="", first=False),
         _c2s(write, known, "known to PostgreSQL, again", "cache", first=False),
+        _portal(write, visitor, "VivaReal", "comes back by another portal", "cache", first=False),
         _c2s(write, nobody, "unknown, again", "cache", outcome="not_found", told=False, first=False),
     ]
     again = first[0]
     repeats.append(
         Webhook(
-            again.path, again.body, "a duplicate delivery", "enriched", "cache", first=False, told=False, duplicate=True
+            again.source,
+            again.body,
+            "a duplicate delivery",
+            "enriched",
+            "cache",
+            first=False,
+            told=False,
+            duplicate=True,
         )
     )
     write.chance.shuffle(repeats)
@@ -169,21 +200,35 @@ def _c2s(  # noqa: PLR0913 - a row of the table
 ) -> Webhook:
     number = write.phone(one.phone if phone is None else phone)
     body = write.c2s(one.name, number, one.email if email is None else email)
-    return Webhook("/api/v1/webhooks/c2s", body, why, outcome, tier, first=first, calls=calls, told=told)
+    return Webhook(Source.C2S, body, why, outcome, tier, first=first, calls=calls, told=told)
 
 
 def _google(write: Writer, one: Someone, why: str, tier: str, *, cpf: str) -> Webhook:
     body = write.google({"FULL_NAME": one.name, "PHONE_NUMBER": f"+55{one.phone}", "EMAIL": one.email, "CPF": cpf})
-    return Webhook("/api/v1/webhooks/google-ads", body, why, "enriched", tier, first=True)
+    return Webhook(Source.GOOGLE_ADS, body, why, "enriched", tier, first=True)
+
+
+def _portal(  # noqa: PLR0913 - a row of the table
+    write: Writer,
+    one: Someone,
+    origin: str,
+    why: str,
+    tier: str,
+    *,
+    outcome: str = "enriched",
+    calls: int = 0,
+    first: bool = True,
+    in_two_parts: bool = False,
+) -> Webhook:
+    body = write.portal(one, origin, in_two_parts=in_two_parts)
+    return Webhook(Source.GRUPO_OLX, body, why, outcome, tier, first=first, calls=calls)
 
 
 def _test_lead(write: Writer, one: Someone) -> Webhook:
     body = write.google({"FULL_NAME": one.name, "PHONE_NUMBER": f"+55{one.phone}"}, is_test=True)
-    return Webhook("/api/v1/webhooks/google-ads", body, "a test lead of Google", "test", None, first=True, told=False)
+    return Webhook(Source.GOOGLE_ADS, body, "a test lead of Google", "test", None, first=True, told=False)
 
 
 def _placeholder(write: Writer) -> Webhook:
     body = write.c2s("Fulano", PLACEHOLDER_PHONE, "")
-    return Webhook(
-        "/api/v1/webhooks/c2s", body, "a placeholder for a phone", "no_contact", None, first=True, told=False
-    )
+    return Webhook(Source.C2S, body, "a placeholder for a phone", "no_contact", None, first=True, told=False)

@@ -20,12 +20,13 @@ from aiokafka import AIOKafkaConsumer
 from stream import topics
 from stream.domain.errors import StopError
 from stream.domain.events import EnrichedEvent, Outcome, decode_event, event_id
-from stream.domain.leads import lead_from_c2s, lead_from_google
+from stream.domain.sources import SOURCES
 from stream.kafka import open_consumer
 from stream.local.day import Day, Webhook
 from stream.local.legacy import insert_legacy
+from stream.local.senders import request
 from stream.local.simulators import population_body
-from stream.local.stack import C2S_TOKEN, GOOGLE_KEY, Stack
+from stream.local.stack import Stack
 from stream.ops.report import Report, report
 from stream.store.ledger import BILLING_ZONE
 from stream.store.pool import open_pool
@@ -62,8 +63,7 @@ class Result:
 
 def identity(webhook: Webhook) -> str:
     """The event id that a webhook must get."""
-    read = lead_from_google if "google" in webhook.path else lead_from_c2s
-    return event_id(read(webhook.body))
+    return event_id(SOURCES[webhook.source].read(webhook.body))
 
 
 async def prepare(stack: Stack, day: Day) -> None:
@@ -102,12 +102,9 @@ async def _post_wave(
     stack: Stack, session: aiohttp.ClientSession, wave: Sequence[Webhook], played: Played, spacing: float
 ) -> None:
     for webhook in wave:
-        body = dict(webhook.body)
-        if "google" in webhook.path:
-            body["google_key"] = GOOGLE_KEY
+        path, body, headers = request(webhook.source, webhook.body)
         played.posted.setdefault(identity(webhook), time.perf_counter())
-        url = stack.producers_url + webhook.path
-        async with session.post(url, json=body, headers={"X-Webhook-Token": C2S_TOKEN}) as response:
+        async with session.post(stack.producers_url + path, json=body, headers=headers) as response:
             if response.status != 200:  # noqa: PLR2004
                 raise StopError(f"the producers answered {response.status}: {await response.text()}")
         await asyncio.sleep(spacing)
@@ -129,7 +126,8 @@ async def _all_answered(wave: Sequence[Webhook], played: Played) -> None:
 
 async def judge(stack: Stack, day: Day, played: Played) -> Result:
     """Wait for CRM and books, then compare everything with everything."""
-    expected_messages = sum(one.told and "c2s" in one.path for one in day.webhooks)
+    expected_messages = sum(one.told and not _is_created(one) for one in day.webhooks)
+    expected_leads = sum(one.told and _is_created(one) for one in day.webhooks)
     unique = [one for one in day.webhooks if not one.duplicate]
     async with aiohttp.ClientSession() as session, open_pool(stack.settings()) as pool:
         today = datetime.now(BILLING_ZONE).date()
@@ -141,13 +139,18 @@ async def judge(stack: Stack, day: Day, played: Played) -> Result:
         while True:
             crm = await _get(session, f"{stack.simulators_url}/_control/crm")
             books = await report(pool, since, today, settings.diretrix_price, settings.price_currency)
-            complete = books.savings.webhooks == len(unique) and len(crm["messages"]) >= expected_messages
+            is_told = len(crm["messages"]) >= expected_messages and len(crm["leads"]) >= expected_leads
+            complete = books.savings.webhooks == len(unique) and is_told
             if complete or time.monotonic() > until:
                 break
             await asyncio.sleep(0.1)
         counts = (await _get(session, f"{stack.simulators_url}/_control/counts"))["counts"]
     faults = [*_wrong_answers(unique, played), *_disagreements(unique, played, crm, books, counts, expected_messages)]
     return Result(_figures(unique, played, crm, books, counts), faults, books)
+
+
+def _is_created(webhook: Webhook) -> bool:
+    return SOURCES[webhook.source].is_created
 
 
 async def _get(session: aiohttp.ClientSession, url: str) -> dict[str, Any]:
@@ -187,7 +190,7 @@ def _disagreements(  # noqa: PLR0913 - everything is held against everything
         "paid calls in the ledger and billed by Diretrix": (total.paid_calls, counts.get("diretrix_paid", 0)),
         "calls in the ledger and answered by Diretrix": (booked, counts.get("diretrix", 0)),
         "messages in the CRM and expected": (len(crm["messages"]), expected_messages),
-        "leads created and expected": (len(crm["leads"]), sum("google" in one.path and one.told for one in webhooks)),
+        "leads created and expected": (len(crm["leads"]), sum(_is_created(one) and one.told for one in webhooks)),
         "messages without data and 0": (_empty(crm), 0),
     }
     return [f"{what}: {left} and {right}" for what, (left, right) in pairs.items() if left != right]

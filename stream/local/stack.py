@@ -25,7 +25,7 @@ from stream.local.postgres import LocalPostgres
 from stream.local.processes import Child
 from stream.ops.migrate import migrate
 from stream.ops.topics import create_missing
-from stream.settings import DEMO_C2S_TOKEN, DEMO_GOOGLE_KEY, Settings, load
+from stream.settings import DEMO_C2S_TOKEN, DEMO_GOOGLE_KEY, DEMO_WEBHOOK_SECRETS, Settings, load
 from stream.topics import WORKER_GROUP
 
 C2S_TOKEN = DEMO_C2S_TOKEN
@@ -96,9 +96,8 @@ class Stack:
             "WORK_API_TOKEN": "demo-work-token",
             "C2S_BASE_URL": partners,
             "C2S_TOKEN": "demo-c2s-token",
-            "C2S_WEBHOOK_TOKEN": C2S_TOKEN,
             "DIRETRIX_DAILY_BUDGET": "unlimited",  # its partners are simulated
-            "GOOGLE_ADS_KEY": GOOGLE_KEY,
+            **{name.upper(): secret for name, secret in DEMO_WEBHOOK_SECRETS.items()},
             "ALLOW_DEMO_SECRETS": "true",
             "PRODUCER_PORT": str(self._ports["producers"]),
             "PRODUCER_INTERNAL_PORT": str(self._ports["producers-internal"]),

@@ -21,6 +21,7 @@ from stream.domain.holdable import LARGEST, SMALLEST
 from stream.domain.identity import Cpf, Email, Phone
 from stream.domain.names import normalise
 from stream.domain.person import Candidate, Person
+from stream.domain.provider import Provider
 from stream.store.pool import database_errors
 from stream.store.queries import sql
 
@@ -57,7 +58,7 @@ class ContactStore:
                 # In one order everywhere, so that two workers can't lock each other out.
                 for candidate in sorted(candidates, key=lambda one: one.cpf):
                     party = await _party(connection, candidate.cpf, candidate.name)
-                    await _save_contacts(connection, party, [_row(alias, "diretrix")])
+                    await _save_contacts(connection, party, [_row(alias, Provider.DIRETRIX)])
 
     async def save_person(
         self, aliases: tuple[Phone | Email, ...], person: Person, raw: dict[str, Any], lead_id: str, at: datetime

@@ -12,6 +12,7 @@ from uuid import UUID
 
 import asyncpg
 
+from stream.domain.crm import WriteStatus
 from stream.store.pool import database_errors
 from stream.store.queries import sql
 
@@ -70,8 +71,8 @@ class Deliveries:
         with database_errors():
             return bool(await self._pool.fetchval(sql("is_delivery_settled"), c2s_id, facts, longest))
 
-    async def settle(self, c2s_id: str, facts: str, status: str, reason: str = "") -> None:
-        """Settle a message: ``confirmed``, ``unconfirmed`` or ``refused``."""
+    async def settle(self, c2s_id: str, facts: str, status: WriteStatus, reason: str = "") -> None:
+        """Write how the call for a message ended."""
         with database_errors():
             await self._pool.execute(sql("settle_delivery"), c2s_id, facts, status, reason or None)
 
@@ -101,7 +102,7 @@ class Deliveries:
             row = await self._pool.fetchrow(sql("find_lead"), source, lead_id)
         return CrmLead(row["c2s_id"], row["status"]) if row is not None else None
 
-    async def settle_lead(self, source: str, lead_id: str, status: str, c2s_id: str | None = None) -> None:
+    async def settle_lead(self, source: str, lead_id: str, status: WriteStatus, c2s_id: str | None = None) -> None:
         """Settle a creation: ``created`` with its id, ``unconfirmed`` or ``refused``."""
         with database_errors():
             await self._pool.execute(sql("confirm_lead"), source, lead_id, status, c2s_id)
@@ -110,10 +111,10 @@ class Deliveries:
         """Settle a creation that succeeded, and the facts that it told, if any, in one transaction."""
         with database_errors():
             async with self._pool.acquire() as connection, connection.transaction():
-                await connection.execute(sql("confirm_lead"), source, lead_id, "created", c2s_id)
+                await connection.execute(sql("confirm_lead"), source, lead_id, WriteStatus.CREATED, c2s_id)
                 if facts is not None:
                     await connection.execute(sql("claim_delivery"), c2s_id, facts, UUID(event_id))
-                    await connection.execute(sql("settle_delivery"), c2s_id, facts, "confirmed", None)
+                    await connection.execute(sql("settle_delivery"), c2s_id, facts, WriteStatus.CONFIRMED, None)
 
     async def release_lead(self, source: str, lead_id: str) -> None:
         """Take the claim of a creation back, as ``release`` does a message's: it was certainly not carried out."""

@@ -22,6 +22,7 @@ import asyncpg
 
 from stream.domain.errors import BudgetSpentError, DatabaseUnavailableError, DeadlyError
 from stream.domain.parking import BUDGET_SPENT, SOURCE_SPENT
+from stream.domain.provider import CallStatus, Provider
 from stream.store.notices import Notices
 from stream.store.pool import database_errors
 from stream.store.queries import sql
@@ -54,13 +55,13 @@ class Ledger:
         self._holder = uuid4()
         self._leases: dict[str, float] = {}  # the CPFs that are ours, and for how many seconds they were taken
         self._missed_at = -math.inf  # when the database did not answer last
-        self._unsettled: dict[UUID, str] = {}  # how calls ended; no more than can be under way when the database goes
-        self._spent: dict[str, date | None] = {}  # the day whose budget was found spent
-        self._budgets: dict[str, int | None] = {}  # of each provider, as the newest reservation said
-        self._refused: dict[tuple[str, str], _Refusal] = {}  # by provider and source
+        self._unsettled: dict[UUID, CallStatus] = {}  # no more than can be under way when the database goes
+        self._spent: dict[Provider, date | None] = {}  # the day whose budget was found spent
+        self._budgets: dict[Provider, int | None] = {}  # of each provider, as the newest reservation said
+        self._refused: dict[tuple[Provider, str], _Refusal] = {}  # by provider and source
 
     async def reserve(  # noqa: PLR0913 - a row of the ledger
-        self, provider: str, kind: str, alias: str, event_id: str, source: str, price: Decimal, budget: int | None
+        self, provider: Provider, kind: str, alias: str, event_id: str, source: str, price: Decimal, budget: int | None
     ) -> UUID:
         """Write the intent of a call.
 
@@ -75,7 +76,8 @@ class Ledger:
                 async with asyncio.timeout(RESERVE_LIMIT):
                     booked = await self._pool.fetchrow(sql("reserve_call"), *row, now - self._deadline, MOST_ABANDONED)
         except DatabaseUnavailableError:
-            self._unsettled[row[0]] = "free"  # it may be booked although the answer was lost: no call is made for it
+            # It may be booked although the answer was lost: no call is made for it.
+            self._unsettled[row[0]] = CallStatus.FREE
             raise
         if booked is None:
             raise RuntimeError("PostgreSQL reserved a call and returned no row")
@@ -94,7 +96,7 @@ class Ledger:
         self._refused.pop((provider, source), None)
         return call
 
-    def check(self, provider: str, source: str) -> None:
+    def check(self, provider: Provider, source: str) -> None:
         """Raise BudgetSpentError where a reservation for ``source`` was refused less than ``ASK_AGAIN`` seconds ago.
 
         Whoever is about to wait for a turn at the partner asks here first: a source without budget must not take turns
@@ -107,13 +109,13 @@ class Ledger:
             raise BudgetSpentError(refused.reason)
         refused.until = now + ASK_AGAIN
 
-    def trouble(self, provider: str) -> str:
+    def trouble(self, provider: Provider) -> str:
         """That the day's budget is spent, "" when it is not, as far as was asked."""
         spent = self._spent.get(provider)
         return BUDGET_SPENT if spent == self._now().astimezone(BILLING_ZONE).date() else ""
 
-    async def settle(self, call: UUID, status: str) -> None:
-        """Write how a call ended: ``paid``, ``free`` or ``unsure``. What is not free may be a notice of the budget."""
+    async def settle(self, call: UUID, status: CallStatus) -> None:
+        """Write how a call ended. What is not free may be a notice of the budget."""
         try:
             with database_errors():
                 billed = await self._pool.fetchrow(sql("settle_call"), call, status, self._now())

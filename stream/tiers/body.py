@@ -14,7 +14,7 @@ from typing import Any
 import aiohttp
 import orjson
 
-from stream.domain.errors import PartnerUnavailableError
+from stream.domain.errors import Billed, PartnerUnavailableError
 
 LARGEST = 1024 * 1024  # bytes, decompressed
 MOST_VALUES = 20_000  # commas and brackets: what is done with each value must not stop the loop
@@ -72,4 +72,4 @@ def _is_deeper(value: Any, levels: int) -> bool:
 
 
 def _no_answer(partner: str, what: str) -> PartnerUnavailableError:
-    return PartnerUnavailableError(f"{partner}: {what}", billed="unsure")
+    return PartnerUnavailableError(f"{partner}: {what}", billed=Billed.UNSURE)

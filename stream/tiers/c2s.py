@@ -12,8 +12,9 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
-from stream.domain.errors import CredentialsRefusedError, LeadRefusedError, PartnerUnavailableError, PoisonError
-from stream.domain.leads import LONGEST_ID
+from stream.domain.errors import Billed, CredentialsRefusedError, LeadRefusedError, PartnerUnavailableError, PoisonError
+from stream.domain.provider import CRM_PARTNER
+from stream.domain.sources.fields import LONGEST_ID
 from stream.domain.text import is_id
 from stream.settings import Settings
 from stream.tiers.body import json_of
@@ -55,15 +56,15 @@ class C2S:
     async def create_lead(self, attributes: dict[str, Any]) -> str:
         """Create a lead; returns its id."""
         async with self._post(self._base, {"data": {"type": "lead", "attributes": attributes}}) as response:
-            lead_id = created_id(await json_of("c2s", response))
+            lead_id = created_id(await json_of(CRM_PARTNER, response))
         if lead_id is None:
-            raise PartnerUnavailableError("c2s: created a lead and gave no id", billed="unsure")
+            raise PartnerUnavailableError("c2s: created a lead and gave no id", billed=Billed.UNSURE)
         return lead_id
 
     @asynccontextmanager
     async def _post(self, url: URL, body: dict[str, Any]) -> AsyncIterator[aiohttp.ClientResponse]:
         async with sent_once(
-            "c2s", self._session, "POST", url, seconds=self._seconds, headers=self._headers, json=body
+            CRM_PARTNER, self._session, "POST", url, seconds=self._seconds, headers=self._headers, json=body
         ) as response:
             _judge(response)
             yield response
@@ -74,10 +75,10 @@ def _judge(response: aiohttp.ClientResponse) -> None:
     if status in REFUSES_US:
         raise CredentialsRefusedError(f"c2s: status {status}: check C2S_TOKEN")
     if status == TOO_EARLY:
-        raise PartnerUnavailableError(f"c2s: status {status}", billed="no")
+        raise PartnerUnavailableError(f"c2s: status {status}", billed=Billed.NO)
     if status in CLIENT_ERRORS and status not in MAY_WORK_LATER:
         raise LeadRefusedError(f"c2s: status {status}")
-    judge_status("c2s", response)
+    judge_status(CRM_PARTNER, response)
 
 
 def created_id(answer: Any) -> str | None:

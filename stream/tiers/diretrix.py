@@ -12,10 +12,11 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
-from stream.domain.errors import PartnerUnavailableError, RefusedError
+from stream.domain.errors import Billed, PartnerUnavailableError, RefusedError
 from stream.domain.identity import Email, Phone
 from stream.domain.person import Candidate, candidates_from_diretrix
-from stream.settings import Settings
+from stream.domain.provider import Provider, ProviderSpec
+from stream.settings import Settings, calls_of
 from stream.tiers.body import json_of
 from stream.tiers.guard import Guard, Reserve
 from stream.tiers.http import judge_status, segment, sent_once
@@ -23,6 +24,18 @@ from stream.tiers.http import judge_status, segment, sent_once
 NOT_KNOWN = (400, 404)
 REFUSED = (401, 402, 403)
 MOST_CANDIDATES = 100  # each is stored as a party; a phone that more people share is nobody's
+
+
+def spec(settings: Settings) -> ProviderSpec:
+    """The terms of Diretrix."""
+    return ProviderSpec(
+        provider=Provider.DIRETRIX,
+        price=settings.diretrix_price,
+        daily_budget=calls_of(settings.diretrix_daily_budget),
+        at_once=settings.diretrix_max_concurrency,
+        rate=settings.diretrix_rate_per_second,
+        deadline=settings.diretrix_timeout.total_seconds(),
+    )
 
 
 class Diretrix:
@@ -34,7 +47,7 @@ class Diretrix:
         self._base = URL(settings.diretrix_base_url) / "Consultas" / "Pessoa"
         password = settings.diretrix_password.get_secret_value()
         self._headers = {"Authorization": aiohttp.encode_basic_auth(settings.diretrix_user, password)}
-        self._seconds = settings.diretrix_timeout.total_seconds()
+        self._seconds = spec(settings).deadline
 
     def check(self) -> None:
         """Raise PartnerUnavailableError or RefusedError while nothing is asked."""
@@ -54,22 +67,24 @@ class Diretrix:
     async def _ask(self, kind: str, value: str) -> tuple[Candidate, ...]:
         url = segment(self._base, kind, value)
         async with sent_once(
-            "diretrix", self._session, "GET", url, seconds=self._seconds, headers=self._headers
+            Provider.DIRETRIX, self._session, "GET", url, seconds=self._seconds, headers=self._headers
         ) as response:
             if response.status in REFUSED:
-                raise RefusedError("diretrix", f"status {response.status}: check DIRETRIX_USER and DIRETRIX_PASSWORD")
+                raise RefusedError(
+                    Provider.DIRETRIX, f"status {response.status}: check DIRETRIX_USER and DIRETRIX_PASSWORD"
+                )
             if response.status in NOT_KNOWN:
                 return ()
-            judge_status("diretrix", response)
-            return _candidates(await json_of("diretrix", response))
+            judge_status(Provider.DIRETRIX, response)
+            return _candidates(await json_of(Provider.DIRETRIX, response))
 
 
 def _candidates(body: Any) -> tuple[Candidate, ...]:
     """The first candidates of a list of objects; whatever else comes in a 200 must not be remembered as "not known"."""
     if not isinstance(body, list):
-        raise PartnerUnavailableError("diretrix: a 200 that is no list", billed="unsure")
+        raise PartnerUnavailableError("diretrix: a 200 that is no list", billed=Billed.UNSURE)
     if not all(isinstance(one, dict) and _has_types(one) for one in body):
-        raise PartnerUnavailableError("diretrix: a 200 with other things than people", billed="unsure")
+        raise PartnerUnavailableError("diretrix: a 200 with other things than people", billed=Billed.UNSURE)
     return candidates_from_diretrix(body[:MOST_CANDIDATES])
 
 

@@ -27,7 +27,7 @@ from purgatory.domain.model import CLOSED, HALF_OPENED, OPENED, OpenedState
 
 from stream import metrics
 from stream.domain.availability import Availability
-from stream.domain.errors import PartnerUnavailableError, RefusedError, TransientError
+from stream.domain.errors import Billed, PartnerUnavailableError, RefusedError, TransientError
 from stream.domain.parking import BREAKER_OPEN, NO_TURN, TOLD_TO_WAIT
 from stream.logs import get_logger
 from stream.outages import REMIND_EVERY
@@ -133,7 +133,7 @@ class Guard:
             self._slots.release()
 
     def _no_turn(self) -> PartnerUnavailableError:
-        return PartnerUnavailableError(f"{self.name}: {NO_TURN}", billed="no", retry_after=OPEN_FOR)
+        return PartnerUnavailableError(f"{self.name}: {NO_TURN}", billed=Billed.NO, retry_after=OPEN_FOR)
 
     def check(self) -> None:
         """Raise at once, without waiting for a turn, while the partner is not to be asked."""
@@ -144,7 +144,7 @@ class Guard:
             raise self._is_open()
         if now < self._asked_to_wait_until:
             raise PartnerUnavailableError(
-                f"{self.name}: {TOLD_TO_WAIT}", billed="no", retry_after=self._asked_to_wait_until - now
+                f"{self.name}: {TOLD_TO_WAIT}", billed=Billed.NO, retry_after=self._asked_to_wait_until - now
             )
 
     async def _noting_wishes(self, work: Callable[[], Awaitable[T]]) -> T:
@@ -203,7 +203,7 @@ class Guard:
         await breaker.__aexit__(None, None, None)
 
     def _is_open(self) -> PartnerUnavailableError:
-        return PartnerUnavailableError(f"{self.name}: {BREAKER_OPEN}", billed="no", retry_after=OPEN_FOR)
+        return PartnerUnavailableError(f"{self.name}: {BREAKER_OPEN}", billed=Billed.NO, retry_after=OPEN_FOR)
 
     def _changed(self, name: str, event: str, payload: object) -> None:
         if event == "state_changed":
@@ -231,7 +231,7 @@ class Guard:
 
 def _may_try_again(error: Exception) -> bool | float:
     """Whether, or after how many seconds, a call may be tried again."""
-    if not isinstance(error, PartnerUnavailableError) or error.billed != "no":
+    if not isinstance(error, PartnerUnavailableError) or error.billed != Billed.NO:
         return False
     if error.retry_after is None:
         return True

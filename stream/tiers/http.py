@@ -15,7 +15,7 @@ import aiohttp
 from yarl import URL
 
 from stream import metrics
-from stream.domain.errors import PartnerUnavailableError
+from stream.domain.errors import Billed, PartnerUnavailableError
 
 TOO_MANY = 429
 KNOWN_STATUSES = frozenset(int(status) for status in HTTPStatus)
@@ -83,10 +83,10 @@ async def partner_errors(partner: str) -> AsyncIterator[None]:
         yield
     except NEVER_SENT as error:
         metrics.PARTNER_CALLS.labels(partner, "unreachable").inc()
-        raise PartnerUnavailableError(f"{partner}: {type(error).__name__}", billed="no") from None
+        raise PartnerUnavailableError(f"{partner}: {type(error).__name__}", billed=Billed.NO) from None
     except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
         metrics.PARTNER_CALLS.labels(partner, "failed").inc()
-        raise PartnerUnavailableError(f"{partner}: {type(error).__name__}", billed="unsure") from None
+        raise PartnerUnavailableError(f"{partner}: {type(error).__name__}", billed=Billed.UNSURE) from None
 
 
 def segment(base: URL, *parts: str) -> URL:
@@ -99,7 +99,7 @@ def judge_status(partner: str, response: aiohttp.ClientResponse) -> None:
     status = response.status
     if status >= UNEXPECTED:
         wait = retry_after(response.headers.get("Retry-After", ""), datetime.now(UTC))
-        billed = "no" if status == TOO_MANY else "unsure"
+        billed = Billed.NO if status == TOO_MANY else Billed.UNSURE
         raise PartnerUnavailableError(f"{partner}: status {status_label(status)}", billed=billed, retry_after=wait)
 
 

@@ -7,16 +7,29 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
-from stream.domain.errors import PartnerUnavailableError, RefusedError
+from stream.domain.errors import Billed, PartnerUnavailableError, RefusedError
 from stream.domain.identity import Cpf
 from stream.domain.person import work_answer
-from stream.settings import Settings
+from stream.domain.provider import Provider, ProviderSpec
+from stream.settings import Settings, calls_of
 from stream.tiers.body import json_of
 from stream.tiers.guard import Guard, Reserve
 from stream.tiers.http import judge_status, sent_once
 
 NOT_KNOWN = 404
 REFUSED = (401, 402, 403)
+
+
+def spec(settings: Settings) -> ProviderSpec:
+    """The terms of the Work API."""
+    return ProviderSpec(
+        provider=Provider.WORK,
+        price=settings.work_api_price,
+        daily_budget=calls_of(settings.work_api_daily_budget),
+        at_once=settings.work_api_max_concurrency,
+        rate=settings.work_api_rate_per_second,
+        deadline=settings.work_api_timeout.total_seconds(),
+    )
 
 
 class WorkApi:
@@ -27,7 +40,7 @@ class WorkApi:
         self._guard = guard
         self._base = URL(settings.work_api_base_url) / "api"
         self._token = settings.work_api_token
-        self._seconds = settings.work_api_timeout.total_seconds()
+        self._seconds = spec(settings).deadline
 
     def check(self) -> None:
         """Raise PartnerUnavailableError or RefusedError while nothing is asked."""
@@ -43,13 +56,13 @@ class WorkApi:
     async def _ask(self, cpf: Cpf) -> dict[str, Any] | None:
         query = {"token": self._token.get_secret_value(), "modulo": "cpf", "consulta": cpf.digits}
         url = self._base.with_query(query)
-        async with sent_once("work", self._session, "GET", url, seconds=self._seconds) as response:
+        async with sent_once(Provider.WORK, self._session, "GET", url, seconds=self._seconds) as response:
             if response.status in REFUSED:
-                raise RefusedError("work", f"status {response.status}: check WORK_API_TOKEN")
+                raise RefusedError(Provider.WORK, f"status {response.status}: check WORK_API_TOKEN")
             if response.status == NOT_KNOWN:
                 return None
-            judge_status("work", response)
-            return work_answer(_typed(await json_of("work", response)))
+            judge_status(Provider.WORK, response)
+            return work_answer(_typed(await json_of(Provider.WORK, response)))
 
 
 def _typed(body: Any) -> Any:
@@ -61,5 +74,5 @@ def _typed(body: Any) -> Any:
         and isinstance(basics.get("cpf"), str | int | None)
     )
     if not is_typed:
-        raise PartnerUnavailableError("work: a 200 whose person is none", billed="unsure")
+        raise PartnerUnavailableError("work: a 200 whose person is none", billed=Billed.UNSURE)
     return body

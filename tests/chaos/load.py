@@ -11,7 +11,8 @@ from itertools import islice
 from typing import Any
 
 from stream.domain.events import event_id
-from stream.domain.leads import lead_from_c2s, lead_from_google
+from stream.domain.sources.c2s import read_lead as lead_from_c2s
+from stream.domain.sources.google_ads import read_lead as lead_from_google
 from stream.local.day import Writer
 from stream.local.people import Someone
 from stream.local.stack import C2S_TOKEN, GOOGLE_KEY

@@ -13,7 +13,7 @@ from typing import Any
 
 from stream import topics
 from stream.domain.events import event_id
-from stream.domain.leads import lead_from_c2s
+from stream.domain.sources.c2s import read_lead as lead_from_c2s
 from stream.engine.membership import remove_members
 from stream.kafka import open_admin
 from stream.local.people import Someone, population

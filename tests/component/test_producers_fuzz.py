@@ -26,6 +26,7 @@ MOST_GROWTH = 12e6  # bytes
 PATIENCE = 60.0  # seconds for an answer
 SILENCE = 0.2  # seconds after which half a request is given up
 C2S, GOOGLE = "/api/v1/webhooks/c2s", "/api/v1/webhooks/google-ads"
+OLX = "/api/v1/webhooks/grupo-olx"
 
 SURROGATE, NUL, ARABIC = chr(0xD800), chr(0), chr(0x661) * 11
 TEXTS = [
@@ -73,6 +74,10 @@ FORM = st.fixed_dictionaries(
         "user_column_data": st.lists(COLUMN, max_size=4) | ODD,
     },
 )
+PORTAL_LEAD = st.fixed_dictionaries(
+    {"originLeadId": st.text(min_size=1) | ODD, "clientListingId": st.just("A1") | ODD},
+    optional=dict.fromkeys(("ddd", "phone", "phoneNumber", "message", "leadOrigin", "timestamp", "email"), ODD),
+)
 
 
 def bodies(value: Any) -> bytes:
@@ -116,23 +121,36 @@ TOKEN = st.just([("X-Webhook-Token", "secret")])
 HEADER_TEXT = st.text(st.characters(min_codepoint=33, max_codepoint=255, exclude_characters="\x7f"), max_size=30)
 HEADERS = st.lists(
     st.tuples(
-        st.sampled_from(["X-Webhook-Token", "Content-Type", "Accept", "Content-Encoding", "Expect", "Cookie", "Range"]),
+        st.sampled_from(
+            [
+                "X-Webhook-Token",
+                "Authorization",
+                "Content-Type",
+                "Accept",
+                "Content-Encoding",
+                "Expect",
+                "Cookie",
+                "Range",
+            ]
+        ),
         HEADER_TEXT | st.sampled_from(["gzip", "100-continue", "application/json; charset=utf-16", "bytes=0-"]),
     ),
     max_size=3,
 )
 URL_TEXT = st.text(st.characters(min_codepoint=33, max_codepoint=126, exclude_characters="#"), max_size=30)
-PATH = st.sampled_from([C2S, GOOGLE, "/healthz", "/readyz", "/metrics", "/openapi.json", "/", "*"]) | URL_TEXT.map(
+PATH = st.sampled_from([C2S, GOOGLE, OLX, "/healthz", "/readyz", "/metrics", "/openapi.json", "/", "*"]) | URL_TEXT.map(
     lambda text: f"/{text}"
 )
 METHOD = st.sampled_from(["GET", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT", "POST", "QUERY"])
 C2S_POSTS = st.builds(request, st.just("POST"), st.just(C2S), TOKEN, BODY)
 GOOGLE_POSTS = st.builds(request, st.just("POST"), st.just(GOOGLE), st.just([]), FORM.map(bodies) | BODY)
+BASIC = st.just([("Authorization", "Basic dXNlcjpwYXNzd29yZA==")])
+PORTAL_POSTS = st.builds(request, st.just("POST"), st.just(OLX), BASIC, PORTAL_LEAD.map(bodies) | BODY)
 QUERIES = st.builds(lambda path, query: f"{path}?{query}", PATH, URL_TEXT)
 OTHERS = st.builds(request, METHOD, PATH | QUERIES, HEADERS, st.binary(max_size=20))
 JUNK = st.binary(min_size=1, max_size=20) | st.sampled_from([b"\r\n", b"\x00", b":", b" ", b"\r\n\r\n", b"\xff" * 9])
 BROKEN = st.builds(lambda sent, at, junk: malformed(sent.data, at, junk), C2S_POSTS | OTHERS, st.integers(0, 200), JUNK)
-ANY = st.one_of(C2S_POSTS, GOOGLE_POSTS, C2S_POSTS, GOOGLE_POSTS, OTHERS, BROKEN)
+ANY = st.one_of(C2S_POSTS, GOOGLE_POSTS, PORTAL_POSTS, C2S_POSTS, GOOGLE_POSTS, OTHERS, BROKEN)
 
 
 @pytest.fixture(scope="module")

@@ -15,8 +15,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from producers.app import LARGEST_EVENTS as LARGEST_BODY
 from producers.app import App
+from producers.limits import MIB as LARGEST_BODY
 from producers.limits import Limits
 from producers.memory import MemoryPublisher
 from producers.server import listen

@@ -119,6 +119,33 @@ def test_the_operators_pages_are_on_the_internal_port_only() -> None:
 
 
 @pytest.mark.parametrize(
+    ("credentials", "said"),
+    [
+        ("a-password-without-user", "user:password"),
+        ("olx:a-good-password-of-ours,:x", "user:password"),
+        ("grupo-olx:demo-grupo-olx-password", "ALLOW_DEMO_SECRETS=true"),
+        ("another-user:demo-grupo-olx-password", "ALLOW_DEMO_SECRETS=true"),
+    ],
+)
+def test_credentials_that_nobody_or_everybody_has_stop_the_start(credentials: str, said: str) -> None:
+    """HTTP Basic needs user and password, and the demo's password is public whoever the user is."""
+    variables = {**SECRETS, "GRUPO_OLX_CREDENTIALS": credentials, "ALLOW_DEMO_SECRETS": ""}
+    result = CliRunner().invoke(main, [], env=variables)
+    assert result.exit_code == 2
+    assert "GRUPO_OLX_CREDENTIALS" in result.stderr
+    assert said in result.stderr
+    assert "password-of-ours" not in result.stderr + result.stdout
+    assert "demo-grupo-olx-password" not in result.stderr + result.stdout
+
+
+def test_a_source_without_credentials_is_not_served_and_named() -> None:
+    """An upgrade neither stops what ran before nor opens a new door; the log says what is missing."""
+    with running(SECRETS) as (_, port, lines):
+        assert any(line.get("missing") == "GRUPO_OLX_CREDENTIALS" and line["level"] == "info" for line in lines)
+        assert curl(port, "/api/v1/webhooks/grupo-olx", b"{}")[0] == 404
+
+
+@pytest.mark.parametrize(
     "secret", ["demo-webhook-token", "demo-google-key", "a-good-secret-of-ours,demo-google-ads-key"]
 )
 def test_the_secrets_of_the_demo_need_permission(secret: str) -> None:

@@ -21,7 +21,8 @@ from stream.domain.errors import (
     PartnerUnavailableError,
     TransientError,
 )
-from stream.enrichment import Ladder
+from stream.domain.provider import Provider
+from stream.enrichment import Ladder, Terms
 from stream.local.people import population
 from stream.local.simulators import Fault
 from stream.settings import Settings, load
@@ -38,6 +39,12 @@ from tests.waiting import LIMIT, until_true
 
 PEOPLE = population(30, seed=5)
 SHORT = 0.05  # seconds
+
+
+def budgeted(calls: int) -> Terms:
+    """The terms of the tests with a budget of Diretrix calls a day."""
+    diretrix = replace(TERMS.providers[Provider.DIRETRIX], daily_budget=calls)
+    return replace(TERMS, providers={**TERMS.providers, Provider.DIRETRIX: diretrix})
 
 
 @pytest.fixture
@@ -131,7 +138,7 @@ async def test_a_row_is_there_before_the_request_is(rig: RealRig) -> None:
 
 async def test_what_we_do_not_reserve_says_nothing_of_the_partner(rig: RealRig) -> None:
     """A spent budget, a deadly webhook and an outage of the database neither open its breaker nor close it."""
-    good, spent = TERMS, replace(TERMS, diretrix_budget=0)
+    good, spent = TERMS, budgeted(0)
     ladder = rig.worker()
     await fail(rig, ladder, FAILURES - 1)
     for number in range(FAILURES):
@@ -230,7 +237,7 @@ async def test_a_pool_without_a_free_connection_gives_the_slot_back(
 
 async def test_a_source_without_budget_takes_no_turns_from_others(rig: RealRig) -> None:
     """Once C2S was refused, its look-ups are refused at once: Google's need not wait behind them for the pace."""
-    rig.rate, rig.terms = 5.0, replace(TERMS, diretrix_budget=4)
+    rig.rate, rig.terms = 5.0, budgeted(4)
     await rig.pool.execute("INSERT INTO stream.sources_seen VALUES ('google_ads', $1)", NOW.date())
     ladder = rig.worker()
     for number in range(3):
@@ -248,7 +255,7 @@ async def test_a_refused_source_asks_again_soon(rig: RealRig, monkeypatch: pytes
     """A free call gives budget back, which the next look-up after a moment finds out."""
     monkeypatch.setattr(ledger_module, "ASK_AGAIN", 0.0)
     ladder = rig.worker()
-    ladder._terms = replace(TERMS, diretrix_budget=0)  # noqa: SLF001
+    ladder._terms = budgeted(0)  # noqa: SLF001
     with pytest.raises(TransientError):
         await climb(ladder, 0)
     ladder._terms = TERMS  # noqa: SLF001

@@ -18,8 +18,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from stream.domain.identity import Cpf, Email, Phone, is_placeholder
-from stream.domain.leads import lead_from_c2s
 from stream.domain.person import candidates_from_diretrix, person_from_work, work_answer
+from stream.domain.sources.c2s import read_lead as lead_from_c2s
 from stream.local.kafka import free_port
 from stream.local.people import Someone, population, typed
 from stream.local.simulators import Fault, Simulators, population_body, serving

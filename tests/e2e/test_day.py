@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from stream.domain.sources import SOURCES
 from stream.local.day import Day, story, trace
 from stream.local.demo import Result, judge, play, prepare
 from stream.local.stack import Stack
@@ -50,7 +51,7 @@ def test_a_day_of_leads_comes_out_as_the_table_says_and_a_replay_changes_nothing
     paid, told = call(f"{stack.simulators_url}/_control/counts")["counts"], crm(stack)
     before = events_until(
         stack,
-        lambda events: len(ids(events)) == len({one.body.get("id") or one.body["lead_id"] for one in day.webhooks}),
+        lambda events: len(ids(events)) == len({one.body[SOURCES[one.source].id_field] for one in day.webhooks}),
     )
     assert stack.children["worker"].stop() == 0
     replayed = asyncio.run(replay_from_the_beginning(stack))
@@ -113,5 +114,12 @@ def assert_nothing_in_clear(stack: Stack, day: Day) -> None:
     for someone in [*day.partners, *day.in_postgres, *day.cpf_in_postgres]:
         for identifier in (someone.cpf, someone.phone, someone.email, f"55{someone.phone}"):
             assert identifier not in text, re.findall(f".*{re.escape(identifier)}.*", text)[:1]
-    for secret in ("demo-webhook-token", "demo-google-ads-key", "demo-password", "demo-work-token", "demo-c2s-token"):
+    for secret in (
+        "demo-webhook-token",
+        "demo-google-ads-key",
+        "demo-grupo-olx-password",
+        "demo-password",
+        "demo-work-token",
+        "demo-c2s-token",
+    ):
         assert secret not in text

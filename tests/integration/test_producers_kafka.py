@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import os
 import signal
 import sys
@@ -30,8 +31,9 @@ from tests.broker import make_anew, make_topics, settings_of
 from tests.waiting import LIMIT, until, until_true
 
 ROOT = Path(__file__).parents[2]
-TOKEN = "integration-token"
+TOKEN, PORTAL = "integration-token", "olx:integration-password"
 PARTITIONS = 8
+PORTAL_WAITS = 4.8  # seconds; Grupo OLX gives up after 5
 # What Java's default partitioner (murmur2) gives these keys among 8 partitions.
 JAVAS = {"+5511987654321": 4, "+5511913572468": 0, "ana@example.com": 6, "L-without-contact": 3}
 
@@ -95,6 +97,14 @@ class Server:
         url, headers = f"{self._url}/api/v1/webhooks/c2s", {"X-Webhook-Token": TOKEN}
         async with self._session.post(url, data=body, headers=headers) as response:
             return response.status, await response.json()
+
+    async def post_portal(self, lead: str) -> tuple[int, dict[str, str]]:
+        """Post to the route of Grupo OLX: status and headers."""
+        url = f"{self._url}/api/v1/webhooks/grupo-olx"
+        headers = {"Authorization": f"Basic {base64.b64encode(PORTAL.encode()).decode()}"}
+        body = {"originLeadId": lead, "clientListingId": "A1", "phoneNumber": "11987654321"}
+        async with self._session.post(url, json=body, headers=headers) as response:
+            return response.status, dict(response.headers)
 
     async def answers(self, status: int, lead: str) -> bool:
         """Whether posting ``lead`` ends so."""
@@ -261,6 +271,32 @@ async def test_a_broker_that_goes_and_comes_back(crashable: LocalKafka) -> None:
         server.process.send_signal(signal.SIGTERM)
         assert await asyncio.wait_for(server.process.wait(), LIMIT) == 0
     assert answered <= await leads(servers)
+
+
+async def test_a_portal_has_its_answer_in_time_while_the_broker_stands_still(crashable: LocalKafka) -> None:
+    """Grupo OLX is told 503 before it gives up; what reached the topic all the same has the id of the second try."""
+    servers = crashable.bootstrap_servers
+    await make_topics(settings_for(servers))
+    assert crashable.pid is not None
+    async with running(servers, GRUPO_OLX_CREDENTIALS=PORTAL) as server:
+        await until(server.ready)
+        assert (await server.post_portal("o1"))[0] == 200
+        os.kill(crashable.pid, signal.SIGSTOP)
+        try:
+            started = time.monotonic()
+            status, headers = await server.post_portal("o2")
+            took = time.monotonic() - started
+        finally:
+            os.kill(crashable.pid, signal.SIGCONT)
+        assert (status, "Retry-After" in headers, took < PORTAL_WAITS) == (503, True, True)
+
+        async def is_taken() -> bool:
+            return (await server.post_portal("o2"))[0] == 200
+
+        await until(is_taken)
+    second = [record for record in await everything(servers, WEBHOOKS.name) if b'"o2"' in record.value]
+    assert len(second) >= 1
+    assert len({dict(record.headers)["ce_id"] for record in second}) == 1
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGKILL, -signal.SIGKILL)])

@@ -31,6 +31,8 @@ from stream.domain.forms import FormAnswer
 from stream.domain.identity import contact_of
 from stream.domain.leads import Lead, Source, Webhook
 from stream.domain.person import Candidate, person_from_candidate, person_from_work
+from stream.domain.provider import Provider
+from stream.domain.sources import SOURCES
 from stream.domain.typed_contact import TypedContact
 
 GOLDEN = Path(__file__).parent.parent / "golden"
@@ -63,15 +65,14 @@ enriched = st.builds(
     tier=st.sampled_from(Tier),
     match=st.sampled_from(Match),
     stale=st.booleans(),
-    diretrix_calls=st.integers(0, 2),
-    work_calls=st.integers(0, 1),
+    calls=st.dictionaries(st.sampled_from(Provider), st.integers(0, 2)),
 )
 others = st.builds(
     Answer,
     outcome=st.sampled_from([one for one in Outcome if one is not Outcome.ENRICHED]),
     tier=st.none() | st.sampled_from(Tier),
     parked=st.booleans(),
-    diretrix_calls=st.integers(0, 2),
+    calls=st.fixed_dictionaries({Provider.DIRETRIX: st.integers(0, 2)}),
 )
 
 
@@ -98,7 +99,7 @@ def test_every_event_satisfies_its_schema(
     described = SCHEMA.schema["properties"]
     assert set(read) | {"candidates"} == set(described)  # of an ambiguous lead only
     assert read.get("candidates", []) == list(answer.candidates)
-    typed = {"typed", "message", "answers"} if one.source is Source.GOOGLE_ADS else set()
+    typed = {"typed", "message", "answers"} if SOURCES[one.source].is_created else set()
     known = {"source", "id", "updated_at", "hook_action", "name", "product"}
     assert set(described["lead"]["properties"]) == known | {"typed", "message", "answers"}
     assert set(read["lead"]) == known | typed
@@ -110,7 +111,10 @@ def test_every_event_satisfies_its_schema(
     assert (seen.lead.id, seen.lead.updated_at.isoformat(), seen.lead.product) == (one.id, one.updated_at, one.product)
     assert (seen.lead.message or "", seen.lead.answers) == ((one.message, one.answers) if typed else ("", ()))
     assert (seen.contact.key, seen.received_at, seen.emitted_at) == (contact.key, received_at, emitted_at)
-    assert (seen.calls.diretrix, seen.calls.work) == (answer.diretrix_calls, answer.work_calls)
+    assert (seen.calls.diretrix, seen.calls.work) == (
+        answer.calls.get(Provider.DIRETRIX, 0),
+        answer.calls.get(Provider.WORK, 0),
+    )
     assert (seen.person is None) == (answer.person is None)
 
 

@@ -9,10 +9,10 @@ from itertools import count
 
 import orjson
 
-from producers import c2s
 from producers.intake import Intake
 from producers.items import Part
 from producers.memory import MemoryPublisher
+from producers.sources import c2s
 from stream.domain.leads import Source
 
 EVENT = b'{"id":"L%d","attributes":{"updated_at":"2026-01-31T12:00:00Z"}}'

@@ -21,19 +21,19 @@ from stream.domain.events import schema
 from stream.domain.forms import FormAnswer
 from stream.domain.identity import contact_of, identified
 from stream.domain.leads import (
-    CREATED_SOURCES,
     RULES,
     Lead,
     Source,
     Webhook,
     decode_webhook,
     encode_webhook,
-    lead_from_c2s,
-    lead_from_google,
     normalised_of,
     parse_instant,
     written,
 )
+from stream.domain.sources import SOURCES
+from stream.domain.sources.c2s import read_lead as lead_from_c2s
+from stream.domain.sources.google_ads import read_lead as lead_from_google
 from stream.domain.typed_contact import typed_contact
 from stream.local.people import population, typed
 
@@ -42,6 +42,8 @@ NOW = datetime(2026, 1, 31, 15, 0, tzinfo=UTC)
 NOON = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 SCHEMA = Draft202012Validator(schema("webhooks"))
 C2S: dict[str, Any] = {"id": "L1", "attributes": {"updated_at": "2026-01-31T12:00:00Z"}}
+
+OLX_FIELDS = [name for name in SOURCES[Source.GRUPO_OLX].payload_schema["properties"] if name != "originLeadId"]
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -65,7 +67,7 @@ def said(value: bytes, nobodys: frozenset[str] = frozenset()) -> tuple[object, .
     webhook = decode_webhook(value)
     lead = webhook.lead
     contact = contact_of(lead, nobodys)
-    created = (typed_contact(lead, contact), lead.message, lead.answers) if lead.source in CREATED_SOURCES else ()
+    created = (typed_contact(lead, contact), lead.message, lead.answers) if SOURCES[lead.source].is_created else ()
     facts = (lead.source, lead.id, lead.updated_at, lead.hook_action, lead.name, lead.product, lead.is_test)
     return (*facts, *created, webhook.received_at, contact)
 
@@ -327,9 +329,12 @@ def test_any_bytes_are_a_webhook_or_poison(value: bytes) -> None:
 
 
 @given(
-    st.sampled_from(["c2s", "google_ads"]),
+    st.sampled_from(list(Source)),
     json_values,
-    st.dictionaries(st.sampled_from(["id", "lead_id", "hook_action", "user_column_data", "is_test"]), json_values),
+    st.dictionaries(
+        st.sampled_from([*["id", "lead_id", "hook_action", "user_column_data", "is_test"], *OLX_FIELDS]),
+        json_values,
+    ),
     st.dictionaries(st.sampled_from(["updated_at", "customer", "product"]), json_values),
     st.sampled_from(["all of it", "parts"]),
 )
@@ -342,7 +347,13 @@ def test_any_json_is_a_webhook_or_poison(
     """
     if odd == "parts":
         at = "2026-01-31T12:00:00Z"
-        payload = {"id": "L1", "lead_id": "g1", **fields, "attributes": {"updated_at": at, **attributes}}
+        payload = {
+            "id": "L1",
+            "lead_id": "g1",
+            "originLeadId": "o1",
+            **fields,
+            "attributes": {"updated_at": at, **attributes},
+        }
     try:
         value = orjson.dumps({"source": source, "received_at": NOW, "payload": payload})
     except TypeError:  # a lone surrogate, an integer beyond 64 bit: nobody can write it

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.domain.errors import PoisonError
-from stream.domain.leads import lead_from_c2s, lead_from_google
+from stream.domain.sources.c2s import read_lead as lead_from_c2s
+from stream.domain.sources.google_ads import read_lead as lead_from_google
 from stream.domain.text import cell, is_id, one_line
 
 # What acts on a screen or is not seen on it, a piece of each kind.

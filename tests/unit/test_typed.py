@@ -12,9 +12,12 @@ from pydantic import ValidationError
 
 from stream.domain.events import Answer, EnrichedEvent, Match, Outcome, decode_event, encode_event
 from stream.domain.identity import contact_of
-from stream.domain.leads import Lead, Source, Webhook, lead_from_c2s, lead_from_google
+from stream.domain.leads import Webhook
 from stream.domain.message import LONGEST, description
 from stream.domain.person import Candidate, Person, person_from_candidate, person_from_work
+from stream.domain.sources.c2s import read_lead as lead_from_c2s
+from stream.domain.sources.google_ads import read_lead as lead_from_google
+from stream.domain.sources.lead import Lead, Source
 from stream.domain.text import one_line
 from stream.domain.typed_contact import TypedContact, typed_contact
 from stream.settings import load

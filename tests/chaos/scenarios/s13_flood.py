@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import asyncpg
 
 from stream.domain.events import event_id
-from stream.domain.leads import lead_from_c2s, lead_from_google
+from stream.domain.sources.c2s import read_lead as lead_from_c2s
+from stream.domain.sources.google_ads import read_lead as lead_from_google
 from stream.local.people import Someone
 from stream.local.processes import Child
 from stream.local.stack import GOOGLE_KEY

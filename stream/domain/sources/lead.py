@@ -1,0 +1,46 @@
+"""The lead that a source's reader finds in a webhook's payload."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+from stream.domain.forms import FormAnswer
+from stream.domain.typed_contact import TypedContact
+
+LONGEST_MESSAGE = 2_000  # characters of what a person wrote
+
+
+class Source(StrEnum):
+    """Where a lead came from. The value is part of messages, events, metrics and the ledger: it never changes."""
+
+    C2S = "c2s"
+    GOOGLE_ADS = "google_ads"
+    GRUPO_OLX = "grupo_olx"
+
+
+class Lead(msgspec.Struct, frozen=True, gc=False):
+    """A lead as typed, or as the producers normalised it; "" is what was not given.
+
+    ``updated_at``: UTC, as ``datetime.isoformat`` writes it, for the delivery's id may be made of it; None where the
+    source gave no readable instant. ``typed``: phone and e-mail as typed, where the others are canonical and say less.
+    ``message`` and ``answers``: what else was typed, of leads that we create.
+    """
+
+    source: Source
+    id: str
+    updated_at: str | None
+    hook_action: str | None
+    name: str
+    phone: str
+    email: str
+    cpf: str
+    product: str | None
+    is_test: bool = False
+    typed: TypedContact | None = None
+    message: str = ""
+    answers: tuple[FormAnswer, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"Lead({self.source}, {self.id!r})"

@@ -1,0 +1,79 @@
+"""Providers, statuses, stages and headers: one list of each, and the values that others rely on."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from importlib import resources
+
+import pytest
+
+from stream.domain import headers
+from stream.domain.crm import WriteStatus
+from stream.domain.deadletters import Stage
+from stream.domain.events import Answer, Calls, Outcome, schema
+from stream.domain.provider import CRM_PARTNER, CallStatus, Provider
+from stream.settings import PARTNERS, load
+from stream.start import BASE_URLS
+from stream.tiers.providers import provider_specs
+
+MIGRATIONS = "".join(
+    one.read_text(encoding="utf-8")
+    for one in resources.files("stream.store").joinpath("migrations").iterdir()
+    if one.name.endswith(".sql")
+)
+
+
+def test_every_provider_has_its_own_terms() -> None:
+    """Price, budget, calls at once, pace and deadline are those of its own settings."""
+    specs = provider_specs(
+        load(
+            {
+                "DIRETRIX_PRICE": "0.5",
+                "DIRETRIX_DAILY_BUDGET": "7",
+                "DIRETRIX_MAX_CONCURRENCY": "3",
+                "DIRETRIX_RATE_PER_SECOND": "2",
+                "DIRETRIX_TIMEOUT": "4s",
+                "WORK_API_PRICE": "0.1",
+                "WORK_API_MAX_CONCURRENCY": "5",
+                "WORK_API_TIMEOUT": "6s",
+            }
+        )
+    )
+    terms = {name: (one.price, one.daily_budget, one.at_once, one.rate, one.deadline) for name, one in specs.items()}
+    assert terms == {
+        Provider.DIRETRIX: (Decimal("0.5"), 7, 3, 2.0, 4.0),
+        Provider.WORK: (Decimal("0.1"), None, 5, None, 6.0),
+    }
+    assert all(one.provider is name for name, one in specs.items())
+
+
+def test_every_provider_is_a_partner_with_an_address() -> None:
+    """PLAINTEXT_PARTNERS and the check of addresses know each of them, and the CRM."""
+    assert set(PARTNERS) == {*Provider, CRM_PARTNER} == set(BASE_URLS)
+
+
+def test_an_event_has_a_count_for_every_provider() -> None:
+    """Another provider is another field of ``calls``: an addition to the schema."""
+    assert set(Calls.__struct_fields__) == set(Provider)
+    assert set(schema("contacts.enriched")["properties"]["calls"]["properties"]) == set(Provider)
+    for provider in Provider:
+        told = Answer(Outcome.NOT_FOUND, calls={provider: 2}).told_calls
+        assert {one: getattr(told, one) for one in Provider} == {one: 2 * (one is provider) for one in Provider}
+
+
+@pytest.mark.parametrize("status", [*CallStatus, *WriteStatus])
+def test_statuses_are_those_of_the_database(status: str) -> None:
+    """Rows of the ledger and of the CRM's writes hold these values, and reports are made from them."""
+    assert f"'{status}'" in MIGRATIONS
+
+
+def test_values_that_others_rely_on_do_not_change() -> None:
+    """They are in the ledger, in metrics and in the topics, and in whatever reads these."""
+    assert list(Provider) == ["diretrix", "work"]
+    assert list(CallStatus) == ["reserved", "paid", "free", "unsure"]
+    assert list(Stage) == ["receive", "enrich", "crm"]
+    assert {"attempt", "first-failed", "not-before", "reason"} == headers.OF_TRIES
+    names = [headers.CE_VERSION, headers.CE_ID, headers.CE_TYPE, headers.CE_SOURCE, headers.CE_TIME]
+    assert names == ["ce_specversion", "ce_id", "ce_type", "ce_source", "ce_time"]
+    assert all(name.startswith(headers.DEAD_LETTER_PREFIX) for name in headers.DeadLetter)
+    assert (headers.REROUTE, headers.REDRIVEN, headers.DEAD_LETTER_PREFIX) == ("reroute", "redriven", "dl-")
