@@ -1,7 +1,8 @@
 """Publishes records: acknowledged by all in-sync replicas, from an idempotent producer, in bounded time.
 
-aiokafka never gives up a record of an idempotent producer, and we let it: a record whose sender was told 503
-may still arrive, and the sender's second try arrives too. What consumers see is a second delivery.
+aiokafka repeats a record of an idempotent producer without a limit while the error is retriable, and we let it: a
+record whose sender was told 503 may still arrive, and the sender's second try arrives too. Consumers see a second
+delivery.
 """
 
 from __future__ import annotations
@@ -15,15 +16,16 @@ from typing import Protocol
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from producers.batch_producer import BatchProducer, FullError, PublishHandle
 from producers.items import Record
 from producers.publish_deadlines import PublishDeadlines
 from producers.sampled import SampledLog
 from stream import topics
+from stream.batch_producer import BatchProducer, FailFast, QueueFullError
 from stream.domain.errors import TransientError
 from stream.kafka import open_producer
 from stream.logs import get_logger
 from stream.outages import BROKER
+from stream.publish_handle import PublishHandle
 from stream.settings import Settings
 
 log = get_logger(__name__)
@@ -33,6 +35,8 @@ BACKOFF = 500  # ms between aiokafka's own tries; it writes four lines to the lo
 # No linger: what comes while a request is under way leaves together anyhow; 2 and 5 ms brought nothing (measured).
 OPTIONS = {"linger_ms": 0, "retry_backoff_ms": BACKOFF}
 OUTAGE_INTERVAL = 60.0  # seconds between lines of one kind about a broker that is away
+# Above the worker's: a body of many small webhooks is one publication, which is taken or refused as a whole.
+MAX_RECORDS = 200_000  # records that the broker has not acknowledged
 RECONNECT = 1.0  # seconds between tries to reach a broker
 LOOK = 2.0  # seconds the broker has to say that it is there
 LOOK_AGAIN = 1.0  # seconds for which its answer counts
@@ -60,7 +64,7 @@ class KafkaPublisher:
         self._settings = settings
         self._limit = settings.producer_publish_timeout.total_seconds()
         self._producer: AIOKafkaProducer | None = None
-        self._batches: BatchProducer | None = None
+        self._batch_producer: BatchProducer | None = None
         self._connected = asyncio.Event()
         self._unfit = asyncio.Event()
         self._outage = SampledLog(OUTAGE_INTERVAL)
@@ -78,11 +82,11 @@ class KafkaPublisher:
             return
         limit = asyncio.get_running_loop().time() + self._timeout()
         until = limit if until is None else min(limit, until)
-        batches, handle = self._batches, None
+        batch_producer, handle = self._batch_producer, None
         try:
-            if batches is None or not batches.knows(records):
-                batches = await self._ready(records, until)
-            handle = batches.put(records)
+            if batch_producer is None or not batch_producer.knows(records):
+                batch_producer = await self._ready(records, until)
+            handle = batch_producer.enqueue_all(records)
             self._deadlines.begin(handle, until)
             try:
                 await handle.answer
@@ -90,15 +94,15 @@ class KafkaPublisher:
                 self._deadlines.end(handle)
         except TimeoutError:
             BROKER.missed("no acknowledgement in time")
-            if batches is not None and handle is not None:
-                batches.take_back(handle)
+            if batch_producer is not None and handle is not None:
+                batch_producer.take_back(handle)
                 self._remember_overdue(handle)
             raise BrokerUnavailableError("no acknowledgement in time") from None
-        except FullError as error:
+        except QueueFullError as error:
             BROKER.missed(str(error))
             raise BrokerUnavailableError(str(error)) from None
         except (KafkaError, OSError) as error:
-            self._replace(batches, error)
+            self._replace(batch_producer, error)
             raise BrokerUnavailableError(type(error).__name__) from None
         BROKER.answered()
 
@@ -106,10 +110,10 @@ class KafkaPublisher:
         """Wait for a connection, and for topics that are not known yet. Raises TimeoutError."""
         async with asyncio.timeout_at(until):
             await self._connected.wait()
-            batches = self._batches
-            assert batches is not None, "connected means that there is one"
-            await batches.learn(records)
-            return batches
+            batch_producer = self._batch_producer
+            assert batch_producer is not None, "connected means that there is one"
+            await batch_producer.learn(*{record.topic for record in records})
+            return batch_producer
 
     def _timeout(self) -> float:
         """Seconds to wait. Who sends while the broker is known to be away must not hold a connection for long."""
@@ -121,11 +125,11 @@ class KafkaPublisher:
             self._overdue.add(handle)
             handle.afterwards = self._overdue.discard
 
-    def _replace(self, batches: BatchProducer | None, error: BaseException) -> None:
+    def _replace(self, batch_producer: BatchProducer | None, error: BaseException) -> None:
         """Take another producer: a failed batch leaves a gap in the sequence, and the broker refuses what follows."""
         self._outage.warning("the broker refused records", error=type(error).__name__)
-        if batches is self._batches:
-            self._producer = self._batches = None
+        if batch_producer is self._batch_producer:
+            self._producer = self._batch_producer = None
             self._connected.clear()
             self._unfit.set()
 
@@ -143,8 +147,8 @@ class KafkaPublisher:
         """Connect, and stay so until the producer is unfit. Then it delivers what it can beside its successor."""
         stack = AsyncExitStack()
         self._producer = await stack.enter_async_context(open_producer(self._settings, **OPTIONS))
-        self._batches = BatchProducer(self._producer)
-        stack.callback(self._batches.close)
+        self._batch_producer = BatchProducer(self._producer, FailFast(), max_records=MAX_RECORDS)
+        stack.push_async_callback(self._batch_producer.close)
         self._unfit.clear()
         self._connected.set()
         log.info("connected to the broker")

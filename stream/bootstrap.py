@@ -20,13 +20,13 @@ from stream.agents.exits import Exits
 from stream.agents.retry import RetryReader
 from stream.agents.tripwire import Tripwire
 from stream.app import SESSION_TIMEOUT, add_agent, make_app, make_table
+from stream.batch_producer import BatchProducer, RetryUntilShutdown
 from stream.domain.availability import Availability, PartnerGate
 from stream.domain.errors import StopError
 from stream.domain.identity import denylist
 from stream.domain.parking import Patience
 from stream.domain.provider import Provider
 from stream.domain.shares import Sources
-from stream.engine.emitter import Emitter
 from stream.engine.probe import Probe
 from stream.engine.watchdog import Allowance, Pulse, Watchdog
 from stream.enrichment import Ladder, Terms
@@ -50,7 +50,7 @@ from stream.web.facts import WorkerFacts
 from stream.web.pages import pages, serve
 from stream.worker import Worker
 
-CHANGELOG_BACKLOG = 50_000  # records emitted and not delivered; above it table writes are not logged: it is a cache
+CHANGELOG_BACKLOG = 50_000  # records not acknowledged; above it table writes are not logged: it is a cache
 
 
 def now() -> datetime:
@@ -84,17 +84,18 @@ async def worker(settings: Settings) -> AsyncIterator[Worker]:
             raise StopError(
                 "topics differ from the map: " + "; ".join(map(str, wrong)) + ". Run: python -m stream topics"
             )
-        producer = await stack.enter_async_context(open_producer(settings))
-        emitter = Emitter(producer, before_send=lambda: pulse.check())  # noqa: PLW0108 - made further down
-        stack.push_async_callback(emitter.close)
+        kafka_producer = await stack.enter_async_context(open_producer(settings))
+        policy = RetryUntilShutdown(before_send=lambda: pulse.check())  # noqa: PLW0108 - made further down
+        producer = BatchProducer(kafka_producer, policy)
+        stack.push_async_callback(producer.close)
         retries = [topic.name for topic in topics.RETRIES]
-        await emitter.learn(topics.WEBHOOKS.name, topics.ENRICHED.name, *retries)
+        await producer.learn(topics.WEBHOOKS.name, topics.ENRICHED.name, *retries)
         retry_consumer = await stack.enter_async_context(open_consumer(settings, None, topics.RETRY_GROUP))
         app = make_app(settings)
-        cache = _cache(make_table(app, settings), emitter, settings)
+        cache = _cache(make_table(app, settings), producer, settings)
         tripwire = Tripwire(settings.fuse)
         ladder = _ladder(pool, session, settings, partners)
-        enricher = _enricher(cache, ladder, emitter, settings, tripwire, sources, partners.availability)
+        enricher = _enricher(cache, ladder, producer, settings, tripwire, sources, partners.availability)
         metrics.TABLE_ENTRIES.set_function(lambda: len(cache))
         metrics.UNFINISHED.set_function(lambda: app.consumer.trackers.unfinished)
         metrics.OPEN_TRANSACTION.set_function(lambda: app.consumer.open_transactions.seconds())  # noqa: PLW0108 - made when it is first asked for
@@ -107,10 +108,10 @@ async def worker(settings: Settings) -> AsyncIterator[Worker]:
             app=app,
             enricher=enricher,
             cache=cache,
-            emitter=emitter,
+            producer=producer,
             retry=RetryReader(
                 retry_consumer,
-                emitter,
+                producer,
                 now,
                 settings.retry_delays[-1],
                 busy=enricher.flights.is_busy_for,
@@ -130,14 +131,14 @@ def _cython_stream_is_loaded() -> bool:
     return getattr(streams, "_CStreamIterator", None) is not None
 
 
-def _cache(table: Any, emitter: Emitter, settings: Settings) -> TableCache:
+def _cache(table: Any, producer: BatchProducer, settings: Settings) -> TableCache:
     def publish(partition: int, key: bytes, value: bytes | None) -> None:
         if not 0 <= partition < settings.topic_partitions:
             return  # a foreign key that recovery brought: there is no such partition to write its end to
-        if emitter.backlog > CHANGELOG_BACKLOG:
+        if producer.backlog > CHANGELOG_BACKLOG:
             metrics.TABLE_WRITES_DROPPED.inc()
             return
-        emitter.emit(topics.CHANGELOG.name, key, value, [], partition=partition)
+        producer.enqueue(topics.CHANGELOG.name, key, value, [], partition=partition)
 
     lifetimes = Lifetimes(
         known=settings.cache_ttl_known.total_seconds(),
@@ -193,14 +194,14 @@ def _ladder(pool: asyncpg.Pool, session: aiohttp.ClientSession, settings: Settin
 def _enricher(  # noqa: PLR0913 - the worker's parts
     cache: TableCache,
     ladder: Ladder,
-    emitter: Emitter,
+    producer: BatchProducer,
     settings: Settings,
     tripwire: Tripwire,
     sources: Sources,
     availability: Callable[[str], Availability],
 ) -> Enricher:
     clock = TurnClock(now)
-    exits = Exits(emitter, clock, Patience(settings.retry_delays, settings.retry_max_age), tripwire, availability)
+    exits = Exits(producer, clock, Patience(settings.retry_delays, settings.retry_max_age), tripwire, availability)
     limits = Limits(
         deadline=settings.lookup_deadline.total_seconds(),
         slots=settings.lookup_slots,
@@ -209,4 +210,4 @@ def _enricher(  # noqa: PLR0913 - the worker's parts
         span=settings.max_unfinished_span,
     )
     denied, area_code = denylist(settings.contact_denylist), settings.default_area_code
-    return Enricher(cache, ladder, exits, emitter, limits, clock, denied, area_code, sources)
+    return Enricher(cache, ladder, exits, producer, limits, clock, denied, area_code, sources)

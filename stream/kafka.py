@@ -1,9 +1,9 @@
-"""Connections to the broker: producer, consumer, admin, each with the configured security; batches."""
+"""Connections to the broker: producer, consumer, admin, each with the configured security."""
 
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator, Container, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Container, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
@@ -19,7 +19,6 @@ from aiokafka.errors import (
     UnsupportedSaslMechanismError,
 )
 from aiokafka.helpers import create_ssl_context
-from aiokafka.producer.message_accumulator import BatchBuilder
 
 from stream.domain.memo import Memo
 from stream.murmur2 import murmur2
@@ -178,29 +177,6 @@ async def open_admin(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
         yield admin
     finally:
         await admin.close()
-
-
-class Sendable(Protocol):
-    """What a record is made of."""
-
-    @property
-    def key(self) -> bytes | None: ...  # noqa: D102
-    @property
-    def value(self) -> bytes | None: ...  # noqa: D102
-    @property
-    def headers(self) -> Sequence[tuple[str, bytes | None]]: ...  # noqa: D102
-
-
-def fill_batch(producer: AIOKafkaProducer, records: Iterable[Sendable]) -> tuple[BatchBuilder, int]:
-    """A closed batch of the first records, and how many fit. The first always fits: the broker judges its size."""
-    batch: BatchBuilder = producer.create_batch()
-    count = 0
-    for record in records:
-        if batch.append(timestamp=None, key=record.key, value=record.value, headers=record.headers) is None:
-            break
-        count += 1
-    batch.close()
-    return batch, count
 
 
 def partition_of(key: bytes, partitions: int) -> int:

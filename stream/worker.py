@@ -17,10 +17,10 @@ import faust
 from stream.agents.enrich import Enricher
 from stream.agents.retry import RetryReader
 from stream.agents.tripwire import Tripwire
+from stream.batch_producer import BatchProducer
 from stream.collector import settle
 from stream.domain.errors import StopError
 from stream.engine.consumer import GroupError, TrackingConsumer
-from stream.engine.emitter import Emitter
 from stream.engine.watchdog import Pulse, Watchdog
 from stream.logs import get_logger
 from stream.tiers.cache import TableCache
@@ -62,7 +62,7 @@ class Worker:
     app: faust.App
     enricher: Enricher
     cache: TableCache
-    emitter: Emitter
+    producer: BatchProducer
     retry: RetryReader
     watchdog: Watchdog
     pulse: Pulse
@@ -139,7 +139,7 @@ class Worker:
     async def _drain(self, seconds: float) -> None:
         """Let what flies land, deliver it and commit it, at most ``seconds``."""
         await self.enricher.flights.drain(seconds)
-        await _at_most(self.emitter.flush(), seconds)
+        await _at_most(self.producer.flush(), seconds)
         await self.consumer().commit()
 
     async def _leave(self, stop: Stop, work: asyncio.Task[None]) -> int:
@@ -153,9 +153,9 @@ class Worker:
         self.enricher.park_all("shutdown")
         steps = _Steps()
         await steps.do(self.enricher.stop())
-        await steps.do(self.emitter.flush())
+        await steps.do(self.producer.flush())
         await steps.do(self._commit_all())
-        undelivered, uncommitted = self.emitter.backlog, len(trackers.committable())
+        undelivered, uncommitted = self.producer.backlog, len(trackers.committable())
         self.hangs = not await steps.do(self.app.stop())
         if undelivered or uncommitted:
             log.error("left in a hurry; the next worker reads again", undelivered=undelivered, uncommitted=uncommitted)

@@ -15,10 +15,10 @@ from stream.domain.identity import Contact, Cpf, Email, Phone
 from stream.domain.leads import Source, encode_webhook
 from stream.domain.parking import BUDGET_SPENT
 from stream.domain.person import Candidate, Found, Known, Person, StoredAnswer
-from stream.engine.emitter import Headers, Record
 from stream.enrichment import Reserve
 from stream.kafka import partition_of
 from stream.local.people import Someone
+from stream.partition_queue import Headers, QueuedRecord
 
 NOW = datetime(2026, 1, 31, 15, 0, tzinfo=UTC)
 PARTITIONS = 4
@@ -192,12 +192,12 @@ class FakeBooks:
             del self._leases[cpf]
 
 
-class RecordingEmitter:
-    """Keeps what is emitted; a record counts as delivered when ``deliver`` is called."""
+class RecordingProducer:
+    """Keeps what is enqueued; a record counts as acknowledged when ``deliver`` is called."""
 
     def __init__(self) -> None:
         self.is_full = False
-        self.records: list[tuple[str, Record]] = []
+        self.records: list[tuple[str, QueuedRecord]] = []
         self.placed: list[int | None] = []  # where each was to go
         self._undelivered: list[Callable[[], None]] = []
 
@@ -206,31 +206,31 @@ class RecordingEmitter:
         del topic
         return PARTITIONS
 
-    def emit(  # noqa: PLR0913 - the port
+    def enqueue(  # noqa: PLR0913 - the port
         self,
         topic: str,
         key: bytes | None,
         value: bytes | None,
         headers: Headers,
-        delivered: Callable[[], None] | None = None,
+        acknowledged: Callable[[], None] | None = None,
         partition: int | None = None,
     ) -> None:
         """Keep one record."""
         self.placed.append(partition)
-        self.records.append((topic, Record(key, value, headers, delivered)))
-        if delivered is not None:
-            self._undelivered.append(delivered)
+        self.records.append((topic, QueuedRecord(key, value, headers, acknowledged)))
+        if acknowledged is not None:
+            self._undelivered.append(acknowledged)
 
-    async def ebb(self) -> None:
+    async def wait_for_capacity(self) -> None:
         """Never too many."""
 
     def deliver(self) -> None:
-        """The broker acknowledges everything emitted so far."""
+        """The broker acknowledges everything enqueued so far."""
         waiting, self._undelivered = self._undelivered, []
         for delivered in waiting:
             delivered()
 
-    def of(self, topic: str) -> list[Record]:
+    def of(self, topic: str) -> list[QueuedRecord]:
         """The records of one topic, in order."""
         return [record for name, record in self.records if name == topic]
 

@@ -1,4 +1,4 @@
-"""A worker's inside: its agent on a ladder of fakes or of real parts, with Kafka as values and a recording emitter."""
+"""A worker's inside: its agent on a ladder of fakes or of real parts, with Kafka as values and a recording producer."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from stream.engine.batches import Batch
 from stream.engine.tracker import Trackers
 from stream.enrichment import Ladder
 from stream.tiers.cache import Lifetimes, TableCache
-from tests.fakes import NOW, RecordingEmitter
+from tests.fakes import NOW, RecordingProducer
 
 LIMIT = 60.0  # seconds
 PARTITION = (topics.WEBHOOKS.name, 0)
@@ -52,15 +52,15 @@ class Worker:
         queue_bytes: int = QUEUE_BYTES,
         rating: Rating = Rating(100, 0.75, 100),  # noqa: B008 - a value, frozen
     ) -> None:
-        self.emitter: Any = RecordingEmitter()
+        self.producer: Any = RecordingProducer()
         self.trackers = Trackers()
         self.trackers.renew([PARTITION])
         self.table: dict[bytes, bytes] = {}
         cache = TableCache(self.table, lambda *_: None, Lifetimes(86_400.0, 3_600.0, 1_000), lambda: 0.0)
         self.tripwire = Tripwire(rating)
-        exits = Exits(self.emitter, world.clock, PATIENCE, self.tripwire)
+        exits = Exits(self.producer, world.clock, PATIENCE, self.tripwire)
         limits = Limits(LIMIT, slots, queue, queue_limit, span, queue_bytes)
-        self.enricher = Enricher(cache, world.worker(), exits, self.emitter, limits, world.clock, frozenset())
+        self.enricher = Enricher(cache, world.worker(), exits, self.producer, limits, world.clock, frozenset())
         self._offset = 0
 
     async def receive(
@@ -80,7 +80,7 @@ class Worker:
 
     def events(self) -> list[EnrichedEvent]:
         """What was emitted to ``contacts.enriched``."""
-        return [decode_event(record.value) for record in self.emitter.of(topics.ENRICHED.name)]
+        return [decode_event(record.value) for record in self.producer.of(topics.ENRICHED.name)]
 
     async def _events(
         self, values: Sequence[bytes | None], headers: Sequence[tuple[str, bytes]], key: bytes | None

@@ -19,6 +19,7 @@ from stream import topics
 from stream.agents.delivery import Delivery, Message
 from stream.agents.exits import Exits
 from stream.agents.flights import QUEUE_BYTES, Flights
+from stream.batch_producer import BatchProducer
 from stream.domain.choice import Ambiguous, Answered, Complete, Found, Knowledge, KnownPerson, is_sure, next_step
 from stream.domain.errors import GivenUpError, PoisonError, RefusedError, TransientError
 from stream.domain.events import Answer, Outcome, Tier, event_id
@@ -29,7 +30,6 @@ from stream.domain.person import person_from_candidate
 from stream.domain.provider import NO_CALLS, CallCounts
 from stream.domain.shares import Sources
 from stream.engine.batches import Batch
-from stream.engine.emitter import Emitter
 from stream.engine.tracker import Tracker
 from stream.enrichment import Ladder, Question, known_person
 from stream.kafka import partition_of
@@ -64,7 +64,7 @@ class Enricher:
         cache: TableCache,
         ladder: Ladder,
         exits: Exits,
-        emitter: Emitter,
+        producer: BatchProducer,
         limits: Limits,
         now: Callable[[], datetime],
         denylist: frozenset[str],
@@ -74,7 +74,7 @@ class Enricher:
         self._cache = cache
         self._ladder = ladder
         self._exits = exits
-        self.emitter = emitter
+        self.producer = producer
         self.deadline = limits.deadline
         self.restarts = 0
         self._runs = 0
@@ -114,8 +114,8 @@ class Enricher:
                 return
             self._begin(Message(record, tracker), now)
             # Two questions without a task's cost: a hit seldom has to wait.
-            if self.emitter.is_full:
-                await self.emitter.ebb()
+            if self.producer.is_full:
+                await self.producer.wait_for_capacity()
             if tracker.span >= self._early:
                 await self._stay_within(tracker)
             if count % YIELD_EVERY == 0:
@@ -186,7 +186,7 @@ class Enricher:
 
     def _is_foreign(self, delivery: Delivery) -> bool:
         """Whether the message lies on a partition that its contact does not belong to; moved once at most."""
-        partition = partition_of(delivery.contact.record_key, self.emitter.partitions(topics.WEBHOOKS.name))
+        partition = partition_of(delivery.contact.record_key, self.producer.partitions(topics.WEBHOOKS.name))
         return partition != delivery.message.record.partition and not delivery.message.header(REROUTE)
 
     def _from_table(self, delivery: Delivery, now: float) -> Answer | None:

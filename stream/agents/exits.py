@@ -13,6 +13,7 @@ from datetime import datetime
 from stream import metrics, topics
 from stream.agents.delivery import Delivery, Message
 from stream.agents.tripwire import Tripwire
+from stream.batch_producer import BatchProducer
 from stream.domain.availability import Availability, partner_of
 from stream.domain.deadletters import TOO_LARGE, Stage, dead_letter_headers
 from stream.domain.errors import FuseBlownError, GivenUpError, PoisonError
@@ -20,7 +21,6 @@ from stream.domain.events import Answer, Outcome, Tier, encode_event, event_head
 from stream.domain.headers import OF_TRIES, REROUTE
 from stream.domain.parking import Patience, own_partitions
 from stream.domain.provider import NO_CALLS, CallCounts
-from stream.engine.emitter import Emitter
 from stream.kafka import partition_of
 from stream.logs import get_logger, webhook_line
 
@@ -46,14 +46,14 @@ class Exits:
 
     def __init__(
         self,
-        emitter: Emitter,
+        producer: BatchProducer,
         now: Callable[[], datetime],
         patience: Patience,
         tripwire: Tripwire,
         availability: Callable[[str], Availability] = lambda _: Availability.AVAILABLE,
     ) -> None:
         """``availability``: of a partner by its name, and of whatever is no partner."""
-        self._emitter = emitter
+        self._producer = producer
         self._now = now
         self._patience = patience
         self.tripwire = tripwire
@@ -61,7 +61,7 @@ class Exits:
         self._said: list[tuple[str, str | None, str | None]] = []  # what the answers of this turn say
 
     def answered(self, delivery: Delivery, answer: Answer) -> None:
-        """One event; the webhook is finished when it is delivered."""
+        """One event; the webhook is finished when it is acknowledged."""
         if delivery.ended:
             return
         delivery.ended = True
@@ -76,7 +76,7 @@ class Exits:
     def parked(self, delivery: Delivery, reason: str, calls: CallCounts = NO_CALLS) -> bool:
         """To the retry topic; False when it was tried for too long already.
 
-        An event says so the first time, delivered before the webhook is finished, and later where it must tell of
+        An event says so the first time, acknowledged before the webhook is finished, and later where it must tell of
         ``calls`` that were paid before it failed.
         """
         if delivery.ended:
@@ -95,14 +95,14 @@ class Exits:
         metrics.PARKED.labels(reason).inc()
         headers = [(name, value) for name, value in message.headers if name not in OF_TRIES] + plan.headers(reason)
         has_news = not tries.failed or any(calls.values())
-        delivered = _after(2, message.finished) if has_news else message.finished
+        acknowledged = _after(2, message.finished) if has_news else message.finished
         topic, key = topics.RETRIES[plan.tier].name, delivery.contact.record_key
-        own = own_partitions(delivery.webhook.source, self._emitter.partitions(topic))
+        own = own_partitions(delivery.webhook.source, self._producer.partitions(topic))
         partition = own[partition_of(key, len(own))]
-        self._emitter.emit(topic, key, message.value, headers, delivered, partition)
+        self._producer.enqueue(topic, key, message.value, headers, acknowledged, partition)
         if has_news:
             answer = Answer(Outcome.PENDING, parked=True, calls=calls)
-            self._event(delivery, answer, delivered)
+            self._event(delivery, answer, acknowledged)
         return True
 
     def deadly(self, delivery: Delivery, error: PoisonError, calls: CallCounts = NO_CALLS) -> None:
@@ -112,22 +112,22 @@ class Exits:
             self._dead_and_pending(delivery, error, calls)
 
     def _dead_and_pending(self, delivery: Delivery, error: PoisonError, calls: CallCounts) -> None:
-        """Its lead must reach the CRM all the same: finished when letter and event are delivered."""
-        delivered = _after(2, delivery.message.finished)
-        if self.dead(delivery.message, error, delivery, delivered):
+        """Its lead must reach the CRM all the same: finished when letter and event are acknowledged."""
+        acknowledged = _after(2, delivery.message.finished)
+        if self.dead(delivery.message, error, delivery, acknowledged):
             answer = Answer(Outcome.PENDING, calls=calls)
-            self._event(delivery, answer, delivered)
+            self._event(delivery, answer, acknowledged)
 
     def dead(
         self,
         message: Message,
         error: PoisonError,
         delivery: Delivery | None = None,
-        delivered: Callable[[], None] | None = None,
+        acknowledged: Callable[[], None] | None = None,
     ) -> bool:
         """To the dead letters: the original bytes, and why. Past the fuse it stays unfinished: the worker leaves.
 
-        ``delivered`` is called instead of finishing the message. False past the fuse.
+        ``acknowledged`` is called instead of finishing the message. False past the fuse.
         """
         try:
             self.tripwire.check(error)
@@ -159,7 +159,7 @@ class Exits:
         )
         # A tombstone has no value, and a record needs a key or a value.
         key, value = message.key, message.value if message.value is not None or message.key is not None else b""
-        self._emitter.emit(topics.DEAD.name, key, value, headers, delivered or message.finished, partition=0)
+        self._producer.enqueue(topics.DEAD.name, key, value, headers, acknowledged or message.finished, partition=0)
         return True
 
     def rerouted(self, delivery: Delivery) -> None:
@@ -172,13 +172,15 @@ class Exits:
         metrics.REROUTED.inc()
         headers = [*delivery.message.headers, (REROUTE, b"1")]
         message = delivery.message
-        self._emitter.emit(topics.WEBHOOKS.name, delivery.contact.record_key, message.value, headers, message.finished)
+        self._producer.enqueue(
+            topics.WEBHOOKS.name, delivery.contact.record_key, message.value, headers, message.finished
+        )
 
-    def _event(self, delivery: Delivery, answer: Answer, delivered: Callable[[], None]) -> None:
+    def _event(self, delivery: Delivery, answer: Answer, acknowledged: Callable[[], None]) -> None:
         now = self._now()
         value = encode_event(delivery.webhook, delivery.contact, answer, now, delivery.event_id)
         headers = event_headers(delivery.event_id, now)
-        self._emitter.emit(topics.ENRICHED.name, delivery.contact.record_key, value, headers, delivered)
+        self._producer.enqueue(topics.ENRICHED.name, delivery.contact.record_key, value, headers, acknowledged)
 
     def _count(self, answer: Answer) -> None:
         """Count an answer; the metrics are told once for all of a turn of the loop."""

@@ -23,11 +23,11 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
 from stream import topics
+from stream.batch_producer import BatchProducer
 from stream.domain.availability import Availability, PartnerGate, partner_of
 from stream.domain.headers import NOT_BEFORE, REROUTE
 from stream.domain.leads import source_in
 from stream.domain.parking import instant_of
-from stream.engine.emitter import Emitter
 from stream.kafka import positions, reached
 from stream.logs import get_logger
 from stream.outages import broker_failed
@@ -59,7 +59,7 @@ class RetryReader:
     def __init__(  # noqa: PLR0913 - the reader's parts
         self,
         consumer: AIOKafkaConsumer,
-        emitter: Emitter,
+        producer: BatchProducer,
         now: Callable[[], datetime],
         longest: timedelta,
         busy: Callable[[str], bool],
@@ -72,7 +72,7 @@ class RetryReader:
         ``gate``: what was parked for a partner waits for it, for as long as the gate says.
         """
         self._consumer = consumer
-        self._emitter = emitter
+        self._producer = producer
         self._now = now
         self._longest = longest
         self._busy = busy
@@ -98,7 +98,7 @@ class RetryReader:
     async def _turn(self) -> None:
         self._collect()
         self._wake()
-        await self._emitter.ebb()
+        await self._producer.wait_for_capacity()
         if self._moving:  # whatever was moved first lets its partition go on
             await asyncio.wait(self._moving.values(), timeout=SHORTEST_WAIT / 5, return_when=asyncio.FIRST_COMPLETED)
         nap = 0 if self._moving else self._nap()
@@ -202,7 +202,7 @@ class RetryReader:
     def _move(self, record: ConsumerRecord) -> asyncio.Future[None]:
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         headers = [(name, value) for name, value in record.headers if name != REROUTE]
-        self._emitter.emit(topics.WEBHOOKS.name, record.key, record.value, headers, lambda: _set(done))
+        self._producer.enqueue(topics.WEBHOOKS.name, record.key, record.value, headers, lambda: _set(done))
         return done
 
 

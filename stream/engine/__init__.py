@@ -1,1 +1,1 @@
-"""What we replace of Faust: when an offset may be committed, and how records leave."""
+"""What we replace of Faust: when an offset may be committed."""

@@ -92,7 +92,7 @@ class WorkerFacts:
 
     def broker_away(self) -> float:
         """Seconds for which the broker has not answered, or taken what we sent; 0 while it does."""
-        failing = None if self._parts is None else self._parts[1].emitter.failing_since
+        failing = None if self._parts is None else self._parts[1].producer.failing_since
         unsent = 0.0 if failing is None else max(self._clock() - failing, 0.001)
         return max(self._probe.away, unsent)
 

@@ -41,7 +41,7 @@ async def test_after_three_calls_without_an_end_it_is_a_dead_letter(pool: asyncp
         worker, value = Worker(rig), google("deadly", SOMEONE)
         identity = await abandon(rig, value, 3)
         events = await worker.receive(value, google("behind", SOMEONE), google("other", OTHER))
-    (letter,) = worker.emitter.of(topics.DEAD.name)
+    (letter,) = worker.producer.of(topics.DEAD.name)
     said = {name: (text or b"").decode() for name, text in letter.headers}
     assert (letter.value, said["dl-error"]) == (value, "DeadlyError")
     assert identity in said["dl-reason"]
@@ -52,7 +52,7 @@ async def test_after_three_calls_without_an_end_it_is_a_dead_letter(pool: asyncp
     }
     assert all(isinstance(decide(event, note_not_found=False), Create) for event in events)
     assert rig.calls("diretrix") == 2
-    worker.emitter.deliver()
+    worker.producer.deliver()
     assert worker.trackers.unfinished == 0
 
 
@@ -66,4 +66,4 @@ async def test_two_calls_without_an_end_are_no_proof(pool: asyncpg.Pool) -> None
             await abandon(rig, value, times, age)
             await worker.receive(value)
     assert {event.outcome for event in worker.events()} == {Outcome.ENRICHED}
-    assert worker.emitter.of(topics.DEAD.name) == []
+    assert worker.producer.of(topics.DEAD.name) == []

@@ -17,17 +17,17 @@ from stream.agents.delivery import Delivery, Message
 from stream.agents.exits import Exits
 from stream.agents.retry import RetryReader
 from stream.agents.tripwire import Tripwire
+from stream.batch_producer import BatchProducer, RetryUntilShutdown
 from stream.domain.events import event_id
 from stream.domain.fuse import Rating
 from stream.domain.identity import Contact, Phone
 from stream.domain.leads import Source, decode_webhook, encode_webhook
 from stream.domain.parking import Parking, Patience
-from stream.engine.emitter import Emitter
 from stream.engine.tracker import Tracker
 from stream.kafka import open_admin, open_consumer, open_producer
 from stream.ops.topics import create_missing, differences, must_stop
 from stream.settings import Settings
-from tests.fakes import NOW, RecordingEmitter
+from tests.fakes import NOW, RecordingProducer
 from tests.integration.enriched import command, committed, everything, until
 from tests.integration.test_topics import remove
 
@@ -64,34 +64,34 @@ async def park(
             )
 
 
-class Stuck(Emitter):
+class Stuck(BatchProducer):
     """Never delivers the record whose value is ``stuck``."""
 
-    def emit(self, topic: str, key: bytes | None, value: bytes | None, *rest: Any) -> None:  # type: ignore[override]
+    def enqueue(self, topic: str, key: bytes | None, value: bytes | None, *rest: Any) -> None:  # type: ignore[override]
         """Emit all others."""
         if value != b"stuck":
-            super().emit(topic, key, value, *rest)
+            super().enqueue(topic, key, value, *rest)
 
 
 @asynccontextmanager
 async def reader(
     settings: Settings,
     clock: Callable[[], datetime],
-    kind: type[Emitter] = Emitter,
+    kind: type[BatchProducer] = BatchProducer,
     busy: Callable[[str], bool] = lambda _: False,
 ) -> AsyncIterator[AIOKafkaConsumer]:
     """A reader at work; gives its consumer."""
-    async with open_producer(settings) as producer, open_consumer(settings, None, topics.RETRY_GROUP) as consumer:
-        emitter = kind(producer)
-        await emitter.learn(topics.WEBHOOKS.name)
-        running = asyncio.create_task(RetryReader(consumer, emitter, clock, LONGEST, busy).run())
+    async with open_producer(settings) as kafka_producer, open_consumer(settings, None, topics.RETRY_GROUP) as consumer:
+        producer = kind(kafka_producer, RetryUntilShutdown())
+        await producer.learn(topics.WEBHOOKS.name)
+        running = asyncio.create_task(RetryReader(consumer, producer, clock, LONGEST, busy).run())
         try:
             yield consumer
             assert not running.done(), running.exception()
         finally:
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
-            await emitter.close()
+            await producer.close()
 
 
 async def back(settings: Settings) -> list[ConsumerRecord]:
@@ -200,14 +200,14 @@ async def test_what_is_due_waits_while_the_worker_is_busy_but_not_for_ever(broke
 
 async def test_what_waits_for_room_for_its_source_holds_up_no_other(broker: Settings, clock: Clock) -> None:
     """Of a flood nothing is moved while its part of the queue is used up; the other source's webhooks come back."""
-    emitter = RecordingEmitter()
-    exits: Any = Exits(emitter, clock, Patience((timedelta(0),), LONGEST), Tripwire(Rating(100, 0.75, 100)))
+    recorded = RecordingProducer()
+    exits: Any = Exits(recorded, clock, Patience((timedelta(0),), LONGEST), Tripwire(Rating(100, 0.75, 100)))
     flood = [parked_webhook(number, Source.C2S) for number in range(60)]
     others = [parked_webhook(number, Source.GOOGLE_ADS) for number in range(60, 70)]
     for one in [*flood, *others]:
         exits.parked(one, "queue")
     async with open_producer(broker) as producer:
-        for (topic, record), partition in zip(emitter.records, emitter.placed, strict=True):
+        for (topic, record), partition in zip(recorded.records, recorded.placed, strict=True):
             if topic == FIRST.name:
                 await producer.send_and_wait(topic, record.value, record.key, partition, headers=list(record.headers))
     queue = Queue("c2s")

@@ -12,9 +12,9 @@ from aiokafka import AIOKafkaConsumer
 
 from stream import topics
 from stream.agents.retry import RetryReader
+from stream.batch_producer import BatchProducer, RetryUntilShutdown
 from stream.domain.availability import LONGEST_HELD, Availability, PartnerGate
 from stream.domain.parking import Parking
-from stream.engine.emitter import Emitter
 from stream.kafka import open_consumer, open_producer
 from stream.settings import Settings
 from tests.integration.enriched import until
@@ -52,10 +52,10 @@ async def park(settings: Settings, world: World, reason: str, names: list[str] =
 @asynccontextmanager
 async def reader(settings: Settings, world: World) -> AsyncIterator[AIOKafkaConsumer]:
     """A reader at work behind the gate; gives its consumer."""
-    async with open_producer(settings) as producer, open_consumer(settings, None, topics.RETRY_GROUP) as consumer:
-        emitter = Emitter(producer)
-        await emitter.learn(topics.WEBHOOKS.name)
-        one = RetryReader(consumer, emitter, world.clock, LONGEST, lambda _: False, world.gate)
+    async with open_producer(settings) as kafka_producer, open_consumer(settings, None, topics.RETRY_GROUP) as consumer:
+        producer = BatchProducer(kafka_producer, RetryUntilShutdown())
+        await producer.learn(topics.WEBHOOKS.name)
+        one = RetryReader(consumer, producer, world.clock, LONGEST, lambda _: False, world.gate)
         running = asyncio.create_task(one.run())
         try:
             yield consumer
@@ -63,7 +63,7 @@ async def reader(settings: Settings, world: World) -> AsyncIterator[AIOKafkaCons
         finally:
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
-            await emitter.close()
+            await producer.close()
 
 
 async def looked(world: World) -> None:

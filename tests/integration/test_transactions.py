@@ -19,8 +19,8 @@ from stream.agents import consume
 from stream.agents.consume import Consuming
 from stream.agents.journal import Journal, run
 from stream.agents.retry import RetryReader
+from stream.batch_producer import BatchProducer, RetryUntilShutdown
 from stream.domain.letters import Wanted
-from stream.engine.emitter import Emitter
 from stream.kafka import client_options, open_admin, open_consumer, open_producer
 from stream.ops import dlq
 from stream.ops.replay import Absolute, Replay, plan
@@ -173,9 +173,9 @@ async def test_parked_webhooks_of_transactions_come_back_once_committed(broker: 
         open_consumer(broker, topics.WEBHOOKS.name, "test") as back,
     ):
         await transaction(producer, first, [b"aborted"], ABORTED)
-        emitter = Emitter(ours)
-        await emitter.learn(topics.WEBHOOKS.name)
-        reader = RetryReader(consumer, emitter, lambda: datetime.now(UTC), timedelta(hours=1), lambda _: False)
+        batch_producer = BatchProducer(ours, RetryUntilShutdown())
+        await batch_producer.learn(topics.WEBHOOKS.name)
+        reader = RetryReader(consumer, batch_producer, lambda: datetime.now(UTC), timedelta(hours=1), lambda _: False)
         running = asyncio.create_task(reader.run())
         try:
             await until(lambda: at_the_end(broker, topics.RETRY_GROUP, first))
@@ -185,7 +185,7 @@ async def test_parked_webhooks_of_transactions_come_back_once_committed(broker: 
         finally:
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
-            await emitter.close()
+            await batch_producer.close()
         moved: list[bytes] = []
         async with asyncio.timeout(30):
             while len(moved) < 2:

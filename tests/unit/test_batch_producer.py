@@ -1,4 +1,4 @@
-"""The producers' batches before a broker that waits and fails on command."""
+"""The batch producer on aiokafka's own sender and batches, before a broker that waits and fails on command."""
 
 # ruff: noqa: SLF001 - aiokafka's sender runs without its client
 
@@ -14,14 +14,17 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, ProducerClosed
 from aiokafka.protocol.transaction import InitProducerIdRequest
 
-from producers.batch_producer import BatchProducer, FullError, PublishHandle
 from producers.items import Record
 from producers.publish_deadlines import PublishDeadlines
+from stream.batch_producer import BatchProducer, FailFast, QueueFullError, RetryUntilShutdown
 from stream.kafka import partition_of
+from stream.publish_handle import PublishHandle
 
 LIMIT = 60.0  # seconds
 PARTITIONS = 4
 SMALL = 500  # bytes a batch
+WEBHOOKS = "webhooks"
+fail_fast_only = pytest.mark.parametrize("policy", [FailFast()], ids=["fail fast"])
 
 
 class Broker:
@@ -102,19 +105,27 @@ async def broker() -> Broker:
     return Broker()
 
 
+@pytest.fixture(params=[FailFast(), RetryUntilShutdown(delay_seconds=0.01)], ids=["fail fast", "retry"])
+def policy(request: pytest.FixtureRequest) -> FailFast | RetryUntilShutdown:
+    """What happens to a batch that fails: the tests here hold for both, where they do not say otherwise."""
+    chosen: FailFast | RetryUntilShutdown = request.param
+    return chosen
+
+
 @pytest.fixture
-async def batches(broker: Broker) -> AsyncIterator[BatchProducer]:
-    """An batches whose producer's sender runs."""
+async def batches(broker: Broker, policy: FailFast | RetryUntilShutdown) -> AsyncIterator[BatchProducer]:
+    """A batch producer with the policy of the test, whose aiokafka producer's sender runs."""
     producer: Any = AIOKafkaProducer(acks="all", enable_idempotence=True, max_batch_size=SMALL)
     producer.client = producer._sender.client = broker
     producer._message_accumulator._cluster = producer._metadata = broker.cluster
-    made = BatchProducer(producer)
+    made = BatchProducer(producer, policy)
     await producer._sender.start()
     assert not made.knows([record()])
-    await made.learn([record()])
+    await made.learn(WEBHOOKS)
     assert made.knows([record()])
     yield made
     broker.gate.set()
+    await made.close()
     await producer.stop()
 
 
@@ -131,7 +142,7 @@ async def test_what_several_requests_put_in_one_turn_leaves_in_one_batch(
     batches: BatchProducer, broker: Broker
 ) -> None:
     """Requests share batches, and each is told when its own records are there."""
-    handles = [batches.put([record()]) for _ in range(3)]
+    handles = [batches.enqueue_all([record()]) for _ in range(3)]
     await asyncio.gather(*map(done, handles))
     assert [records for _, records in broker.sent] == [3]
 
@@ -141,12 +152,12 @@ async def test_what_comes_while_a_batch_is_in_flight_leaves_together(batches: Ba
     keys = keys_by_partition()
     broker.leaders = {1: 7}
     broker.gate.clear()
-    handles = [batches.put([record(keys[0])])]
+    handles = [batches.enqueue_all([record(keys[0])])]
     await turns()
     for _ in range(3):
-        handles.append(batches.put([record(keys[0])]))
+        handles.append(batches.enqueue_all([record(keys[0])]))
         await turns()
-    handles.append(batches.put([record(keys[1])]))
+    handles.append(batches.enqueue_all([record(keys[1])]))
     await turns()
     assert broker.taken == [(0, 1), (1, 1)]
     broker.gate.set()
@@ -154,20 +165,52 @@ async def test_what_comes_while_a_batch_is_in_flight_leaves_together(batches: Ba
     assert sorted(broker.sent) == [(0, 1), (0, 3), (1, 1)]
 
 
-async def test_what_waits_is_bounded(broker: Broker, batches: BatchProducer) -> None:
+async def test_what_waits_is_bounded(
+    broker: Broker, batches: BatchProducer, policy: FailFast | RetryUntilShutdown
+) -> None:
     """More than may wait is refused at once, and taken again when something has left or was taken back."""
-    small = BatchProducer(batches._producer, most_waiting=250)
-    await small.learn([record()])
+    small = BatchProducer(batches._producer, policy, max_bytes=250)
+    await small.learn(WEBHOOKS)
     broker.gate.clear()
-    under_way = small.put([record()])
+    under_way = small.enqueue_all([record()])
     await turns()
-    waiting = small.put([record(), record()])
-    with pytest.raises(FullError):
-        small.put([record()])
+    waiting = small.enqueue_all([record(), record()])
+    with pytest.raises(QueueFullError):
+        small.enqueue_all([record()])
     small.take_back(waiting)
-    again = small.put([record()])
+    again = small.enqueue_all([record()])
     broker.gate.set()
     await asyncio.gather(done(under_way), done(again))
+
+
+async def test_records_that_are_not_acknowledged_are_bounded(
+    broker: Broker, batches: BatchProducer, policy: FailFast | RetryUntilShutdown
+) -> None:
+    """However small, no more than so many wait or are in flight; a publication is refused as a whole."""
+    small = BatchProducer(batches._producer, policy, max_records=3)
+    await small.learn(WEBHOOKS)
+    broker.gate.clear()
+    handles = [small.enqueue_all([record(), record()])]
+    await turns()
+    with pytest.raises(QueueFullError):
+        small.enqueue_all([record(), record()])
+    handles.append(small.enqueue_all([record()]))
+    broker.gate.set()
+    await asyncio.gather(*map(done, handles))
+    await done(small.enqueue_all([record(), record(), record()]))
+
+
+async def test_a_topic_that_the_metadata_has_lost_keeps_its_partitions(batches: BatchProducer, broker: Broker) -> None:
+    """While a broker leaves a topic out, ``knows`` says so, and records go where they went before."""
+    lost = broker.known.pop(WEBHOOKS)
+    for changed in broker.changed:
+        changed(None)
+    assert not batches.knows([record()])
+    assert batches.partitions(WEBHOOKS) == PARTITIONS
+    handle = batches.enqueue_all([record()])
+    broker.known[WEBHOOKS] = lost
+    await done(handle)
+    assert broker.sent == [(partition_of(record().key or b"", PARTITIONS), 1)]
 
 
 async def test_a_topic_that_has_grown_is_used_whole(batches: BatchProducer, broker: Broker) -> None:
@@ -175,14 +218,14 @@ async def test_a_topic_that_has_grown_is_used_whole(batches: BatchProducer, brok
     broker.known["webhooks"] = set(range(2 * PARTITIONS))
     broker.changed[0](None)
     keys = [f"contact-{number}".encode() for number in range(40)]
-    await done(batches.put([record(key) for key in keys]))
+    await done(batches.enqueue_all([record(key) for key in keys]))
     assert {partition for partition, _ in broker.taken} == {partition_of(key, 2 * PARTITIONS) for key in keys}
 
 
 async def test_a_handle_is_done_when_every_partition_has_its_records(batches: BatchProducer, broker: Broker) -> None:
     """A body of several contacts is answered when the last of its batches is acknowledged, however many there are."""
     keys = [f"contact-{number}".encode() for number in range(40)]
-    handle = batches.put([record(key) for key in keys])
+    handle = batches.enqueue_all([record(key) for key in keys])
     await done(handle)
     assert sum(records for _, records in broker.sent) == len(keys)
     assert {partition for partition, _ in broker.sent} == {partition_of(key, PARTITIONS) for key in keys}
@@ -190,42 +233,43 @@ async def test_a_handle_is_done_when_every_partition_has_its_records(batches: Ba
 
 async def test_a_record_larger_than_a_batch_is_sent_alone(batches: BatchProducer, broker: Broker) -> None:
     """Whether a record is too large is for the broker to say."""
-    await done(batches.put([record(), record(value=b"x" * 10 * SMALL), record()]))
+    await done(batches.enqueue_all([record(), record(value=b"x" * 10 * SMALL), record()]))
     assert [records for _, records in broker.sent] == [1, 1, 1]
 
 
 async def test_without_an_acknowledgement_nobody_is_told_done(batches: BatchProducer, broker: Broker) -> None:
     """A handle waits as long as the broker does."""
     broker.gate.clear()
-    handle = batches.put([record()])
+    handle = batches.enqueue_all([record()])
     await turns()
     assert not handle.answer.done()
     broker.gate.set()
     await done(handle)
 
 
+@fail_fast_only
 async def test_a_refused_batch_fails_what_waits_behind_it_too(batches: BatchProducer, broker: Broker) -> None:
     """The broker refuses what follows a gap: everybody behind it is told at once, other partitions go on."""
     broker.gate.clear()
     keys = keys_by_partition()
-    first = batches.put([record(keys[0])])
+    first = batches.enqueue_all([record(keys[0])])
     await turns()
-    behind = batches.put([record(keys[0])])
+    behind = batches.enqueue_all([record(keys[0])])
     broker.failures.append(KafkaError())
     broker.gate.set()
     for handle in (first, behind):
         with pytest.raises(KafkaError):
             await done(handle)
-    await done(batches.put([record(keys[1])]))
+    await done(batches.enqueue_all([record(keys[1])]))
     assert broker.sent == [(1, 1)]
 
 
 async def test_what_is_taken_back_is_not_sent_and_not_kept(batches: BatchProducer, broker: Broker) -> None:
     """While the broker is away, who was told 503 leaves no record behind that has not left yet."""
     broker.gate.clear()
-    under_way = batches.put([record()])
+    under_way = batches.enqueue_all([record()])
     await turns()
-    waiting = batches.put([record(), record()])
+    waiting = batches.enqueue_all([record(), record()])
     batches.take_back(waiting)
     await done(waiting)
     assert not under_way.answer.done()
@@ -238,45 +282,47 @@ async def test_a_batch_that_cannot_be_made_fails_its_senders_only(batches: Batch
     """The producer's sender is in the midst of its work when it asks for batches, and must outlive ours."""
     keys = keys_by_partition()
     odd: Any = "text is no value"
-    handle = batches.put([record(keys[0], odd)])
-    other = batches.put([record(keys[1])])
+    handle = batches.enqueue_all([record(keys[0], odd)])
+    other = batches.enqueue_all([record(keys[1])])
     with pytest.raises((TypeError, ValueError, AttributeError)):
         await done(handle)
     await done(other)
-    await done(batches.put([record(keys[0])]))
+    await done(batches.enqueue_all([record(keys[0])]))
     assert sorted(broker.sent) == [(0, 1), (1, 1)]
 
 
+@fail_fast_only
 async def test_who_waits_is_told_when_the_producer_leaves(batches: BatchProducer, broker: Broker) -> None:
     """What is under way is still delivered; nobody would come for the rest, and nothing new is taken."""
     broker.gate.clear()
-    under_way = batches.put([record()])
+    under_way = batches.enqueue_all([record()])
     await turns()
-    waiting = batches.put([record()])
-    batches.close()
+    waiting = batches.enqueue_all([record()])
+    await batches.close()
     with pytest.raises(ProducerClosed):
         await done(waiting)
     with pytest.raises(ProducerClosed):
-        batches.put([record()])
+        batches.enqueue_all([record()])
     broker.gate.set()
     await done(under_way)
     assert broker.sent == [(partition_of(record().key or b"", PARTITIONS), 1)]
 
 
+@fail_fast_only
 async def test_after_the_end_of_the_sender_records_are_refused(batches: BatchProducer, broker: Broker) -> None:
     """A sender that ended by an error of its own sends nothing any more: that is said, not waited for."""
     broker.failures.append(RuntimeError("of aiokafka"))
-    first = batches.put([record()])
+    first = batches.enqueue_all([record()])
     with pytest.raises(KafkaError):
         await done(first)
     with pytest.raises(KafkaError):
-        await done(batches.put([record()]))
+        await done(batches.enqueue_all([record()]))
 
 
 async def test_who_waits_no_more_leaves_its_records_in_flight(batches: BatchProducer, broker: Broker) -> None:
     """Who is told 503 learns no more of it; that it is over is known when the broker answers at last."""
     broker.gate.clear()
-    handle = batches.put([record()])
+    handle = batches.enqueue_all([record()])
     await turns()
     over: list[PublishHandle] = []
     handle.afterwards = over.append
@@ -286,7 +332,7 @@ async def test_who_waits_no_more_leaves_its_records_in_flight(batches: BatchProd
     batches.take_back(handle)
     assert not handle.is_over
     broker.gate.set()
-    await done(batches.put([record()]))
+    await done(batches.enqueue_all([record()]))
     assert over == [handle]
 
 

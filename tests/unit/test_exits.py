@@ -16,9 +16,9 @@ from stream.domain.fuse import Rating
 from stream.domain.identity import contact_of
 from stream.domain.leads import Source, decode_webhook, encode_webhook, source_in
 from stream.domain.parking import LATE, Parking
-from stream.engine.emitter import Record
 from stream.enrichment import Ladder
 from stream.local.people import Someone, population
+from stream.partition_queue import QueuedRecord
 from tests.fake_rig import FakeRig
 from tests.fakes import NOW, c2s_webhook, partition_for
 from tests.inside import HOME, PARTITION, Worker
@@ -102,12 +102,12 @@ def tried(since: datetime, attempt: int = 26) -> list[tuple[str, bytes]]:
     return [("reroute", b"1"), *Parking(attempt, since, NOW, 0).headers("test")]
 
 
-def headers_of(record: Record) -> dict[str, str]:
+def headers_of(record: QueuedRecord) -> dict[str, str]:
     return {name: value.decode() for name, value in record.headers}
 
 
-def parked(worker: Worker, topic: str = RETRY) -> list[Record]:
-    records: list[Record] = worker.emitter.of(topic)
+def parked(worker: Worker, topic: str = RETRY) -> list[QueuedRecord]:
+    records: list[QueuedRecord] = worker.producer.of(topic)
     return records
 
 
@@ -135,7 +135,7 @@ async def test_a_parked_webhook_is_finished_once_both_records_are_delivered(rig:
     for first in (0, 1):
         rig.fail_once("diretrix")
         await worker.receive(webhook(f"lead-{first}"))
-        deliveries = worker.emitter._undelivered  # noqa: SLF001 - acknowledged one by one
+        deliveries = worker.producer._undelivered  # noqa: SLF001 - acknowledged one by one
         assert len(deliveries) == 2
         deliveries.pop(first)()
         assert worker.trackers.unfinished == 1
@@ -161,7 +161,7 @@ async def test_headers_without_a_value_do_not_stop_anything(rig: Rig, worker: Wo
     """Kafka's headers may be null, whatever their names: parked, dead or answered, each webhook has its end."""
     nulls: Any = [(name, None) for name in ("reroute", "attempt", "first-failed", "not-before", "reason", "x")]
     await worker.receive(b"not JSON", headers=[("reroute", b"1"), *nulls])
-    (letter,) = worker.emitter.of(topics.DEAD.name)
+    (letter,) = worker.producer.of(topics.DEAD.name)
     assert dict(letter.headers)["dl-attempts"] == b"1"
     assert dict(letter.headers)["x"] is None
     rig.fail_once("diretrix")
@@ -175,12 +175,12 @@ async def test_what_is_too_large_to_be_moved_is_dead(rig: Rig, worker: Worker) -
     await worker.receive(webhook("foreign", elsewhere()), headers=large)
     rig.fail_once("diretrix")
     await worker.receive(webhook("parked"), headers=[("reroute", b"1"), *large])
-    letters = [dict(one.headers) for one in worker.emitter.of(topics.DEAD.name)]
+    letters = [dict(one.headers) for one in worker.producer.of(topics.DEAD.name)]
     assert [letter["dl-reason"].split(b";")[0] for letter in letters] == [
         b"too large to be moved to its contact's partition",
         b"too large to be parked",
     ]
-    assert worker.emitter.of(topics.WEBHOOKS.name) == parked(worker) == []
+    assert worker.producer.of(topics.WEBHOOKS.name) == parked(worker) == []
 
 
 def elsewhere() -> Someone:
@@ -197,7 +197,7 @@ async def test_an_error_that_nobody_foresaw_is_a_dead_letter(worker: Worker, mon
 
     monkeypatch.setattr(enrich, "contact_of", stumble)
     await worker.receive(webhook())
-    (letter,) = worker.emitter.of(topics.DEAD.name)
+    (letter,) = worker.producer.of(topics.DEAD.name)
     assert dict(letter.headers)["dl-reason"] == b"unforeseen: LookupError"
     assert worker.enricher.restarts == 0
 
@@ -231,7 +231,7 @@ async def test_that_a_webhook_waits_is_said_once(rig: Rig, worker: Worker) -> No
         rig.gate.failing = None if topic == LONG else DatabaseUnavailableError("database: away")
         rig.fail_once("diretrix")
         await worker.receive(webhook(), headers=headers)
-        worker.emitter.deliver()
+        worker.producer.deliver()
         assert worker.trackers.unfinished == 0
         headers = parked(worker, topic)[0].headers
         assert len(worker.events()) == events
@@ -253,7 +253,7 @@ async def test_whoever_leaves_parks_what_flies(rig: Rig, worker: Worker) -> None
     rig.gate.open.set()
     await worker.enricher.flights.drain(LIMIT)
     assert len(worker.events()) == 6
-    worker.emitter.deliver()
+    worker.producer.deliver()
     assert worker.trackers.committable() == {PARTITION: 6}
 
 
@@ -270,7 +270,7 @@ async def test_what_waits_when_partitions_go_is_left_to_whoever_gets_them(rig: R
     await worker.enricher.flights.drain(LIMIT)
     assert [event.lead.id for event in worker.events()] == ["first"]
     assert rig.calls("diretrix") == 1
-    worker.emitter.deliver()
+    worker.producer.deliver()
     assert worker.trackers.committable() == {PARTITION: 1}
     assert worker.enricher.oldest_age() == 0.0
 
@@ -291,13 +291,13 @@ async def test_a_webhook_tried_for_too_long_of_whom_nothing_is_known_is_a_dead_l
     rig.fail_once("diretrix")
     since = NOW - timedelta(hours=30)
     assert await worker.receive(webhook(), headers=tried(since), key=b"k") == []
-    (letter,) = worker.emitter.of(topics.DEAD.name)
+    (letter,) = worker.producer.of(topics.DEAD.name)
     said = headers_of(letter)
     assert (letter.key, letter.value) == (b"k", webhook())
     assert (said["dl-stage"], said["dl-error"]) == ("enrich", "GivenUpError")
     assert said["dl-reason"] == "given up: diretrix: status 500"
     assert (said["dl-attempts"], said["dl-first-failed"]) == ("27", since.isoformat())
-    worker.emitter.deliver()
+    worker.producer.deliver()
     assert worker.trackers.unfinished == 0
 
 
@@ -336,14 +336,14 @@ async def test_a_message_on_a_foreign_partition_is_moved_once(worker: Worker) ->
         if partition_for(contact_of(decode_webhook(webhook(someone=one)).lead, frozenset()).key) != 0
     )
     await worker.receive(webhook(someone=away), headers=[("ce_id", b"x")], key=b"whatever")
-    (moved,) = worker.emitter.of(topics.WEBHOOKS.name)
+    (moved,) = worker.producer.of(topics.WEBHOOKS.name)
     assert (moved.value, dict(moved.headers)) == (webhook(someone=away), {"ce_id": b"x", "reroute": b"1"})
     assert worker.events() == []
     assert worker.trackers.unfinished == 1
-    worker.emitter.deliver()
+    worker.producer.deliver()
     assert worker.trackers.unfinished == 0
     await worker.receive(webhook(someone=away), headers=moved.headers, key=moved.key)
-    assert len(worker.emitter.of(topics.WEBHOOKS.name)) == 1
+    assert len(worker.producer.of(topics.WEBHOOKS.name)) == 1
     assert [event.contact.key.encode() for event in worker.events()] == [moved.key]
 
 
@@ -400,7 +400,7 @@ async def test_who_finds_the_queue_full_is_not_given_up(rig: Rig) -> None:
     async with asyncio.timeout(LIMIT):
         while not parked(worker):  # noqa: ASYNC110 - a flight that ends sets no event
             await asyncio.sleep(0.001)
-    assert worker.emitter.of(topics.DEAD.name) == []
+    assert worker.producer.of(topics.DEAD.name) == []
     (record,) = parked(worker)
     assert headers_of(record)["attempt"] == "26"
     rig.gate.open.set()
@@ -441,8 +441,8 @@ async def test_the_letter_that_blows_the_fuse_is_held_back(rig: Rig) -> None:
     worker = Worker(rig, rating=Rating(in_a_row=3, share=1.0, minimum=1_000))
     rig.know(SOMEONE)
     await worker.receive(b"1", b"2", webhook(), b"3", b"4", b"5", b"6", webhook("b"))
-    assert [record.value for record in worker.emitter.of(topics.DEAD.name)] == [b"1", b"2", b"3", b"4"]
-    worker.emitter.deliver()
+    assert [record.value for record in worker.producer.of(topics.DEAD.name)] == [b"1", b"2", b"3", b"4"]
+    worker.producer.deliver()
     assert worker.trackers.committable() == {PARTITION: 5}
     assert {event.lead.id for event in worker.events()} == {"lead-1", "b"}
     with pytest.raises(FuseBlownError, match="3 dead letters in a row"):
@@ -455,21 +455,21 @@ async def test_what_was_tried_for_too_long_blows_no_fuse(rig: Rig) -> None:
     headers = tried(NOW - timedelta(hours=30))
     rig.gate.failing = DatabaseUnavailableError("database: ConnectionError")
     await worker.receive(*(webhook(f"lead-{n}", (SOMEONE, OTHER)[n % 2]) for n in range(6)), headers=headers)
-    assert len(worker.emitter.of(topics.DEAD.name)) == 6
+    assert len(worker.producer.of(topics.DEAD.name)) == 6
 
 
 async def test_rubbish_is_not_read_faster_than_it_is_written(rig: Rig) -> None:
     """While the broker takes no more, the reader waits, whatever it has read."""
     worker = Worker(rig)
-    ebbed = asyncio.Event()
-    worker.emitter.is_full, worker.emitter.ebb = True, ebbed.wait
+    has_capacity = asyncio.Event()
+    worker.producer.is_full, worker.producer.wait_for_capacity = True, has_capacity.wait
     async with asyncio.TaskGroup() as group:
         group.create_task(worker.read(*(b"rubbish" for _ in range(10))))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
-        assert len(worker.emitter.of(topics.DEAD.name)) == 1
-        ebbed.set()
-    assert len(worker.emitter.of(topics.DEAD.name)) == 10
+        assert len(worker.producer.of(topics.DEAD.name)) == 1
+        has_capacity.set()
+    assert len(worker.producer.of(topics.DEAD.name)) == 10
 
 
 async def test_parked_webhooks_of_a_source_lie_on_partitions_of_its_own(rig: Rig, worker: Worker) -> None:
@@ -483,7 +483,7 @@ async def test_parked_webhooks_of_a_source_lie_on_partitions_of_its_own(rig: Rig
             await worker.receive(webhook(f"lead-{number}", one), google)
     places: dict[str, set[int | None]] = {}
     contacts: dict[tuple[str, bytes | None], set[int | None]] = {}
-    for (topic, record), placed in zip(worker.emitter.records, worker.emitter.placed, strict=True):
+    for (topic, record), placed in zip(worker.producer.records, worker.producer.placed, strict=True):
         if topic == RETRY:
             source = source_in(record.value)
             places.setdefault(source, set()).add(placed)
@@ -507,7 +507,7 @@ async def test_large_webhooks_beyond_the_queues_bytes_are_parked_and_none_is_los
     assert {headers_of(record)["reason"] for record in parked(worker)} == {"queue"}
     rig.gate.open.set()
     await worker.enricher.flights.drain(LIMIT)
-    worker.emitter.deliver()
+    worker.producer.deliver()
     assert worker.trackers.committable() == {PARTITION: 40}
     assert worker.enricher.flights.bytes_held == 0
 
@@ -520,7 +520,7 @@ async def test_who_is_parked_while_it_waits_keeps_no_bytes(rig: Rig) -> None:
     waiting = [one for flying in worker.enricher._flying.values() for one in flying.values()]  # noqa: SLF001
     worker.enricher.park_all("shutdown")
     assert [one.message.value for one in waiting] == [webhook("first", SOMEONE), webhook("second", OTHER)]
-    worker.emitter.deliver()
+    worker.producer.deliver()
     assert [(one.message.value, one.message.headers) for one in waiting] == [(None, ())] * 2
     rig.gate.open.set()
     await worker.enricher.flights.drain(LIMIT)

@@ -35,9 +35,9 @@ class Worker:
             rebalancing_count=1,
             tables=SimpleNamespace(recovery=self.recovery),
         )
-        self.emitter = SimpleNamespace(failing_since=None)
+        self.producer = SimpleNamespace(failing_since=None)
         self.oldest = 0.0
-        enricher: Any = SimpleNamespace(oldest_age=lambda: self.oldest, restarts=0, emitter=self.emitter)
+        enricher: Any = SimpleNamespace(oldest_age=lambda: self.oldest, restarts=0, producer=self.producer)
         self.probe = Probe("the broker", lambda: self.at, every=0.0)
         self.facts = WorkerFacts(self.probe, Probe("the database"), ALLOWANCE, lambda: self.at)
         self.facts.watch(self.app, enricher)
@@ -175,14 +175,14 @@ async def test_a_broker_that_is_away_has_five_minutes_and_then_everything_its_ti
     worker.arrive()
     worker.finish_one()
     await worker.look()
-    worker.emitter.failing_since = 0.001
+    worker.producer.failing_since = 0.001
     worker.oldest = worker.at = BROKER_PATIENCE - 1
     assert await worker.diagnosed() is None
     away = {"broker": "away for 299 s", "database": ""}
     assert (await worker.facts.healthy(), worker.facts.without()) == ({"progress": ""}, away)
-    worker.emitter.failing_since = None
+    worker.producer.failing_since = None
     assert await worker.diagnosed() is None
-    worker.emitter.failing_since = 0.001
+    worker.producer.failing_since = 0.001
     worker.at = BROKER_PATIENCE + 1
     assert await worker.diagnosed() == "the broker is away"
 

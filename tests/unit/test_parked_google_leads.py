@@ -108,7 +108,7 @@ async def test_a_google_lead_that_can_not_be_parked_is_created(rig: Rig) -> None
         if partition_for(contact_of(decode_webhook(google(someone=one)).lead, frozenset()).key) != PARTITION[1]
     )
     await worker.receive(google("moved", away), headers=[LARGE])
-    assert len(worker.emitter.of(topics.DEAD.name)) == 2
+    assert len(worker.producer.of(topics.DEAD.name)) == 2
     assert created(worker.events()) == {"parked", "moved"}
 
 
@@ -118,7 +118,7 @@ async def test_a_dead_letter_with_an_event_is_finished_once_both_are_delivered(r
     rig.gate.failing = DeadlyError(3, "e")
     for first in (0, 1):
         await worker.receive(google(f"g-{first}"))
-        deliveries = worker.emitter._undelivered  # noqa: SLF001 - acknowledged one by one
+        deliveries = worker.producer._undelivered  # noqa: SLF001 - acknowledged one by one
         assert len(deliveries) == 2
         deliveries.pop(first)()
         assert worker.trackers.unfinished == 1
@@ -131,13 +131,13 @@ async def test_a_deadly_webhook_is_a_dead_letter_that_says_what_to_do(rig: Rig) 
     worker = Worker(rig)
     rig.gate.failing = DeadlyError(3, "11111111-1111-1111-1111-111111111111")
     await worker.receive(google())
-    (letter,) = worker.emitter.of(topics.DEAD.name)
+    (letter,) = worker.producer.of(topics.DEAD.name)
     said = headers_of(letter)
     assert (said["dl-error"], said["dl-stage"]) == ("DeadlyError", "enrich")
     assert "workers died in 3 paid calls" in said["dl-reason"]
     assert "redrive" in said["dl-reason"]
     assert "11111111-1111-1111-1111-111111111111" in said["dl-reason"]
-    assert [record for topic in topics.RETRIES for record in worker.emitter.of(topic.name)] == []
+    assert [record for topic in topics.RETRIES for record in worker.producer.of(topic.name)] == []
 
 
 async def test_what_waits_for_a_budget_is_never_given_up(rig: Rig) -> None:
@@ -145,15 +145,15 @@ async def test_what_waits_for_a_budget_is_never_given_up(rig: Rig) -> None:
     worker = Worker(rig)
     rig.gate.failing = BudgetSpentError(f"diretrix: {BUDGET_SPENT}")
     await worker.receive(google(), headers=tried(NOW - timedelta(days=5)))
-    assert worker.emitter.of(topics.DEAD.name) == []
-    (record,) = worker.emitter.of(LONGEST)
+    assert worker.producer.of(topics.DEAD.name) == []
+    (record,) = worker.producer.of(LONGEST)
     said = headers_of(record)
     assert said["reason"] == f"diretrix: {BUDGET_SPENT}"
     assert said["not-before"] == (NOW + timedelta(hours=1)).isoformat()
     rig.clock.at += timedelta(hours=1)
     rig.gate.failing = PartnerUnavailableError("diretrix: status 500")
     await worker.receive(google(), headers=[*HOME, *record.headers])
-    assert worker.emitter.of(topics.DEAD.name) == []
+    assert worker.producer.of(topics.DEAD.name) == []
 
 
 async def test_waiting_for_a_budget_says_nothing_new(rig: Rig) -> None:
@@ -163,7 +163,7 @@ async def test_waiting_for_a_budget_says_nothing_new(rig: Rig) -> None:
     await worker.receive(google())
     for _ in range(30):
         rig.clock.at += timedelta(hours=1)
-        headers = worker.emitter.of(LONGEST)[-1].headers
+        headers = worker.producer.of(LONGEST)[-1].headers
         await worker.receive(google(), headers=[*HOME, *headers])
-    assert len(worker.emitter.of(LONGEST)) == 31
+    assert len(worker.producer.of(LONGEST)) == 31
     assert len(worker.events()) == 1

@@ -1,4 +1,4 @@
-"""The receiver uses the public interfaces of its libraries only (ADR 13)."""
+"""The receiver, and what it publishes with, use the public interfaces of their libraries only (ADR 13)."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 import producers
+from stream import batch_producer, partition_queue, publish_handle
 
-FILES = sorted(Path(producers.__file__).parent.glob("**/*.py"))
+SHARED = [Path(module.__file__) for module in (batch_producer, partition_queue, publish_handle)]
+FILES = [*sorted(Path(producers.__file__).parent.glob("**/*.py")), *SHARED]
 LIBRARIES = ("aiohttp", "aiokafka", "uvloop")
 PRIVATE = ("aiohttp.web_protocol", "aiohttp.base_protocol", "aiohttp.http_parser", "aiohttp.http_writer")
 # Classes that a library means to be extended. ``web.Response`` is not extended either.

@@ -148,6 +148,6 @@ async def test_a_long_aborted_transaction_does_not_stop_the_reader() -> None:
     async with asyncio.timeout(LIMIT):
         while not reading.done():
             await asyncio.sleep(0)
-            worker.emitter.deliver()
-    worker.emitter.deliver()
+            worker.producer.deliver()
+    worker.producer.deliver()
     assert (tracker.watermark, tracker.span) == (50_002, 0)

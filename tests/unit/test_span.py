@@ -44,9 +44,9 @@ async def test_one_slow_webhook_is_parked_before_it_stops_the_reader(rig: Rig) -
         await worker.read(MISS)
         for number, hit in enumerate(hits(5 * SPAN)):
             await worker.read(hit)
-            worker.emitter.deliver()
-            assert len(worker.emitter.of(topics.RETRIES[0].name)) == (number >= EARLY - 2)
-    (parked,) = worker.emitter.of(topics.RETRIES[0].name)
+            worker.producer.deliver()
+            assert len(worker.producer.of(topics.RETRIES[0].name)) == (number >= EARLY - 2)
+    (parked,) = worker.producer.of(topics.RETRIES[0].name)
     assert (parked.value, dict(parked.headers)["reason"]) == (MISS, b"span")
     assert parked.key == contact_of(decode_webhook(MISS).lead, frozenset()).key.encode()
     assert [event.outcome for event in worker.events()].count(Outcome.PENDING) == 1
@@ -62,11 +62,11 @@ async def test_a_full_span_stops_the_reader_until_its_oldest_webhook_is_finished
     async with asyncio.timeout(LIMIT):
         while not reading.done():
             before = -1
-            while len(worker.emitter.records) != before:
-                before = len(worker.emitter.records)
+            while len(worker.producer.records) != before:
+                before = len(worker.producer.records)
                 await asyncio.sleep(0)
             most = max(most, worker.trackers.unfinished)
-            worker.emitter.deliver()
+            worker.producer.deliver()
             await asyncio.sleep(0)
     await reading
     assert most == SPAN

@@ -73,7 +73,7 @@ async def test_what_is_parked_moved_or_dead_names_lead_and_event(read: Read) -> 
     await asyncio.sleep(0)  # lines leave with the turn of the loop
     lines = {line["event"]: line for line in read()}
     assert lines["parked"].items() >= identity(value).items()
-    if worker.emitter.of(topics.WEBHOOKS.name):
+    if worker.producer.of(topics.WEBHOOKS.name):
         assert lines["rerouted"].items() >= identity(value).items()
     dead = {"lead": "l-9", "event_id": "5f0c8a8e-2f43-5d0b-9d0e-3a1f5a7c9b21"}
     assert lines["dead letter"].items() >= dead.items()

@@ -64,7 +64,7 @@ class World:
                 trackers=self.trackers, commit=self.commit, stop_flow=self.stop_flow, watch_membership=for_ever
             ),
         )
-        self.emitter = SimpleNamespace(backlog=0, flush=at_once)
+        self.producer = SimpleNamespace(backlog=0, flush=at_once)
         self.watchdog = SimpleNamespace(run=for_ever)
         self.stop = Stop()
 
@@ -84,7 +84,7 @@ class World:
             "app": self.app,
             "enricher": enricher,
             "cache": SimpleNamespace(),
-            "emitter": self.emitter,
+            "producer": self.producer,
             "retry": waits,
             "watchdog": self.watchdog,
             "pulse": waits,
@@ -173,7 +173,7 @@ async def test_a_second_signal_ends_the_grace(world: World) -> None:
 async def test_what_could_not_be_put_away_is_said(world: World, what: str) -> None:
     """With a broker that is away the exit code is 1, and the end comes all the same."""
     if what == "undelivered":
-        world.emitter.backlog, world.emitter.flush = 3, for_ever
+        world.producer.backlog, world.producer.flush = 3, for_ever
     else:
         tracker = world.trackers.open()[PARTITION]
         tracker.arrive([0])
@@ -189,9 +189,9 @@ async def test_what_a_step_leaves_of_its_time_is_for_the_next(world: World, monk
 
     async def deliver() -> None:
         await asyncio.sleep(1.2)
-        world.emitter.backlog = 0
+        world.producer.backlog = 0
 
-    world.emitter.backlog, world.emitter.flush = 3, deliver
+    world.producer.backlog, world.producer.flush = 3, deliver
     world.stop.tell()
     assert await world.worker().run(world.stop) == 0
 
