@@ -19,7 +19,6 @@ from stream.agents.enrich import Enricher, Limits
 from stream.agents.exits import Exits
 from stream.agents.retry import RetryReader
 from stream.agents.tripwire import Tripwire
-from stream.app import SESSION_TIMEOUT, add_agent, make_app, make_table
 from stream.domain.availability import Availability, PartnerGate
 from stream.domain.errors import StopError
 from stream.domain.identity import denylist
@@ -29,6 +28,7 @@ from stream.engine.emitter import Emitter
 from stream.engine.probe import Probe
 from stream.engine.watchdog import Allowance, Pulse, Watchdog
 from stream.enrichment import Ladder, Terms
+from stream.faust_runtime.app import SESSION_TIMEOUT, add_agent, make_app, make_table
 from stream.kafka import open_admin, open_consumer, open_producer
 from stream.ops.topics import differences, must_stop
 from stream.settings import Settings, calls_of

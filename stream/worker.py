@@ -19,9 +19,9 @@ from stream.agents.retry import RetryReader
 from stream.agents.tripwire import Tripwire
 from stream.collector import settle
 from stream.domain.errors import StopError
-from stream.engine.consumer import GroupError, TrackingConsumer
 from stream.engine.emitter import Emitter
 from stream.engine.watchdog import Pulse, Watchdog
+from stream.faust_runtime.consumer import GroupError, TrackingConsumer
 from stream.logs import get_logger
 from stream.tiers.cache import TableCache
 

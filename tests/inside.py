@@ -17,9 +17,9 @@ from stream.agents.tripwire import Tripwire
 from stream.domain.events import EnrichedEvent, decode_event
 from stream.domain.fuse import Rating
 from stream.domain.parking import Patience
-from stream.engine.batches import Batch
 from stream.engine.tracker import Trackers
 from stream.enrichment import Ladder
+from stream.faust_runtime.batch import Batch
 from stream.tiers.cache import Lifetimes, TableCache
 from tests.fakes import NOW, RecordingEmitter
 

@@ -26,10 +26,10 @@ from stream.domain.identity import contact_of
 from stream.domain.leads import decode_webhook
 from stream.domain.person import person_from_candidate
 from stream.domain.shares import Sources
-from stream.engine.batches import Batch
 from stream.engine.emitter import Emitter
 from stream.engine.tracker import Tracker
 from stream.enrichment import Ladder, Question, known_person
+from stream.faust_runtime.batch import Batch
 from stream.kafka import partition_of
 from stream.logs import get_logger
 from stream.tiers.cache import TableCache

@@ -11,8 +11,8 @@ import pytest
 from faust.types import TP
 
 from stream import topics
-from stream.app import make_app, make_table
-from stream.engine.consumer import TrackingConsumer
+from stream.faust_runtime.app import make_app, make_table
+from stream.faust_runtime.consumer import TrackingConsumer
 from stream.settings import load
 
 LIMIT = 30.0  # seconds

@@ -15,8 +15,8 @@ from aiokafka.errors import IllegalStateError
 from faust.types import TP
 
 from stream import topics
-from stream.app import make_app, make_table
-from stream.engine.consumer import FETCH_WAIT, TrackingConsumer
+from stream.faust_runtime.app import make_app, make_table
+from stream.faust_runtime.consumer import FETCH_WAIT, TrackingConsumer
 from stream.settings import load
 
 T = TypeVar("T")

@@ -16,9 +16,9 @@ from faust.types import TP
 from structlog.testing import capture_logs
 
 from stream import topics
-from stream.app import make_app, make_table
-from stream.engine import consumer as engine
-from stream.engine.consumer import GroupError, TrackingConsumer
+from stream.faust_runtime import consumer as engine
+from stream.faust_runtime.app import make_app, make_table
+from stream.faust_runtime.consumer import GroupError, TrackingConsumer
 from stream.outages import BROKER
 from stream.settings import load
 

@@ -25,9 +25,9 @@ from faust.tables.recovery import Recovery
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport
 from yarl import URL
 
-from stream.engine.batches import RawSchema
-from stream.engine.consumer import TrackingConsumer, TrackingConsumerThread, TrackingTransport
-from stream.engine.fast_path import FastConsumer, FastTransport
+from stream.faust_runtime.batch import RawSchema
+from stream.faust_runtime.changelog import FastConsumer, FastTransport
+from stream.faust_runtime.consumer import TrackingConsumer, TrackingConsumerThread, TrackingTransport
 
 LEANED_ON = [
     (Consumer.commit, ["self", "topics", "start_new_transaction"], True),

@@ -16,9 +16,9 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.consumer.subscription_state import SubscriptionState
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
 
-from stream.app import make_app, make_table
-from stream.engine.batches import Batch
 from stream.engine.open_transactions import OpenTransactions
+from stream.faust_runtime.app import make_app, make_table
+from stream.faust_runtime.batch import Batch
 from stream.kafka import consumer_options, positions, reached
 from stream.settings import load
 from tests.fakes import c2s_webhook

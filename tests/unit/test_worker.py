@@ -11,8 +11,8 @@ import pytest
 
 from stream import worker as life
 from stream.domain.errors import StopError
-from stream.engine.consumer import GroupError
 from stream.engine.tracker import Trackers
+from stream.faust_runtime.consumer import GroupError
 from stream.worker import Stop, Worker
 
 LIMIT = 30.0  # seconds

@@ -22,9 +22,9 @@ from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
 from stream.domain.errors import StopError
-from stream.engine.batches import Batch, message_of
 from stream.engine.open_transactions import OpenTransactions
 from stream.engine.tracker import Tracker, Trackers
+from stream.faust_runtime.batch import Batch, message_of
 from stream.kafka import READ_COMMITTED, positions, reached
 from stream.logs import get_logger
 from stream.outages import AWAY, BROKER, broker_failed

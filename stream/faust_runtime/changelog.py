@@ -13,9 +13,9 @@ from typing import Any
 from aiokafka import ConsumerRecord
 from faust.types import TP
 
-from stream.engine.batches import Batch
-from stream.engine.consumer import POLL, TrackingConsumer, TrackingTransport
 from stream.engine.tracker import Tracker
+from stream.faust_runtime.batch import Batch
+from stream.faust_runtime.consumer import POLL, TrackingConsumer, TrackingTransport
 
 IDLE = 0.05  # seconds between looks while no partition may be read
 

@@ -10,10 +10,10 @@ import faust
 from yarl import URL
 
 from stream import topics
-from stream.engine.batches import RawSchema
-from stream.engine.consumer import TrackingTransport
-from stream.engine.fast_path import FastTransport
 from stream.engine.header_names import be_lenient
+from stream.faust_runtime.batch import RawSchema
+from stream.faust_runtime.changelog import FastTransport
+from stream.faust_runtime.consumer import TrackingTransport
 from stream.settings import Settings
 
 COMMIT_INTERVAL = 1.0  # seconds; what a crash makes us answer again is bounded by it
