@@ -8,7 +8,6 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
-from typing import Any
 
 import aiohttp
 import asyncpg
@@ -28,7 +27,8 @@ from stream.engine.emitter import Emitter
 from stream.engine.probe import Probe
 from stream.engine.watchdog import Allowance, Pulse, Watchdog
 from stream.enrichment import Ladder, Terms
-from stream.faust_runtime.app import SESSION_TIMEOUT, add_agent, make_app, make_table
+from stream.faust_runtime.app import SESSION_TIMEOUT
+from stream.faust_runtime.runtime import FaustRuntime, require_compiled_stream
 from stream.kafka import open_admin, open_consumer, open_producer
 from stream.ops.topics import differences, must_stop
 from stream.settings import Settings, calls_of
@@ -60,8 +60,7 @@ def now() -> datetime:
 async def worker(settings: Settings) -> AsyncIterator[Worker]:
     """A worker with all its parts, its pages served. Raises StopError when it must not start."""
     stamina.instrumentation.set_on_retry_hooks([])  # a line for every call that waits; what comes of it is logged
-    if not _cython_stream_is_loaded():
-        raise StopError("Faust's Cython stream is not loaded: install a wheel of faust-streaming for this platform")
+    require_compiled_stream()
     async with AsyncExitStack() as stack:
         pool = await stack.enter_async_context(open_pool(settings, connected=False))
         session = await stack.enter_async_context(partner_session())
@@ -88,21 +87,21 @@ async def worker(settings: Settings) -> AsyncIterator[Worker]:
         retries = [topic.name for topic in topics.RETRIES]
         await emitter.learn(topics.WEBHOOKS.name, topics.ENRICHED.name, *retries)
         retry_consumer = await stack.enter_async_context(open_consumer(settings, None, topics.RETRY_GROUP))
-        app = make_app(settings)
-        cache = _cache(make_table(app, settings), emitter, settings)
+        runtime = FaustRuntime(settings)
+        cache = _cache(runtime.table, emitter, settings)
         tripwire = Tripwire(settings.fuse)
         ladder = _ladder(pool, session, settings, partners)
         enricher = _enricher(cache, ladder, emitter, settings, tripwire, sources, partners.availability)
         metrics.TABLE_ENTRIES.set_function(lambda: len(cache))
-        metrics.UNFINISHED.set_function(lambda: app.consumer.trackers.unfinished)
-        metrics.OPEN_TRANSACTION.set_function(lambda: app.consumer.open_transactions.seconds())  # noqa: PLW0108 - made when it is first asked for
+        metrics.UNFINISHED.set_function(lambda: runtime.trackers.unfinished)
+        metrics.OPEN_TRANSACTION.set_function(runtime.open_transaction_seconds)
         metrics.TASKS.set_function(lambda: len(asyncio.all_tasks()))
-        add_agent(app, enricher.run)
-        facts.watch(app, enricher)
+        runtime.add_agent(enricher.run)
+        facts.watch(runtime, enricher)
         # It counts from here: to connect to a broker that is slow to answer may take longer than a session.
         pulse = Pulse(SESSION_TIMEOUT)
         yield Worker(
-            app=app,
+            runtime=runtime,
             enricher=enricher,
             cache=cache,
             emitter=emitter,
@@ -122,13 +121,7 @@ async def worker(settings: Settings) -> AsyncIterator[Worker]:
         )
 
 
-def _cython_stream_is_loaded() -> bool:
-    from faust import streams  # noqa: PLC0415 - only asked once, at start
-
-    return getattr(streams, "_CStreamIterator", None) is not None
-
-
-def _cache(table: Any, emitter: Emitter, settings: Settings) -> TableCache:
+def _cache(table: dict[bytes, bytes], emitter: Emitter, settings: Settings) -> TableCache:
     def publish(partition: int, key: bytes, value: bytes | None) -> None:
         if not 0 <= partition < settings.topic_partitions:
             return  # a foreign key that recovery brought: there is no such partition to write its end to
@@ -142,8 +135,7 @@ def _cache(table: Any, emitter: Emitter, settings: Settings) -> TableCache:
         unknown=settings.cache_ttl_unknown.total_seconds(),
         capacity=settings.cache_capacity,
     )
-    # The dict inside of Faust's memory store, which it keeps for life: each of the layers above costs a call.
-    return TableCache(table.data.data, publish, lifetimes, random.random)
+    return TableCache(table, publish, lifetimes, random.random)
 
 
 class Partners:

@@ -15,7 +15,7 @@ from pydantic import SecretStr, ValidationError
 
 from stream import logs
 from stream.domain.errors import StopError, StreamError
-from stream.settings import SECRET_NAMES, UNLIMITED, Settings, load, slips
+from stream.settings import SECRET_NAMES, UNLIMITED, Settings, load, removed, slips
 
 EXIT_CONFIGURATION = 2
 UNSET = (None, "", (), SecretStr(""))
@@ -42,6 +42,8 @@ def settings_or_exit(process: str) -> Settings:
 
 
 def _look_for_slips() -> None:
+    for name in removed():
+        logs.get_logger(__name__).warning("a removed variable: it has no effect", given=name)
     grave, others = slips()
     for slip in others:
         logs.get_logger(__name__).warning("an unknown variable: is it a slip?", given=slip.given, meant=slip.meant)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime, timedelta
-from types import SimpleNamespace
 from typing import Any, Protocol
 
 from aiokafka import ConsumerRecord
@@ -17,9 +16,9 @@ from stream.agents.tripwire import Tripwire
 from stream.domain.events import EnrichedEvent, decode_event
 from stream.domain.fuse import Rating
 from stream.domain.parking import Patience
+from stream.engine.batches import Batch
 from stream.engine.tracker import Trackers
 from stream.enrichment import Ladder
-from stream.faust_runtime.batch import Batch
 from stream.tiers.cache import Lifetimes, TableCache
 from tests.fakes import NOW, RecordingEmitter
 
@@ -82,11 +81,11 @@ class Worker:
 
     async def _events(
         self, values: Sequence[bytes | None], headers: Sequence[tuple[str, bytes]], key: bytes | None
-    ) -> AsyncIterator[Any]:
+    ) -> AsyncIterator[Batch]:
         for value in values:
             tracker = self.trackers.open()[PARTITION]
             tracker.arrive([self._offset])
             milliseconds = int(NOW.timestamp() * 1000)
             record = ConsumerRecord(*PARTITION, self._offset, milliseconds, 1, key, value, None, 0, 0, tuple(headers))
-            yield SimpleNamespace(value=Batch(tracker, (record,)))
+            yield Batch(tracker, (record,))
             self._offset += 1

@@ -13,7 +13,6 @@ from collections.abc import AsyncIterable, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Any
 
 from stream import topics
 from stream.agents.delivery import Delivery, Message
@@ -26,10 +25,10 @@ from stream.domain.identity import contact_of
 from stream.domain.leads import decode_webhook
 from stream.domain.person import person_from_candidate
 from stream.domain.shares import Sources
+from stream.engine.batches import Batch
 from stream.engine.emitter import Emitter
 from stream.engine.tracker import Tracker
 from stream.enrichment import Ladder, Question, known_person
-from stream.faust_runtime.batch import Batch
 from stream.kafka import partition_of
 from stream.logs import get_logger
 from stream.tiers.cache import TableCache
@@ -91,12 +90,11 @@ class Enricher:
             sources=lambda: self._sources.recent,
         )
 
-    async def run(self, events: AsyncIterable[Any]) -> None:
-        """Read Faust's events for ever. A second run means that Faust has restarted the agent."""
+    async def run(self, batches: AsyncIterable[Batch]) -> None:
+        """Read batches for ever. A second run means that the runtime has restarted the agent."""
         self.restarts = self._runs
         self._runs += 1
-        async for event in events:
-            batch: Batch = event.value
+        async for batch in batches:
             try:
                 await self._take(batch)
             finally:

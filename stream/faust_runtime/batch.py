@@ -1,31 +1,18 @@
-"""What the agent is given: the records of one partition that were fetched together, with their tracker.
+"""How a batch travels through Faust: as the value of one message, past its decoder.
 
-Faust hands each record through a channel, a queue, a decoder and its sensors. A batch makes that way once:
-it travels as the value of one Faust message, and the raw schema lets it through undecoded.
+Faust hands each record through a channel, a queue, a decoder and its sensors. A batch makes that way once.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import faust
-from aiokafka import ConsumerRecord
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
-from stream.engine.tracker import Tracker
-
-
-@dataclass(slots=True, eq=False)
-class Batch:
-    """Records of one partition, in order; ``taken`` is set when the agent has begun or left every one of them."""
-
-    tracker: Tracker
-    records: Sequence[ConsumerRecord]
-    taken: asyncio.Event = field(default_factory=asyncio.Event)
+from stream.engine.batches import Batch
 
 
 def message_of(tp: TP, batch: Batch, generation: int) -> ConsumerMessage:
@@ -36,6 +23,12 @@ def message_of(tp: TP, batch: Batch, generation: int) -> ConsumerMessage:
     message.generation_id = generation
     message.tracked = True
     return message
+
+
+async def batches_of(events: AsyncIterable[Any]) -> AsyncIterator[Batch]:
+    """The batches that Faust's events carry."""
+    async for event in events:
+        yield event.value
 
 
 class RawSchema(faust.Schema):  # type: ignore[misc]

@@ -1,221 +1,46 @@
-"""Faust's consumer with the commit tracker in place of its own opinion of what is finished.
+"""The consumer that replaces Faust's offset bookkeeping and its fetch loop (docs/adr/0002, 0007).
 
-This and ``fast_path`` are the places that lean on Faust's insides (docs/adr/0002-replace-part-of-faust.md);
-the version is pinned and ``tests/unit/test_faust_pin.py`` holds the parts that are leaned on.
+Invariants. Whatever changes one of them lives here, in ``consumer_thread`` or in ``engine.tracker``.
+
+1. A record of ``webhooks`` is tracked when it is fetched, before anything of Faust may drop it.
+2. No fetch spans a seek: ``_moving`` is held around both.
+3. A record travels with the tracker of its generation, so it is never taken for one of the next.
+4. Only the completed prefix of each partition is committed, whatever Faust believes to be acknowledged.
+5. A batch is handed on when the agent has taken the one before it: that is the back-pressure.
+
+The versions of Faust and aiokafka are pinned; ``tests/unit/test_faust_pin.py`` holds the parts that are used.
 """
 
 from __future__ import annotations
 
 import asyncio
-import sys
-import time
-from collections import UserDict
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, ConsumerRecord
-from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
-from aiokafka.structs import OffsetAndMetadata, TopicPartition
+from aiokafka import ConsumerRecord
+from aiokafka.errors import IllegalStateError
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport
 from faust.types import TP
-from faust.types.tuples import ConsumerMessage
 
-from stream.domain.errors import StopError
+from stream.domain.errors import GroupError
+from stream.engine.batches import Batch
 from stream.engine.open_transactions import OpenTransactions
 from stream.engine.tracker import Tracker, Trackers
-from stream.faust_runtime.batch import Batch, message_of
-from stream.kafka import READ_COMMITTED, positions, reached
+from stream.faust_runtime.batch import message_of
+from stream.faust_runtime.changelog import apply_changes
+from stream.faust_runtime.consumer_thread import TrackingConsumerThread
 from stream.logs import get_logger
-from stream.outages import AWAY, BROKER, broker_failed
 
 log = get_logger(__name__)
 
-COMMIT_TIMEOUT = 10.0  # seconds; a commit that takes longer is tried again at the next interval
-FETCH_WAIT = 100  # ms; after a recovery the first webhook may wait as long
-POLL = 0.2  # seconds; a seek waits for the fetch that is under way
-COORDINATOR_CHECK = 0.5  # seconds between looks at the client's group coordinator
-
-
-class GroupError(StopError):
-    """The worker can't be a member of its group as it is. ``must_leave``: nor with the assignment that it would get."""
-
-    def __init__(self, reason: str, *, must_leave: bool) -> None:
-        super().__init__(reason)
-        self.must_leave = must_leave
-
-
-class Fetched(dict[TP, list[ConsumerRecord]]):
-    """The records of one fetch; ``reached``: where it has moved the reader, past records or none."""
-
-    def __init__(self, records: Mapping[TP, list[ConsumerRecord]], reached: Mapping[TP, int]) -> None:
-        super().__init__(records)
-        self.reached = reached
-
-
-class TrackingConsumerThread(AIOKafkaConsumerThread):  # type: ignore[misc]
-    """Commits without ending the worker: a commit that fails only means work done twice."""
-
-    consumer: TrackingConsumer
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self._wanted_since: dict[TP, float] = {}  # epoch seconds, as the client dates its fetches
-        self._watching: asyncio.Task[None] | None = None
-        super().__init__(*args, **kwargs)
-        self.open_transactions = OpenTransactions()
-
-    async def on_start(self) -> None:
-        """Start the client, and watch its group coordinator."""
-        await super().on_start()
-        self._watching = asyncio.create_task(self._watch_coordinator())
-
-    async def on_thread_stop(self) -> None:
-        """Stop the client."""
-        if self._watching is not None:
-            self._watching.cancel()
-        await super().on_thread_stop()
-
-    def on_crash(self, msg: str, *fmt: Any, **kwargs: Any) -> None:
-        """Faust prints the trace past the log."""
-        del msg, fmt, kwargs
-        error = sys.exc_info()[1]
-        if isinstance(error, AWAY):
-            BROKER.missed(type(error).__name__)
-        else:
-            log.error("the consumer's thread has crashed", exc_info=error)
-
-    async def _watch_coordinator(self) -> None:
-        """Tell the worker why the group coordinator has failed.
-
-        aiokafka's coordinator ends, or waits until somebody asks for its error, and Faust never asks: the member would
-        send no heartbeat and get no partition until the watchdog acts.
-        """
-        while True:
-            await asyncio.sleep(COORDINATOR_CHECK)
-            coordinator = self._ensure_consumer()._coordinator  # noqa: SLF001 - Faust asks nobody
-            has_ended = coordinator._coordination_task.done()  # noqa: SLF001
-            try:
-                coordinator.check_errors()
-            except KafkaError as error:
-                if error.retriable and not has_ended:
-                    broker_failed(log, "the group coordinator failed, will try again", error)
-                    continue
-                failure = GroupError(f"the group coordinator failed: {error}", must_leave=has_ended)
-                self.parent_loop.call_soon_threadsafe(self.consumer.fail, failure)
-                return
-
-    def forget_fetches(self) -> None:
-        """The client knows nothing of what was fetched before an assignment: count from now."""
-        self._wanted_since.clear()
-
-    def verify_event_path(self, now: float, tp: TP) -> None:
-        """Faust's check that ``tp`` is fetched; of what we take now, since we took it.
-
-        Faust asks it of every partition, counts from the start of the worker, and subtracts the client's epoch
-        seconds from its monotonic ones. So it never reported a partition that stood still, and always one that is not
-        fetched on purpose: the changelog after recovery, or what is paused.
-        """
-        del now
-        paused = self._ensure_consumer().paused()
-        if not self.consumer.takes(tp) or TopicPartition(tp.topic, tp.partition) in paused:
-            self._wanted_since.pop(tp, None)
-            return
-        epoch = time.time()
-        since = self._wanted_since.setdefault(tp, epoch)
-        if epoch - since >= self.tp_fetch_request_timeout_secs:
-            self.time_started = since
-            super().verify_event_path(epoch, tp)
-
-    def _create_worker_consumer(self, transport: Transport) -> AIOKafkaConsumer:
-        """Faust's, but that it reads what is committed only, and that no empty fetch is held by the broker for 1.5 s.
-
-        What is sought meanwhile would wait for that fetch.
-        """
-        consumer = super()._create_worker_consumer(transport)
-        consumer._fetch_max_wait_ms = FETCH_WAIT  # noqa: SLF001 - Faust has no setting for it
-        consumer._isolation_level = READ_COMMITTED  # noqa: SLF001 - Faust sets it only where it writes transactions
-        return consumer
-
-    async def _fetch_records(
-        self,
-        consumer: AIOKafkaConsumer,
-        active_partitions: set[TP],
-        timeout: float | None = None,  # noqa: ASYNC109 - Faust's
-        max_records: int | None = None,
-    ) -> Fetched:
-        before = positions(consumer)
-        records = await super()._fetch_records(consumer, active_partitions, timeout, max_records)
-        self.open_transactions.look(consumer, active_partitions)
-        return Fetched(records, reached(consumer, before, records))
-
-    def fetch(self, partitions: Iterable[TP], *, wanted: bool) -> None:
-        """Fetch of ``partitions`` from now on, or no more. Called in another thread, done in this one, in order."""
-        with suppress(RuntimeError):  # its loop has ended: nothing is fetched any more
-            self.thread_loop.call_soon_threadsafe(self._fetch, frozenset(partitions), wanted)
-
-    def _fetch(self, partitions: frozenset[TP], wanted: bool) -> None:  # noqa: FBT001 - call_soon passes by position
-        consumer = self._consumer
-        assigned = consumer.assignment() if consumer is not None else ()
-        there = [partition for partition in assigned if partition in partitions]
-        (consumer.resume if wanted else consumer.pause)(*there) if there else None
-
-    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
-        assigned = self.assignment()
-        wanted = {
-            TopicPartition(tp.topic, tp.partition): OffsetAndMetadata(offset, "")
-            for tp, offset in offsets.items()
-            if tp in assigned
-        }
-        if not wanted:
-            return False
-        try:
-            async with asyncio.timeout(COMMIT_TIMEOUT):
-                await self._ensure_consumer().commit(wanted)
-        except CommitFailedError:
-            log.info("commit refused: the group has rebalanced")
-        except (KafkaError, IllegalStateError, TimeoutError, OSError) as error:
-            broker_failed(log, "commit failed, will try again", error)
-        else:
-            return True
-        return False
-
-
-class ChangelogOffsets(UserDict[TP, int | None]):
-    """How far Faust has read: kept for the changelog only.
-
-    Its loop drops what lies below, and notes an offset *after* handing the record on. With a seek in between, it
-    notes the offset of a record from before the seek, and drops what is read again. The tracker needs no such help.
-    """
-
-    def __init__(self, is_changelog: Callable[[TP], bool]) -> None:
-        self._is_changelog = is_changelog
-        super().__init__()
-
-    def __missing__(self, tp: TP) -> None:
-        return None
-
-    def __delitem__(self, tp: TP) -> None:
-        self.data.pop(tp, None)  # Faust forgets what is revoked, and we may never have known it
-
-    def __setitem__(self, tp: TP, offset: int | None) -> None:
-        if self._is_changelog(tp):
-            super().__setitem__(tp, offset)
+POLL_TIMEOUT_S = 0.2  # a seek waits for the fetch that is under way
+IDLE_POLL_S = 0.05  # between looks while no partition may be read
 
 
 class TrackingConsumer(Consumer):  # type: ignore[misc]
-    """Commits the finished prefix of each partition, whatever Faust believes to be acknowledged.
-
-    Every record of ``webhooks`` is tracked in the moment it is fetched, before anything of Faust may drop it.
-    No fetch spans a seek, and what was fetched for one generation is never taken for the next.
-    """
+    """Fetches batches for the agent and commits what it has completed."""
 
     trackers: Trackers
-
-    @property
-    def open_transactions(self) -> OpenTransactions:
-        """For how long partitions have been held back."""
-        thread: TrackingConsumerThread = self._thread
-        return thread.open_transactions
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.trackers = Trackers()
@@ -223,10 +48,14 @@ class TrackingConsumer(Consumer):  # type: ignore[misc]
         self._failed = asyncio.Event()
         self._failure: GroupError | None = None
         super().__init__(*args, **kwargs)
-        self._read_offset = ChangelogOffsets(self._is_changelog_tp)
 
-    def _new_consumer_thread(self) -> AIOKafkaConsumerThread:
-        return TrackingConsumerThread(self, loop=self.loop, beacon=self.beacon)
+    @property
+    def open_transactions(self) -> OpenTransactions:
+        """For how long partitions have been held back."""
+        thread: TrackingConsumerThread = self._thread
+        return thread.open_transactions
+
+    # Membership
 
     def fail(self, failure: GroupError) -> None:
         """Note why the worker can't be a member of its group."""
@@ -239,6 +68,19 @@ class TrackingConsumer(Consumer):  # type: ignore[misc]
         assert self._failure is not None
         raise self._failure
 
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Begin nothing more before the drain; what is under way still counts."""
+        self.trackers.close()
+        await super().on_partitions_revoked(revoked)
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        """Begin a generation with trackers of its own; they take nothing before the seek to the committed offsets."""
+        self.trackers.renew((tp for tp in assigned if not self._is_changelog_tp(tp)), sought=False)
+        self._thread.forget_fetches()
+        await super().on_partitions_assigned(assigned, generation_id)
+
+    # Which partitions are fetched
+
     def takes(self, tp: TP) -> bool:
         """Whether records of ``tp`` are wanted now: it is neither paused nor moved, nor does a rebalance go on."""
         return self.flow_active and tp in self._get_active_partitions()
@@ -246,8 +88,8 @@ class TrackingConsumer(Consumer):  # type: ignore[misc]
     def pause_partitions(self, tps: Iterable[TP]) -> None:
         """Take no more of ``tps``. The client below need not fetch a changelog either.
 
-        Faust does not tell it. It went on to fetch what we write to the changelog, which nobody took, and fetches
-        nothing of a broker for 100 ms when it holds what nobody takes: hits stood still behind look-ups.
+        Faust does not pause the client, so it kept fetching unread changelog records and stalled other partitions of
+        the same broker for up to 100 ms: hits stood still behind look-ups.
 
         At an assignment all is paused, for a moment: the client goes on. A fetch that it began without the changelog
         would be waited for, up to 1.5 s, before the table could come back.
@@ -263,16 +105,7 @@ class TrackingConsumer(Consumer):  # type: ignore[misc]
         super().resume_partitions(tps)
         self._thread.fetch(filter(self._is_changelog_tp, tps), wanted=True)
 
-    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
-        """Begin nothing more before the drain; what is under way still counts."""
-        self.trackers.close()
-        await super().on_partitions_revoked(revoked)
-
-    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
-        """Begin a generation with trackers of its own; they take nothing before the seek to the committed offsets."""
-        self.trackers.renew((tp for tp in assigned if not self._is_changelog_tp(tp)), sought=False)
-        self._thread.forget_fetches()
-        await super().on_partitions_assigned(assigned, generation_id)
+    # Seeks
 
     async def perform_seek(self) -> None:
         """Go back to the committed offsets; what was fetched from elsewhere is forgotten and fetched again."""
@@ -295,10 +128,35 @@ class TrackingConsumer(Consumer):  # type: ignore[misc]
                 log.info("a partition was taken away; its next owner begins where it must")
         return committed
 
+    # Fetches
+
+    async def _drain_messages(self, fetcher: Any) -> None:
+        """Fetch until stopped, in place of Faust's loop, which makes four tasks for each record."""
+        try:
+            while not (self._stopped.is_set() or fetcher._stopped.is_set()):  # noqa: SLF001 - as Faust's does
+                await self._fetch_once()
+        except (asyncio.CancelledError, *self.consumer_stopped_errors):
+            if not self.app.should_stop:
+                raise
+
+    async def _fetch_once(self) -> None:
+        if not self.flow_active:
+            await self.wait(self.can_resume_flow)
+        active = self._get_active_partitions()
+        if not active:
+            await asyncio.sleep(IDLE_POLL_S)
+            return
+        fetched = await self._getmany(active, POLL_TIMEOUT_S)
+        if fetched:
+            # A rebalance suspends the flow: what has not been handed over by then is fetched again.
+            await self.wait_first(self._deliver(fetched), self.suspend_flow.wait())
+        await asyncio.sleep(0)
+
     async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:  # noqa: ASYNC109 - Faust's
+        """By partition: one batch of ``webhooks``, or the records of a changelog."""
         async with self._moving:
             trackers = self.trackers.open()
-            fetched = await super()._getmany(active_partitions, min(timeout, POLL))
+            fetched = await super()._getmany(active_partitions, min(timeout, POLL_TIMEOUT_S))
             tracked = {
                 tp: records if self._is_changelog_tp(tp) else self._track(trackers.get(tp), records)
                 for tp, records in fetched.items()
@@ -309,24 +167,27 @@ class TrackingConsumer(Consumer):  # type: ignore[misc]
                     tracker.pass_over(position)
             return tracked
 
-    def _track(self, tracker: Tracker | None, records: list[ConsumerRecord]) -> list[Batch]:
+    @staticmethod
+    def _track(tracker: Tracker | None, records: list[ConsumerRecord]) -> Batch | None:
         if tracker is None or tracker.closed:
-            return []  # fetched for a generation that is over: Faust seeks to the committed offsets in the next
+            return None  # fetched for a generation that is over: Faust seeks to the committed offsets in the next
         tracker.arrive(record.offset for record in records)
-        return self._batches(tracker, records)
+        return Batch(tracker, records)
 
-    def _batches(self, tracker: Tracker, records: list[ConsumerRecord]) -> list[Batch]:
-        return [Batch(tracker, (record,)) for record in records]
+    async def _deliver(self, fetched: dict[TP, Batch | list[ConsumerRecord] | None]) -> None:
+        for tp, found in fetched.items():
+            if isinstance(found, Batch):
+                await self.callback(message_of(tp, found, self.app.consumer_generation_id))
+                await found.taken.wait()
+            elif found:
+                await apply_changes(self, tp, found)
 
-    def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:
-        if isinstance(record, Batch):
-            return message_of(tp, record, self.app.consumer_generation_id)
-        return super()._to_message(tp, record)
+    # Commits
 
     async def commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:  # noqa: FBT001, FBT002
-        """Commit what is finished now.
+        """Commit what is completed now.
 
-        While a commit is under way Faust starts no other: it waits for that one, which does not know what was finished
+        While a commit is under way Faust starts no other: it waits for that one, which does not know what was completed
         after it began. The last commit of a worker that leaves, or that loses a partition, would be left out.
         """
         if self._commit_fut is not None:
@@ -345,8 +206,10 @@ class TrackingConsumer(Consumer):  # type: ignore[misc]
             self.trackers.committed({(tp.topic, tp.partition): offset for tp, offset in moved.items()})
         return committed
 
-    async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
-        """Keep no gaps: the tracker waits only for offsets that arrived."""
+    # What Faust asks of a consumer of its own
+
+    def _new_consumer_thread(self) -> AIOKafkaConsumerThread:
+        return TrackingConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
 
 class TrackingTransport(Transport):  # type: ignore[misc]

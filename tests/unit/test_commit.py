@@ -47,7 +47,7 @@ async def broker() -> Broker:
 @pytest.fixture
 async def consumer(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[TrackingConsumer]:
     """The consumer of an app that is not started, with two records of one partition under way."""
-    settings = load({"STREAM_FAST_PATH": "false"})
+    settings = load({})
     app = make_app(settings)
     make_table(app, settings)
     app.finalize()

@@ -1,4 +1,4 @@
-"""The insides of Faust and aiokafka that the engine leans on are the ones it was written for."""
+"""The insides of Faust and aiokafka that ``stream.faust_runtime`` uses are the ones it was written for."""
 
 # ruff: noqa: SLF001, FBT001 - the insides are the subject
 
@@ -26,13 +26,12 @@ from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, T
 from yarl import URL
 
 from stream.faust_runtime.batch import RawSchema
-from stream.faust_runtime.changelog import FastConsumer, FastTransport
-from stream.faust_runtime.consumer import TrackingConsumer, TrackingConsumerThread, TrackingTransport
+from stream.faust_runtime.consumer import TrackingConsumer, TrackingTransport
+from stream.faust_runtime.consumer_thread import TrackingConsumerThread
 
 LEANED_ON = [
     (Consumer.commit, ["self", "topics", "start_new_transaction"], True),
     (Consumer.force_commit, ["self", "topics", "start_new_transaction"], True),
-    (Consumer._add_gap, ["self", "tp", "offset_from", "offset_to"], True),
     (Consumer._new_consumer_thread, ["self"], False),
     (Consumer.on_partitions_assigned, ["self", "assigned", "generation_id"], True),
     (Consumer._is_changelog_tp, ["self", "tp"], False),
@@ -113,8 +112,7 @@ def test_what_is_leaned_on_has_the_signature_expected(
 @pytest.mark.parametrize(
     ("ours", "theirs", "added"),
     [
-        (TrackingConsumer, Consumer, {"_track", "_batches", "fail", "watch_membership", "takes"}),
-        (FastConsumer, Consumer, {"_batches", "_turn", "_deliver", "_deliver_changes"}),
+        (TrackingConsumer, Consumer, {"fail", "watch_membership", "takes", "_fetch_once", "_deliver"}),
         (TrackingConsumerThread, AIOKafkaConsumerThread, {"fetch", "_fetch", "_watch_coordinator", "forget_fetches"}),
         (RawSchema, faust.Schema, set()),
     ],
@@ -135,7 +133,7 @@ def test_what_is_replaced_exists_and_is_called_the_same_way(ours: type, theirs: 
 
 
 def test_faust_hands_on_by_what_is_leaned_on() -> None:
-    """The consumer's flow and read offsets, and what is stopped, are where the fast path looks for them."""
+    """The consumer's flow and read offsets, and what is stopped, are where the fetch loop looks for them."""
     modules = {inspect.getmodule(base) for base in Consumer.__mro__ if base.__module__.startswith("faust")}
     source = "".join(inspect.getsource(module) for module in modules if module is not None)
     for name in ("flow_active", "can_resume_flow", "suspend_flow", "_read_offset", "callback", "app"):
@@ -153,11 +151,10 @@ def test_the_transport_builds_our_consumer() -> None:
     """Faust finds the consumer's class as an attribute of the transport."""
     assert Transport.Consumer is Consumer
     assert TrackingTransport.Consumer is TrackingConsumer
-    assert FastTransport.Consumer is FastConsumer
 
 
-def test_commits_and_gaps_go_through_what_is_replaced() -> None:
-    """Faust's own commit ends in ``force_commit``, and its fetch handler records gaps by ``_add_gap``."""
+def test_commits_go_through_what_is_replaced() -> None:
+    """Faust's own commit ends in ``force_commit``, and its consumer makes its thread by ``_new_consumer_thread``."""
     assert "self.force_commit(" in inspect.getsource(Consumer.commit)
     assert "self._commit_fut = asyncio.Future(" in inspect.getsource(Consumer.commit)
     assert "self._new_consumer_thread()" in inspect.getsource(Consumer.__init__) or any(
@@ -165,17 +162,22 @@ def test_commits_and_gaps_go_through_what_is_replaced() -> None:
         for base in Consumer.__mro__
         if inspect.isfunction(base.__dict__.get("__init__"))
     )
-    assert any(
-        "._add_gap" in inspect.getsource(value)
-        for base in Consumer.__mro__
-        for value in vars(base).values()
-        if inspect.isfunction(value)
-    )
 
 
 def test_streams_are_iterated_by_the_compiled_iterator() -> None:
     """Faust uses its Cython iterator, as the measurements assume."""
     assert faust.streams._CStreamIterator is StreamIterator
+
+
+def test_no_loop_but_ours_reads_what_faust_keeps_of_offsets() -> None:
+    """Faust notes read offsets and gaps for its own loop, which is replaced: nothing else may act on them."""
+    modules = {inspect.getmodule(base) for base in Consumer.__mro__ if base.__module__.startswith("faust")}
+    source = "".join(inspect.getsource(module) for module in modules if module is not None)
+    loop = inspect.getsource(Consumer._drain_messages)
+    for name in ("_read_offset.__getitem__", "_add_gap("):
+        assert source.count(f"self.{name}") == loop.count(f"self.{name}") == 1, name
+    assert "self.getmany" in loop
+    assert source.count("self.getmany") == 1
 
 
 def test_the_facts_of_the_watchdog_are_where_they_are_looked_for() -> None:
