@@ -6,7 +6,7 @@ import asyncio
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -26,6 +26,7 @@ from stream.domain.leads import decode_webhook
 from stream.engine.emitter import Emitter
 from stream.engine.probe import Probe
 from stream.engine.watchdog import Allowance, Pulse, Watchdog
+from stream.faust_runtime.runtime import FaustRuntime
 from stream.kafka import open_producer, partition_of
 from stream.local.people import Someone, population
 from stream.settings import Settings
@@ -40,6 +41,7 @@ from tests.support.plain_runtime import PlainRuntime
 from tests.unit.test_exits import Rig
 from tests.waiting import LIMIT, until, until_true
 
+Runtime = PlainRuntime | FaustRuntime
 PEOPLE = population(48, seed=61)
 KNOWN, STRANGERS = PEOPLE[:24], PEOPLE[24:]
 # All of a worker but what carries it, with an interpreter that has no Faust.
@@ -62,7 +64,7 @@ class Life:
     """One worker from its start to its end."""
 
     worker: Worker
-    runtime: PlainRuntime
+    runtime: Runtime
     emitter: Emitter
     stop: Stop
     running: asyncio.Task[int]
@@ -84,12 +86,14 @@ async def _for_ever() -> None:
 
 
 @asynccontextmanager
-async def living(settings: Settings, rig: Rig) -> AsyncIterator[Life]:
-    """A worker on the plain runtime: real Kafka below it, the world of fakes behind its look-ups."""
+async def living(
+    settings: Settings, rig: Rig, kind: Callable[[Settings], Runtime] = PlainRuntime
+) -> AsyncIterator[Life]:
+    """A worker on a runtime: real Kafka below it, the world of fakes behind its look-ups."""
     async with open_producer(settings) as producer:
         emitter = Emitter(producer)
         await emitter.learn(topics.WEBHOOKS.name, topics.ENRICHED.name, *[topic.name for topic in topics.RETRIES])
-        runtime = PlainRuntime(settings)
+        runtime = kind(settings)
 
         def publish(partition: int, key: bytes, value: bytes | None) -> None:
             emitter.emit(topics.CHANGELOG.name, key, value, [], partition=partition)
@@ -277,3 +281,28 @@ async def test_workers_that_come_and_go_hand_over_their_partitions_and_their_tab
     tiers = {event.tier for event in await events(broker) if event.event_id in shared | after}
     assert tiers == {Tier.CACHE}
     await check_nothing_is_lost_or_paid_twice(broker, rig, sent | shared | after)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [(FaustRuntime, PlainRuntime), (PlainRuntime, FaustRuntime)], ids=["exit", "way back"]
+)
+async def test_a_worker_of_the_other_runtime_goes_on_where_the_first_one_stopped(
+    broker: Settings, rig: Rig, before: type[Runtime], after: type[Runtime]
+) -> None:
+    """Offsets and changelog are the same: the exit needs no migration, and can be taken back."""
+    async with living(broker, rig, before) as first:
+        sent = await send(broker, "first", PEOPLE)
+        await until_answered(broker, sent)
+        table = dict(first.runtime.table)
+        assert await first.leaves() == 0
+    await until_committed(broker, await ends(broker))
+    repeats = await send(broker, "again", PEOPLE)
+    async with living(broker, rig, after) as second:
+        await until_answered(broker, repeats)
+        assert second.runtime.table == table
+        assert await second.leaves() == 0
+    await until_committed(broker, await ends(broker))
+    said = await events(broker)
+    assert len(said) == len(sent | repeats)
+    assert {event.tier for event in said if event.event_id in repeats} == {Tier.CACHE}
+    await check_nothing_is_lost_or_paid_twice(broker, rig, sent | repeats)
