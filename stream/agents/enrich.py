@@ -1,8 +1,8 @@
 """The agent: answers webhooks. A hit leaves at once, a miss flies, and whatever cannot end is parked.
 
 Two lanes: what the table knows is answered in the reading loop, without a task; the rest becomes a flight
-(``flights``), so that a repeat never waits behind a paid call. No exception leaves the loop: Faust would
-acknowledge or skip the event whose agent raised.
+(``flights``), so that a repeat never waits behind a paid call. No exception leaves the loop: the runtime
+would restart the agent, and skip the batch in whose midst it raised.
 """
 
 from __future__ import annotations

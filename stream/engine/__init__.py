@@ -1,1 +1,1 @@
-"""What we replace of Faust: when an offset may be committed, and how records leave."""
+"""When an offset may be committed, how records leave, and what watches both. Nothing here knows Faust."""

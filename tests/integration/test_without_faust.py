@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from aiokafka import ConsumerRecord, TopicPartition
+from structlog.testing import capture_logs
 
 from stream import topics
 from stream.agents.enrich import Enricher, Limits
@@ -305,4 +306,21 @@ async def test_a_worker_of_the_other_runtime_goes_on_where_the_first_one_stopped
     said = await events(broker)
     assert len(said) == len(sent | repeats)
     assert {event.tier for event in said if event.event_id in repeats} == {Tier.CACHE}
+    await check_nothing_is_lost_or_paid_twice(broker, rig, sent | repeats)
+
+
+async def test_a_worker_beside_one_of_the_other_runtime_is_refused_and_says_why(broker: Settings, rig: Rig) -> None:
+    """The group speaks Faust's protocol as long as a member of Faust's is there; that one is not hurt."""
+    async with living(broker, rig, FaustRuntime) as first:
+        sent = await send(broker, "first", PEOPLE)
+        await until_answered(broker, sent)
+        async with living(broker, rig) as second:
+            with capture_logs() as lines:
+                async with asyncio.timeout(LIMIT):
+                    assert await second.running == 1
+        (reason,) = [line["reason"] for line in lines if line["event"] == "leaving"]
+        assert "InconsistentGroupProtocol" in reason
+        repeats = await send(broker, "again", PEOPLE)
+        await until_answered(broker, repeats)
+        assert await first.leaves() == 0
     await check_nothing_is_lost_or_paid_twice(broker, rig, sent | repeats)

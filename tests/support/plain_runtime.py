@@ -6,7 +6,8 @@ the worker and the pages ask for, ``stream.worker.StreamRuntime`` and ``stream.w
 Invariants.
 
 1. A record is tracked when it is fetched: ``getmany`` returns it in this loop, and nothing runs in between.
-2. Nothing of a generation is taken before the changelogs of its partitions are read to their ends.
+2. Nothing of a generation is taken before the changelogs of its partitions are read to their ends: until then the
+   partitions are paused. The reader polls all the same, since that alone tells why the coordinator has failed.
 3. What no tracker takes is sought back to: it is read again, and nothing behind it is committed.
 4. Only the completed prefix that the trackers know is committed. A commit that fails ends nothing.
 """
@@ -37,6 +38,7 @@ log = get_logger(__name__)
 COMMIT_INTERVAL_S = 1.0
 POLL_TIMEOUT_MS = 200
 MAX_POLL_RECORDS = 2_000
+REBALANCE_TIMEOUT_MS = 60_000  # for who loses partitions to end what is under way
 
 
 class PlainRuntime(ConsumerRebalanceListener):  # type: ignore[misc]
@@ -49,7 +51,7 @@ class PlainRuntime(ConsumerRebalanceListener):  # type: ignore[misc]
         self._settings = settings
         self._stack = AsyncExitStack()
         self._open_transactions = OpenTransactions()
-        self._may_read = asyncio.Event()  # the group has given an assignment, and takes none away
+        self._is_joined = False  # the group has given an assignment, and takes none away
         self._committing = asyncio.Lock()
         self._generation = self._restored = 0
         self._is_stopping = False
@@ -73,6 +75,7 @@ class PlainRuntime(ConsumerRebalanceListener):  # type: ignore[misc]
         """Join the group and read."""
         name = self._settings.worker_instance_id
         options: dict[str, Any] = {"group_instance_id": name} if name else {}
+        options["rebalance_timeout_ms"] = REBALANCE_TIMEOUT_MS
         opening = open_consumer(self._settings, None, topics.WORKER_GROUP, **options)
         self._consumer: AIOKafkaConsumer = await self._stack.enter_async_context(opening)
         self._consumer.subscribe([topics.WEBHOOKS.name], listener=self)
@@ -89,7 +92,8 @@ class PlainRuntime(ConsumerRebalanceListener):  # type: ignore[misc]
     def stop_fetching(self) -> None:
         """Fetch nothing more, for good, whatever is assigned yet."""
         self._is_stopping = True
-        self._may_read.clear()
+        if self._generation:  # else the group has given nothing yet
+            self._consumer.pause(*self._consumer.assignment())
 
     async def stop(self) -> None:
         """Leave the group; what is not committed is read again."""
@@ -104,12 +108,11 @@ class PlainRuntime(ConsumerRebalanceListener):  # type: ignore[misc]
     @property
     def is_rebalancing(self) -> bool:
         """Whether the group is being joined."""
-        return not self._may_read.is_set()
+        return not self._is_joined
 
     def unsettled(self) -> Hashable | None:
         """How far joining and recovering are; None when both are done."""
-        is_settled = self._may_read.is_set() and self._restored == self._generation
-        return None if is_settled else (self._generation, len(self.table))
+        return None if self._is_joined and self._restored == self._generation else (self._generation, len(self.table))
 
     def open_transaction_seconds(self) -> float:
         """For how long another producer's open transaction has held partitions back."""
@@ -119,7 +122,7 @@ class PlainRuntime(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
         """Begin nothing more, and let the worker end and commit what is under way. aiokafka goes on heart-beating."""
-        self._may_read.clear()
+        self._is_joined = False
         self.trackers.close()
         if revoked:
             await self._revoked()
@@ -127,9 +130,9 @@ class PlainRuntime(ConsumerRebalanceListener):  # type: ignore[misc]
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
         """Begin a generation. aiokafka sends no heartbeat meanwhile, so the table is restored by the reader."""
         self.trackers.renew([(tp.topic, tp.partition) for tp in assigned], sought=False)
+        self._consumer.pause(*assigned)
         self._generation += 1
-        if not self._is_stopping:
-            self._may_read.set()
+        self._is_joined = True
 
     async def _restore(self) -> None:
         """Read the changelogs of the partitions that are assigned: webhooks of a partition use those entries only."""
@@ -138,8 +141,9 @@ class PlainRuntime(ConsumerRebalanceListener):  # type: ignore[misc]
         mine = [TopicPartition(topics.CHANGELOG.name, tp.partition) for tp in self._consumer.assignment()]
         if mine:
             await self._read_to_the_end(mine)
-        if self._may_read.is_set() and generation == self._generation:
+        if self._is_joined and generation == self._generation and not self._is_stopping:
             self.trackers.restart()
+            self._consumer.resume(*self._consumer.assignment())
             self._restored = generation
             self._recovered()
 
@@ -167,10 +171,8 @@ class PlainRuntime(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def _batches(self) -> AsyncIterator[Batch]:
         while True:
-            await self._may_read.wait()
-            if self._restored != self._generation:
+            if self._is_joined and self._restored != self._generation and not self._is_stopping:
                 await self._restore()
-                continue
             before = positions(self._consumer)
             fetched = await self._consumer.getmany(timeout_ms=POLL_TIMEOUT_MS, max_records=MAX_POLL_RECORDS)
             batches = [batch for tp, records in fetched.items() if (batch := self._track(tp, records))]

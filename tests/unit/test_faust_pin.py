@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
+import re
 import tomllib
 from collections.abc import Callable
 from importlib import metadata
@@ -29,6 +31,8 @@ from stream.faust_runtime.batch import RawSchema
 from stream.faust_runtime.consumer import TrackingConsumer, TrackingTransport
 from stream.faust_runtime.consumer_thread import TrackingConsumerThread
 
+ROOT = Path(__file__).parents[2]
+ADR = ROOT / "docs" / "adr" / "0018-what-it-would-take-to-leave-faust.md"
 LEANED_ON = [
     (Consumer.commit, ["self", "topics", "start_new_transaction"], True),
     (Consumer.force_commit, ["self", "topics", "start_new_transaction"], True),
@@ -47,7 +51,10 @@ LEANED_ON = [
     (Consumer.resume_partitions, ["self", "tps"], False),
     (Consumer.on_partitions_revoked, ["self", "revoked"], True),
     (Consumer.wait_first, ["self", "coros", "timeout"], True),
-    (Recovery.need_recovery, ["self"], False),
+    (Consumer.stop_flow, ["self"], False),
+    (faust.App.start, ["self"], True),
+    (faust.App.stop, ["self"], True),
+    (faust.App.wait_until_stopped, ["self"], True),
     (faust.Table.apply_changelog_batch, ["self", "batch"], False),
     (faust.App.create_event, ["self", "key", "value", "headers", "message"], False),
     (AIOKafkaConsumerThread._commit, ["self", "offsets"], True),
@@ -73,9 +80,37 @@ LEANED_ON = [
 @pytest.mark.parametrize("package", ["faust-streaming", "aiokafka"])
 def test_what_is_installed_is_what_is_pinned(package: str) -> None:
     """The project pins one exact version, and that one is installed."""
-    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     pins = [one for one in project["project"]["dependencies"] if one.startswith(package)]
     assert pins == [f"{package}=={metadata.version(package)}"]
+
+
+def imported_of_faust() -> set[str]:
+    """What the runtime imports of Faust, by name."""
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in (ROOT / "stream/faust_runtime").glob("*.py")]
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    froms = [node for node in nodes if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("faust")]
+    used = [node for node in nodes if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "faust"]
+    return {alias.name for node in froms for alias in node.names} | {node.attr for node in used}
+
+
+def overridden() -> set[str]:
+    """The methods of Faust's classes that ours replace."""
+    pairs = ((TrackingConsumer, Consumer), (TrackingConsumerThread, AIOKafkaConsumerThread), (RawSchema, faust.Schema))
+    methods = {
+        name for ours, theirs in pairs for name, value in vars(ours).items()
+        if inspect.isfunction(value) and hasattr(theirs, name)
+    }  # fmt: skip
+    return methods - {"__init__"}
+
+
+def test_the_list_of_what_is_used_of_faust_is_complete() -> None:
+    """Whoever uses more of it, or of aiokafka's insides, says so where the exit is planned."""
+    listed = set(re.findall(r"`(\w+)`", ADR.read_text(encoding="utf-8")))
+    pinned = {method.__name__ for method, _, _ in LEANED_ON if method is not BatchBuilder.append}
+    assert {"App", "TP"} <= imported_of_faust()
+    assert "_drain_messages" in overridden()
+    assert (imported_of_faust() | overridden() | pinned) - listed == set()
 
 
 def test_the_client_waits_for_records_as_long_as_it_is_told_after_it_was_made() -> None:
