@@ -8,7 +8,6 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
-from typing import Any
 
 import aiohttp
 import asyncpg
@@ -19,7 +18,6 @@ from stream.agents.enrich import Enricher, Limits
 from stream.agents.exits import Exits
 from stream.agents.retry import RetryReader
 from stream.agents.tripwire import Tripwire
-from stream.app import SESSION_TIMEOUT, add_agent, make_app, make_table
 from stream.batch_producer import BatchProducer, RetryUntilShutdown
 from stream.domain.availability import Availability, PartnerGate
 from stream.domain.errors import StopError
@@ -30,6 +28,8 @@ from stream.domain.shares import Sources
 from stream.engine.probe import Probe
 from stream.engine.watchdog import Allowance, Pulse, Watchdog
 from stream.enrichment import Ladder, Terms
+from stream.faust_runtime.app import SESSION_TIMEOUT
+from stream.faust_runtime.runtime import FaustRuntime, require_compiled_stream
 from stream.kafka import open_admin, open_consumer, open_producer
 from stream.ops.topics import differences, must_stop
 from stream.settings import Settings
@@ -62,8 +62,7 @@ def now() -> datetime:
 async def worker(settings: Settings) -> AsyncIterator[Worker]:
     """A worker with all its parts, its pages served. Raises StopError when it must not start."""
     stamina.instrumentation.set_on_retry_hooks([])  # a line for every call that waits; what comes of it is logged
-    if not _cython_stream_is_loaded():
-        raise StopError("Faust's Cython stream is not loaded: install a wheel of faust-streaming for this platform")
+    require_compiled_stream()
     async with AsyncExitStack() as stack:
         pool = await stack.enter_async_context(open_pool(settings, connected=False))
         session = await stack.enter_async_context(partner_session())
@@ -91,21 +90,21 @@ async def worker(settings: Settings) -> AsyncIterator[Worker]:
         retries = [topic.name for topic in topics.RETRIES]
         await producer.learn(topics.WEBHOOKS.name, topics.ENRICHED.name, *retries)
         retry_consumer = await stack.enter_async_context(open_consumer(settings, None, topics.RETRY_GROUP))
-        app = make_app(settings)
-        cache = _cache(make_table(app, settings), producer, settings)
+        runtime = FaustRuntime(settings)
+        cache = _cache(runtime.table, producer, settings)
         tripwire = Tripwire(settings.fuse)
         ladder = _ladder(pool, session, settings, partners)
         enricher = _enricher(cache, ladder, producer, settings, tripwire, sources, partners.availability)
         metrics.TABLE_ENTRIES.set_function(lambda: len(cache))
-        metrics.UNFINISHED.set_function(lambda: app.consumer.trackers.unfinished)
-        metrics.OPEN_TRANSACTION.set_function(lambda: app.consumer.open_transactions.seconds())  # noqa: PLW0108 - made when it is first asked for
+        metrics.UNFINISHED.set_function(lambda: runtime.trackers.unfinished)
+        metrics.OPEN_TRANSACTION.set_function(runtime.open_transaction_seconds)
         metrics.TASKS.set_function(lambda: len(asyncio.all_tasks()))
-        add_agent(app, enricher.run)
-        facts.watch(app, enricher)
+        runtime.add_agent(enricher.run)
+        facts.watch(runtime, enricher)
         # It counts from here: to connect to a broker that is slow to answer may take longer than a session.
         pulse = Pulse(SESSION_TIMEOUT)
         yield Worker(
-            app=app,
+            runtime=runtime,
             enricher=enricher,
             cache=cache,
             producer=producer,
@@ -125,13 +124,7 @@ async def worker(settings: Settings) -> AsyncIterator[Worker]:
         )
 
 
-def _cython_stream_is_loaded() -> bool:
-    from faust import streams  # noqa: PLC0415 - only asked once, at start
-
-    return getattr(streams, "_CStreamIterator", None) is not None
-
-
-def _cache(table: Any, producer: BatchProducer, settings: Settings) -> TableCache:
+def _cache(table: dict[bytes, bytes], producer: BatchProducer, settings: Settings) -> TableCache:
     def publish(partition: int, key: bytes, value: bytes | None) -> None:
         if not 0 <= partition < settings.topic_partitions:
             return  # a foreign key that recovery brought: there is no such partition to write its end to
@@ -145,8 +138,7 @@ def _cache(table: Any, producer: BatchProducer, settings: Settings) -> TableCach
         unknown=settings.cache_ttl_unknown.total_seconds(),
         capacity=settings.cache_capacity,
     )
-    # The dict inside of Faust's memory store, which it keeps for life: each of the layers above costs a call.
-    return TableCache(table.data.data, publish, lifetimes, random.random)
+    return TableCache(table, publish, lifetimes, random.random)
 
 
 class Partners:

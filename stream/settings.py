@@ -32,6 +32,7 @@ UNLIMITED = "unlimited"
 MOST_BUDGET_DIGITS = 20
 LARGEST_BUDGET = 2**31 - 1  # calls; a column of PostgreSQL holds them
 PARTNERS = (*(provider.value for provider in Provider), CRM_PARTNER)
+REMOVED = ("STREAM_FAST_PATH",)  # variables that were settings in the release before: set, they are warned of
 
 
 def _seconds(value: object) -> object:
@@ -298,7 +299,6 @@ class Settings(BaseSettings):
     max_unfinished_span: int = Field(
         20_000, ge=1_000, description="webhooks a partition from the oldest unfinished to the newest"
     )
-    stream_fast_path: bool = Field(default=True, description="our loop for fetching; false leaves Faust's in place")
     retry_delays: Delays = Field(
         (timedelta(minutes=1), timedelta(minutes=10), timedelta(hours=1)),
         description="wait before a parked webhook is tried again: after the first failure, the second, all later ones",
@@ -432,6 +432,12 @@ def slips(environ: Mapping[str, str] | None = None) -> tuple[list[NearName], lis
     variables = os.environ if environ is None else environ
     found = near_names(variables, (name.upper() for name in Settings.model_fields), SECRET_NAMES)
     return [one for one in found if _is_grave(one.meant)], [one for one in found if not _is_grave(one.meant)]
+
+
+def removed(environ: Mapping[str, str] | None = None) -> list[str]:
+    """Variables that have a value, were settings in the release before, and have no effect any more."""
+    variables = os.environ if environ is None else environ
+    return [name for name in REMOVED if variables.get(name)]
 
 
 def _is_grave(variable: str) -> bool:

@@ -16,7 +16,7 @@ from pydantic import SecretStr, ValidationError
 from stream import logs
 from stream.domain.errors import StopError, StreamError
 from stream.domain.provider import CRM_PARTNER, Provider
-from stream.settings import SECRET_NAMES, UNLIMITED, Settings, examine, slips
+from stream.settings import SECRET_NAMES, UNLIMITED, Settings, examine, removed, slips
 
 EXIT_CONFIGURATION = 2
 UNSET = (None, "", (), SecretStr(""))
@@ -62,6 +62,8 @@ def _invalid(error: ValidationError | None) -> tuple[list[str], frozenset[str]]:
 
 
 def _slips() -> list[str]:
+    for name in removed():
+        logs.get_logger(__name__).warning("a removed variable: it has no effect", given=name)
     grave, others = slips()
     for slip in others:
         logs.get_logger(__name__).warning("an unknown variable: is it a slip?", given=slip.given, meant=slip.meant)

@@ -11,16 +11,15 @@ import asyncio
 import signal
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
-
-import faust
+from typing import Protocol
 
 from stream.agents.enrich import Enricher
 from stream.agents.retry import RetryReader
 from stream.agents.tripwire import Tripwire
 from stream.batch_producer import BatchProducer
 from stream.collector import settle
-from stream.domain.errors import StopError
-from stream.engine.consumer import GroupError, TrackingConsumer
+from stream.domain.errors import GroupError, StopError
+from stream.engine.tracker import Trackers
 from stream.engine.watchdog import Pulse, Watchdog
 from stream.logs import get_logger
 from stream.tiers.cache import TableCache
@@ -29,7 +28,7 @@ log = get_logger(__name__)
 
 DRAIN_ON_REVOKE = 12.0  # seconds; the longest paid call takes 10, and the next owner would pay for it again
 STEP = 3.0  # seconds for each step that ends the worker after its grace; what one leaves is for the next
-STEPS = 5  # of them: stop look-ups, deliver, commit, stop Faust, close connections
+STEPS = 5  # of them: stop look-ups, deliver, commit, stop the runtime, close connections
 COMMIT_AGAIN = 0.1  # seconds after a commit that the broker refused, as it does while the group rebalances
 SWEEP_EVERY = 30.0  # seconds
 
@@ -51,6 +50,26 @@ class Stop:
         (self.hurry if self.asked.is_set() else self.asked).set()
 
 
+class StreamRuntime(Protocol):
+    """What carries webhooks to the agent: group membership, assignment, the table's recovery and commits.
+
+    ``trackers`` are the assignment and its watermarks. ``on_revoked``: called before another worker gets what is taken
+    away. ``on_recovered``: called after each assignment, when the table is back. ``watch`` waits until the runtime
+    can't go on and raises why, as a StopError. ``commit`` commits the completed prefix of each partition, and raises
+    nothing when the broker refuses. After ``stop_fetching`` nothing is fetched any more.
+    """
+
+    @property
+    def trackers(self) -> Trackers: ...  # noqa: D102
+    def on_revoked(self, handler: Callable[[], Awaitable[None]]) -> None: ...  # noqa: D102
+    def on_recovered(self, handler: Callable[[], None]) -> None: ...  # noqa: D102
+    async def start(self) -> None: ...  # noqa: D102
+    async def watch(self) -> None: ...  # noqa: D102
+    async def commit(self) -> None: ...  # noqa: D102
+    def stop_fetching(self) -> None: ...  # noqa: D102
+    async def stop(self) -> None: ...  # noqa: D102
+
+
 @dataclass(slots=True)
 class Worker:
     """The parts that live together.
@@ -59,7 +78,7 @@ class Worker:
     of no use to wait; ``must_leave_group``: with the assignment that it has in the group it can't start again.
     """
 
-    app: faust.App
+    runtime: StreamRuntime
     enricher: Enricher
     cache: TableCache
     producer: BatchProducer
@@ -72,36 +91,28 @@ class Worker:
     hangs: bool = False
     must_leave_group: bool = False
 
-    def consumer(self) -> TrackingConsumer:
-        """Faust's consumer; ours, since the transport is."""
-        consumer: TrackingConsumer = self.app.consumer
-        return consumer
-
     def wire(self) -> None:
-        """Hang our drain and the table's recovery on Faust's signals."""
+        """Let the runtime tell when partitions go, and when the table is back."""
+        self.runtime.on_revoked(self._revoked)
+        self.runtime.on_recovered(self._recovered)
 
-        @self.app.on_partitions_revoked.connect  # type: ignore[untyped-decorator]
-        async def on_revoked(app: faust.App, revoked: set[object], **kwargs: object) -> None:
-            del app, kwargs
-            if revoked:
-                self.enricher.abandon_waiting()
-                await self._drain(DRAIN_ON_REVOKE)
+    async def _revoked(self) -> None:
+        self.enricher.abandon_waiting()
+        await self._drain(DRAIN_ON_REVOKE)
 
-        @self.app.on_rebalance_complete.connect  # type: ignore[untyped-decorator]
-        async def on_ready(app: faust.App, **kwargs: object) -> None:
-            del app, kwargs
-            self.cache.recovered()
-            settle()
-            log.info("recovered", entries=len(self.cache))
-            if not self.consumer().trackers.assigned:
-                log.warning("no partition for this worker: there are more workers than partitions; it waits as a spare")
+    def _recovered(self) -> None:
+        self.cache.recovered()
+        settle()
+        log.info("recovered", entries=len(self.cache))
+        if not self.runtime.trackers.assigned:
+            log.warning("no partition for this worker: there are more workers than partitions; it waits as a spare")
 
     async def run(self, stop: Stop) -> int:
         """Work until told to stop; returns the exit code."""
         self.wire()
         # All watch from the start: joining the group may take longer than a session, or for ever.
-        membership = self.consumer().watch_membership()
-        watches = (self.pulse.beat(), *self.probes(), self.watchdog.run(), self.tripwire.watch(), membership)
+        watched = self.runtime.watch()
+        watches = (self.pulse.beat(), *self.probes(), self.watchdog.run(), self.tripwire.watch(), watched)
         guards = [asyncio.create_task(watch) for watch in watches]
         work = asyncio.create_task(self._work())
         try:
@@ -112,21 +123,18 @@ class Worker:
             await asyncio.gather(work, *guards, return_exceptions=True)
 
     async def _work(self) -> None:
-        await self.app.start()
+        await self.runtime.start()
         await asyncio.gather(self.retry.run(), self._sweep())
 
     async def _until_stopped(self, stop: Stop, work: asyncio.Task[None], guards: list[asyncio.Task[None]]) -> int:
         stopping = asyncio.create_task(stop.asked.wait())
-        crashed = asyncio.create_task(self.app.wait_until_stopped())
-        await asyncio.wait({stopping, crashed, work, *guards}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({stopping, work, *guards}, return_when=asyncio.FIRST_COMPLETED)
         ended = [task for task in (work, *guards) if task.done() and not task.cancelled()]
         failure = next((task.exception() for task in ended), None)
         if failure is None and stop.asked.is_set():
             return await self._leave(stop, work)
         self.must_leave_group = isinstance(failure, GroupError) and failure.must_leave
-        log.error(
-            "leaving", reason=str(failure) if isinstance(failure, StopError) else repr(failure or self.app.crash_reason)
-        )
+        log.error("leaving", reason=str(failure) if isinstance(failure, StopError) else repr(failure))
         # What was paid for is stored, and no call looks afterwards as if we had died in it.
         await _at_most(self.enricher.stop(), STEP)
         return failure.exit_code if isinstance(failure, StopError) else 1
@@ -140,13 +148,13 @@ class Worker:
         """Let what flies land, deliver it and commit it, at most ``seconds``."""
         await self.enricher.flights.drain(seconds)
         await _at_most(self.producer.flush(), seconds)
-        await self.consumer().commit()
+        await self.runtime.commit()
 
     async def _leave(self, stop: Stop, work: asyncio.Task[None]) -> int:
         """End in good order; 1 when not all of what ended here could be delivered and committed."""
-        trackers = self.consumer().trackers
+        trackers = self.runtime.trackers
         trackers.shut()
-        self.consumer().stop_flow()  # else all that lies in the topic would be fetched and dropped during the grace
+        self.runtime.stop_fetching()  # else all that lies in the topic would be fetched and dropped during the grace
         work.cancel()
         log.info("stopping", unfinished=trackers.unfinished, under_way=self.enricher.flights.under_way)
         await _first_of(self.enricher.flights.drain(self.grace), stop.hurry.wait())
@@ -156,7 +164,7 @@ class Worker:
         await steps.do(self.producer.flush())
         await steps.do(self._commit_all())
         undelivered, uncommitted = self.producer.backlog, len(trackers.committable())
-        self.hangs = not await steps.do(self.app.stop())
+        self.hangs = not await steps.do(self.runtime.stop())
         if undelivered or uncommitted:
             log.error("left in a hurry; the next worker reads again", undelivered=undelivered, uncommitted=uncommitted)
             return 1
@@ -165,8 +173,8 @@ class Worker:
 
     async def _commit_all(self) -> None:
         while True:
-            await self.consumer().commit()
-            if not self.consumer().trackers.committable():
+            await self.runtime.commit()
+            if not self.runtime.trackers.committable():
                 return
             await asyncio.sleep(COMMIT_AGAIN)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime, timedelta
-from types import SimpleNamespace
 from typing import Any, Protocol
 
 from aiokafka import ConsumerRecord
@@ -84,11 +83,11 @@ class Worker:
 
     async def _events(
         self, values: Sequence[bytes | None], headers: Sequence[tuple[str, bytes]], key: bytes | None
-    ) -> AsyncIterator[Any]:
+    ) -> AsyncIterator[Batch]:
         for value in values:
             tracker = self.trackers.open()[PARTITION]
             tracker.arrive([self._offset])
             milliseconds = int(NOW.timestamp() * 1000)
             record = ConsumerRecord(*PARTITION, self._offset, milliseconds, 1, key, value, None, 0, 0, tuple(headers))
-            yield SimpleNamespace(value=Batch(tracker, (record,)))
+            yield Batch(tracker, (record,))
             self._offset += 1

@@ -1,8 +1,8 @@
 """The agent: answers webhooks. A hit leaves at once, a miss flies, and whatever cannot end is parked.
 
 Two lanes: what the table knows is answered in the reading loop, without a task; the rest becomes a flight
-(``flights``), so that a repeat never waits behind a paid call. No exception leaves the loop: Faust would
-acknowledge or skip the event whose agent raised.
+(``flights``), so that a repeat never waits behind a paid call. No exception leaves the loop: the runtime
+would restart the agent, and skip the batch in whose midst it raised.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from collections.abc import AsyncIterable, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Any
 
 from stream import topics
 from stream.agents.delivery import Delivery, Message
@@ -95,12 +94,11 @@ class Enricher:
             queue_bytes=limits.queue_bytes,
         )
 
-    async def run(self, events: AsyncIterable[Any]) -> None:
-        """Read Faust's events for ever. A second run means that Faust has restarted the agent."""
+    async def run(self, batches: AsyncIterable[Batch]) -> None:
+        """Read batches for ever. A second run means that the runtime has restarted the agent."""
         self.restarts = self._runs
         self._runs += 1
-        async for event in events:
-            batch: Batch = event.value
+        async for batch in batches:
             try:
                 await self._take(batch)
             finally:

@@ -200,7 +200,7 @@ class Flights:
         return True
 
     async def _look_up_safely(self, delivery: Delivery, reason: str) -> str:
-        """No exception may leave: Faust knows nothing of this webhook any more."""
+        """No exception may leave: the runtime knows nothing of this webhook any more."""
         try:
             return await self._look_up(delivery, reason)
         except Exception:

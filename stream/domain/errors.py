@@ -110,3 +110,14 @@ class FuseBlownError(StopError):
     """Too much of what is read can never succeed: somebody must look before more of it becomes dead letters."""
 
     exit_code = 3
+
+
+class GroupError(StopError):
+    """The worker can't be a member of its consumer group as it is.
+
+    ``must_leave``: nor with the assignment that the group would give it again.
+    """
+
+    def __init__(self, reason: str, *, must_leave: bool) -> None:
+        super().__init__(reason)
+        self.must_leave = must_leave

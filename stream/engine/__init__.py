@@ -1,1 +1,1 @@
-"""What we replace of Faust: when an offset may be committed."""
+"""When an offset may be committed, and what watches it. Nothing here knows Faust."""

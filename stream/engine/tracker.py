@@ -1,13 +1,13 @@
 """Which offset of one partition may be committed: the commit tracker.
 
-Faust commits past an unfinished event when later ones are acknowledged first. Here offsets are recorded
-when they are fetched, in their order, and only the finished prefix may be committed. So a record that Faust
-drops on its way to the agent counts as unfinished, while a gap in the topic (transaction markers, what
-retention removed) is harmless: only offsets that were fetched are waited for.
+Invariants. Whatever changes one of them lives in this module.
 
-One tracker lives for one partition from one seek to the next: within its life offsets only grow. After a
-rebalance or a seek the partition gets a new one and the old one is closed, so that a record which is fetched
-again is worked on again, and what an old delivery finishes late can't move the new watermark.
+1. Only the finished prefix may be committed: the watermark is never above the first unfinished offset. An offset
+   arrives when it is fetched, so a record that is dropped on its way to the agent counts as unfinished.
+2. Only offsets that arrived are waited for: a gap (transaction markers, what retention removed) holds nothing up.
+3. One tracker lives for one partition from one seek to the next, and within its life offsets only grow.
+4. A tracker that is closed takes nothing more. A record that is fetched again has a new tracker and is worked on again,
+   and what an old delivery finishes late can't move the new watermark.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ class Tracker:
 class Trackers:
     """The trackers of all assigned partitions, and what was committed of each.
 
-    A partition is ``(topic, partition)``, as Faust's ``TP``.
+    A partition is ``(topic, partition)``.
     """
 
     def __init__(self) -> None:

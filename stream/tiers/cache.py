@@ -1,9 +1,9 @@
 """Tier 1: the table, a cache of who is behind an alias.
 
-Its key is partition + alias: Faust's memory store is one dict for all partitions, so without the prefix
+Its key is partition + alias: the runtime's store is one dict for all partitions, so without the prefix
 one partition would overwrite another's entry. Losing the table costs PostgreSQL reads, never a paid call.
 
-The table is Faust's (assignment, recovery, after which ``recovered`` must be called); nobody else writes to it.
+The table is the runtime's (assignment, recovery, after which ``recovered`` must be called); nobody else writes to it.
 Every write also goes to its changelog through ``publish``.
 An entry is what a source answered for an alias, or a person by CPF. Of an alias that nobody was asked for it holds who
 is listed for it, so that a hit does not overlook them, but never answers with them: whether it has an owner PostgreSQL
@@ -75,7 +75,7 @@ class Opened(msgspec.Struct, eq=False):
 
 
 class TableCache:
-    """Reads and writes the table; knows nothing of Faust but the mapping it is given."""
+    """Reads and writes the table; knows nothing of the runtime but the mapping it is given."""
 
     def __init__(
         self,

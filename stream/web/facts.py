@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Hashable, Iterable
-
-import faust
+from typing import Protocol
 
 from stream.agents.enrich import Enricher
 from stream.engine.probe import Probe
+from stream.engine.tracker import Trackers
 from stream.engine.watchdog import Allowance, Facts, diagnose
 
 
@@ -24,6 +24,20 @@ class Ages:
         return now - min(self._since.values(), default=now)
 
 
+class Progress(Protocol):
+    """What is asked of the stream runtime.
+
+    ``unsettled``: how far joining the group and recovering the table are, a value that changes while they get on; None
+    when both are done.
+    """
+
+    @property
+    def trackers(self) -> Trackers: ...  # noqa: D102
+    @property
+    def is_rebalancing(self) -> bool: ...  # noqa: D102
+    def unsettled(self) -> Hashable | None: ...  # noqa: D102
+
+
 class WorkerFacts:
     """What the watchdog and the pages want to know of a worker, from before it reaches the broker."""
 
@@ -34,25 +48,26 @@ class WorkerFacts:
         self._database = database
         self._patience = allowance
         self._clock = clock
-        self._parts: tuple[faust.App, Enricher] | None = None
+        self._parts: tuple[Progress, Enricher] | None = None
         self._finished, self._committed, self._overtaken, self._stuck, self._unsettled = (Ages() for _ in range(5))
         self._calm = self._there = clock()
 
-    def watch(self, app: faust.App, enricher: Enricher) -> None:
+    def watch(self, runtime: Progress, enricher: Enricher) -> None:
         """The worker is made; look at it from now on."""
-        self._parts = app, enricher
+        self._parts = runtime, enricher
 
     async def gather(self) -> Facts:
         """Look at the worker now."""
         now, away = self._clock(), self.broker_away()
         if self._parts is None:
             return Facts(0.0, 0, 0.0, 0, 0.0, away, 0)
-        app, enricher = self._parts
-        trackers = app.consumer.trackers
+        runtime, enricher = self._parts
+        trackers = runtime.trackers
         self._there = now if away else self._there
-        self._calm = now if away or app.rebalancing else self._calm
+        self._calm = now if away or runtime.is_rebalancing else self._calm
         calm, there = now - self._calm, now - self._there
         uncommitted = len(trackers.committable())
+        unsettled = runtime.unsettled()
         finished = [trackers.finished] if trackers.unfinished else []
         return Facts(
             oldest_due_age=min(enricher.oldest_age(), calm),
@@ -65,7 +80,7 @@ class WorkerFacts:
             agent_restarts=enricher.restarts,
             overtaken=min(self._overtaken.oldest(trackers.overtaken.items(), now), calm),
             stuck=min(self._stuck.oldest(trackers.watermarks.items(), now), calm),
-            unsettled=min(self._unsettled.oldest(self._unrest(app), now), there),
+            unsettled=min(self._unsettled.oldest([] if unsettled is None else [unsettled], now), there),
         )
 
     async def healthy(self) -> dict[str, str]:
@@ -83,11 +98,11 @@ class WorkerFacts:
         """
         if self._parts is None:
             return {**self._connections(), "assignment": "the worker is being started"}
-        app, _ = self._parts
+        runtime, _ = self._parts
         return {
             **self._connections(),
-            "assignment": "" if app.consumer.trackers.joined else "the group has given no assignment",
-            "recovery": "the table is being recovered" if self._unrest(app) else "",
+            "assignment": "" if runtime.trackers.joined else "the group has given no assignment",
+            "recovery": "the table is being recovered" if runtime.unsettled() is not None else "",
         }
 
     def broker_away(self) -> float:
@@ -99,12 +114,3 @@ class WorkerFacts:
     def _connections(self) -> dict[str, str]:
         away = {"broker": self.broker_away(), "database": self._database.away}
         return {name: f"away for {seconds:.0f} s" if seconds else "" for name, seconds in away.items()}
-
-    @staticmethod
-    def _unrest(app: faust.App) -> list[Hashable]:
-        """How far joining and recovering are; empty when both are done."""
-        recovery = app.tables.recovery
-        if recovery.completed.is_set() and not app.rebalancing:
-            return []
-        # Faust knows no offset of a partition yet that it has only just been given.
-        return [(app.rebalancing_count, sum(offset or 0 for offset in recovery.active_offsets.values()))]

@@ -32,7 +32,7 @@ from tests.integration.enriched import lag
 
 SLOTS, QUEUE = 4, 8
 GRACE = 2.0  # seconds
-MOMENTS = ("FastConsumer", "TrackingConsumerThread", "recovered")  # lines of its log, in their order
+MOMENTS = ("TrackingConsumer]", "TrackingConsumerThread]", "recovered")  # lines of its log, in their order
 FOR_EVER = 600.0  # seconds a partner hangs
 ENDS_WITHIN = 70.0  # seconds after SIGTERM; far above the grace, far below what a partner takes
 

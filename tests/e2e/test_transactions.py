@@ -24,10 +24,10 @@ PARTITIONS = 2
 HELD = "leads_open_transaction_seconds"
 
 
-@pytest.fixture(params=["true", "false"], ids=["fast path", "Faust's own loop"])
-def stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
+@pytest.fixture
+def stack() -> Iterator[Stack]:
     """A worker and the partners; no producers: the test writes to the topic itself."""
-    extra = {"TOPIC_PARTITIONS": str(PARTITIONS), "STREAM_FAST_PATH": request.param, "LOG_LEVEL": "WARNING"}
+    extra = {"TOPIC_PARTITIONS": str(PARTITIONS), "LOG_LEVEL": "WARNING"}
     with Stack(print, scale=0.05, extra=extra) as started:
         started.start_servers()
         started.start_simulators()

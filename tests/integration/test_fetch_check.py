@@ -14,10 +14,10 @@ LIMIT = 90.0  # seconds
 CHECKS = 4  # of all partitions, after the shrunk limits
 # Shrinks the limits from 300 s to one, says each check on standard output, and starts the worker.
 PROGRAM = """
-import stream.app
-from stream.engine.consumer import TrackingConsumer
+import stream.faust_runtime.app
+from stream.faust_runtime.consumer import TrackingConsumer
 
-make, check = stream.app.make_app, TrackingConsumer.verify_all_partitions_active
+make, check = stream.faust_runtime.app.make_app, TrackingConsumer.verify_all_partitions_active
 
 def make_app(settings):
     app = make(settings)
@@ -28,7 +28,7 @@ async def verify(self):
     await check(self)
     print(f"checked {len(self.assignment())}", flush=True)
 
-stream.app.make_app, TrackingConsumer.verify_all_partitions_active = make_app, verify
+stream.faust_runtime.app.make_app, TrackingConsumer.verify_all_partitions_active = make_app, verify
 %s
 from stream.cli import main
 main(prog_name="python -m stream")

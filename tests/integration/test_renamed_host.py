@@ -21,7 +21,7 @@ RENAMED = (
     "from stream.cli import main; main(prog_name='python -m stream')"
 )
 # What a release before the URL depended on the instance id does.
-OLDER = "import stream.app; stream.app._member_url = lambda instance_id: {}; "
+OLDER = "import stream.faust_runtime.app; stream.faust_runtime.app._member_url = lambda instance_id: {}; "
 
 
 @asynccontextmanager

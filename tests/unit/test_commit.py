@@ -11,8 +11,8 @@ import pytest
 from faust.types import TP
 
 from stream import topics
-from stream.app import make_app, make_table
-from stream.engine.consumer import TrackingConsumer
+from stream.faust_runtime.app import make_app, make_table
+from stream.faust_runtime.consumer import TrackingConsumer
 from stream.settings import load
 
 LIMIT = 30.0  # seconds
@@ -47,7 +47,7 @@ async def broker() -> Broker:
 @pytest.fixture
 async def consumer(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[TrackingConsumer]:
     """The consumer of an app that is not started, with two records of one partition under way."""
-    settings = load({"STREAM_FAST_PATH": "false"})
+    settings = load({})
     app = make_app(settings)
     make_table(app, settings)
     app.finalize()

@@ -9,14 +9,17 @@ from collections.abc import AsyncIterator, Awaitable, Coroutine
 from typing import TypeVar
 
 import pytest
-from aiokafka import TopicPartition
+from aiokafka import ConsumerRecord, TopicPartition
 from aiokafka.consumer.subscription_state import SubscriptionState
 from aiokafka.errors import IllegalStateError
 from faust.types import TP
+from faust.types.tuples import ConsumerMessage
 
 from stream import topics
-from stream.app import make_app, make_table
-from stream.engine.consumer import FETCH_WAIT, TrackingConsumer
+from stream.engine.batches import Batch
+from stream.faust_runtime.app import make_app, make_table
+from stream.faust_runtime.consumer import TrackingConsumer
+from stream.faust_runtime.consumer_thread import FETCH_MAX_WAIT_MS
 from stream.settings import load
 
 T = TypeVar("T")
@@ -26,7 +29,7 @@ WEBHOOKS, CHANGELOG = TP(topics.WEBHOOKS.name, 0), TP(topics.CHANGELOG.name, 0)
 @pytest.fixture
 async def consumer() -> AsyncIterator[TrackingConsumer]:
     """The consumer of an app that is not started."""
-    settings = load({"STREAM_FAST_PATH": "false"})
+    settings = load({})
     app = make_app(settings)
     make_table(app, settings)
     app.finalize()
@@ -35,16 +38,65 @@ async def consumer() -> AsyncIterator[TrackingConsumer]:
     made._thread.thread_loop.close()
 
 
-async def test_what_is_read_again_after_a_seek_is_not_dropped(consumer: TrackingConsumer) -> None:
-    """Faust's loop notes a stale record's offset after a seek back, and would drop what lies below it."""
-    consumer._read_offset.update({WEBHOOKS: 80, CHANGELOG: 80})
+def record(offset: int) -> ConsumerRecord:
+    return ConsumerRecord(*WEBHOOKS, offset, 1_769_860_800_000, 1, None, b"{}", None, 0, 0, ())
+
+
+async def test_what_is_read_again_after_a_seek_is_not_dropped(
+    consumer: TrackingConsumer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However far Faust believes to have read ``webhooks``: a seek goes back to the committed offset."""
+    handed: list[Batch] = []
+
+    async def hand_on(message: ConsumerMessage) -> None:
+        handed.append(message.value)
+        message.value.taken.set()
+
+    monkeypatch.setattr(consumer, "callback", hand_on)
     consumer._read_offset[WEBHOOKS] = 100
-    consumer._read_offset[CHANGELOG] = 100
-    assert consumer._read_offset[WEBHOOKS] is None
-    assert consumer._read_offset[CHANGELOG] == 100
-    assert consumer._read_offset.pop(CHANGELOG, None) == 100
-    assert consumer._read_offset.pop(WEBHOOKS, None) is None  # as Faust does with what is revoked
-    assert consumer._read_offset[CHANGELOG] is None
+    consumer.trackers.renew([WEBHOOKS])
+    tracker = consumer.trackers.open()[WEBHOOKS]
+    await consumer._deliver({WEBHOOKS: consumer._track(tracker, [record(80), record(81)])})
+    assert [one.offset for batch in handed for one in batch.records] == [80, 81]
+    assert (tracker.watermark, tracker.span) == (80, 2)
+
+
+async def test_what_was_fetched_for_a_generation_that_is_over_is_handed_to_nobody(consumer: TrackingConsumer) -> None:
+    """Its tracker is closed, or is not there yet: the next generation reads it from the committed offset."""
+    consumer.trackers.renew([WEBHOOKS])
+    tracker = consumer.trackers.open()[WEBHOOKS]
+    consumer.trackers.close()
+    assert consumer._track(tracker, [record(80)]) is None
+    assert consumer._track(None, [record(80)]) is None
+    assert tracker.watermark is None
+    await consumer._deliver({WEBHOOKS: None})
+
+
+async def test_a_batch_that_the_agent_has_not_taken_holds_the_next_one_back(
+    consumer: TrackingConsumer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That is the back-pressure: no more than one fetch is under way."""
+    handed: list[Batch] = []
+
+    async def hand_on(message: ConsumerMessage) -> None:
+        handed.append(message.value)
+
+    monkeypatch.setattr(consumer, "callback", hand_on)
+    other = WEBHOOKS._replace(partition=1)
+    consumer.trackers.renew([WEBHOOKS, other])
+    trackers = consumer.trackers.open()
+    delivering = asyncio.create_task(
+        consumer._deliver({tp: consumer._track(trackers[tp], [record(0)]) for tp in (WEBHOOKS, other)})
+    )
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert len(handed) == 1
+    handed[0].taken.set()
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert len(handed) == 2
+    handed[1].taken.set()
+    await delivering
 
 
 async def test_what_nothing_is_committed_of_is_read_from_its_beginning_after_a_seek(
@@ -144,7 +196,7 @@ async def test_a_changelog_that_nobody_reads_is_not_fetched(consumer: TrackingCo
 async def test_an_empty_fetch_is_not_held_for_long(consumer: TrackingConsumer) -> None:
     """After a recovery the first webhook waits for the fetch that is under way: Faust lets it be held for 1.5 s."""
     made = consumer._thread._create_worker_consumer(consumer.transport)
-    assert made._fetch_max_wait_ms == FETCH_WAIT < 1_500
+    assert made._fetch_max_wait_ms == FETCH_MAX_WAIT_MS < 1_500
     await made.stop()
 
 

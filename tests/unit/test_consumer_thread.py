@@ -16,9 +16,10 @@ from faust.types import TP
 from structlog.testing import capture_logs
 
 from stream import topics
-from stream.app import make_app, make_table
-from stream.engine import consumer as engine
-from stream.engine.consumer import GroupError, TrackingConsumer
+from stream.domain.errors import GroupError
+from stream.faust_runtime import consumer_thread
+from stream.faust_runtime.app import make_app, make_table
+from stream.faust_runtime.consumer import TrackingConsumer
 from stream.outages import BROKER
 from stream.settings import load
 
@@ -61,7 +62,7 @@ async def consumer(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[TrackingCon
     made._thread._consumer = Client()
     made._thread.time_started = 0.0
     made._active_partitions = {WEBHOOKS}
-    monkeypatch.setattr(engine.time, "time", lambda: made.at)
+    monkeypatch.setattr(consumer_thread.time, "time", lambda: made.at)
     made.at = START
     yield made
     made._thread.thread_loop.close()
@@ -137,7 +138,7 @@ async def test_a_coordinator_that_failed_ends_the_worker_with_its_reason(
     consumer: TrackingConsumer, monkeypatch: pytest.MonkeyPatch, *, ended: bool
 ) -> None:
     """Whether it has ended, over an assignment for one, or waits until somebody takes its error."""
-    monkeypatch.setattr(engine, "COORDINATOR_CHECK", 0.0)
+    monkeypatch.setattr(consumer_thread, "COORDINATOR_CHECK_S", 0.0)
     coordinator = consumer._thread._consumer._coordinator
 
     def check_errors() -> None:
@@ -158,7 +159,7 @@ async def test_a_coordinator_that_may_try_again_does(
     consumer: TrackingConsumer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What passes by itself ends nothing: asking for the error lets the coordinator go on."""
-    monkeypatch.setattr(engine, "COORDINATOR_CHECK", 0.0)
+    monkeypatch.setattr(consumer_thread, "COORDINATOR_CHECK_S", 0.0)
     errors: list[Exception] = [GroupCoordinatorNotAvailableError()] * 3
     asked = asyncio.Event()
 

@@ -1,10 +1,12 @@
-"""The insides of Faust and aiokafka that the engine leans on are the ones it was written for."""
+"""The insides of Faust and aiokafka that ``stream.faust_runtime`` uses are the ones it was written for."""
 
 # ruff: noqa: SLF001, FBT001 - the insides are the subject
 
 from __future__ import annotations
 
+import ast
 import inspect
+import re
 import tomllib
 from collections.abc import Callable
 from importlib import metadata
@@ -25,14 +27,15 @@ from faust.tables.recovery import Recovery
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport
 from yarl import URL
 
-from stream.engine.batches import RawSchema
-from stream.engine.consumer import TrackingConsumer, TrackingConsumerThread, TrackingTransport
-from stream.engine.fast_path import FastConsumer, FastTransport
+from stream.faust_runtime.batch import RawSchema
+from stream.faust_runtime.consumer import TrackingConsumer, TrackingTransport
+from stream.faust_runtime.consumer_thread import TrackingConsumerThread
 
+ROOT = Path(__file__).parents[2]
+ADR = ROOT / "docs" / "adr" / "0018-what-it-would-take-to-leave-faust.md"
 LEANED_ON = [
     (Consumer.commit, ["self", "topics", "start_new_transaction"], True),
     (Consumer.force_commit, ["self", "topics", "start_new_transaction"], True),
-    (Consumer._add_gap, ["self", "tp", "offset_from", "offset_to"], True),
     (Consumer._new_consumer_thread, ["self"], False),
     (Consumer.on_partitions_assigned, ["self", "assigned", "generation_id"], True),
     (Consumer._is_changelog_tp, ["self", "tp"], False),
@@ -48,7 +51,10 @@ LEANED_ON = [
     (Consumer.resume_partitions, ["self", "tps"], False),
     (Consumer.on_partitions_revoked, ["self", "revoked"], True),
     (Consumer.wait_first, ["self", "coros", "timeout"], True),
-    (Recovery.need_recovery, ["self"], False),
+    (Consumer.stop_flow, ["self"], False),
+    (faust.App.start, ["self"], True),
+    (faust.App.stop, ["self"], True),
+    (faust.App.wait_until_stopped, ["self"], True),
     (faust.Table.apply_changelog_batch, ["self", "batch"], False),
     (faust.App.create_event, ["self", "key", "value", "headers", "message"], False),
     (AIOKafkaConsumerThread._commit, ["self", "offsets"], True),
@@ -74,9 +80,37 @@ LEANED_ON = [
 @pytest.mark.parametrize("package", ["faust-streaming", "aiokafka"])
 def test_what_is_installed_is_what_is_pinned(package: str) -> None:
     """The project pins one exact version, and that one is installed."""
-    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     pins = [one for one in project["project"]["dependencies"] if one.startswith(package)]
     assert pins == [f"{package}=={metadata.version(package)}"]
+
+
+def imported_of_faust() -> set[str]:
+    """What the runtime imports of Faust, by name."""
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in (ROOT / "stream/faust_runtime").glob("*.py")]
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    froms = [node for node in nodes if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("faust")]
+    used = [node for node in nodes if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "faust"]
+    return {alias.name for node in froms for alias in node.names} | {node.attr for node in used}
+
+
+def overridden() -> set[str]:
+    """The methods of Faust's classes that ours replace."""
+    pairs = ((TrackingConsumer, Consumer), (TrackingConsumerThread, AIOKafkaConsumerThread), (RawSchema, faust.Schema))
+    methods = {
+        name for ours, theirs in pairs for name, value in vars(ours).items()
+        if inspect.isfunction(value) and hasattr(theirs, name)
+    }  # fmt: skip
+    return methods - {"__init__"}
+
+
+def test_the_list_of_what_is_used_of_faust_is_complete() -> None:
+    """Whoever uses more of it, or of aiokafka's insides, says so where the exit is planned."""
+    listed = set(re.findall(r"`(\w+)`", ADR.read_text(encoding="utf-8")))
+    pinned = {method.__name__ for method, _, _ in LEANED_ON if method is not BatchBuilder.append}
+    assert {"App", "TP"} <= imported_of_faust()
+    assert "_drain_messages" in overridden()
+    assert (imported_of_faust() | overridden() | pinned) - listed == set()
 
 
 def test_the_client_waits_for_records_as_long_as_it_is_told_after_it_was_made() -> None:
@@ -113,8 +147,7 @@ def test_what_is_leaned_on_has_the_signature_expected(
 @pytest.mark.parametrize(
     ("ours", "theirs", "added"),
     [
-        (TrackingConsumer, Consumer, {"_track", "_batches", "fail", "watch_membership", "takes"}),
-        (FastConsumer, Consumer, {"_batches", "_turn", "_deliver", "_deliver_changes"}),
+        (TrackingConsumer, Consumer, {"fail", "watch_membership", "takes", "_fetch_once", "_deliver"}),
         (TrackingConsumerThread, AIOKafkaConsumerThread, {"fetch", "_fetch", "_watch_coordinator", "forget_fetches"}),
         (RawSchema, faust.Schema, set()),
     ],
@@ -135,7 +168,7 @@ def test_what_is_replaced_exists_and_is_called_the_same_way(ours: type, theirs: 
 
 
 def test_faust_hands_on_by_what_is_leaned_on() -> None:
-    """The consumer's flow and read offsets, and what is stopped, are where the fast path looks for them."""
+    """The consumer's flow and read offsets, and what is stopped, are where the fetch loop looks for them."""
     modules = {inspect.getmodule(base) for base in Consumer.__mro__ if base.__module__.startswith("faust")}
     source = "".join(inspect.getsource(module) for module in modules if module is not None)
     for name in ("flow_active", "can_resume_flow", "suspend_flow", "_read_offset", "callback", "app"):
@@ -153,11 +186,10 @@ def test_the_transport_builds_our_consumer() -> None:
     """Faust finds the consumer's class as an attribute of the transport."""
     assert Transport.Consumer is Consumer
     assert TrackingTransport.Consumer is TrackingConsumer
-    assert FastTransport.Consumer is FastConsumer
 
 
-def test_commits_and_gaps_go_through_what_is_replaced() -> None:
-    """Faust's own commit ends in ``force_commit``, and its fetch handler records gaps by ``_add_gap``."""
+def test_commits_go_through_what_is_replaced() -> None:
+    """Faust's own commit ends in ``force_commit``, and its consumer makes its thread by ``_new_consumer_thread``."""
     assert "self.force_commit(" in inspect.getsource(Consumer.commit)
     assert "self._commit_fut = asyncio.Future(" in inspect.getsource(Consumer.commit)
     assert "self._new_consumer_thread()" in inspect.getsource(Consumer.__init__) or any(
@@ -165,17 +197,22 @@ def test_commits_and_gaps_go_through_what_is_replaced() -> None:
         for base in Consumer.__mro__
         if inspect.isfunction(base.__dict__.get("__init__"))
     )
-    assert any(
-        "._add_gap" in inspect.getsource(value)
-        for base in Consumer.__mro__
-        for value in vars(base).values()
-        if inspect.isfunction(value)
-    )
 
 
 def test_streams_are_iterated_by_the_compiled_iterator() -> None:
     """Faust uses its Cython iterator, as the measurements assume."""
     assert faust.streams._CStreamIterator is StreamIterator
+
+
+def test_no_loop_but_ours_reads_what_faust_keeps_of_offsets() -> None:
+    """Faust notes read offsets and gaps for its own loop, which is replaced: nothing else may act on them."""
+    modules = {inspect.getmodule(base) for base in Consumer.__mro__ if base.__module__.startswith("faust")}
+    source = "".join(inspect.getsource(module) for module in modules if module is not None)
+    loop = inspect.getsource(Consumer._drain_messages)
+    for name in ("_read_offset.__getitem__", "_add_gap("):
+        assert source.count(f"self.{name}") == loop.count(f"self.{name}") == 1, name
+    assert "self.getmany" in loop
+    assert source.count("self.getmany") == 1
 
 
 def test_the_facts_of_the_watchdog_are_where_they_are_looked_for() -> None:

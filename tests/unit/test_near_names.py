@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from stream.settings import SECRET_NAMES, Settings, slips
+from stream.settings import REMOVED, SECRET_NAMES, Settings, load, removed, slips
 
 # fmt: off
 PLATFORM = [
@@ -77,3 +77,28 @@ def test_no_process_starts_with_a_budget_that_is_not_read(arguments: tuple[str, 
     assert "DIRETRIX_DAILY_BUDGET" in ended.stderr
     assert "given=LOOKUP_SLOT meant=LOOKUP_SLOTS" in ended.stderr
     assert "4711" not in ended.stderr
+
+
+@pytest.mark.parametrize("name", REMOVED)
+def test_a_removed_variable_is_warned_of_and_changes_nothing(name: str) -> None:
+    """Whatever its value: the process starts as without it, says so once, and takes it for no slip."""
+    for value in ("true", "false", "no value that it ever had"):
+        assert load({name: value}).model_dump() == load({}).model_dump()
+        assert slips({name: value}) == ([], [])
+        assert removed({name: value}) == [name]
+    assert removed({name: ""}) == removed({}) == []
+
+
+def test_a_process_that_is_given_a_removed_variable_says_so() -> None:
+    """In its log, beside what else is wrong; the value is no fault."""
+    environment = {"PATH": os.environ["PATH"], "STREAM_FAST_PATH": "neither", "DIRETRIX_DAILY_BUGDET": "1"}
+    ended = subprocess.run(
+        [sys.executable, "-m", "stream", "topics"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.stderr.count("STREAM_FAST_PATH") == 1
+    assert "a removed variable: it has no effect" in ended.stderr

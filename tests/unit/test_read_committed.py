@@ -9,16 +9,14 @@ import asyncio
 import inspect
 from collections.abc import AsyncIterator
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.consumer.subscription_state import SubscriptionState
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
 
-from stream.app import make_app, make_table
 from stream.engine.batches import Batch
 from stream.engine.open_transactions import OpenTransactions
+from stream.faust_runtime.app import make_app, make_table
 from stream.kafka import consumer_options, positions, reached
 from stream.settings import load
 from tests.fakes import c2s_webhook
@@ -141,8 +139,8 @@ async def test_a_long_aborted_transaction_does_not_stop_the_reader() -> None:
         for offset in offsets
     ]
 
-    async def one_fetch() -> AsyncIterator[Any]:
-        yield SimpleNamespace(value=Batch(tracker, records))
+    async def one_fetch() -> AsyncIterator[Batch]:
+        yield Batch(tracker, records)
 
     reading = asyncio.create_task(worker.enricher.run(one_fetch()))
     async with asyncio.timeout(LIMIT):

@@ -8,10 +8,10 @@ import pytest
 from pydantic import ValidationError
 
 from stream import topics
-from stream.app import make_app
 from stream.domain.events import Outcome
 from stream.domain.identity import contact_of
 from stream.domain.leads import decode_webhook
+from stream.faust_runtime.app import make_app
 from stream.local.people import population
 from stream.settings import load
 from tests.fakes import c2s_webhook

@@ -1,4 +1,4 @@
-"""A worker's beginning and end, with a Faust that hangs where Faust may hang."""
+"""A worker's beginning and end, with a runtime that hangs where one may hang."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from stream import worker as life
-from stream.domain.errors import StopError
-from stream.engine.consumer import GroupError
+from stream.domain.errors import GroupError, StopError
 from stream.engine.tracker import Trackers
 from stream.worker import Stop, Worker
 
@@ -53,22 +52,21 @@ class World:
         self.flights.land.set()
         self.parked: list[str] = []
         self.fetches = True
-        self.app = SimpleNamespace(
-            on_partitions_revoked=SimpleNamespace(connect=lambda handler: handler),
-            on_rebalance_complete=SimpleNamespace(connect=lambda handler: handler),
+        self.runtime = SimpleNamespace(
+            trackers=self.trackers,
+            on_revoked=lambda handler: setattr(self, "revoked", handler),
+            on_recovered=lambda handler: setattr(self, "recovered", handler),
             start=at_once,
+            watch=for_ever,
+            commit=self.commit,
+            stop_fetching=self.stop_fetching,
             stop=at_once,
-            wait_until_stopped=for_ever,
-            crash_reason=None,
-            consumer=SimpleNamespace(
-                trackers=self.trackers, commit=self.commit, stop_flow=self.stop_flow, watch_membership=for_ever
-            ),
         )
         self.producer = SimpleNamespace(backlog=0, flush=at_once)
         self.watchdog = SimpleNamespace(run=for_ever)
         self.stop = Stop()
 
-    def stop_flow(self) -> None:
+    def stop_fetching(self) -> None:
         """Fetch nothing more."""
         self.fetches = False
 
@@ -81,7 +79,7 @@ class World:
         enricher = SimpleNamespace(flights=self.flights, park_all=self.parked.append, stop=at_once)
         waits = SimpleNamespace(run=for_ever, beat=for_ever, watch=for_ever)
         parts: dict[str, Any] = {
-            "app": self.app,
+            "runtime": self.runtime,
             "enricher": enricher,
             "cache": SimpleNamespace(),
             "producer": self.producer,
@@ -106,7 +104,7 @@ async def test_a_start_that_hangs_is_watched(world: World) -> None:
     async def watch() -> None:
         raise StopError("the broker is away")
 
-    world.app.start, world.watchdog.run = for_ever, watch
+    world.runtime.start, world.watchdog.run = for_ever, watch
     assert await world.worker().run(world.stop) == 1
 
 
@@ -116,19 +114,19 @@ async def test_a_worker_whose_group_refuses_it_ends(world: World) -> None:
     async def refuse() -> None:
         raise GroupError("the group coordinator failed: AssertionError()", must_leave=True)
 
-    world.app.start, world.app.consumer.watch_membership = for_ever, refuse
+    world.runtime.start, world.runtime.watch = for_ever, refuse
     worker = world.worker()
     assert (await worker.run(world.stop), worker.must_leave_group) == (1, True)
 
 
 async def test_a_start_that_hangs_can_be_stopped(world: World) -> None:
     """Nothing has begun, so nothing is left."""
-    world.app.start = for_ever
+    world.runtime.start = for_ever
     world.stop.tell()
     assert await world.worker().run(world.stop) == 0
 
 
-async def test_a_faust_that_does_not_end_is_not_waited_for(world: World) -> None:
+async def test_a_runtime_that_does_not_end_is_not_waited_for(world: World) -> None:
     """All was delivered and committed: 0, and whoever ends the process is told that waiting is of no use."""
 
     async def ignore() -> None:
@@ -139,7 +137,7 @@ async def test_a_faust_that_does_not_end_is_not_waited_for(world: World) -> None
                 if not ignoring:
                     raise
 
-    ignoring, world.app.stop = True, ignore
+    ignoring, world.runtime.stop = True, ignore
     world.stop.tell()
     worker = world.worker()
     assert (await worker.run(world.stop), worker.hangs) == (0, True)
@@ -178,7 +176,7 @@ async def test_what_could_not_be_put_away_is_said(world: World, what: str) -> No
         tracker = world.trackers.open()[PARTITION]
         tracker.arrive([0])
         tracker.finish(0)
-        world.app.consumer.commit = for_ever
+        world.runtime.commit = for_ever
     world.stop.tell()
     assert await world.worker().run(world.stop) == 1
 
@@ -209,7 +207,7 @@ async def test_a_last_commit_that_is_refused_is_tried_again(world: World, monkey
     tracker = world.trackers.open()[PARTITION]
     tracker.arrive([0])
     tracker.finish(0)
-    world.app.consumer.commit = commit
+    world.runtime.commit = commit
     world.stop.tell()
     assert await world.worker().run(world.stop) == 0
     assert world.trackers.committable() == {}

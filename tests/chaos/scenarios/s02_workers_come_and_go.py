@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stream.app import SESSION_TIMEOUT
+from stream.faust_runtime.app import SESSION_TIMEOUT
 from tests.chaos import scenario
 from tests.chaos.rig import Rig
 

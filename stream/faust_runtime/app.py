@@ -10,10 +10,10 @@ import faust
 from yarl import URL
 
 from stream import topics
-from stream.engine.batches import RawSchema
-from stream.engine.consumer import TrackingTransport
-from stream.engine.fast_path import FastTransport
+from stream.engine.batches import Batch
 from stream.engine.header_names import be_lenient
+from stream.faust_runtime.batch import RawSchema, batches_of
+from stream.faust_runtime.consumer import TrackingTransport
 from stream.settings import Settings
 
 COMMIT_INTERVAL = 1.0  # seconds; what a crash makes us answer again is bounded by it
@@ -47,8 +47,7 @@ def make_app(settings: Settings) -> faust.App:
         broker_heartbeat_interval=SESSION_TIMEOUT / 4,
         broker_rebalance_timeout=REBALANCE_TIMEOUT,
     )
-    transport = FastTransport if settings.stream_fast_path else TrackingTransport
-    app.transport = transport(app.conf.broker_consumer, app)
+    app.transport = TrackingTransport(app.conf.broker_consumer, app)
     return app
 
 
@@ -69,13 +68,13 @@ def make_table(app: faust.App, settings: Settings) -> Any:
     )
 
 
-def add_agent(app: faust.App, run: Callable[[AsyncIterable[Any]], Awaitable[None]]) -> None:
+def add_agent(app: faust.App, run: Callable[[AsyncIterable[Batch]], Awaitable[None]]) -> None:
     """Give the batches of ``webhooks`` to ``run``; Faust acknowledges nothing."""
     webhooks = app.topic(topics.WEBHOOKS.name, schema=RawSchema())
 
     @app.agent(webhooks, concurrency=1, name="enrich")  # type: ignore[untyped-decorator]
     async def enrich(stream: Any) -> None:
-        await run(stream.noack().events())
+        await run(batches_of(stream.noack().events()))
 
 
 def _credentials(settings: Settings) -> Any:
