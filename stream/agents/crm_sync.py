@@ -21,6 +21,7 @@ from aiokafka.errors import KafkaError
 
 from stream import metrics, topics
 from stream.agents.about import about
+from stream.agents.consumer_loop import ConsumerSpec
 from stream.agents.pause import Pause
 from stream.agents.tripwire import Tripwire
 from stream.domain.crm import Create, Skip, Tell, decide
@@ -44,10 +45,11 @@ from stream.tiers.c2s import C2S
 log = get_logger(__name__)
 
 SKIPPED = frozenset({"closed", *Outcome})
+CRM_CONSUMER = ConsumerSpec(topics.CRM_GROUP, (topics.ENRICHED.name,))
 
 
 class CrmSync:
-    """Handles one event after the other; the loop around it is ``consume``."""
+    """Handles one event; ``KeyOrder`` calls it, each contact's events in order."""
 
     def __init__(
         self,
@@ -57,7 +59,7 @@ class CrmSync:
         settings: Settings,
         pause: Pause | None = None,
     ) -> None:
-        """``pause`` holds records back while C2S refuses us; the loop around it waits for it."""
+        """``pause`` holds records back while C2S refuses us; ``KeyOrder`` waits for it before each try."""
         self._c2s = c2s
         self._deliveries = deliveries
         self._producer = producer

@@ -2,49 +2,68 @@
 
 ``stream.answered`` has one row a webhook, whatever is replayed. ``public.webhook_events``, which the replaced
 service reads too, is kept only when asked for: while both run, it would take our rows for its own.
+
+A batch is one transaction and completed with it. While PostgreSQL is away the batch waits, and nothing more is read.
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import itertools
 from collections.abc import Iterable, Sequence
+from functools import partial
 from uuid import UUID
 
 import asyncpg
-from aiokafka import AIOKafkaConsumer, ConsumerRecord
-from aiokafka.errors import KafkaError
+from aiokafka import ConsumerRecord
 
+from stream import topics
 from stream.agents.about import about
-from stream.domain.errors import DatabaseUnavailableError
+from stream.agents.attempts import Attempts
+from stream.agents.consumer_loop import ConsumerSpec, Fetched, RecordHandler, Work
+from stream.domain.errors import TransientError
 from stream.domain.events import EnrichedEvent, Outcome, decode_event
-from stream.engine.probe import Probe
-from stream.kafka import positions, reached
 from stream.logs import get_logger
-from stream.outages import DATABASE, broker_failed, warn_seldom
+from stream.outages import warn_seldom
 from stream.store.ledger import BILLING_ZONE
 from stream.store.pool import database_errors
 from stream.store.queries import sql
 
 log = get_logger(__name__)
 
-BATCH = 1_000  # events a transaction
-POLL = 500  # ms
-COMMIT_LIMIT = 5.0  # seconds
-PAUSES = (0.2, 1.0, 5.0, 15.0)  # seconds between tries; the last one is repeated
+BATCH_RECORDS = 1_000  # a transaction
+BROKER_FAILED = "the broker took partitions, or a commit"
+JOURNAL_CONSUMER = ConsumerSpec(
+    topics.JOURNAL_GROUP,
+    (topics.ENRICHED.name,),
+    commit_every=0.0,
+    read_failed=BROKER_FAILED,
+    commit_failed=BROKER_FAILED,
+    commit_refused=BROKER_FAILED,
+)
 
 COMPLETED = "completed"
 PROCESSING = "processing"
 
 
-class Journal:
+class Journal(RecordHandler):
     """Writes batches of events; each is one transaction and may be written again."""
 
     def __init__(self, pool: asyncpg.Pool, *, webhook_events: bool) -> None:
         """``webhook_events``: also keep ``public.webhook_events``."""
         self._pool = pool
         self._webhook_events = webhook_events
+
+    def room(self, under_way: int) -> int:
+        """One batch at a time."""
+        return 0 if under_way else BATCH_RECORDS
+
+    def start(self, fetched: Fetched, attempts: Attempts) -> list[Work]:
+        """Take everything as one work: it is written, however long the database is away."""
+        records = list(itertools.chain.from_iterable(fetched.values()))
+        return [Work(records, partial(self._write_records, records, attempts))]
+
+    async def _write_records(self, records: Sequence[ConsumerRecord], attempts: Attempts) -> None:
+        await attempts.until_completed(partial(self.write, _decode(records)), report=_report)
 
     async def write(self, events: Sequence[EnrichedEvent]) -> None:
         """Write a batch. Raises DatabaseUnavailableError: nothing of it was written."""
@@ -122,47 +141,8 @@ def _webhook_event(event: EnrichedEvent) -> tuple[object, ...]:
     )
 
 
-async def run(consumer: AIOKafkaConsumer, journal: Journal, stop: asyncio.Event) -> None:
-    """Read until ``stop``; a batch is committed after it was written."""
-    probe = asyncio.create_task(Probe("the broker").run(consumer.topics))
-    try:
-        await _read(consumer, journal, stop)
-    finally:
-        probe.cancel()
-
-
-async def _read(consumer: AIOKafkaConsumer, journal: Journal, stop: asyncio.Event) -> None:
-    while not stop.is_set():
-        try:
-            before = positions(consumer)
-            batches = await consumer.getmany(timeout_ms=POLL, max_records=BATCH)
-            due = reached(consumer, before, batches)  # past what is no record too: markers, aborted transactions
-            records = [record for batch in batches.values() for record in batch]
-            if due and (not records or await _write_for_sure(journal, _decode(records), stop)):
-                async with asyncio.timeout(COMMIT_LIMIT):  # aiokafka itself asks a broker that is away for ever
-                    await consumer.commit(due)
-        except (KafkaError, TimeoutError) as error:
-            broker_failed(log, "the broker took partitions, or a commit", error)
-            await asyncio.sleep(PAUSES[0])
-
-
-async def _write_for_sure(journal: Journal, events: list[EnrichedEvent], stop: asyncio.Event) -> bool:
-    """Write, however long the database is away; False when told to stop before: the batch comes again."""
-    for pause in itertools.chain(PAUSES, itertools.repeat(PAUSES[-1])):
-        try:
-            await journal.write(events)
-        except DatabaseUnavailableError as error:
-            if error.is_away:
-                DATABASE.missed(error.reason)
-            else:
-                warn_seldom(log, "will try again", reason=error.reason)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), pause)
-            if stop.is_set():
-                return False
-        else:
-            return True
-    return False
+def _report(error: TransientError, _: float) -> None:
+    warn_seldom(log, "will try again", reason=error.reason)
 
 
 def _decode(records: Iterable[ConsumerRecord]) -> list[EnrichedEvent]:
