@@ -4,132 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 from collections.abc import Set as AbstractSet
-from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from aiokafka import ConsumerRecord, TopicPartition
-from aiokafka.consumer.subscription_state import SubscriptionState
 from aiokafka.errors import CommitFailedError, KafkaError, TopicAuthorizationFailedError
-from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
-from stream.agents import consumer_lag, consumer_loop
+from stream.agents import consumer_lag
 from stream.agents.attempts import Attempts
-from stream.agents.consumer_loop import ConsumerLoop, ConsumerSpec, Fetched, RecordHandler, Work
-from stream.agents.key_order import KeyOrder
-from stream.domain.errors import DatabaseUnavailableError, StopError, TransientError
-from stream.outages import DATABASE, forget
+from stream.agents.consumer_loop import Fetched, RecordHandler, Work
+from stream.domain.errors import StopError
+from stream.outages import forget
+from tests.memory_consumer import FIRST, MARKER, SECOND, SPEC, MemoryConsumer, metric, running
 from tests.waiting import until_true
 
-FIRST, SECOND = TopicPartition("events", 0), TopicPartition("events", 1)
-SPEC = ConsumerSpec("test", ("events",), commit_every=0.0, grace=0.0)
 NO_COMMIT = replace(SPEC, commit_every=3600.0)  # but the last one
-MARKER = None
-
-
-class MemoryConsumer:
-    """aiokafka's consumer as far as the loop looks at it: its own positions, over logs that a test writes."""
-
-    def __init__(self, *partitions: TopicPartition) -> None:
-        self.logs: dict[TopicPartition, list[ConsumerRecord | None]] = {one: [] for one in partitions}
-        self.committed: dict[TopicPartition, int] = {}
-        self.commits = 0
-        self.commit_error: Exception | None = None
-        self.read_error: Exception | None = None
-        self.may_commit = asyncio.Event()
-        self.may_commit.set()
-        self.may_read = asyncio.Event()
-        self.may_read.set()
-        self.is_asked_for_ends = False
-        self._subscription = SubscriptionState()
-
-    def subscribe(self, topics: list[str], listener: Any) -> None:
-        """Keep the listener."""
-        assert topics == ["events"]
-        self.listener = listener
-
-    async def assign(self) -> None:
-        """What a rebalance ends with: all partitions, from their committed offsets on."""
-        self._subscription.assign_from_user(set(self.logs))
-        for partition in self.logs:
-            self._state(partition).seek(self.committed.get(partition, 0))
-        await self.listener.on_partitions_assigned(list(self.logs))
-
-    def write(self, partition: TopicPartition, *values: str | None) -> None:
-        """Append records, each keyed by its value's first letter, and markers."""
-        for value in values:
-            offset, at = len(self.logs[partition]), int(time.time() * 1000)
-            self.logs[partition].append(
-                None
-                if value is None
-                else ConsumerRecord(*partition, offset, at, 0, value[:1].encode(), value.encode(), None, 1, 1, ())
-            )
-
-    async def getmany(self, timeout_ms: int, max_records: int) -> dict[TopicPartition, list[ConsumerRecord]]:
-        """Read on; waits where there is nothing."""
-        await self.may_read.wait()
-        if self.read_error is not None:
-            raise self.read_error
-        found: dict[TopicPartition, list[ConsumerRecord]] = {}
-        for partition in sorted(self.assignment() - self.paused()):
-            state = self._state(partition)
-            for entry in self.logs[partition][state.position :]:
-                if sum(map(len, found.values())) == max_records:
-                    break
-                state.consumed_to(state.position + 1)
-                if entry is not None:
-                    found.setdefault(partition, []).append(entry)
-        if not found:
-            await asyncio.sleep(min(timeout_ms, 5) / 1000)
-        return found
-
-    async def commit(self, offsets: dict[TopicPartition, int]) -> None:
-        """Take offsets, once the test lets it."""
-        self.commits += 1
-        await self.may_commit.wait()
-        if self.commit_error is not None:
-            raise self.commit_error
-        self.committed.update(offsets)
-
-    async def end_offsets(self, partitions: AbstractSet[TopicPartition]) -> dict[TopicPartition, int]:
-        """The ends of the logs."""
-        self.is_asked_for_ends = True
-        return {partition: len(self.logs[partition]) for partition in partitions}
-
-    def last_stable_offset(self, partition: TopicPartition) -> int:
-        """No news from fetches: where a partition is paused there are none."""
-        del partition
-        return -1
-
-    def assignment(self) -> AbstractSet[TopicPartition]:
-        """All of them."""
-        return self._subscription.assigned_partitions()
-
-    def paused(self) -> AbstractSet[TopicPartition]:
-        """What is not read."""
-        paused: AbstractSet[TopicPartition] = self._subscription.paused_partitions()
-        return paused
-
-    def pause(self, *partitions: TopicPartition) -> None:
-        """Read these no more."""
-        for partition in partitions:
-            self._subscription.pause(partition)
-
-    def resume(self, *partitions: TopicPartition) -> None:
-        """Read these again."""
-        for partition in partitions:
-            self._subscription.resume(partition)
-
-    def seek(self, partition: TopicPartition, offset: int) -> None:
-        """Go to an offset."""
-        self._subscription.seek(partition, offset)
-
-    def _state(self, partition: TopicPartition) -> Any:
-        return self._subscription.subscription.assignment.state_value(partition)
 
 
 class Gated(RecordHandler):
@@ -181,26 +72,6 @@ class Gated(RecordHandler):
     async def begun(self, *values: str) -> None:
         """Wait until these are under way."""
         await until_true(lambda: set(values) <= self.gates.keys())
-
-
-@asynccontextmanager
-async def running(
-    consumer: MemoryConsumer, handler: RecordHandler, spec: ConsumerSpec = SPEC
-) -> AsyncIterator[tuple[asyncio.Task[None], asyncio.Event]]:
-    """A loop at work, with what stops it; stopped at the end."""
-    stop = asyncio.Event()
-    loop: Any = ConsumerLoop(consumer, spec, handler)  # type: ignore[arg-type]
-    await consumer.assign()
-    task = asyncio.create_task(loop.run(stop))
-    try:
-        yield task, stop
-    finally:
-        stop.set()
-        await asyncio.gather(task, return_exceptions=True)
-
-
-def metric(name: str) -> float | None:
-    return REGISTRY.get_sample_value(name, {"group": "test"})
 
 
 async def test_the_completed_prefix_is_committed_and_what_is_no_record_with_it() -> None:
@@ -471,29 +342,6 @@ def aged(record: ConsumerRecord | None, seconds: float) -> ConsumerRecord:
     return ConsumerRecord(**values)
 
 
-async def test_no_more_is_read_than_there_is_room_for() -> None:
-    """Twice as many records as are handled at once, however many there are."""
-    consumer = MemoryConsumer(FIRST)
-    consumer.write(FIRST, *(f"{chr(97 + number % 26)}{number}" for number in range(100)))
-    gate, begun = asyncio.Event(), []
-
-    async def handle(record: ConsumerRecord) -> None:
-        begun.append(record.offset)
-        await gate.wait()
-
-    async with running(consumer, KeyOrder(handle, at_once=3)):
-        await until_true(lambda: len(begun) == 3)
-        assert len(consumer.logs[FIRST]) - position(consumer, FIRST) == 94
-        gate.set()
-        await until_true(lambda: consumer.committed == {FIRST: 100})
-    assert sorted(begun) == list(range(100))
-
-
-def position(consumer: MemoryConsumer, partition: TopicPartition) -> int:
-    at: int = consumer_loop.positions(consumer)[partition]
-    return at
-
-
 async def test_a_loop_waits_while_its_handler_is_full() -> None:
     """Also where room is made by others than its own work."""
     consumer, handler = MemoryConsumer(FIRST), Gated()
@@ -505,48 +353,3 @@ async def test_a_loop_waits_while_its_handler_is_full() -> None:
         handler.complete("a")
         await until_true(lambda: consumer.committed == {FIRST: 1})
     assert rooms == []
-
-
-async def tried(*failures: Exception, stop: asyncio.Event | None = None) -> list[tuple[str, float]]:
-    """The failures that are reported of a work that ends with each of these before it succeeds."""
-    left, reported = list(failures), []
-
-    async def attempt() -> None:
-        if left:
-            raise left.pop(0)
-
-    attempts = Attempts(stop or asyncio.Event())
-    await attempts.until_completed(
-        attempt,
-        report=lambda error, seconds: reported.append((error.reason, seconds)),
-        about=lambda: {"lead": "L1"},
-    )
-    return reported
-
-
-async def test_a_transient_error_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """After growing pauses, or when the other side says; a database that is away is told as its absence."""
-    monkeypatch.setattr("stream.agents.attempts.PAUSES", (0.001, 0.002))
-    failures = [TransientError("one"), TransientError("two"), TransientError("three", retry_after=0.003)]
-    assert await tried(*failures) == [("one", 0.001), ("two", 0.002), ("three", 0.003)]
-    assert await tried(DatabaseUnavailableError("taken", is_away=False)) == [("taken", 0.001)]
-    with capture_logs() as lines:
-        assert await tried(DatabaseUnavailableError("gone")) == []
-    assert DATABASE.is_away
-    forget()
-    assert [line["event"] for line in lines] == ["the database is away"]
-
-
-async def test_what_nobody_foresaw_stops_and_its_text_is_left_to_the_log() -> None:
-    """The reason names the class alone: the text may hold a phone."""
-    with capture_logs() as lines, pytest.raises(StopError, match=r"^a record can't be ended: KeyError$"):
-        await tried(KeyError("11987654321"))
-    assert [(line["event"], line["lead"]) for line in lines] == [("a record can't be ended", "L1")]
-
-
-async def test_no_try_begins_after_a_stop() -> None:
-    """Begun then, it might be cut before its end."""
-    stop = asyncio.Event()
-    stop.set()
-    with pytest.raises(asyncio.CancelledError):
-        await tried(stop=stop)
