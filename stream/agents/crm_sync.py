@@ -89,10 +89,10 @@ class CrmSync:
             self._tripwire.good()
             self._tripwire.tally()
         except PoisonError as error:
-            await self._bury(record, error)
+            await self._publish_dead_letter(record, error)
         except (ValueError, asyncpg.DataError):
             # Somebody else's record, or values that no table takes: trying again would not help.
-            await self._bury(record, PoisonError("not an event of contacts.enriched"))
+            await self._publish_dead_letter(record, PoisonError("not an event of contacts.enriched"))
 
     async def _write(self, event: EnrichedEvent) -> None:
         decision = decide(event, note_not_found=self._settings.crm_note_not_found)
@@ -238,7 +238,7 @@ class CrmSync:
         }
         return {name: value for name, value in attributes.items() if value}
 
-    async def _bury(self, record: ConsumerRecord, error: PoisonError) -> None:
+    async def _publish_dead_letter(self, record: ConsumerRecord, error: PoisonError) -> None:
         """Write a dead letter. Raises FuseBlownError instead when there are too many: the record comes again."""
         self._tripwire.check(error)
         log.error("dead letter", reason=error.reason, partition=record.partition, offset=record.offset, **about(record))

@@ -80,13 +80,15 @@ class Journal(RecordHandler):
     async def _write(self, events: Sequence[EnrichedEvent]) -> None:
         with database_errors():
             async with self._pool.acquire() as connection, connection.transaction():
-                for turn in turns(events):
-                    await connection.execute(sql("record_answered"), *_columns(map(_answered, turn), 11))
+                for one_pass in passes(events):
+                    await connection.execute(sql("record_answered"), *_columns(map(_answered, one_pass), 11))
                     if self._webhook_events:
-                        await connection.execute(sql("record_webhook_events"), *_columns(map(_webhook_event, turn), 7))
+                        await connection.execute(
+                            sql("record_webhook_events"), *_columns(map(_webhook_event, one_pass), 7)
+                        )
 
 
-def turns(events: Iterable[EnrichedEvent]) -> list[list[EnrichedEvent]]:
+def passes(events: Iterable[EnrichedEvent]) -> list[list[EnrichedEvent]]:
     """A batch as the statements to make of it, in order: each touches a webhook once, which PostgreSQL asks for.
 
     All that was pending counts, since its calls are added up, and the first end; what follows an end is a repeat. An
@@ -100,7 +102,7 @@ def turns(events: Iterable[EnrichedEvent]) -> list[list[EnrichedEvent]]:
     longest = max(map(len, of_webhook.values()), default=0)
     # Rows are locked in one order, so that two journals can't lock each other out.
     ordered = [of_webhook[event_id] for event_id in sorted(of_webhook)]
-    return [[there[turn] for there in ordered if turn < len(there)] for turn in range(longest)]
+    return [[there[number] for there in ordered if number < len(there)] for number in range(longest)]
 
 
 def _columns(rows: Iterable[tuple[object, ...]], width: int) -> list[list[object]]:
