@@ -95,7 +95,7 @@ async def test_a_journal_that_waits_for_its_database_hears_a_stop() -> None:
 
 
 async def test_what_a_journal_did_not_foresee_stops_it_with_a_reason_that_can_be_logged() -> None:
-    """It is no trace on the screen: that would pass the log which masks values."""
+    """The reason names the class alone, as the CRM sync's does; nothing of the batch is committed."""
     consumer, books = MemoryConsumer(FIRST), Books()
     books.failure = KeyError("11987654321")
     write_events(consumer, "A")
