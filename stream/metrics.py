@@ -40,6 +40,14 @@ RECEIVE_SECONDS = Histogram(
     ["source"],
     buckets=(0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5, 10),
 )
+CONSUMER_LAG = Gauge(
+    "leads_consumer_lag", "Offsets of a plain consumer's partitions that are written and not completed", ["group"]
+)
+CONSUMER_OLDEST = Gauge(
+    "leads_consumer_oldest_seconds",
+    "Age of the oldest record that a plain consumer read and has not completed",
+    ["group"],
+)
 CRM_WRITES = Counter("leads_crm_writes_total", "Writes to the CRM, by how they ended", ["kind", "result"])
 
 

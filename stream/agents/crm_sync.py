@@ -21,6 +21,7 @@ from aiokafka.errors import KafkaError
 
 from stream import metrics, topics
 from stream.agents.about import about
+from stream.agents.consumer_loop import ConsumerSpec
 from stream.agents.pause import Pause
 from stream.agents.tripwire import Tripwire
 from stream.domain.crm import Create, Skip, Tell, WriteStatus, decide, source_in_crm
@@ -46,10 +47,11 @@ from stream.tiers.c2s import C2S
 log = get_logger(__name__)
 
 SKIPPED = frozenset({"closed", *Outcome})
+CRM_CONSUMER = ConsumerSpec(topics.CRM_GROUP, (topics.ENRICHED.name,))
 
 
 class CrmSync:
-    """Handles one event after the other; the loop around it is ``consume``."""
+    """Handles one event; ``KeyOrder`` calls it, each contact's events in order."""
 
     def __init__(
         self,
@@ -59,7 +61,7 @@ class CrmSync:
         settings: Settings,
         pause: Pause | None = None,
     ) -> None:
-        """``pause`` holds records back while C2S refuses us; the loop around it waits for it."""
+        """``pause`` holds records back while C2S refuses us; ``KeyOrder`` waits for it before each try."""
         self._c2s = c2s
         self._deliveries = deliveries
         self._producer = producer
@@ -89,10 +91,10 @@ class CrmSync:
             self._tripwire.good()
             self._tripwire.tally()
         except PoisonError as error:
-            await self._bury(record, error)
+            await self._publish_dead_letter(record, error)
         except (ValueError, asyncpg.DataError):
             # Somebody else's record, or values that no table takes: trying again would not help.
-            await self._bury(record, PoisonError("not an event of contacts.enriched"))
+            await self._publish_dead_letter(record, PoisonError("not an event of contacts.enriched"))
 
     async def _write(self, event: EnrichedEvent) -> None:
         decision = decide(event, note_not_found=self._settings.crm_note_not_found)
@@ -238,7 +240,7 @@ class CrmSync:
         }
         return {name: value for name, value in attributes.items() if value}
 
-    async def _bury(self, record: ConsumerRecord, error: PoisonError) -> None:
+    async def _publish_dead_letter(self, record: ConsumerRecord, error: PoisonError) -> None:
         """Write a dead letter. Raises FuseBlownError instead when there are too many: the record comes again."""
         self._tripwire.check(error)
         log.error("dead letter", reason=error.reason, partition=record.partition, offset=record.offset, **about(record))

@@ -2,49 +2,68 @@
 
 ``stream.answered`` has one row a webhook, whatever is replayed. ``public.webhook_events``, which the replaced
 service reads too, is kept only when asked for: while both run, it would take our rows for its own.
+
+A batch is one transaction and completed with it. While PostgreSQL is away the batch waits, and nothing more is read.
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import itertools
 from collections.abc import Iterable, Sequence
+from functools import partial
 from uuid import UUID
 
 import asyncpg
-from aiokafka import AIOKafkaConsumer, ConsumerRecord
-from aiokafka.errors import KafkaError
+from aiokafka import ConsumerRecord
 
+from stream import topics
 from stream.agents.about import about
-from stream.domain.errors import DatabaseUnavailableError
+from stream.agents.attempts import Attempts
+from stream.agents.consumer_loop import ConsumerSpec, Fetched, RecordHandler, Work
+from stream.domain.errors import TransientError
 from stream.domain.events import EnrichedEvent, Outcome, decode_event
-from stream.engine.probe import Probe
-from stream.kafka import positions, reached
 from stream.logs import get_logger
-from stream.outages import DATABASE, broker_failed, warn_seldom
+from stream.outages import warn_seldom
 from stream.store.ledger import BILLING_ZONE
 from stream.store.pool import database_errors
 from stream.store.queries import sql
 
 log = get_logger(__name__)
 
-BATCH = 1_000  # events a transaction
-POLL = 500  # ms
-COMMIT_LIMIT = 5.0  # seconds
-PAUSES = (0.2, 1.0, 5.0, 15.0)  # seconds between tries; the last one is repeated
+BATCH_RECORDS = 1_000  # a transaction
+BROKER_FAILED = "the broker took partitions, or a commit"
+JOURNAL_CONSUMER = ConsumerSpec(
+    topics.JOURNAL_GROUP,
+    (topics.ENRICHED.name,),
+    commit_every=0.0,
+    read_failed=BROKER_FAILED,
+    commit_failed=BROKER_FAILED,
+    commit_refused=BROKER_FAILED,
+)
 
 COMPLETED = "completed"
 PROCESSING = "processing"
 
 
-class Journal:
+class Journal(RecordHandler):
     """Writes batches of events; each is one transaction and may be written again."""
 
     def __init__(self, pool: asyncpg.Pool, *, webhook_events: bool) -> None:
         """``webhook_events``: also keep ``public.webhook_events``."""
         self._pool = pool
         self._webhook_events = webhook_events
+
+    def room(self, under_way: int) -> int:
+        """One batch at a time."""
+        return 0 if under_way else BATCH_RECORDS
+
+    def start(self, fetched: Fetched, attempts: Attempts) -> list[Work]:
+        """Take everything as one work: it is written, however long the database is away."""
+        records = list(itertools.chain.from_iterable(fetched.values()))
+        return [Work(records, partial(self._write_records, records, attempts))]
+
+    async def _write_records(self, records: Sequence[ConsumerRecord], attempts: Attempts) -> None:
+        await attempts.until_completed(partial(self.write, _decode(records)), report=_report)
 
     async def write(self, events: Sequence[EnrichedEvent]) -> None:
         """Write a batch. Raises DatabaseUnavailableError: nothing of it was written."""
@@ -61,13 +80,15 @@ class Journal:
     async def _write(self, events: Sequence[EnrichedEvent]) -> None:
         with database_errors():
             async with self._pool.acquire() as connection, connection.transaction():
-                for turn in turns(events):
-                    await connection.execute(sql("record_answered"), *_columns(map(_answered, turn), 11))
+                for one_pass in passes(events):
+                    await connection.execute(sql("record_answered"), *_columns(map(_answered, one_pass), 11))
                     if self._webhook_events:
-                        await connection.execute(sql("record_webhook_events"), *_columns(map(_webhook_event, turn), 7))
+                        await connection.execute(
+                            sql("record_webhook_events"), *_columns(map(_webhook_event, one_pass), 7)
+                        )
 
 
-def turns(events: Iterable[EnrichedEvent]) -> list[list[EnrichedEvent]]:
+def passes(events: Iterable[EnrichedEvent]) -> list[list[EnrichedEvent]]:
     """A batch as the statements to make of it, in order: each touches a webhook once, which PostgreSQL asks for.
 
     All that was pending counts, since its calls are added up, and the first end; what follows an end is a repeat. An
@@ -81,7 +102,7 @@ def turns(events: Iterable[EnrichedEvent]) -> list[list[EnrichedEvent]]:
     longest = max(map(len, of_webhook.values()), default=0)
     # Rows are locked in one order, so that two journals can't lock each other out.
     ordered = [of_webhook[event_id] for event_id in sorted(of_webhook)]
-    return [[there[turn] for there in ordered if turn < len(there)] for turn in range(longest)]
+    return [[there[number] for there in ordered if number < len(there)] for number in range(longest)]
 
 
 def _columns(rows: Iterable[tuple[object, ...]], width: int) -> list[list[object]]:
@@ -122,47 +143,8 @@ def _webhook_event(event: EnrichedEvent) -> tuple[object, ...]:
     )
 
 
-async def run(consumer: AIOKafkaConsumer, journal: Journal, stop: asyncio.Event) -> None:
-    """Read until ``stop``; a batch is committed after it was written."""
-    probe = asyncio.create_task(Probe("the broker").run(consumer.topics))
-    try:
-        await _read(consumer, journal, stop)
-    finally:
-        probe.cancel()
-
-
-async def _read(consumer: AIOKafkaConsumer, journal: Journal, stop: asyncio.Event) -> None:
-    while not stop.is_set():
-        try:
-            before = positions(consumer)
-            batches = await consumer.getmany(timeout_ms=POLL, max_records=BATCH)
-            due = reached(consumer, before, batches)  # past what is no record too: markers, aborted transactions
-            records = [record for batch in batches.values() for record in batch]
-            if due and (not records or await _write_for_sure(journal, _decode(records), stop)):
-                async with asyncio.timeout(COMMIT_LIMIT):  # aiokafka itself asks a broker that is away for ever
-                    await consumer.commit(due)
-        except (KafkaError, TimeoutError) as error:
-            broker_failed(log, "the broker took partitions, or a commit", error)
-            await asyncio.sleep(PAUSES[0])
-
-
-async def _write_for_sure(journal: Journal, events: list[EnrichedEvent], stop: asyncio.Event) -> bool:
-    """Write, however long the database is away; False when told to stop before: the batch comes again."""
-    for pause in itertools.chain(PAUSES, itertools.repeat(PAUSES[-1])):
-        try:
-            await journal.write(events)
-        except DatabaseUnavailableError as error:
-            if error.is_away:
-                DATABASE.missed(error.reason)
-            else:
-                warn_seldom(log, "will try again", reason=error.reason)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), pause)
-            if stop.is_set():
-                return False
-        else:
-            return True
-    return False
+def _report(error: TransientError, _: float) -> None:
+    warn_seldom(log, "will try again", reason=error.reason)
 
 
 def _decode(records: Iterable[ConsumerRecord]) -> list[EnrichedEvent]:

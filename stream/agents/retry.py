@@ -1,8 +1,8 @@
 """Brings parked webhooks back: when a record of a retry topic is due, it goes to ``webhooks`` again.
 
-A plain consumer of a group of its own. A partition whose first record is not due is paused until it is, and
-that record is read again then: nothing unfinished is held while it waits, so restarts keep it. Partitions do
-not wait for each other, be they of one topic or of two: each is moved by a task of its own.
+A plain consumer of a group of its own. A partition whose first record is not due is held until it is, and that record
+is given back and read again then: nothing uncompleted stays in memory while it waits, so restarts keep it. Partitions
+do not wait for each other, be they of one topic or of two: each is moved by a work of its own, and held meanwhile.
 
 While the worker has more to look up of a source than it can, what is due of it stays here: moved, it would only be
 parked once more. So does what was parked for a partner that is down, until the partner can be asked again (see
@@ -15,35 +15,42 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
-from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
 from stream import topics
+from stream.agents.attempts import Attempts
+from stream.agents.consumer_loop import ConsumerLoop, ConsumerSpec, Fetched, RecordHandler, Work
 from stream.batch_producer import BatchProducer
 from stream.domain.availability import Availability, PartnerGate, partner_of
 from stream.domain.headers import NOT_BEFORE, REROUTE
 from stream.domain.leads import source_in
 from stream.domain.parking import instant_of
-from stream.kafka import positions, reached
-from stream.logs import get_logger
-from stream.outages import broker_failed
 
-log = get_logger(__name__)
-
-LONGEST_NAP = 1.0  # seconds between looks at what is paused
+LONGEST_POLL_S = 1.0  # between looks at what is held
 # Records are parked milliseconds apart, and come due so: they are moved together, not with a fetch each.
-SHORTEST_WAIT = 0.25  # seconds
+SHORTEST_WAIT_S = 0.25
 MOST_AT_ONCE = 500  # records
 AT_ONCE = datetime.min.replace(tzinfo=UTC)
+RETRY_CONSUMER = ConsumerSpec(
+    topics.RETRY_GROUP,
+    tuple(topic.name for topic in topics.RETRIES),
+    commit_every=0.0,
+    grace=0.0,  # what is cut is moved once more; the worker's own grace is for look-ups
+    read_failed="retry reader can't reach the broker",
+    commit_failed="retry reader can't commit; the next commit will",
+    commit_refused="a retry partition was taken away; its records will be moved once more",
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """What a paused partition waits for: the time ``until``, when its first record is due.
+    """What a held partition waits for: the time ``until``, when its first record is due.
 
     Then room for its ``source``, or its ``partner``; "" for none.
     """
@@ -53,7 +60,7 @@ class Wait:
     partner: str = ""
 
 
-class RetryReader:
+class RetryReader(RecordHandler):
     """Moves due records from the retry topics back to ``webhooks``."""
 
     def __init__(  # noqa: PLR0913 - the reader's parts
@@ -71,79 +78,70 @@ class RetryReader:
         record for ever.
         ``gate``: what was parked for a partner waits for it, for as long as the gate says.
         """
-        self._consumer = consumer
         self._producer = producer
         self._now = now
         self._longest = longest
         self._busy = busy
         self._gate = gate or PartnerGate(lambda _: Availability.AVAILABLE, time.monotonic)
-        self._waiting: dict[TopicPartition, Wait] = {}
-        self._moving: dict[TopicPartition, asyncio.Task[None]] = {}
-        consumer.subscribe([topic.name for topic in topics.RETRIES])
+        self._waits: dict[TopicPartition, Wait] = {}
+        self._moving: set[TopicPartition] = set()
+        self._loop = ConsumerLoop(consumer, RETRY_CONSUMER, self)
 
     async def run(self) -> None:
         """Read until cancelled; an unreachable broker only makes it wait."""
-        try:
-            while True:
-                try:
-                    await self._turn()
-                except (KafkaError, OSError) as error:
-                    broker_failed(log, "retry reader can't reach the broker", error)
-                    await asyncio.sleep(LONGEST_NAP)
-        finally:
-            for task in self._moving.values():
-                task.cancel()
-            await asyncio.gather(*self._moving.values(), return_exceptions=True)
+        await self._loop.run(asyncio.Event())
 
-    async def _turn(self) -> None:
-        self._collect()
-        self._wake()
-        await self._producer.wait_for_capacity()
-        if self._moving:  # whatever was moved first lets its partition go on
-            await asyncio.wait(self._moving.values(), timeout=SHORTEST_WAIT / 5, return_when=asyncio.FIRST_COMPLETED)
-        nap = 0 if self._moving else self._nap()
-        before = positions(self._consumer)
-        batches = await self._consumer.getmany(timeout_ms=nap, max_records=MOST_AT_ONCE)
-        for partition, position in reached(self._consumer, before, batches).items():
-            try:
-                self._begin(partition, batches.get(partition, []), position)
-            except IllegalStateError:
-                log.info("a retry partition was taken away while it was read", partition=str(partition))
+    def room(self, under_way: int) -> int:
+        """None while the worker has too much to deliver. The bound of what is under way is one read a partition."""
+        del under_way
+        return 0 if self._producer.is_full else MOST_AT_ONCE
 
-    def _begin(self, partition: TopicPartition, records: list[ConsumerRecord], position: int) -> None:
-        """Move the records; ``position``: the offset behind them, and behind what is no record, such as a marker."""
-        if partition in self._moving:  # taken away and given back while its records are still on their way
-            if records:
-                self._wait(partition, records[0].offset, Wait(self._now()))
-            return
-        self._consumer.pause(partition)
-        self._moving[partition] = asyncio.create_task(self._bring_back(partition, records, position))
+    def start(self, fetched: Fetched, attempts: Attempts) -> list[Work]:
+        """Take of each partition what is due, in order."""
+        del attempts  # the producer delivers a record however long it takes
+        works = []
+        for partition, records in fetched.items():
+            if partition in self._moving:
+                continue  # taken away and given back while its records are still on their way
+            if due := self._due_records(partition, records):
+                self._moving.add(partition)
+                works.append(Work(due, partial(self._move_back, partition, due)))
+        return works
 
-    def _nap(self) -> int:
+    def held(self, assigned: AbstractSet[TopicPartition]) -> AbstractSet[TopicPartition]:
+        """The partitions whose records are on their way, or whose first record has to wait."""
+        now = self._now()
+        for partition, wait in list(self._waits.items()):
+            if partition not in assigned or (wait.until <= now and not self._must_wait(wait)):
+                del self._waits[partition]
+        return (self._moving | self._waits.keys()) & assigned
+
+    def poll_timeout_ms(self) -> int:
         """Milliseconds until something is due, or partitions may have come or gone."""
         now = self._now()
-        # What is due and still waits, waits for room or for its partner: that is looked at after each nap.
-        left = [(wait.until - now).total_seconds() for wait in self._waiting.values() if wait.until > now]
-        return int(min([*left, LONGEST_NAP]) * 1000) + 1
+        # What is due and still waits, waits for room or for its partner: that is looked at after each read.
+        left = [(wait.until - now).total_seconds() for wait in self._waits.values() if wait.until > now]
+        return int(min([*left, LONGEST_POLL_S]) * 1000) + 1
 
-    def _collect(self) -> None:
-        """Let partitions go on whose records were moved. Raises what nobody foresaw."""
-        for partition, task in list(self._moving.items()):
-            if task.done():
-                del self._moving[partition]
-                task.result()
-                self._waiting.setdefault(partition, Wait(self._now()))
+    def _due_records(self, partition: TopicPartition, records: Sequence[ConsumerRecord]) -> list[ConsumerRecord]:
+        """The records before the first that has to wait, which the partition then waits for."""
+        now = self._now()
+        due: list[ConsumerRecord] = []
+        for record in records:
+            if wait := self._why_not(record, now):
+                self._waits[partition] = wait
+                break
+            due.append(record)
+        return due
 
-    def _wake(self) -> None:
-        assigned, now = self._consumer.assignment(), self._now()
-        for partition, wait in list(self._waiting.items()):
-            if partition not in assigned:
-                del self._waiting[partition]
-            elif wait.until <= now and not self._is_held(wait):
-                del self._waiting[partition]
-                self._consumer.resume(partition)
+    async def _move_back(self, partition: TopicPartition, records: Sequence[ConsumerRecord]) -> None:
+        """Publish records to ``webhooks``, in order; returns once the broker has them all."""
+        try:
+            await asyncio.gather(*(self._move(record) for record in records))
+        finally:
+            self._moving.discard(partition)
 
-    def _is_held(self, wait: Wait) -> bool:
+    def _must_wait(self, wait: Wait) -> bool:
         """Whether what is due waits still: for room, or for its partner."""
         if wait.source and self._has_no_room(wait.source, wait.until):
             return True
@@ -158,7 +156,7 @@ class RetryReader:
         """What a record waits for; None when it may be moved, which counts for its partner."""
         due = self._due(record)
         if due > now:
-            return Wait(max(due, now + timedelta(seconds=SHORTEST_WAIT)))
+            return Wait(max(due, now + timedelta(seconds=SHORTEST_WAIT_S)))
         source = source_in(record.value)
         if self._has_no_room(source, due):
             return Wait(due, source=source)
@@ -166,31 +164,6 @@ class RetryReader:
         if not partner or self._gate.take(partner) or now >= due + self._gate.longest:
             return None
         return Wait(due, partner=partner)
-
-    async def _bring_back(self, partition: TopicPartition, records: list[ConsumerRecord], position: int) -> None:
-        """Republish what is due, in order, and commit it once the broker has it all."""
-        now = self._now()
-        due: list[ConsumerRecord] = []
-        try:
-            for record in records:
-                if wait := self._why_not(record, now):
-                    self._wait(partition, record.offset, wait)
-                    break
-                due.append(record)
-            await asyncio.gather(*(self._move(record) for record in due))
-            if len(due) == len(records):
-                await self._consumer.commit({partition: position})
-            elif due:
-                await self._consumer.commit({partition: due[-1].offset + 1})
-        except (CommitFailedError, IllegalStateError):
-            log.info("a retry partition was taken away; its records will be moved once more", partition=str(partition))
-        except (KafkaError, OSError) as error:
-            broker_failed(log, "retry reader can't commit; the next commit will", error)
-
-    def _wait(self, partition: TopicPartition, offset: int, wait: Wait) -> None:
-        self._consumer.pause(partition)
-        self._consumer.seek(partition, offset)
-        self._waiting[partition] = wait
 
     def _due(self, record: ConsumerRecord) -> datetime:
         """When a record is due: as its header says; at once when that can't be read."""

@@ -9,14 +9,14 @@ from dataclasses import replace
 import click
 import uvloop
 
-from stream import topics
-from stream.agents.consume import Consuming
-from stream.agents.crm_sync import CrmSync
+from stream.agents.consumer_loop import open_consumer_loop
+from stream.agents.crm_sync import CRM_CONSUMER, CrmSync
+from stream.agents.key_order import KeyOrder
 from stream.agents.pause import Pause
 from stream.commands.screen import show, show_json, table
 from stream.domain.errors import StreamError
 from stream.domain.provider import CRM_PARTNER
-from stream.kafka import open_admin, open_consumer, open_producer
+from stream.kafka import open_admin, open_producer
 from stream.logs import mask
 from stream.settings import Settings
 from stream.start import settings_or_exit, until_stopped
@@ -62,14 +62,18 @@ async def _sync(settings: Settings, stop: asyncio.Event) -> None:
         partner_session() as session,
         open_producer(settings) as producer,
         open_admin(settings) as admin,
-        open_consumer(settings, None, topics.CRM_GROUP) as consumer,
-        facts.watching(consumer, admin, pool),
+        open_consumer_loop(
+            settings,
+            CRM_CONSUMER,
+            KeyOrder(
+                CrmSync(C2S(session, settings), Deliveries(pool), producer, settings, pause).handle,
+                at_once=settings.crm_concurrency,
+                gate=pause.wait,
+            ),
+        ) as loop,
+        facts.watching(loop, admin, pool),
     ):
-        sync = CrmSync(C2S(session, settings), Deliveries(pool), producer, settings, pause)
-        consuming = Consuming(
-            consumer, topics.ENRICHED.name, sync.handle, at_once=settings.crm_concurrency, gate=pause.wait
-        )
-        await consuming.run(stop)
+        await loop.run(stop)
 
 
 async def _unconfirmed(settings: Settings) -> list[Unconfirmed]:

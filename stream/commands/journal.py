@@ -8,9 +8,9 @@ import sys
 import click
 import uvloop
 
-from stream import topics
-from stream.agents.journal import Journal, run
-from stream.kafka import open_admin, open_consumer
+from stream.agents.consumer_loop import open_consumer_loop
+from stream.agents.journal import JOURNAL_CONSUMER, Journal
+from stream.kafka import open_admin
 from stream.settings import Settings
 from stream.start import settings_or_exit, until_stopped
 from stream.store.pool import open_pool
@@ -33,7 +33,7 @@ async def _journal(settings: Settings, stop: asyncio.Event) -> None:
         serving(facts, settings.journal_web_host, settings.journal_web_port),
         open_pool(settings) as pool,
         open_admin(settings) as admin,
-        open_consumer(settings, topics.ENRICHED.name, topics.JOURNAL_GROUP) as consumer,
-        facts.watching(consumer, admin, pool),
+        open_consumer_loop(settings, JOURNAL_CONSUMER, Journal(pool, webhook_events=settings.journal)) as loop,
+        facts.watching(loop, admin, pool),
     ):
-        await run(consumer, Journal(pool, webhook_events=settings.journal), stop)
+        await loop.run(stop)

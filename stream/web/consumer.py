@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import asyncpg
-from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient
 
+from stream.agents.consumer_loop import ConsumerLoop
 from stream.engine.probe import Probe
 from stream.store.pool import ask
 from stream.web.pages import pages, serve
@@ -24,14 +24,12 @@ class ConsumerFacts:
         """``paused``: why nothing is done now, "" while it is."""
         self._paused = paused
         self._broker, self._database = Probe("the broker"), Probe("the database")
-        self._consumer: AIOKafkaConsumer | None = None
+        self._loop: ConsumerLoop | None = None
 
     @asynccontextmanager
-    async def watching(
-        self, consumer: AIOKafkaConsumer, admin: AIOKafkaAdminClient, pool: asyncpg.Pool
-    ) -> AsyncIterator[None]:
+    async def watching(self, loop: ConsumerLoop, admin: AIOKafkaAdminClient, pool: asyncpg.Pool) -> AsyncIterator[None]:
         """Everything is connected; ask for ever whether it still is."""
-        self._consumer = consumer
+        self._loop = loop
         probes = [
             asyncio.create_task(self._broker.run(admin.describe_cluster)),
             asyncio.create_task(self._database.run(lambda: ask(pool))),
@@ -54,9 +52,9 @@ class ConsumerFacts:
 
     async def ready(self) -> dict[str, str]:
         """Connected and assigned."""
-        if self._consumer is None:
+        if self._loop is None:
             return {"assignment": STARTING}
-        return {**self.waits(), "assignment": "" if self._consumer.assignment() else "no partition is assigned"}
+        return {**self.waits(), "assignment": "" if self._loop.is_assigned else "no partition is assigned"}
 
     def degraded(self) -> dict[str, str]:
         """Whether a partner refuses us."""

@@ -121,6 +121,44 @@ async def test_a_consumer_serves_its_pages(broker: Settings, database_url: str, 
     assert await process.stopped() == 0
 
 
+async def test_what_waits_for_the_crm_is_measured(broker: Settings, database_url: str) -> None:
+    """While C2S can't be reached the page says how many events wait, and for how long the first of them has."""
+    await publish(broker, [event(f"L{n}", key=f"+55119{n:08d}") for n in range(20)])
+    process = await crm_sync(broker, "http://127.0.0.1:9", database_url)
+    port = await process.port()
+
+    async def is_measured() -> bool:
+        _, metrics = await page(port, "/metrics")
+        return measured(metrics, "leads_consumer_lag", CRM_GROUP) == 20 and (
+            measured(metrics, "leads_consumer_oldest_seconds", CRM_GROUP) > 0
+        )
+
+    await until(is_measured)
+    assert await process.stopped() == 0
+
+
+async def test_a_journal_that_has_read_everything_lags_by_nothing(broker: Settings, database_url: str) -> None:
+    """Lag and age are 0, and not missing."""
+    await publish(broker, [event(f"L{n}", key=f"+55119{n:08d}") for n in range(20)])
+    process = Process(await start(broker, "-m", "stream", "journal", DATABASE_URL=database_url))
+    port = await process.port()
+
+    async def is_read() -> bool:
+        return await lag(broker, JOURNAL_GROUP) == 0
+
+    await until(is_read)
+    _, metrics = await page(port, "/metrics")
+    assert measured(metrics, "leads_consumer_lag", JOURNAL_GROUP) == 0
+    assert measured(metrics, "leads_consumer_oldest_seconds", JOURNAL_GROUP) == 0
+    assert await process.stopped() == 0
+
+
+def measured(metrics: bytes, name: str, group: str) -> float:
+    """A metric of a group; -1 where the page has none."""
+    found = re.search(rf'^{name}{{group="{group}"}} (\S+)$', metrics.decode(), re.MULTILINE)
+    return float(found[1]) if found is not None else -1.0
+
+
 async def test_a_refused_token_pauses_the_sync_and_loses_nothing(broker: Settings, database_url: str) -> None:
     """Said in the log and on the page, nothing committed, nothing dead; with the right token all of it is written."""
     simulators = Simulators(scale=0.0)

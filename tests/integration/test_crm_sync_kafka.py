@@ -15,8 +15,10 @@ import orjson
 import pytest
 from aiokafka import ConsumerRecord
 
-from stream.agents import consume
-from stream.agents.consume import Consuming
+from stream.agents import attempts, consumer_loop
+from stream.agents.consumer_loop import ConsumerLoop
+from stream.agents.crm_sync import CRM_CONSUMER
+from stream.agents.key_order import KeyOrder
 from stream.domain.errors import StopError, TransientError
 from stream.kafka import open_consumer
 from stream.local.simulators import Fault, Simulators, serving
@@ -32,8 +34,8 @@ Handle = Callable[[ConsumerRecord], Awaitable[None]]
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Commits and second tries come soon."""
-    monkeypatch.setattr(consume, "COMMIT_EVERY", 0.1)
-    monkeypatch.setattr(consume, "PAUSES", (0.02, 0.05))
+    monkeypatch.setattr(consumer_loop, "COMMIT_EVERY_S", 0.1)
+    monkeypatch.setattr(attempts, "PAUSES", (0.02, 0.05))
 
 
 @asynccontextmanager
@@ -41,7 +43,8 @@ async def consuming(broker: Settings, handle: Handle, at_once: int = 4) -> Async
     """A loop at work in this process; stopped at the end."""
     stop = asyncio.Event()
     async with open_consumer(broker, None, CRM_GROUP) as consumer:
-        task = asyncio.create_task(Consuming(consumer, ENRICHED.name, handle, at_once=at_once).run(stop))
+        loop = ConsumerLoop(consumer, CRM_CONSUMER, KeyOrder(handle, at_once=at_once))
+        task = asyncio.create_task(loop.run(stop))
         try:
             yield task
         finally:
@@ -152,7 +155,8 @@ async def test_a_stop_begins_nothing_more(broker: Settings) -> None:
     await publish(broker, leads(8, keys=8))
     stop = asyncio.Event()
     async with open_consumer(broker, None, CRM_GROUP) as consumer:
-        running = asyncio.create_task(Consuming(consumer, ENRICHED.name, handle, at_once=2).run(stop))
+        loop = ConsumerLoop(consumer, CRM_CONSUMER, KeyOrder(handle, at_once=2))
+        running = asyncio.create_task(loop.run(stop))
         await until(lambda: _begun(begun, 2))
         stop.set()
         gate.set()

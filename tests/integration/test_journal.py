@@ -12,11 +12,11 @@ import asyncpg
 import orjson
 import pytest
 
-from stream.agents.journal import Journal, run
+from stream.agents.consumer_loop import open_consumer_loop
+from stream.agents.journal import JOURNAL_CONSUMER, Journal
 from stream.domain.events import decode_event
-from stream.kafka import open_consumer
 from stream.settings import Settings
-from stream.topics import ENRICHED, JOURNAL_GROUP
+from stream.topics import JOURNAL_GROUP
 from tests.integration.enriched import NOW, committed, event, identity, lag, publish, start, until
 from tests.waiting import LIMIT
 
@@ -27,8 +27,8 @@ LATER = NOW + timedelta(minutes=5)
 async def journal(broker: Settings, pool: asyncpg.Pool, *, webhook_events: bool = False) -> AsyncIterator[None]:
     """The journal at work; at the end all that was published before has been written and committed."""
     stop = asyncio.Event()
-    async with open_consumer(broker, ENRICHED.name, JOURNAL_GROUP) as consumer:
-        task = asyncio.create_task(run(consumer, Journal(pool, webhook_events=webhook_events), stop))
+    async with open_consumer_loop(broker, JOURNAL_CONSUMER, Journal(pool, webhook_events=webhook_events)) as loop:
+        task = asyncio.create_task(loop.run(stop))
         try:
             yield
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
+from prometheus_client import REGISTRY
 
 from stream import topics
 from stream.agents.delivery import Delivery, Message
@@ -232,6 +233,29 @@ def parked_webhook(number: int, source: Source) -> Any:
     return Delivery(
         Message(record, Tracker()), webhook, Contact(phone, None, None, phone.alias), event_id(webhook.lead)
     )
+
+
+async def test_what_waits_is_measured(broker: Settings, clock: Clock) -> None:
+    """Lag is what is parked, also what came after its partition was held; the age is that of the first of it."""
+    labels = {"group": topics.RETRY_GROUP}
+    await park(broker, clock, ["one"], timedelta(minutes=10))
+    async with reader(broker, clock) as consumer:
+        await waits(consumer, 1)
+        await park(broker, clock, ["one"] * 4, timedelta(minutes=10))
+
+        async def is_counted() -> bool:
+            return REGISTRY.get_sample_value("leads_consumer_lag", labels) == 5
+
+        await until(is_counted)
+        assert (REGISTRY.get_sample_value("leads_consumer_oldest_seconds", labels) or 0) > 0
+        clock.at += timedelta(minutes=11)
+        await until_back(broker, 5)
+
+        async def is_moved() -> bool:
+            return REGISTRY.get_sample_value("leads_consumer_lag", labels) == 0
+
+        await until(is_moved)
+        assert REGISTRY.get_sample_value("leads_consumer_oldest_seconds", labels) == 0
 
 
 async def test_a_tier_that_waits_holds_up_no_other(broker: Settings, clock: Clock) -> None:

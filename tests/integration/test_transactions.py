@@ -15,9 +15,11 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 
 from stream import topics
-from stream.agents import consume
-from stream.agents.consume import Consuming
-from stream.agents.journal import Journal, run
+from stream.agents import consumer_loop
+from stream.agents.consumer_loop import ConsumerLoop, open_consumer_loop
+from stream.agents.crm_sync import CRM_CONSUMER
+from stream.agents.journal import JOURNAL_CONSUMER, Journal
+from stream.agents.key_order import KeyOrder
 from stream.agents.retry import RetryReader
 from stream.batch_producer import BatchProducer, RetryUntilShutdown
 from stream.domain.letters import Wanted
@@ -92,7 +94,7 @@ async def crm_sync(settings: Settings, _: asyncpg.Pool) -> AsyncIterator[Seen]:
 
     stop = asyncio.Event()
     async with open_consumer(settings, None, topics.CRM_GROUP) as consumer:
-        task = asyncio.create_task(Consuming(consumer, topics.ENRICHED.name, handle, at_once=4).run(stop))
+        task = asyncio.create_task(ConsumerLoop(consumer, CRM_CONSUMER, KeyOrder(handle, at_once=4)).run(stop))
         try:
             yield read
         finally:
@@ -108,8 +110,8 @@ async def journal(settings: Settings, pool: asyncpg.Pool) -> AsyncIterator[Seen]
         return [row["lead_id"] for row in await pool.fetch("SELECT lead_id FROM stream.answered ORDER BY lead_id")]
 
     stop = asyncio.Event()
-    async with open_consumer(settings, topics.ENRICHED.name, topics.JOURNAL_GROUP) as consumer:
-        task = asyncio.create_task(run(consumer, Journal(pool, webhook_events=False), stop))
+    async with open_consumer_loop(settings, JOURNAL_CONSUMER, Journal(pool, webhook_events=False)) as loop:
+        task = asyncio.create_task(loop.run(stop))
         try:
             yield read
         finally:
@@ -120,7 +122,7 @@ async def journal(settings: Settings, pool: asyncpg.Pool) -> AsyncIterator[Seen]
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Commits come soon."""
-    monkeypatch.setattr(consume, "COMMIT_EVERY", 0.1)
+    monkeypatch.setattr(consumer_loop, "COMMIT_EVERY_S", 0.1)
 
 
 @pytest.mark.parametrize(

@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 from aiokafka import ConsumerRecord, TopicPartition
-from stream.engine.emitter import Emitter
 from structlog.testing import capture_logs
 
 from stream import topics
 from stream.agents.enrich import Enricher, Limits
 from stream.agents.exits import Exits
 from stream.agents.tripwire import Tripwire
+from stream.batch_producer import BatchProducer, RetryUntilShutdown
 from stream.domain.events import EnrichedEvent, Outcome, Tier, decode_event, event_id
 from stream.domain.fuse import Rating
 from stream.domain.identity import contact_of
@@ -66,7 +66,7 @@ class Life:
 
     worker: Worker
     runtime: Runtime
-    emitter: Emitter
+    producer: BatchProducer
     stop: Stop
     running: asyncio.Task[int]
 
@@ -91,19 +91,19 @@ async def living(
     settings: Settings, rig: Rig, kind: Callable[[Settings], Runtime] = PlainRuntime
 ) -> AsyncIterator[Life]:
     """A worker on a runtime: real Kafka below it, the world of fakes behind its look-ups."""
-    async with open_producer(settings) as producer:
-        emitter = Emitter(producer)
-        await emitter.learn(topics.WEBHOOKS.name, topics.ENRICHED.name, *[topic.name for topic in topics.RETRIES])
+    async with open_producer(settings) as kafka_producer:
+        producer = BatchProducer(kafka_producer, RetryUntilShutdown())
+        await producer.learn(topics.WEBHOOKS.name, topics.ENRICHED.name, *[topic.name for topic in topics.RETRIES])
         runtime = kind(settings)
 
         def publish(partition: int, key: bytes, value: bytes | None) -> None:
-            emitter.emit(topics.CHANGELOG.name, key, value, [], partition=partition)
+            producer.enqueue(topics.CHANGELOG.name, key, value, [], partition=partition)
 
         cache = TableCache(runtime.table, publish, Lifetimes(86_400.0, 3_600.0, 1_000), lambda: 0.0)
         tripwire = Tripwire(Rating(100, 0.75, 100))
-        exits = Exits(emitter, rig.clock, PATIENCE, tripwire)
+        exits = Exits(producer, rig.clock, PATIENCE, tripwire)
         limits = Limits(deadline=LIMIT, slots=64, queue=1_000, queue_limit=LIMIT, span=1_000)
-        enricher = Enricher(cache, rig.worker(), exits, emitter, limits, rig.clock, frozenset())
+        enricher = Enricher(cache, rig.worker(), exits, producer, limits, rig.clock, frozenset())
         runtime.add_agent(enricher.run)
         allowance = Allowance(LIMIT, LIMIT)
         facts = WorkerFacts(Probe("the broker"), Probe("the database"), allowance)
@@ -113,7 +113,7 @@ async def living(
             runtime=runtime,
             enricher=enricher,
             cache=cache,
-            emitter=emitter,
+            producer=producer,
             retry=retry,
             watchdog=Watchdog(facts.gather, allowance, every=0.1),
             pulse=Pulse(LIMIT),
@@ -124,13 +124,13 @@ async def living(
         stop = Stop()
         running = asyncio.create_task(worker.run(stop))
         try:
-            yield Life(worker, runtime, emitter, stop, running)
+            yield Life(worker, runtime, producer, stop, running)
         finally:
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
             await runtime.stop()
             await enricher.stop()
-            await emitter.close()
+            await producer.close()
 
 
 def webhook(lead: str, someone: Someone) -> tuple[bytes, bytes, str]:
@@ -229,7 +229,7 @@ async def test_a_worker_that_dies_in_the_middle_loses_nothing_and_pays_nothing_a
         assert len(stands) == PARTITIONS
         await first.runtime.commit()
         await until_committed(broker, stands)
-        await until_true(lambda: not first.emitter.backlog, "all to be delivered")
+        await until_true(lambda: not first.producer.backlog, "all to be delivered")
         table = dict(first.runtime.table)
         assert not first.running.done()
         await first.dies()

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator, ValidationError
 
-from stream.agents.journal import turns
+from stream.agents.journal import passes
 from stream.domain.crm import Create, Skip, Tell, decide
 from stream.domain.errors import PoisonError
 from stream.domain.events import (
@@ -223,7 +223,7 @@ def test_the_journal_keeps_an_unknown_outcome(outcome: str) -> None:
     """It counts as the end of the webhook: pending calls before it are added up, a repeat after it is left out."""
     pending = read(encoded(Answer(Outcome.PENDING, parked=True)))
     end = msgspec.structs.replace(pending, outcome=outcome)
-    assert turns([pending, end, end]) == [[pending], [end]]
+    assert passes([pending, end, end]) == [[pending], [end]]
 
 
 @given(unknown)

@@ -1,0 +1,57 @@
+"""What is tried again, and after how long."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from structlog.testing import capture_logs
+
+from stream.agents.attempts import Attempts
+from stream.domain.errors import DatabaseUnavailableError, StopError, TransientError
+from stream.outages import DATABASE, forget
+
+
+async def tried(*failures: Exception, stop: asyncio.Event | None = None) -> list[tuple[str, float]]:
+    """The failures that are reported of a work that ends with each of these before it succeeds."""
+    left, reported = list(failures), []
+
+    async def attempt() -> None:
+        if left:
+            raise left.pop(0)
+
+    attempts = Attempts(stop or asyncio.Event())
+    await attempts.until_completed(
+        attempt,
+        report=lambda error, seconds: reported.append((error.reason, seconds)),
+        about=lambda: {"lead": "L1"},
+    )
+    return reported
+
+
+async def test_a_transient_error_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After growing pauses, or when the other side says; a database that is away is told as its absence."""
+    monkeypatch.setattr("stream.agents.attempts.PAUSES", (0.001, 0.002))
+    failures = [TransientError("one"), TransientError("two"), TransientError("three", retry_after=0.003)]
+    assert await tried(*failures) == [("one", 0.001), ("two", 0.002), ("three", 0.003)]
+    assert await tried(DatabaseUnavailableError("taken", is_away=False)) == [("taken", 0.001)]
+    with capture_logs() as lines:
+        assert await tried(DatabaseUnavailableError("gone")) == []
+    assert DATABASE.is_away
+    forget()
+    assert [line["event"] for line in lines] == ["the database is away"]
+
+
+async def test_what_nobody_foresaw_stops_and_its_text_is_left_to_the_log() -> None:
+    """The reason names the class alone: the text may hold a phone."""
+    with capture_logs() as lines, pytest.raises(StopError, match=r"^a record can't be ended: KeyError$"):
+        await tried(KeyError("11987654321"))
+    assert [(line["event"], line["lead"]) for line in lines] == [("a record can't be ended", "L1")]
+
+
+async def test_no_try_begins_after_a_stop() -> None:
+    """Begun then, it might be cut before its end."""
+    stop = asyncio.Event()
+    stop.set()
+    with pytest.raises(asyncio.CancelledError):
+        await tried(stop=stop)

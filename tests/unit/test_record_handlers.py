@@ -1,0 +1,124 @@
+"""What the plain consumers do with records, on a consumer in memory: how much they take, and what they wait for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import orjson
+import pytest
+from aiokafka import ConsumerRecord
+from structlog.testing import capture_logs
+
+from stream.agents.journal import JOURNAL_CONSUMER, Journal
+from stream.agents.key_order import KeyOrder
+from stream.agents.retry import RetryReader
+from stream.domain.errors import DatabaseUnavailableError, StopError
+from stream.domain.events import EnrichedEvent
+from stream.outages import forget
+from tests.integration.enriched import event
+from tests.memory_consumer import FIRST, MemoryConsumer, position, running
+from tests.waiting import until_true
+
+
+async def test_no_more_is_read_than_there_is_room_for() -> None:
+    """Twice as many records as are handled at once, however many there are."""
+    consumer = MemoryConsumer(FIRST)
+    consumer.write(FIRST, *(f"{chr(97 + number % 26)}{number}" for number in range(100)))
+    gate, begun = asyncio.Event(), []
+
+    async def handle(record: ConsumerRecord) -> None:
+        begun.append(record.offset)
+        await gate.wait()
+
+    async with running(consumer, KeyOrder(handle, at_once=3)):
+        await until_true(lambda: len(begun) == 3)
+        assert len(consumer.logs[FIRST]) - position(consumer, FIRST) == 94
+        gate.set()
+        await until_true(lambda: consumer.committed == {FIRST: 100})
+    assert sorted(begun) == list(range(100))
+
+
+class Books(Journal):
+    """A journal whose database fails as the test says."""
+
+    def __init__(self) -> None:
+        self.failure: Exception | None = None
+        self.tries = 0
+        self.written: list[str] = []
+
+    async def write(self, events: Sequence[EnrichedEvent]) -> None:
+        """Write, or fail."""
+        self.tries += 1
+        if self.failure is not None:
+            raise self.failure
+        self.written += [event.lead.id for event in events]
+
+
+def write_events(consumer: MemoryConsumer, *leads: str) -> None:
+    consumer.write(FIRST, *(orjson.dumps(event(lead)).decode() for lead in leads))
+
+
+async def test_a_journal_reads_nothing_while_it_waits_for_its_database(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One batch waits, uncommitted; it is written whole, then what came meanwhile is."""
+    monkeypatch.setattr("stream.agents.attempts.PAUSES", (0.001,))
+    consumer, books = MemoryConsumer(FIRST), Books()
+    books.failure = DatabaseUnavailableError("taken", is_away=False)
+    write_events(consumer, "A", "B")
+    async with running(consumer, books, replace(JOURNAL_CONSUMER, topics=("events",))):
+        await until_true(lambda: books.tries > 2)
+        write_events(consumer, "C")
+        tries = books.tries
+        await until_true(lambda: books.tries > tries + 2)
+        assert (position(consumer, FIRST), consumer.commits) == (2, 0)
+        books.failure = None
+        await until_true(lambda: consumer.committed == {FIRST: 3})
+    forget()
+    assert books.written == ["A", "B", "C"]
+
+
+async def test_a_journal_that_waits_for_its_database_hears_a_stop() -> None:
+    """At once, though its next try is far away; the batch comes again."""
+    consumer, books = MemoryConsumer(FIRST), Books()
+    books.failure = DatabaseUnavailableError("gone")
+    write_events(consumer, "A")
+    async with running(consumer, books, replace(JOURNAL_CONSUMER, grace=3600.0)) as (task, stop):
+        await until_true(lambda: books.tries > 0)
+        stop.set()
+        await asyncio.wait_for(task, 30)
+    forget()
+    assert consumer.committed == {}
+
+
+async def test_what_a_journal_did_not_foresee_stops_it_with_a_reason_that_can_be_logged() -> None:
+    """The reason names the class alone, as the CRM sync's does; nothing of the batch is committed."""
+    consumer, books = MemoryConsumer(FIRST), Books()
+    books.failure = KeyError("11987654321")
+    write_events(consumer, "A")
+    with capture_logs() as lines:
+        async with running(consumer, books, JOURNAL_CONSUMER) as (task, _):
+            with pytest.raises(StopError, match=r"KeyError$"):
+                await asyncio.wait_for(asyncio.shield(task), 30)
+    assert [line["event"] for line in lines] == ["a record can't be ended"]
+    assert consumer.committed == {}
+
+
+async def test_the_retry_reader_waits_while_too_much_is_to_be_delivered() -> None:
+    """What it moves would wait in memory; it is read when the producer has room."""
+    consumer = MemoryConsumer(FIRST)
+    consumer.write(FIRST, "a", "b")
+    producer: Any = SimpleNamespace(is_full=True, enqueue=lambda *_: _[-1]())
+    client: Any = consumer
+    reader = RetryReader(client, producer, lambda: datetime.now(UTC), timedelta(hours=1), lambda _: False)
+    await consumer.assign()
+    running = asyncio.create_task(reader.run())
+    await until_true(lambda: consumer.is_asked_for_ends)
+    assert position(consumer, FIRST) == 0
+    producer.is_full = False
+    await until_true(lambda: consumer.committed == {FIRST: 2})
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
