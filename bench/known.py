@@ -16,9 +16,9 @@ import psutil
 from bench.visits import Visit
 from stream.domain.choice import Knowledge
 from stream.domain.person import Candidate, person_from_work
-from stream.enrichment import known_person
 from stream.kafka import partition_of
 from stream.local.people import Someone, population
+from stream.lookup.chain import known_person
 from stream.settings import load
 from stream.tiers.cache import Lifetimes, TableCache
 

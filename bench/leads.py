@@ -21,9 +21,9 @@ from stream.domain.identity import Contact, contact_of
 from stream.domain.person import Candidate, person_from_work
 from stream.domain.sources.c2s import read_lead as lead_from_c2s
 from stream.domain.sources.lead import Source
-from stream.enrichment import known_person
 from stream.kafka import partition_of
 from stream.local.people import Someone, population, typed
+from stream.lookup.chain import known_person
 from stream.settings import load
 from stream.tiers.cache import Lifetimes, TableCache
 

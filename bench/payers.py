@@ -17,14 +17,14 @@ from uuid import UUID, uuid4
 from bench.reasons import Policy, why_asked
 from bench.residents import Resident
 from bench.visits import Visit
-from stream import enrichment
 from stream.domain.choice import Answered, Ask, Found, Knowledge, Step, is_sure, next_step
 from stream.domain.identity import Contact, Cpf, Phone
 from stream.domain.person import Candidate
 from stream.domain.provider import Provider
-from stream.enrichment import Books, Ladder, People, Question, Reserve, Shelf, Terms
 from stream.kafka import partition_of
 from stream.local.people import Someone
+from stream.lookup import chain
+from stream.lookup.chain import Books, Ladder, People, Question, Reserve, Shelf, Terms
 from stream.settings import Settings
 from stream.tiers.cache import Lifetimes, TableCache
 from stream.tiers.providers import provider_specs
@@ -228,7 +228,7 @@ class Ours:
             return
         question = Question(contact, name, "lead", "c2s", str(uuid4()))
         asked = self._partner.calls.copy()
-        with patch.object(enrichment, "next_step", self._watched):
+        with patch.object(chain, "next_step", self._watched):
             step = await self._ladder.climb(question, known)
         person = step.person if isinstance(step, Found) else None
         self._cache.remember(partition, known, person, now)

@@ -24,9 +24,9 @@ from bench.tier2 import PARTIES, fill
 from bench.visits import BEGIN, Visit
 from stream.domain.choice import Found, Knowledge
 from stream.domain.provider import Provider
-from stream.enrichment import Ladder, Question
 from stream.local.people import population
 from stream.local.postgres import LocalPostgres
+from stream.lookup.chain import Ladder, Question
 from stream.ops.migrate import migrate
 from stream.settings import Settings, load
 from stream.store.contacts import ContactStore

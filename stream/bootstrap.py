@@ -29,8 +29,8 @@ from stream.domain.shares import Sources
 from stream.engine.emitter import Emitter
 from stream.engine.probe import Probe
 from stream.engine.watchdog import Allowance, Pulse, Watchdog
-from stream.enrichment import Ladder, Terms
 from stream.kafka import open_admin, open_consumer, open_producer
+from stream.lookup.chain import Ladder, Terms
 from stream.ops.topics import differences, must_stop
 from stream.settings import Settings
 from stream.store.contacts import ContactStore

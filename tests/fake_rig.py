@@ -5,8 +5,8 @@ from __future__ import annotations
 from uuid import UUID
 
 from stream.domain.errors import PartnerUnavailableError
-from stream.enrichment import Ladder, Shelf
 from stream.local.people import Someone
+from stream.lookup.chain import Ladder, Shelf
 from tests.fakes import FakeBooks, FakeCompleter, FakeDatabase, FakeDirectory, FakePartner
 from tests.ladder_scenarios import TERMS, Clock
 

@@ -16,9 +16,9 @@ from stream.domain.leads import Source, encode_webhook
 from stream.domain.parking import BUDGET_SPENT
 from stream.domain.person import Candidate, Found, Known, Person, StoredAnswer
 from stream.engine.emitter import Headers, Record
-from stream.enrichment import Reserve
 from stream.kafka import partition_of
 from stream.local.people import Someone
+from stream.lookup.chain import Reserve
 
 NOW = datetime(2026, 1, 31, 15, 0, tzinfo=UTC)
 PARTITIONS = 4

@@ -20,7 +20,7 @@ from stream.domain.fuse import Rating
 from stream.domain.parking import Patience
 from stream.engine.batches import Batch
 from stream.engine.tracker import Trackers
-from stream.enrichment import Ladder
+from stream.lookup.chain import Ladder
 from stream.tiers.cache import Lifetimes, TableCache
 from tests.fakes import NOW, RecordingEmitter
 

@@ -17,8 +17,8 @@ from stream.domain.events import Match, Tier
 from stream.domain.identity import Contact, Cpf, Email, Phone
 from stream.domain.person import Candidate, person_from_work
 from stream.domain.provider import Provider
-from stream.enrichment import Ladder, People, Question, Shelf, Terms
 from stream.local.people import Someone, population
+from stream.lookup.chain import Ladder, People, Question, Shelf, Terms
 from stream.settings import load
 from stream.store.keeper import LEASE
 from stream.tiers.providers import provider_specs

@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager
 import aiohttp
 import asyncpg
 
-from stream.enrichment import Ladder
 from stream.local.people import Someone
 from stream.local.simulators import Fault, Simulators, serving
+from stream.lookup.chain import Ladder
 from stream.settings import Settings, load
 from stream.store.contacts import ContactStore
 from stream.store.ledger import Ledger

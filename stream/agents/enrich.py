@@ -31,9 +31,9 @@ from stream.domain.shares import Sources
 from stream.engine.batches import Batch
 from stream.engine.emitter import Emitter
 from stream.engine.tracker import Tracker
-from stream.enrichment import Ladder, Question, known_person
 from stream.kafka import partition_of
 from stream.logs import get_logger
+from stream.lookup.chain import Ladder, Question, known_person
 from stream.tiers.cache import TableCache
 
 log = get_logger(__name__)

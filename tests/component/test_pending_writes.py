@@ -16,8 +16,8 @@ from stream.domain.choice import Found, Knowledge
 from stream.domain.errors import DatabaseUnavailableError
 from stream.domain.identity import Cpf, Phone
 from stream.domain.person import Candidate, person_from_work
-from stream.enrichment import Ladder
 from stream.local.postgres import LocalPostgres
+from stream.lookup.chain import Ladder
 from stream.ops.migrate import migrate
 from stream.settings import load
 from stream.store.contacts import ContactStore

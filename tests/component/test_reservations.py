@@ -22,9 +22,9 @@ from stream.domain.errors import (
     TransientError,
 )
 from stream.domain.provider import Provider
-from stream.enrichment import Ladder, Terms
 from stream.local.people import population
 from stream.local.simulators import Fault
+from stream.lookup.chain import Ladder, Terms
 from stream.settings import Settings, load
 from stream.store import ledger as ledger_module
 from stream.store.ledger import MOST_ABANDONED, Ledger

@@ -14,8 +14,8 @@ from stream.domain.events import Match
 from stream.domain.freshness import Entry
 from stream.domain.identity import Contact, Cpf, Email, Phone
 from stream.domain.person import Candidate, person_from_work
-from stream.enrichment import known_person
 from stream.local.people import population
+from stream.lookup.chain import known_person
 from stream.tiers.cache import OPENED, Lifetimes, TableCache, partition_of_key, table_key
 from tests.fakes import NOW
 

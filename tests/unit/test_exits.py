@@ -17,8 +17,8 @@ from stream.domain.identity import contact_of
 from stream.domain.leads import Source, decode_webhook, encode_webhook, source_in
 from stream.domain.parking import LATE, Parking
 from stream.engine.emitter import Record
-from stream.enrichment import Ladder
 from stream.local.people import Someone, population
+from stream.lookup.chain import Ladder
 from tests.fake_rig import FakeRig
 from tests.fakes import NOW, c2s_webhook, partition_for
 from tests.inside import HOME, PARTITION, Worker

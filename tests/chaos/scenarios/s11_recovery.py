@@ -13,9 +13,9 @@ from stream.domain.choice import Knowledge
 from stream.domain.identity import contact_of
 from stream.domain.leads import Lead, Source
 from stream.domain.person import Candidate, person_from_work
-from stream.enrichment import known_person
 from stream.kafka import open_producer, partition_of
 from stream.local.people import Someone
+from stream.lookup.chain import known_person
 from stream.settings import Settings
 from stream.tiers.cache import Lifetimes, TableCache
 from tests.chaos import scenario, verifier
