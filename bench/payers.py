@@ -17,7 +17,8 @@ from uuid import UUID, uuid4
 from bench.reasons import Policy, why_asked
 from bench.residents import Resident
 from bench.visits import Visit
-from stream.domain.choice import Answered, Ask, Found, Knowledge, Step, is_sure, next_step
+from stream.domain.choice import Answered, Ask, Found, Step, is_sure, next_step
+from stream.domain.contact_facts import ContactFacts
 from stream.domain.identity import Contact, Cpf, Phone
 from stream.domain.person import Candidate
 from stream.domain.provider import Provider
@@ -237,7 +238,7 @@ class Ours:
         self.bill.calls += self._partner.calls["diretrix"] - asked["diretrix"]
         self.bill.work_calls += self._partner.calls["work"] - asked["work"]
 
-    def _watched(self, contact: Contact, name: str, known: Knowledge, **options: Any) -> Step:
+    def _watched(self, contact: Contact, name: str, known: ContactFacts, **options: Any) -> Step:
         """The policy's step; when it asks for what will be paid for, the reason is counted."""
         step = self._policy(contact, name, known, **options)
         if isinstance(step, Ask):

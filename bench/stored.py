@@ -22,7 +22,8 @@ from bench.payers import Partner, terms
 from bench.result import Options, Row, at_least
 from bench.tier2 import PARTIES, fill
 from bench.visits import BEGIN, Visit
-from stream.domain.choice import Found, Knowledge
+from stream.domain.choice import Found
+from stream.domain.contact_facts import ContactFacts
 from stream.domain.provider import Provider
 from stream.local.people import population
 from stream.local.postgres import LocalPostgres
@@ -110,7 +111,7 @@ async def _store(pool: asyncpg.Pool, settings: Settings, visits: Sequence[Visit]
     async def climb() -> None:
         for visit in left:
             question = Question(visit.contact, visit.someone.name, "lead", "c2s", str(uuid4()))
-            step = await ladder.climb(question, Knowledge())
+            step = await ladder.climb(question, ContactFacts())
             if not isinstance(step, Found) or question.calls[Provider.DIRETRIX] != 1:
                 raise RuntimeError("a first-seen contact was not looked up as one")
 

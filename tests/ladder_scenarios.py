@@ -11,7 +11,8 @@ from uuid import uuid4
 
 import pytest
 
-from stream.domain.choice import Ambiguous, Answered, Found, Knowledge, NobodyKnows, next_step
+from stream.domain.choice import Ambiguous, Answered, Found, NobodyKnows, next_step
+from stream.domain.contact_facts import ContactFacts
 from stream.domain.errors import TransientError
 from stream.domain.events import Match, Tier
 from stream.domain.identity import Contact, Cpf, Email, Phone
@@ -84,9 +85,9 @@ def question(who: Contact, name: str = SOMEONE.name) -> Question:
     return Question(who, name, "lead-1", "c2s", str(uuid4()))
 
 
-async def climb(rig: Rig, asked: Question, known: Knowledge | None = None) -> Answered:
+async def climb(rig: Rig, asked: Question, known: ContactFacts | None = None) -> Answered:
     """One climb of a fresh worker."""
-    return await rig.worker().climb(asked, known if known is not None else Knowledge())
+    return await rig.worker().climb(asked, known if known is not None else ContactFacts())
 
 
 async def one_paid_call_per_alias(rig: Rig) -> None:
@@ -135,7 +136,7 @@ async def a_failure_is_never_an_answer(rig: Rig) -> None:
     """A partner that fails leaves no answer behind: not in the knowledge, not in the database."""
     rig.know(SOMEONE)
     rig.fail_once("diretrix")
-    known = Knowledge()
+    known = ContactFacts()
     with pytest.raises(TransientError):
         await climb(rig, question(contact(SOMEONE)), known)
     assert not known.answers
@@ -220,7 +221,7 @@ async def a_refresh_that_fails_leaves_the_stale_person(rig: Rig) -> None:
     rig.know(SOMEONE)
     await _store_old(rig)
     rig.fail_once("work")
-    asked, known = question(contact(SOMEONE)), Knowledge()
+    asked, known = question(contact(SOMEONE)), ContactFacts()
     with pytest.raises(TransientError):
         await climb(rig, asked, known)
     step = next_step(asked.contact, asked.name, known, allow_stale=True)
@@ -309,7 +310,7 @@ async def an_owner_past_their_time_is_asked_for_again(rig: Rig) -> None:
     phone = typed(SOMEONE)[0]
     await rig.shelf.save_answer(phone, (Candidate(OTHER.name.upper(), OTHER.cpf),), NOW - timedelta(days=181))
     asked = question(contact(SOMEONE, by="phone"))
-    known = Knowledge()
+    known = ContactFacts()
     found = await climb(rig, asked, known)
     assert isinstance(found, Found)
     assert (found.person.cpf, found.match) == (SOMEONE.cpf, Match.NAME)

@@ -19,7 +19,8 @@ from stream import topics
 from stream.agents.delivery import Delivery, Message
 from stream.agents.exits import Exits
 from stream.agents.flights import QUEUE_BYTES, Flights
-from stream.domain.choice import Ambiguous, Answered, Complete, Found, Knowledge, KnownPerson, is_sure, next_step
+from stream.domain.choice import Ambiguous, Answered, Complete, Found, is_sure, next_step
+from stream.domain.contact_facts import ContactFacts, KnownPerson, known_person
 from stream.domain.errors import GivenUpError, PoisonError, RefusedError, TransientError
 from stream.domain.events import Answer, Outcome, Tier, event_id
 from stream.domain.headers import REROUTE
@@ -33,7 +34,7 @@ from stream.engine.emitter import Emitter
 from stream.engine.tracker import Tracker
 from stream.kafka import partition_of
 from stream.logs import get_logger
-from stream.lookup.chain import Ladder, Question, known_person
+from stream.lookup.chain import Ladder, Question
 from stream.tiers.cache import TableCache
 
 log = get_logger(__name__)
@@ -158,14 +159,14 @@ class Enricher:
             self._exits.answered(delivery, answer)
             return
         if not self.flights.has_room_for(delivery.webhook.source):
-            self._fall_back(delivery, Knowledge(), "queue")
+            self._fall_back(delivery, ContactFacts(), "queue")
             return
         if flight is None and self.flights.is_full_for(delivery.webhook.source):
             # Nobody waits for room: hits come behind it.
             if self.flights.has_room_to_recall:
                 self._take_off(delivery, known_only=True)
             else:
-                self._fall_back(delivery, Knowledge(), "queue")
+                self._fall_back(delivery, ContactFacts(), "queue")
             return
         self._take_off(delivery)
 
@@ -209,7 +210,7 @@ class Enricher:
             self._exits.answered(delivery, answer)
             return failed
         if failed:
-            self._fall_back(delivery, Knowledge(), failed)
+            self._fall_back(delivery, ContactFacts(), failed)
             return failed
         return await self._climb(delivery)
 
@@ -251,15 +252,15 @@ class Enricher:
         self._found(delivery, question, known, step)
         return ""
 
-    def _found(self, delivery: Delivery, question: Question, known: Knowledge, step: Answered) -> None:
+    def _found(self, delivery: Delivery, question: Question, known: ContactFacts, step: Answered) -> None:
         answer = _answer(step, question.tier, question.calls)
         self._remember(delivery, known, step.person if isinstance(step, Found) else None)
         self._exits.answered(delivery, answer)
 
-    def _remember(self, delivery: Delivery, known: Knowledge, person: KnownPerson | None) -> None:
+    def _remember(self, delivery: Delivery, known: ContactFacts, person: KnownPerson | None) -> None:
         self._cache.remember(delivery.message.partition, known, person, self.timestamp())
 
-    def _fall_back(self, delivery: Delivery, known: Knowledge, reason: str, calls: CallCounts = NO_CALLS) -> None:
+    def _fall_back(self, delivery: Delivery, known: ContactFacts, reason: str, calls: CallCounts = NO_CALLS) -> None:
         """Asking has failed: a person past its time is better than none; else the webhook is parked."""
         old = self._cache.recall(delivery.message.partition, delivery.contact, self.timestamp(), stale=True)
         old.answers.update(known.answers)

@@ -19,7 +19,8 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from stream import metrics
-from stream.domain.choice import Answered, Ask, Complete, Knowledge, KnownPerson, next_step
+from stream.domain.choice import Answered, Ask, Complete, next_step
+from stream.domain.contact_facts import ContactFacts, known_person
 from stream.domain.errors import Billed, DatabaseUnavailableError, RefusedError, TransientError
 from stream.domain.events import Tier
 from stream.domain.freshness import must_refresh
@@ -27,14 +28,14 @@ from stream.domain.identity import Contact, Cpf, Email, Phone
 from stream.domain.matching import Grade, compare
 from stream.domain.person import (
     Candidate,
-    Known,
     Person,
     StoredAnswer,
+    StoredFacts,
+    StoredPerson,
     is_of_another,
     person_from_candidate,
     person_from_work,
 )
-from stream.domain.person import Found as Stored
 from stream.domain.provider import CallStatus, Provider, ProviderSpec
 from stream.store.pending_writes import PendingWrites
 
@@ -45,8 +46,8 @@ MISMATCH_FOR = timedelta(days=1)  # how long a CPF is not asked for again for wh
 class People(Protocol):
     """Tier 2: who is known in PostgreSQL."""
 
-    async def find(self, contact: Contact) -> Stored: ...  # noqa: D102
-    async def find_by_cpf(self, cpf: Cpf) -> Known | None: ...  # noqa: D102
+    async def find(self, contact: Contact) -> StoredFacts: ...  # noqa: D102
+    async def find_by_cpf(self, cpf: Cpf) -> StoredPerson | None: ...  # noqa: D102
     async def is_unanswered(self, cpf: Cpf, now: datetime) -> bool: ...  # noqa: D102 - the Work API was asked in vain
 
 
@@ -146,7 +147,7 @@ class Ladder:
         self._closing: dict[asyncio.Task[None], str] = {}  # what is being stored and booked, with its alias
         self._pending = PendingWrites()  # what the database did not take
 
-    async def climb(self, question: Question, known: Knowledge) -> Answered:
+    async def climb(self, question: Question, known: ContactFacts) -> Answered:
         """Answer ``question``; ``known`` grows on the way and is worth keeping even when this raises.
 
         Raises TransientError (park the webhook) or RefusedError (a partner refuses us).
@@ -162,7 +163,7 @@ class Ladder:
                 case _:
                     return step
 
-    async def recall(self, question: Question, known: Knowledge) -> Answered | None:
+    async def recall(self, question: Question, known: ContactFacts) -> Answered | None:
         """Answer from what PostgreSQL knows; None where a partner would have to be asked. Raises TransientError."""
         await self._recall(question, known)
         step = next_step(question.contact, question.name, known)
@@ -177,7 +178,7 @@ class Ladder:
             if self._closing:
                 await asyncio.wait(set(self._closing))
 
-    async def _recall(self, question: Question, known: Knowledge) -> None:
+    async def _recall(self, question: Question, known: ContactFacts) -> None:
         """Tier 2: add what PostgreSQL knows of the contact."""
         question.tier = Tier.POSTGRES
         stored = await self._people.find(question.contact)
@@ -194,7 +195,7 @@ class Ladder:
             is_asked = not row.listed and self._still_counts(row, asked.get(row.alias))
             self._learn(row, known, listed=not is_asked)
 
-    def _still_counts(self, row: Known, asked: StoredAnswer | None) -> bool:
+    def _still_counts(self, row: StoredPerson, asked: StoredAnswer | None) -> bool:
         """Whether a source's word that an alias is this person's still counts: numbers are recycled.
 
         It ages by when Diretrix was asked for the alias, else by when the row was made (an update says nothing: some
@@ -207,7 +208,7 @@ class Ladder:
             return False
         return said_at is not None and self._now() - said_at < self._terms.max_age
 
-    def _learn(self, row: Known, known: Knowledge, *, listed: bool = False) -> None:
+    def _learn(self, row: StoredPerson, known: ContactFacts, *, listed: bool = False) -> None:
         candidate = Candidate(name=row.name, cpf=row.cpf)
         if row.alias:
             shelf = known.listed if listed else known.answers
@@ -223,7 +224,7 @@ class Ladder:
             stale = must_refresh(row.enriched_at, self._now(), self._terms.max_age)
             known.persons[row.cpf] = known_person(person, stale=stale)
 
-    async def _ask(self, question: Question, alias: Phone | Email, known: Knowledge) -> None:
+    async def _ask(self, question: Question, alias: Phone | Email, known: ContactFacts) -> None:
         """Tier 3: pay for one alias, once, and store the answer before anything else."""
         question.tier = Tier.DIRETRIX
         kind = "phone" if isinstance(alias, Phone) else "email"
@@ -237,7 +238,7 @@ class Ladder:
             known.answers[alias.alias] = candidates
             booked.store = partial(self._shelf.save_answer, alias, candidates, self._now())
 
-    async def _complete(self, question: Question, candidate: Candidate, known: Knowledge) -> None:
+    async def _complete(self, question: Question, candidate: Candidate, known: ContactFacts) -> None:
         """A CPF becomes a person: from PostgreSQL, else from the Work API, one call a CPF in the fleet."""
         cpf = Cpf(candidate.cpf)
         if not await self._recall_person(cpf, candidate, known):
@@ -249,7 +250,7 @@ class Ladder:
                 if not await self._recall_person(cpf, candidate, known):
                     await self._ask_work(question, cpf, candidate, known)
 
-    async def _recall_person(self, cpf: Cpf, candidate: Candidate, known: Knowledge) -> bool:
+    async def _recall_person(self, cpf: Cpf, candidate: Candidate, known: ContactFacts) -> bool:
         """Whether PostgreSQL says all that can be had of a CPF now; the Work API may have been asked in vain."""
         row = await self._people.find_by_cpf(cpf)
         if row is not None:
@@ -262,14 +263,14 @@ class Ladder:
         self._leave_incomplete(cpf, candidate, known)
         return True
 
-    def _leave_incomplete(self, cpf: Cpf, candidate: Candidate, known: Knowledge) -> None:
+    def _leave_incomplete(self, cpf: Cpf, candidate: Candidate, known: ContactFacts) -> None:
         """No more than the candidate is to be had; without a name, not even that."""
         if candidate.name:
             known.persons[cpf.digits] = known_person(person_from_candidate(candidate, self._now()))
         else:
             known.dead_ends.add(cpf.digits)
 
-    async def _ask_work(self, question: Question, cpf: Cpf, candidate: Candidate, known: Knowledge) -> None:
+    async def _ask_work(self, question: Question, cpf: Cpf, candidate: Candidate, known: ContactFacts) -> None:
         async with self._booked(Provider.WORK, "cpf", cpf.alias, question) as booked:
             raw = await self._work.by_cpf(cpf, booked.reserve)
             booked.status = CallStatus.PAID if raw is not None else CallStatus.FREE
@@ -380,7 +381,7 @@ class Ladder:
         await self._books.drop_lease(cpf.digits)
 
 
-def proven_aliases(question: Question, person: Person, known: Knowledge) -> tuple[Phone | Email, ...]:
+def proven_aliases(question: Question, person: Person, known: ContactFacts) -> tuple[Phone | Email, ...]:
     """Phone and e-mail that a lead's name proves to be the person's: other services read what is stored."""
     if compare(question.name, person.name).grade < Grade.COMPATIBLE:
         return ()
@@ -407,16 +408,3 @@ class _Booked:
         """Write the intent, once: what was certainly not carried out is tried again under the same row."""
         if self.call is None:
             self.call = await self.write_intent()
-
-
-def known_person(person: Person, *, stale: bool = False) -> KnownPerson:
-    """A person as the policy and the table carry it."""
-    return KnownPerson(
-        cpf=person.cpf,
-        name=person.name,
-        person=person.encode(),
-        facts=person.facts,
-        complete=person.complete,
-        fetched_at=person.fetched_at.timestamp(),
-        stale=stale,
-    )

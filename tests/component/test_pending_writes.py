@@ -12,7 +12,8 @@ from typing import Any
 import asyncpg
 import pytest
 
-from stream.domain.choice import Found, Knowledge
+from stream.domain.choice import Found
+from stream.domain.contact_facts import ContactFacts
 from stream.domain.errors import DatabaseUnavailableError
 from stream.domain.identity import Cpf, Phone
 from stream.domain.person import Candidate, person_from_work
@@ -81,7 +82,7 @@ async def test_what_diretrix_answered_is_stored_when_the_database_is_back(rig: R
     """The look-up fails, the answer is stored and booked as paid by itself, and nobody asks for it again."""
     by_phone = contact(SOMEONE, by="phone")
     first = ladder(rig, by_phone=server.stop)
-    known = Knowledge()
+    known = ContactFacts()
     with pytest.raises(DatabaseUnavailableError):
         await first.climb(question(by_phone), known)
     assert by_phone.phone is not None
@@ -91,7 +92,7 @@ async def test_what_diretrix_answered_is_stored_when_the_database_is_back(rig: R
     assert await answers(rig) == [by_phone.phone.alias]
     assert await rig.statuses("diretrix") == ["paid"]
     assert await rig.parties(CPF) == 1
-    found = await rig.worker().climb(question(by_phone), Knowledge())
+    found = await rig.worker().climb(question(by_phone), ContactFacts())
     assert isinstance(found, Found)
     assert found.person.cpf == CPF
     assert rig.calls("diretrix") == 1
@@ -111,14 +112,14 @@ async def test_another_partition_does_not_pay_while_an_answer_waits(rig: RealRig
 
     pending._write_all = later  # type: ignore[method-assign]  # noqa: SLF001
     with pytest.raises(DatabaseUnavailableError):
-        await first.climb(question(by_phone), Knowledge())
+        await first.climb(question(by_phone), ContactFacts())
     server.start()
     with pytest.raises(DatabaseUnavailableError, match="waits to be stored"):
-        await first.climb(question(by_phone), Knowledge())
+        await first.climb(question(by_phone), ContactFacts())
     assert rig.calls("diretrix") == 1
     held.set()
     await first.settled()
-    assert isinstance(await first.climb(question(by_phone), Knowledge()), Found)
+    assert isinstance(await first.climb(question(by_phone), ContactFacts()), Found)
     assert rig.calls("diretrix") == 1
 
 
@@ -128,12 +129,12 @@ async def test_what_the_work_api_answered_is_stored_and_its_lease_kept_until_the
     """Another worker that wants the same CPF waits for the lease, and finds the person when it gets it."""
     by_phone = contact(SOMEONE, by="phone")
     first = ladder(rig, by_cpf=server.stop)
-    known = Knowledge()
+    known = ContactFacts()
     with pytest.raises(DatabaseUnavailableError):
         await first.climb(question(by_phone), known)
     assert known.persons[CPF].complete
     server.start()
-    found = await rig.worker().climb(question(contact(SOMEONE, by="cpf")), Knowledge())
+    found = await rig.worker().climb(question(contact(SOMEONE, by="cpf")), ContactFacts())
     assert isinstance(found, Found)
     assert found.person.complete
     assert (rig.calls("work"), rig.calls("diretrix")) == (1, 1)
@@ -165,7 +166,7 @@ async def test_many_that_were_under_way_are_all_stored(rig: RealRig, server: Loc
     partner: Any = worker._diretrix  # noqa: SLF001 - the very partner that the worker has
     partner.by_phone, partner.by_email = together(partner.by_phone), together(partner.by_email)
     results = await asyncio.gather(
-        *(worker.climb(question(one, name=""), Knowledge()) for one in both), return_exceptions=True
+        *(worker.climb(question(one, name=""), ContactFacts()) for one in both), return_exceptions=True
     )
     assert all(isinstance(result, DatabaseUnavailableError) for result in results), results
     server.start()

@@ -13,7 +13,8 @@ import asyncpg
 import pytest
 
 from stream.domain.availability import Availability
-from stream.domain.choice import Found, Knowledge
+from stream.domain.choice import Found
+from stream.domain.contact_facts import ContactFacts
 from stream.domain.errors import (
     BudgetSpentError,
     DatabaseUnavailableError,
@@ -59,7 +60,7 @@ async def rig(pool: asyncpg.Pool) -> AsyncIterator[RealRig]:
 async def climb(ladder: Ladder, number: int, source: str = "c2s") -> object:
     """Look one person up by phone."""
     asked = replace(question(contact(PEOPLE[number], by="phone"), PEOPLE[number].name), source=source)
-    return await ladder.climb(asked, Knowledge())
+    return await ladder.climb(asked, ContactFacts())
 
 
 async def fail(rig: RealRig, ladder: Ladder, times: int) -> None:
@@ -160,7 +161,7 @@ async def climb_deadly(rig: RealRig, ladder: Ladder, number: int) -> None:
     asked = question(contact(PEOPLE[number], by="phone"), PEOPLE[number].name)
     for _ in range(MOST_ABANDONED):
         await rig.pool.execute(ABANDONED, uuid4(), "work", UUID(asked.event_id), NOW - timedelta(days=1))
-    await ladder.climb(asked, Knowledge())
+    await ladder.climb(asked, ContactFacts())
 
 
 async def climb_without_ledger(ladder: Ladder, number: int) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from stream.domain.choice import Knowledge
+from stream.domain.contact_facts import ContactFacts
 from stream.domain.identity import Cpf, Email, Phone
 from stream.domain.person import Candidate, Person
 from tests.fake_rig import FakeRig
@@ -62,7 +62,7 @@ async def test_a_deadline_does_not_throw_away_what_was_paid_for(*, known_before:
         await rig.shelf.save_answer(
             Phone.parse(SOMEONE.phone), (Candidate(SOMEONE.name.upper(), SOMEONE.cpf),), rig.clock()
         )
-    slow, known = SlowShelf(rig.shelf), Knowledge()
+    slow, known = SlowShelf(rig.shelf), ContactFacts()
     climbing = asyncio.create_task(rig.worker(shelf=slow).climb(question(who), known))
     await slow.asked.wait()
     climbing.cancel()
@@ -88,7 +88,7 @@ async def test_a_reservation_that_nobody_waits_for_any_more_is_given_back() -> N
     books.held.clear()
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.02):
-            await ladder.climb(question(contact(SOMEONE)), Knowledge())
+            await ladder.climb(question(contact(SOMEONE)), ContactFacts())
     books.held.set()
     await ladder.settled()
     assert await rig.statuses("diretrix") == ["free"]

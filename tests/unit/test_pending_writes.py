@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from stream import metrics
-from stream.domain.choice import Found, Knowledge
+from stream.domain.choice import Found
+from stream.domain.contact_facts import ContactFacts
 from stream.domain.errors import DatabaseUnavailableError
 from stream.local.people import population
 from stream.store import pending_writes
@@ -202,13 +203,13 @@ async def test_a_worker_whose_answers_are_not_taken_stops_paying(database: Datab
     ladder._pending = PendingWrites(capacity=30)  # noqa: SLF001 - three are enough
     for one in people:
         with pytest.raises(DatabaseUnavailableError):
-            await ladder.climb(question(contact(one, by="phone"), one.name), Knowledge())
+            await ladder.climb(question(contact(one, by="phone"), one.name), ContactFacts())
     assert rig.calls("diretrix") == 3
     shelf.away = False
     await ladder.settled()
     assert len(rig.shelf.answers) == 3
     for one in people:
-        assert isinstance(await ladder.climb(question(contact(one, by="phone"), one.name), Knowledge()), Found)
+        assert isinstance(await ladder.climb(question(contact(one, by="phone"), one.name), ContactFacts()), Found)
     assert rig.calls("diretrix") == len(people)
 
 
@@ -220,7 +221,7 @@ async def test_a_worker_that_stops_waits_for_what_was_paid_for(database: Databas
     shelf = Refusing(rig.shelf)
     ladder = rig.worker(shelf=shelf)
     with pytest.raises(DatabaseUnavailableError):
-        await ladder.climb(question(contact(SOMEONE, by="phone")), Knowledge())
+        await ladder.climb(question(contact(SOMEONE, by="phone")), ContactFacts())
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(ladder.settled(), 0.02)
     shelf.away = False
