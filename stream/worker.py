@@ -84,7 +84,7 @@ class Worker:
         async def on_revoked(app: faust.App, revoked: set[object], **kwargs: object) -> None:
             del app, kwargs
             if revoked:
-                self.enricher.abandon_waiting()
+                self.enricher.in_flight.abandon_waiting()
                 await self._drain(DRAIN_ON_REVOKE)
 
         @self.app.on_rebalance_complete.connect  # type: ignore[untyped-decorator]

@@ -18,7 +18,7 @@ from stream.domain.person import Candidate, Person, StoredAnswer, StoredFacts, S
 from stream.engine.emitter import Headers, Record
 from stream.kafka import partition_of
 from stream.local.people import Someone
-from stream.lookup.chain import Reserve
+from stream.lookup.ports import Reserve
 
 NOW = datetime(2026, 1, 31, 15, 0, tzinfo=UTC)
 PARTITIONS = 4
@@ -51,7 +51,7 @@ async def unbooked() -> None:
     """Reserve nothing: for calls of a partner's client alone."""
 
 
-class FakeDirectory:
+class FakeContactDirectory:
     """Diretrix."""
 
     def __init__(self, partner: FakePartner) -> None:
@@ -73,7 +73,7 @@ class FakeDirectory:
         return tuple(self._partner.by_alias.get(email.address, ()))
 
 
-class FakeCompleter:
+class FakePersonProvider:
     """The Work API."""
 
     def __init__(self, partner: FakePartner) -> None:
@@ -146,7 +146,7 @@ class FakeDatabase:
         self.unanswered[cpf.digits] = until
 
 
-class FakeBooks:
+class FakeLedger:
     """The ledger of one process and the leases of the fleet."""
 
     def __init__(self, leases: dict[str, UUID] | None = None) -> None:

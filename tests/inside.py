@@ -1,4 +1,4 @@
-"""A worker's inside: its agent on a ladder of fakes or of real parts, with Kafka as values and a recording emitter."""
+"""A worker's inside: its agent on a chain of fakes or of real parts, with Kafka as values and a recording emitter."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from stream.domain.fuse import Rating
 from stream.domain.parking import Patience
 from stream.engine.batches import Batch
 from stream.engine.tracker import Trackers
-from stream.lookup.chain import Ladder
+from stream.lookup.chain import LookupChain
 from stream.tiers.cache import Lifetimes, TableCache
 from tests.fakes import NOW, RecordingEmitter
 
@@ -31,11 +31,11 @@ HOME = (("reroute", b"1"),)  # was moved before: whatever its contact, it stays 
 
 
 class World(Protocol):
-    """What the ladder climbs in."""
+    """What the look-up chain looks people up in."""
 
     @property
     def clock(self) -> Callable[[], datetime]: ...  # noqa: D102
-    def worker(self) -> Ladder: ...  # noqa: D102
+    def worker(self) -> LookupChain: ...  # noqa: D102
 
 
 class Worker:

@@ -345,7 +345,7 @@ async def test_a_database_without_tables_is_told_as_an_outage(pool: asyncpg.Pool
 
 
 async def test_stale_is_not_decided_here(tier: PostgresTier, party: Any, work_raw: Any) -> None:
-    """A person enriched a year ago is given with its date; what that means is the ladder's."""
+    """A person enriched a year ago is given with its date; what that means is the look-up chain's."""
     await party(raw=work_raw, age="365 days")
     (known,) = (await tier.find(MARIA)).known
     assert known.enriched_at is not None

@@ -1,4 +1,4 @@
-"""The policy of the ladder: what answers a lead, and what must be asked for next."""
+"""The policy of the look-up chain: what answers a lead, and what must be asked for next."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from stream.domain.leads import Source, decode_webhook, encode_webhook, source_i
 from stream.domain.parking import LATE, Parking
 from stream.engine.emitter import Record
 from stream.local.people import Someone, population
-from stream.lookup.chain import Ladder
+from stream.lookup.chain import LookupChain
 from tests.fake_rig import FakeRig
 from tests.fakes import NOW, c2s_webhook, partition_for
 from tests.inside import HOME, PARTITION, Worker
@@ -76,11 +76,11 @@ class Rig(FakeRig):
         """Let them go on."""
         self.held.set()
 
-    def worker(self) -> Ladder:
-        """A ladder whose tier 2 is behind the gate."""
-        ladder = super().worker()
-        ladder._people = self.gate  # noqa: SLF001 - the port that this world exchanges
-        return ladder
+    def worker(self) -> LookupChain:
+        """A chain whose tier 2 is behind the gate."""
+        chain = super().worker()
+        chain._stored._people = self.gate  # noqa: SLF001 - the port that this world exchanges
+        return chain
 
 
 @pytest.fixture
@@ -265,14 +265,14 @@ async def test_what_waits_when_partitions_go_is_left_to_whoever_gets_them(rig: R
     rig.gate.open.clear()
     await worker.read(webhook("first", SOMEONE), webhook("second", OTHER))
     await asyncio.sleep(0)  # the first takes the only slot
-    worker.enricher.abandon_waiting()
+    worker.enricher.in_flight.abandon_waiting()
     rig.gate.open.set()
     await worker.enricher.flights.drain(LIMIT)
     assert [event.lead.id for event in worker.events()] == ["first"]
     assert rig.calls("diretrix") == 1
     worker.emitter.deliver()
     assert worker.trackers.committable() == {PARTITION: 1}
-    assert worker.enricher.oldest_age() == 0.0
+    assert worker.enricher.in_flight.oldest_age() == 0.0
 
 
 async def test_a_webhook_tried_for_too_long_goes_out_with_what_is_known(rig: Rig, worker: Worker) -> None:
@@ -517,7 +517,7 @@ async def test_who_is_parked_while_it_waits_keeps_no_bytes(rig: Rig) -> None:
     worker = Worker(rig, slots=1)
     rig.gate.open.clear()
     await worker.read(webhook("first", SOMEONE), webhook("second", OTHER))
-    waiting = [one for flying in worker.enricher._flying.values() for one in flying.values()]  # noqa: SLF001
+    waiting = list(worker.enricher.in_flight)
     worker.enricher.park_all("shutdown")
     assert [one.message.value for one in waiting] == [webhook("first", SOMEONE), webhook("second", OTHER)]
     worker.emitter.deliver()

@@ -37,7 +37,9 @@ class Worker:
         )
         self.emitter = SimpleNamespace(failing_since=None)
         self.oldest = 0.0
-        enricher: Any = SimpleNamespace(oldest_age=lambda: self.oldest, restarts=0, emitter=self.emitter)
+        enricher: Any = SimpleNamespace(
+            in_flight=SimpleNamespace(oldest_age=lambda: self.oldest), restarts=0, emitter=self.emitter
+        )
         self.probe = Probe("the broker", lambda: self.at, every=0.0)
         self.facts = WorkerFacts(self.probe, Probe("the database"), ALLOWANCE, lambda: self.at)
         self.facts.watch(self.app, enricher)

@@ -1,4 +1,4 @@
-"""The ladder on fakes of its ports."""
+"""The look-up chain on fakes of its ports."""
 
 from __future__ import annotations
 
@@ -9,23 +9,25 @@ from typing import Any
 
 import pytest
 
+from stream.domain.choice import Found
 from stream.domain.contact_facts import ContactFacts
+from stream.domain.events import Tier
 from stream.domain.identity import Cpf, Email, Phone
 from stream.domain.person import Candidate, Person
 from tests.fake_rig import FakeRig
 from tests.fakes import FakeDatabase
-from tests.ladder_scenarios import SCENARIOS, SOMEONE, Rig, contact, question
+from tests.lookup_scenarios import SCENARIOS, SOMEONE, Rig, contact, request, resolve
 from tests.waiting import LIMIT
 
 
 @pytest.mark.parametrize("check", SCENARIOS, ids=lambda check: check.__name__)
-async def test_ladder_on_fakes(check: Callable[[Rig], Awaitable[None]]) -> None:
+async def test_lookup_chain_on_fakes(check: Callable[[Rig], Awaitable[None]]) -> None:
     """What each scenario says holds on the fakes."""
     async with asyncio.timeout(LIMIT):
         await check(FakeRig())
 
 
-class SlowShelf:
+class SlowStore:
     """A database that is told when to finish; ``asked`` is set once something is to be stored."""
 
     def __init__(self, database: FakeDatabase) -> None:
@@ -59,37 +61,56 @@ async def test_a_deadline_does_not_throw_away_what_was_paid_for(*, known_before:
     rig.know(SOMEONE)
     who = contact(SOMEONE, by="phone")
     if known_before:
-        await rig.shelf.save_answer(
+        await rig.store.save_answer(
             Phone.parse(SOMEONE.phone), (Candidate(SOMEONE.name.upper(), SOMEONE.cpf),), rig.clock()
         )
-    slow, known = SlowShelf(rig.shelf), ContactFacts()
-    climbing = asyncio.create_task(rig.worker(shelf=slow).climb(question(who), known))
-    await slow.asked.wait()
-    climbing.cancel()
-    await asyncio.wait({climbing}, timeout=LIMIT)
-    assert climbing.cancelled()
-    assert known.persons if known_before else known.answers
+    slow = SlowStore(rig.store)
+    chain = rig.worker(store=slow)
+    async with asyncio.timeout(LIMIT):
+        result = await resolve(chain, request(who), deadline=0.3)
+    assert slow.asked.is_set()
+    assert isinstance(result.failure, TimeoutError)
+    assert result.answer is None
+    assert result.facts.persons if known_before else result.facts.answers
+    assert result.calls.total() == 1
     slow.finish.set()
     async with asyncio.timeout(LIMIT):
         while "reserved" in await rig.statuses("diretrix") + await rig.statuses("work"):  # noqa: ASYNC110 - the fake has no event
             await asyncio.sleep(0)
     if known_before:
-        assert rig.shelf.parties[SOMEONE.cpf][1] is not None
+        assert rig.store.parties[SOMEONE.cpf][1] is not None
     else:
-        assert rig.shelf.answers
+        assert rig.store.answers
 
 
 async def test_a_reservation_that_nobody_waits_for_any_more_is_given_back() -> None:
     """The deadline comes while the books are written: no call is made, and none stays reserved."""
     rig = FakeRig()
     rig.know(SOMEONE)
-    ladder = rig.worker()
-    books = rig.books[-1]
-    books.held.clear()
-    with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.02):
-            await ladder.climb(question(contact(SOMEONE)), ContactFacts())
-    books.held.set()
-    await ladder.settled()
+    chain = rig.worker()
+    ledger = rig.ledgers[-1]
+    ledger.held.clear()
+    result = await resolve(chain, request(contact(SOMEONE)), deadline=0.02)
+    assert isinstance(result.failure, TimeoutError)
+    ledger.held.set()
+    await chain.settled()
     assert await rig.statuses("diretrix") == ["free"]
     assert rig.calls("diretrix") == 0
+
+
+async def test_the_facts_that_a_look_up_starts_from_do_not_change() -> None:
+    """What is learned is in the result, together with what was known, of a look-up and of a recall alike."""
+    rig = FakeRig()
+    rig.know(SOMEONE)
+    who, facts = contact(SOMEONE, by="phone"), ContactFacts(dead_ends={"11144477735"})
+    chain = rig.worker()
+    learned = [(await chain.resolve(request(who), facts, LIMIT)).facts]
+    recalled = await chain.recall(request(who), facts)
+    assert recalled is not None
+    assert isinstance(recalled.answer, Found)
+    assert recalled.tier is Tier.POSTGRES
+    for one in (*learned, recalled.facts):
+        assert who.aliases[0] in one.answers
+        assert SOMEONE.cpf in one.persons
+        assert one.dead_ends == {"11144477735"}
+    assert facts == ContactFacts(dead_ends={"11144477735"})
