@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from uuid import UUID
 
 from stream.domain.errors import PartnerUnavailableError
@@ -36,6 +37,22 @@ class FakeRig:
     def fail_once(self, partner: str) -> None:
         """Answer the next call with a 500."""
         self._partner.failing[partner].append(PartnerUnavailableError(f"{partner}: status 500"))
+
+    def hold(self, partner: str) -> None:
+        """Let calls of a partner wait."""
+        held = self.held = asyncio.Event()
+        called = self._partner.called
+
+        async def wait(name: str) -> None:
+            if name == partner:
+                await held.wait()
+            await called(name)
+
+        self._partner.called = wait  # type: ignore[method-assign]
+
+    def let_go(self) -> None:
+        """Let them go on."""
+        self.held.set()
 
     def calls(self, partner: str) -> int:
         """Calls of a partner."""

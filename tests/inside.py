@@ -56,11 +56,11 @@ class Worker:
         self.trackers = Trackers()
         self.trackers.renew([PARTITION])
         self.table: dict[bytes, bytes] = {}
-        cache = TableCache(self.table, lambda *_: None, Lifetimes(86_400.0, 3_600.0, 1_000), lambda: 0.0)
+        self.cache = TableCache(self.table, lambda *_: None, Lifetimes(86_400.0, 3_600.0, 1_000), lambda: 0.0)
         self.tripwire = Tripwire(rating)
         exits = Exits(self.emitter, world.clock, PATIENCE, self.tripwire)
         limits = Limits(LIMIT, slots, queue, queue_limit, span, queue_bytes)
-        self.enricher = Enricher(cache, world.worker(), exits, self.emitter, limits, world.clock, frozenset())
+        self.enricher = Enricher(self.cache, world.worker(), exits, self.emitter, limits, world.clock, frozenset())
         self._offset = 0
 
     async def receive(

@@ -1,4 +1,4 @@
-"""What must hold of the look-up chain, whatever its ports are made of; run on the fakes and on the real parts."""
+"""What must hold of the look-up chain, whatever is behind its ports; run on the fakes and on the real parts."""
 
 from __future__ import annotations
 

@@ -241,7 +241,7 @@ class Enricher:
         return self._now().timestamp()
 
     async def stop(self) -> None:
-        """Stop what flies. What was paid for is stored, and every call is settled in the books."""
+        """Stop all look-ups. What was paid for is stored, and every call is settled in the ledger."""
         await self.flights.close()
         await self._chain.settled()
 

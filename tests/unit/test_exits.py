@@ -60,22 +60,6 @@ class Rig(FakeRig):
         self.gate = Gate(self.people)
         self.gate.open.set()
 
-    def hold(self, partner: str) -> None:
-        """Let calls of a partner wait."""
-        held = self.held = asyncio.Event()
-        called = self._partner.called
-
-        async def wait(name: str) -> None:
-            if name == partner:
-                await held.wait()
-            await called(name)
-
-        self._partner.called = wait  # type: ignore[method-assign]
-
-    def let_go(self) -> None:
-        """Let them go on."""
-        self.held.set()
-
     def worker(self) -> LookupChain:
         """A chain whose tier 2 is behind the gate."""
         chain = super().worker()

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 import pytest
 
+from stream import topics
 from stream.domain.choice import Found
 from stream.domain.contact_facts import ContactFacts
-from stream.domain.events import Tier
+from stream.domain.events import Outcome, Tier
 from stream.domain.identity import Cpf, Email, Phone
 from stream.domain.person import Candidate, Person
 from tests.fake_rig import FakeRig
-from tests.fakes import FakeDatabase
+from tests.fakes import NOW, FakeDatabase, c2s_webhook
+from tests.inside import PARTITION, Worker
 from tests.lookup_scenarios import SCENARIOS, SOMEONE, Rig, contact, request, resolve
 from tests.waiting import LIMIT
 
@@ -114,3 +117,20 @@ async def test_the_facts_that_a_look_up_starts_from_do_not_change() -> None:
         assert SOMEONE.cpf in one.persons
         assert one.dead_ends == {"11144477735"}
     assert facts == ContactFacts(dead_ends={"11144477735"})
+
+
+async def test_what_was_learned_and_paid_before_the_deadline_reaches_the_table_and_the_event() -> None:
+    """The Work API is too slow: the parked webhook tells of both calls, and the table knows whose phone it is."""
+    rig = FakeRig()
+    rig.know(SOMEONE)
+    rig.hold("work")
+    worker = Worker(rig)
+    worker.enricher._limits = replace(worker.enricher._limits, deadline=0.3)  # noqa: SLF001
+    (event,) = await worker.receive(c2s_webhook(name=SOMEONE.name, phone=SOMEONE.phone))
+    assert (event.outcome, event.parked, event.calls.diretrix, event.calls.work) == (Outcome.PENDING, True, 1, 1)
+    (record,) = worker.emitter.of(topics.RETRIES[0].name)
+    assert ("reason", b"deadline") in record.headers
+    phone = contact(SOMEONE, by="phone")
+    facts = worker.cache.recall(PARTITION[1], phone, NOW.timestamp())
+    assert [one.cpf for one in facts.answers[phone.aliases[0]]] == [SOMEONE.cpf]
+    assert rig.calls("diretrix") == 1
