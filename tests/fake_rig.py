@@ -62,8 +62,8 @@ class FakeRig:
         """A chain of a worker of its own."""
         ledger = FakeLedger(self._leases)
         self.ledgers.append(ledger)
-        directory, completer = FakeContactDirectory(self._partner), FakePersonProvider(self._partner)
-        return LookupChain(self._database, directory, completer, ledger, store or self._database, PRICING, self.clock)
+        directory, work = FakeContactDirectory(self._partner), FakePersonProvider(self._partner)
+        return LookupChain(self._database, directory, work, ledger, store or self._database, PRICING, self.clock)
 
     async def statuses(self, provider: str) -> list[str]:
         """The ledger's statuses, sorted."""
