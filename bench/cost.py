@@ -17,7 +17,7 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
-from bench.payers import AlwaysAsk, Bill, Clock, MemoryCache, Ours, Partner, Payer, Rungs, distinct
+from bench.payers import AlwaysAsk, Bill, Clock, MemoryCache, Ours, Partner, Payer, Ports, distinct
 from bench.reasons import REASONS, Policy, first_rule
 from bench.result import Options, Row, at_most
 from bench.visits import OTHER_EMAIL, OTHER_PHONE, UNKNOWN, Visit, measured, moved, year
@@ -67,8 +67,8 @@ async def run(options: Options) -> list[Row]:
 async def _traces(seed: int, settings: Settings) -> list[Row]:
     rows = []
     for name, visits in (("the measured trace", measured(seed)), ("another phone or e-mail", moved(seed))):
-        async with _on_postgres(settings) as rungs:
-            ours = await _play(_ours(visits, settings, rungs, seed), visits)
+        async with _on_postgres(settings) as ports:
+            ours = await _play(_ours(visits, settings, ports, seed), visits)
         contacts = distinct(visits, lambda contact, _: contact.key)
         goal, met = f"< {contacts} calls", ours.paid < contacts
         if name == "the measured trace":
@@ -79,7 +79,7 @@ async def _traces(seed: int, settings: Settings) -> list[Row]:
 
 
 async def _year(name: str, visits: Sequence[Visit], settings: Settings, seed: int, *, with_reasons: bool) -> list[Row]:
-    ours = await _play(_ours(visits, settings, Rungs(), seed), visits)
+    ours = await _play(_ours(visits, settings, Ports(), seed), visits)
     contacts = distinct(visits, lambda contact, _: contact.key)
     # Webhooks, not calls: where the phone's people have other names, the e-mail of the same webhook is asked for too.
     row = _row(f"{name}: this project", ours, settings, f"< {contacts:,} webhooks", met=ours.paying < contacts)
@@ -92,7 +92,7 @@ async def _year(name: str, visits: Sequence[Visit], settings: Settings, seed: in
 
 async def _by_reason(name: str, ours: Bill, visits: Sequence[Visit], settings: Settings, seed: int) -> list[Row]:
     """What the project's rule pays beside the first rule, and why."""
-    first = await _play(_ours(visits, settings, Rungs(), seed, first_rule), visits)
+    first = await _play(_ours(visits, settings, Ports(), seed, first_rule), visits)
     ratio = ours.paid / first.paid
     note = f"{ours.paid:,} calls paid, {first.paid:,} by the first rule"
     rows = [Row(f"cost, {name}: this project / the first rule", ratio, "x", *at_most(MOST_MORE, ratio), COMMAND, note)]
@@ -107,9 +107,9 @@ async def _by_reason(name: str, ours: Bill, visits: Sequence[Visit], settings: S
 
 async def _held(name: str, visits: Sequence[Visit], settings: Settings, seed: int) -> Row:
     """The stand-in for PostgreSQL must come to the very bill that PostgreSQL comes to."""
-    fake = await _play(_ours(visits, settings, Rungs(), seed), visits)
-    async with _on_postgres(settings) as rungs:
-        real = await _play(_ours(visits, settings, rungs, seed), visits)
+    fake = await _play(_ours(visits, settings, Ports(), seed), visits)
+    async with _on_postgres(settings) as ports:
+        real = await _play(_ours(visits, settings, ports, seed), visits)
     note = f"the first {len(visits):,} webhooks on PostgreSQL: {real.paid:,} paid; on its stand-in: {fake.paid:,}"
     both = {part: (getattr(real, part), getattr(fake, part)) for part in Bill.__dataclass_fields__}
     note += "".join(f"; {part} differ: {one} and {other}" for part, (one, other) in both.items() if one != other)
@@ -130,16 +130,16 @@ async def _others(name: str, visits: Sequence[Visit], settings: Settings) -> lis
     return rows
 
 
-def _ours(visits: Sequence[Visit], settings: Settings, rungs: Rungs, seed: int, policy: Policy = next_step) -> Ours:
-    return Ours(Partner(visits), settings, rungs, random.Random(seed).random, policy)
+def _ours(visits: Sequence[Visit], settings: Settings, ports: Ports, seed: int, policy: Policy = next_step) -> Ours:
+    return Ours(Partner(visits), settings, ports, random.Random(seed).random, policy)
 
 
 @asynccontextmanager
-async def _on_postgres(settings: Settings) -> AsyncIterator[Rungs]:
+async def _on_postgres(settings: Settings) -> AsyncIterator[Ports]:
     clock = Clock()
     async with open_pool(settings) as pool:
         await pool.execute("TRUNCATE core.parties, stream.answers, stream.paid_calls, stream.budgets CASCADE")
-        yield Rungs(clock=clock, books=Ledger(pool, clock), people=PostgresTier(pool), shelf=ContactStore(pool))
+        yield Ports(clock=clock, ledger=Ledger(pool, clock), people=PostgresTier(pool), store=ContactStore(pool))
 
 
 async def _play(payer: Payer, visits: Sequence[Visit]) -> Bill:

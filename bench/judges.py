@@ -12,7 +12,7 @@ from bench.families import Person
 from bench.peers import first_fit, token_set
 from bench.told_apart import Seen
 from stream.domain import choice
-from stream.domain.choice import Knowledge, KnownPerson
+from stream.domain.contact_facts import ContactFacts, KnownPerson
 from stream.domain.identity import Contact, Cpf, Email, Phone
 from stream.domain.person import Candidate
 
@@ -57,7 +57,7 @@ JUDGES = (
 
 def decide(judge: Judge, lead: Lead) -> Verdict:
     """Let a rule answer one lead."""
-    contact, known = contact_of(lead), knowledge_of(lead)
+    contact, known = contact_of(lead), facts_of(lead)
     asked = 0
     for _ in range(MOST_STEPS):
         step = judge.next_step(contact, lead.typed.text, known)
@@ -76,7 +76,7 @@ def decide(judge: Judge, lead: Lead) -> Verdict:
     return Verdict("", None, 0, asked, _seen(lead, known), ended=False)
 
 
-def _seen(lead: Lead, known: Knowledge) -> dict[str, Seen]:
+def _seen(lead: Lead, known: ContactFacts) -> dict[str, Seen]:
     """Whom the rule knew of, with every name of theirs."""
     aliases: Counter[str] = Counter()
     names: dict[str, list[Person]] = {cpf: [lead.people[cpf]] for cpf in known.persons if cpf not in lead.unknown}
@@ -96,9 +96,9 @@ def contact_of(lead: Lead) -> Contact:
     return Contact(phone, email, Cpf(lead.cpf) if lead.cpf else None, key)
 
 
-def knowledge_of(lead: Lead) -> Knowledge:
+def facts_of(lead: Lead) -> ContactFacts:
     """What PostgreSQL knows before anything is asked: stored answers, people beside whom an alias was listed."""
-    known = Knowledge(answers={}, listed={}, persons={}, dead_ends=set())
+    known = ContactFacts(answers={}, listed={}, persons={}, dead_ends=set())
     for alias in lead.aliases:
         key = _key(alias)
         if alias.stored:
@@ -115,7 +115,7 @@ def candidates(entries: tuple[Entry, ...]) -> tuple[Candidate, ...]:
     return tuple(Candidate(name=one.name, cpf=one.cpf) for one in entries)
 
 
-def _complete(candidate: Any, lead: Lead, known: Knowledge) -> None:
+def _complete(candidate: Any, lead: Lead, known: ContactFacts) -> None:
     """The Work API's answer for the CPF, or the candidate where it does not know it."""
     if candidate.cpf not in lead.unknown:
         known.persons[candidate.cpf] = _person(candidate.cpf, lead.people[candidate.cpf].name)

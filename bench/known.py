@@ -14,9 +14,8 @@ import click
 import psutil
 
 from bench.visits import Visit
-from stream.domain.choice import Knowledge
+from stream.domain.contact_facts import ContactFacts, known_person
 from stream.domain.person import Candidate, person_from_work
-from stream.enrichment import known_person
 from stream.kafka import partition_of
 from stream.local.people import Someone, population
 from stream.settings import load
@@ -61,7 +60,7 @@ def fill(table: dict[bytes, bytes], people: list[Someone], entries: int) -> Iter
         person = known_person(person_from_work(work_answer(one), one.cpf, now))
         answers = {contact.aliases[0]: (Candidate(one.name, one.cpf),)}
         listed = dict.fromkeys(contact.aliases[1:], (Candidate(one.name, one.cpf),))
-        known = Knowledge(answers=answers, listed=listed, persons={one.cpf: person})
+        known = ContactFacts(answers=answers, listed=listed, persons={one.cpf: person})
         cache.remember(partition, known, person, now.timestamp())
         yield from ((partition, key, value) for (partition, key), value in written.items())
         written.clear()

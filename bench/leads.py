@@ -15,13 +15,12 @@ from typing import Any
 import orjson
 
 from producers.items import Part, Record, webhook
-from stream.domain.choice import Knowledge, KnownPerson
+from stream.domain.contact_facts import ContactFacts, KnownPerson, known_person
 from stream.domain.events import Outcome, revision
 from stream.domain.identity import Contact, contact_of
 from stream.domain.person import Candidate, person_from_work
 from stream.domain.sources.c2s import read_lead as lead_from_c2s
 from stream.domain.sources.lead import Source
-from stream.enrichment import known_person
 from stream.kafka import partition_of
 from stream.local.people import Someone, population, typed
 from stream.settings import load
@@ -136,7 +135,7 @@ def entries(everybody: Sequence[Known], partitions: int) -> list[tuple[int, byte
     for one in everybody:
         candidates = (Candidate(one.person.name, one.person.cpf),)
         answers = {alias: candidates for alias in one.contact.aliases if not alias.startswith("c:")}
-        learned = Knowledge(answers=answers, persons={one.person.cpf: one.person})
+        learned = ContactFacts(answers=answers, persons={one.person.cpf: one.person})
         partition = partition_of(one.contact.key.encode(), partitions)
         cache.remember(partition, learned, one.person, now)
     return [(int(key.split(b"/", 1)[0]), key, value) for key, value in table.items()]

@@ -1,6 +1,6 @@
 """Ways to answer a trace of webhooks, and what each of them pays.
 
-``Ours`` is the project's own table, ladder and policies; the others are the services that one might write instead,
+``Ours`` is the project's own table, chain and policies; the others are the services that one might write instead,
 each as good as its idea allows: canonical contacts, both aliases looked up, an answer shared by whoever comes next.
 """
 
@@ -17,18 +17,20 @@ from uuid import UUID, uuid4
 from bench.reasons import Policy, why_asked
 from bench.residents import Resident
 from bench.visits import Visit
-from stream import enrichment
-from stream.domain.choice import Answered, Ask, Found, Knowledge, Step, is_sure, next_step
+from stream.domain.choice import Answered, Ask, Found, Step, is_sure, next_step
+from stream.domain.contact_facts import ContactFacts
 from stream.domain.identity import Contact, Cpf, Phone
 from stream.domain.person import Candidate
 from stream.domain.provider import Provider
-from stream.enrichment import Books, Ladder, People, Question, Reserve, Shelf, Terms
 from stream.kafka import partition_of
 from stream.local.people import Someone
+from stream.lookup import chain
+from stream.lookup.chain import LookupChain
+from stream.lookup.ports import CallLedger, LookupRequest, PersonReader, PersonStore, PricingPolicy, Reserve
 from stream.settings import Settings
 from stream.tiers.cache import Lifetimes, TableCache
 from stream.tiers.providers import provider_specs
-from tests.fakes import FakeBooks, FakeDatabase, FakeDirectory, FakePartner
+from tests.fakes import FakeContactDirectory, FakeDatabase, FakeLedger, FakePartner
 
 
 @dataclass(slots=True)
@@ -145,7 +147,7 @@ class Clock:
         return self.at
 
 
-class CountingBooks(FakeBooks):
+class CountingLedger(FakeLedger):
     """A ledger without a budget, which need not be counted anew at each call."""
 
     async def reserve(self, provider: str, *_: Any) -> UUID:
@@ -156,18 +158,18 @@ class CountingBooks(FakeBooks):
 
 
 @dataclass(slots=True)
-class Rungs:
+class Ports:
     """Where what was paid for is kept: by default in memory, with the real ports' promises."""
 
     clock: Clock = field(default_factory=Clock)
     database: FakeDatabase = field(default_factory=FakeDatabase)
-    books: Books = field(default_factory=CountingBooks)
-    people: People | None = None
-    shelf: Shelf | None = None
+    ledger: CallLedger = field(default_factory=CountingLedger)
+    people: PersonReader | None = None
+    store: PersonStore | None = None
 
 
 class Ours:
-    """The project's table and ladder; the changelog outlives a restart, the database everything.
+    """The project's table and chain; the changelog outlives a restart, the database everything.
 
     ``policy``: the rule that it follows, by default its own.
     """
@@ -176,22 +178,22 @@ class Ours:
         self,
         partner: Partner,
         settings: Settings,
-        rungs: Rungs,
+        ports: Ports,
         chance: Callable[[], float],
         policy: Policy = next_step,
     ) -> None:
         self.bill = Bill()
         self._policy = policy
-        self._settings, self._clock, self._chance = settings, rungs.clock, chance
+        self._settings, self._clock, self._chance = settings, ports.clock, chance
         self._partner = partner
-        self._ladder = Ladder(
-            rungs.people or rungs.database,
-            FakeDirectory(partner),
+        self._chain = LookupChain(
+            ports.people or ports.database,
+            FakeContactDirectory(partner),
             partner,
-            rungs.books,
-            rungs.shelf or rungs.database,
-            terms(settings),
-            rungs.clock,
+            ports.ledger,
+            ports.store or ports.database,
+            pricing(settings),
+            ports.clock,
         )
         self._changelog: dict[bytes, bytes] = {}
         self._swept = 0.0
@@ -216,7 +218,7 @@ class Ours:
             self._changelog[key] = value
 
     async def answer(self, visit: Visit) -> None:
-        """As the worker does: the table, then the ladder, and what was learned into the table."""
+        """As the worker does: the table, then the look-up chain, and what was learned into the table."""
         self.bill.webhooks += 1
         self._clock.at = visit.at
         now, contact, name = visit.at.timestamp(), visit.contact, visit.name
@@ -226,18 +228,20 @@ class Ours:
         at_once = self._policy(contact, name, known)
         if isinstance(at_once, Answered) and is_sure(at_once, contact, known):
             return
-        question = Question(contact, name, "lead", "c2s", str(uuid4()))
+        request = LookupRequest(contact, name, "lead", "c2s", str(uuid4()))
         asked = self._partner.calls.copy()
-        with patch.object(enrichment, "next_step", self._watched):
-            step = await self._ladder.climb(question, known)
-        person = step.person if isinstance(step, Found) else None
-        self._cache.remember(partition, known, person, now)
-        self.bill.paid += question.calls[Provider.DIRETRIX]
-        self.bill.paying += question.calls[Provider.DIRETRIX] > 0
+        with patch.object(chain, "next_step", self._watched):
+            result = await self._chain.resolve(request, known, self._settings.lookup_deadline.total_seconds())
+        if result.failure is not None:
+            raise result.failure
+        person = result.answer.person if isinstance(result.answer, Found) else None
+        self._cache.remember(partition, result.facts, person, now)
+        self.bill.paid += result.calls[Provider.DIRETRIX]
+        self.bill.paying += result.calls[Provider.DIRETRIX] > 0
         self.bill.calls += self._partner.calls["diretrix"] - asked["diretrix"]
         self.bill.work_calls += self._partner.calls["work"] - asked["work"]
 
-    def _watched(self, contact: Contact, name: str, known: Knowledge, **options: Any) -> Step:
+    def _watched(self, contact: Contact, name: str, known: ContactFacts, **options: Any) -> Step:
         """The policy's step; when it asks for what will be paid for, the reason is counted."""
         step = self._policy(contact, name, known, **options)
         if isinstance(step, Ask):
@@ -263,9 +267,9 @@ class Ours:
         self._cache = self._table()
 
 
-def terms(settings: Settings) -> Terms:
+def pricing(settings: Settings) -> PricingPolicy:
     """As the worker has them, without budgets."""
-    return Terms(
+    return PricingPolicy(
         providers={name: replace(spec, daily_budget=None) for name, spec in provider_specs(settings).items()},
         max_age=settings.enrichment_max_age,
         unknown_for=settings.cache_ttl_unknown,

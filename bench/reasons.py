@@ -6,7 +6,8 @@ from typing import Any, Protocol
 
 from bench.peers import first_fit
 from stream.domain import choice
-from stream.domain.choice import Knowledge, Step
+from stream.domain.choice import Step
+from stream.domain.contact_facts import ContactFacts
 from stream.domain.events import Match
 from stream.domain.identity import Contact, Email, Phone
 from stream.domain.person import Candidate
@@ -28,10 +29,10 @@ REASONS = (
 class Policy(Protocol):
     """What to do next for a lead."""
 
-    def __call__(self, contact: Contact, name: str, known: Knowledge, **options: Any) -> Step: ...  # noqa: D102
+    def __call__(self, contact: Contact, name: str, known: ContactFacts, **options: Any) -> Step: ...  # noqa: D102
 
 
-def first_rule(contact: Contact, name: str, known: Knowledge, **_: Any) -> Step:
+def first_rule(contact: Contact, name: str, known: ContactFacts, **_: Any) -> Step:
     """The frozen first rule, with the project's steps."""
     step = first_fit.next_step(contact, name, known)
     match = None if getattr(step, "match", None) is None else Match(step.match)
@@ -42,7 +43,7 @@ def first_rule(contact: Contact, name: str, known: Knowledge, **_: Any) -> Step:
     return choice.Found(step.person, match) if isinstance(step, first_fit.Found) else choice.NobodyKnows()
 
 
-def why_asked(contact: Contact, name: str, known: Knowledge, alias: Phone | Email, policy: Policy) -> str:
+def why_asked(contact: Contact, name: str, known: ContactFacts, alias: Phone | Email, policy: Policy) -> str:
     """Why ``policy`` asks for ``alias``."""
     phone = contact.phone if isinstance(alias, Email) else None
     if phone is not None and known.answers.get(phone.alias):

@@ -1,8 +1,8 @@
 """How many first-seen contacts a second can be stored, with everything that a first look-up writes.
 
 Two calls' intents and ends in the ledger, the lease, Diretrix's answer with its party, the Work API's answer with the
-person's contacts: what ``Ladder.climb`` writes, by the ladder itself, on partners that answer at once. The database is
-as large as production's, and syncs its commits to the disk as production does.
+person's contacts: what ``LookupChain.resolve`` writes, on partners that answer at once. The database is as large as
+production's, and syncs its commits to the disk as production does.
 """
 
 from __future__ import annotations
@@ -18,22 +18,24 @@ from uuid import uuid4
 
 import asyncpg
 
-from bench.payers import Partner, terms
+from bench.payers import Partner, pricing
 from bench.result import Options, Row, at_least
 from bench.tier2 import PARTIES, fill
 from bench.visits import BEGIN, Visit
-from stream.domain.choice import Found, Knowledge
+from stream.domain.choice import Found
+from stream.domain.contact_facts import ContactFacts
 from stream.domain.provider import Provider
-from stream.enrichment import Ladder, Question
 from stream.local.people import population
 from stream.local.postgres import LocalPostgres
+from stream.lookup.chain import LookupChain
+from stream.lookup.ports import LookupRequest
 from stream.ops.migrate import migrate
 from stream.settings import Settings, load
 from stream.store.contacts import ContactStore
 from stream.store.ledger import Ledger
 from stream.store.pool import open_pool
 from stream.tiers.postgres import PostgresTier
-from tests.fakes import FakeDirectory
+from tests.fakes import FakeContactDirectory
 
 GOALS = (">= 200 first-seen contacts/s stored",)
 COMMAND = "python -m bench stored"
@@ -97,23 +99,25 @@ async def _rounds(
 
 
 async def _store(pool: asyncpg.Pool, settings: Settings, visits: Sequence[Visit], at_once: int) -> float:
-    """Climb for all, ``at_once`` at a time; returns contacts a second."""
+    """Look all of them up, ``at_once`` at a time; returns contacts a second."""
     partner = Partner(visits)
 
     def now() -> datetime:
         return datetime.now(UTC)
 
-    books, people, shelf = Ledger(pool, now), PostgresTier(pool), ContactStore(pool)
-    ladder = Ladder(people, FakeDirectory(partner), partner, books, shelf, terms(settings), now)
+    ledger, people, store = Ledger(pool, now), PostgresTier(pool), ContactStore(pool)
+    chain = LookupChain(people, FakeContactDirectory(partner), partner, ledger, store, pricing(settings), now)
     left = iter(visits)
 
-    async def climb() -> None:
+    deadline = settings.lookup_deadline.total_seconds()
+
+    async def look_up() -> None:
         for visit in left:
-            question = Question(visit.contact, visit.someone.name, "lead", "c2s", str(uuid4()))
-            step = await ladder.climb(question, Knowledge())
-            if not isinstance(step, Found) or question.calls[Provider.DIRETRIX] != 1:
+            request = LookupRequest(visit.contact, visit.someone.name, "lead", "c2s", str(uuid4()))
+            result = await chain.resolve(request, ContactFacts(), deadline)
+            if not isinstance(result.answer, Found) or result.calls[Provider.DIRETRIX] != 1:
                 raise RuntimeError("a first-seen contact was not looked up as one")
 
     begin = time.perf_counter()
-    await asyncio.gather(*(climb() for _ in range(at_once)))
+    await asyncio.gather(*(look_up() for _ in range(at_once)))
     return len(visits) / (time.perf_counter() - begin)

@@ -27,10 +27,11 @@ from stream.domain.provider import Provider
 from stream.domain.shares import Sources
 from stream.engine.probe import Probe
 from stream.engine.watchdog import Allowance, Pulse, Watchdog
-from stream.enrichment import Ladder, Terms
 from stream.faust_runtime.app import SESSION_TIMEOUT
 from stream.faust_runtime.runtime import FaustRuntime, require_compiled_stream
 from stream.kafka import open_admin, open_consumer, open_producer
+from stream.lookup.chain import LookupChain
+from stream.lookup.ports import PricingPolicy
 from stream.ops.topics import differences, must_stop
 from stream.settings import Settings
 from stream.store.contacts import ContactStore
@@ -93,8 +94,8 @@ async def worker(settings: Settings) -> AsyncIterator[Worker]:
         runtime = FaustRuntime(settings)
         cache = _cache(runtime.table, producer, settings)
         tripwire = Tripwire(settings.fuse)
-        ladder = _ladder(pool, session, settings, partners)
-        enricher = _enricher(cache, ladder, producer, settings, tripwire, sources, partners.availability)
+        chain = _chain(pool, session, settings, partners)
+        enricher = _enricher(cache, chain, producer, settings, tripwire, sources, partners.availability)
         metrics.TABLE_ENTRIES.set_function(lambda: len(cache))
         metrics.UNFINISHED.set_function(lambda: runtime.trackers.unfinished)
         metrics.OPEN_TRANSACTION.set_function(runtime.open_transaction_seconds)
@@ -164,28 +165,28 @@ class Partners:
         }
 
 
-def _ladder(pool: asyncpg.Pool, session: aiohttp.ClientSession, settings: Settings, partners: Partners) -> Ladder:
-    terms = Terms(
+def _chain(pool: asyncpg.Pool, session: aiohttp.ClientSession, settings: Settings, partners: Partners) -> LookupChain:
+    pricing = PricingPolicy(
         providers=partners.specs,
         max_age=settings.enrichment_max_age,
         unknown_for=settings.cache_ttl_unknown,
         work_unknown_for=settings.work_unknown_for,
         lease=LEASE,
     )
-    return Ladder(
+    return LookupChain(
         people=PostgresTier(pool),
         diretrix=Diretrix(session, settings, partners.guards[Provider.DIRETRIX]),
         work=WorkApi(session, settings, partners.guards[Provider.WORK]),
-        books=partners.ledger,
-        shelf=ContactStore(pool),
-        terms=terms,
+        ledger=partners.ledger,
+        store=ContactStore(pool),
+        pricing=pricing,
         now=now,
     )
 
 
 def _enricher(  # noqa: PLR0913 - the worker's parts
     cache: TableCache,
-    ladder: Ladder,
+    chain: LookupChain,
     producer: BatchProducer,
     settings: Settings,
     tripwire: Tripwire,
@@ -202,4 +203,4 @@ def _enricher(  # noqa: PLR0913 - the worker's parts
         span=settings.max_unfinished_span,
     )
     denied, area_code = denylist(settings.contact_denylist), settings.default_area_code
-    return Enricher(cache, ladder, exits, producer, limits, clock, denied, area_code, sources)
+    return Enricher(cache, chain, exits, producer, limits, clock, denied, area_code, sources)

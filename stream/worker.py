@@ -97,7 +97,7 @@ class Worker:
         self.runtime.on_recovered(self._recovered)
 
     async def _revoked(self) -> None:
-        self.enricher.abandon_waiting()
+        self.enricher.in_flight.abandon_waiting()
         await self._drain(DRAIN_ON_REVOKE)
 
     def _recovered(self) -> None:

@@ -1,14 +1,16 @@
-"""The ladder's world of fakes."""
+"""The look-up chain's world of fakes."""
 
 from __future__ import annotations
 
+import asyncio
 from uuid import UUID
 
 from stream.domain.errors import PartnerUnavailableError
-from stream.enrichment import Ladder, Shelf
 from stream.local.people import Someone
-from tests.fakes import FakeBooks, FakeCompleter, FakeDatabase, FakeDirectory, FakePartner
-from tests.ladder_scenarios import TERMS, Clock
+from stream.lookup.chain import LookupChain
+from stream.lookup.ports import PersonStore
+from tests.fakes import FakeContactDirectory, FakeDatabase, FakeLedger, FakePartner, FakePersonProvider
+from tests.lookup_scenarios import PRICING, Clock
 
 
 class FakeRig:
@@ -16,10 +18,10 @@ class FakeRig:
 
     def __init__(self) -> None:
         self.clock = Clock()
-        self.people = self.shelf = self._database = FakeDatabase()
+        self.people = self.store = self._database = FakeDatabase()
         self._partner = FakePartner()
         self._leases: dict[str, UUID] = {}
-        self.books: list[FakeBooks] = []
+        self.ledgers: list[FakeLedger] = []
 
     def know(self, someone: Someone) -> None:
         """Both partners know them."""
@@ -36,20 +38,36 @@ class FakeRig:
         """Answer the next call with a 500."""
         self._partner.failing[partner].append(PartnerUnavailableError(f"{partner}: status 500"))
 
+    def hold(self, partner: str) -> None:
+        """Let calls of a partner wait."""
+        held = self.held = asyncio.Event()
+        called = self._partner.called
+
+        async def wait(name: str) -> None:
+            if name == partner:
+                await held.wait()
+            await called(name)
+
+        self._partner.called = wait  # type: ignore[method-assign]
+
+    def let_go(self) -> None:
+        """Let them go on."""
+        self.held.set()
+
     def calls(self, partner: str) -> int:
         """Calls of a partner."""
         return self._partner.calls[partner]
 
-    def worker(self, shelf: Shelf | None = None) -> Ladder:
-        """A ladder of a worker of its own."""
-        books = FakeBooks(self._leases)
-        self.books.append(books)
-        directory, completer = FakeDirectory(self._partner), FakeCompleter(self._partner)
-        return Ladder(self._database, directory, completer, books, shelf or self._database, TERMS, self.clock)
+    def worker(self, store: PersonStore | None = None) -> LookupChain:
+        """A chain of a worker of its own."""
+        ledger = FakeLedger(self._leases)
+        self.ledgers.append(ledger)
+        directory, work = FakeContactDirectory(self._partner), FakePersonProvider(self._partner)
+        return LookupChain(self._database, directory, work, ledger, store or self._database, PRICING, self.clock)
 
     async def statuses(self, provider: str) -> list[str]:
         """The ledger's statuses, sorted."""
-        return sorted(status for books in self.books for one, status in books.calls.values() if one == provider)
+        return sorted(status for ledger in self.ledgers for one, status in ledger.calls.values() if one == provider)
 
     async def parties(self, cpf: str) -> int:
         """How many parties have the CPF."""

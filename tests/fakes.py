@@ -14,10 +14,10 @@ from stream.domain.errors import BudgetSpentError
 from stream.domain.identity import Contact, Cpf, Email, Phone
 from stream.domain.leads import Source, encode_webhook
 from stream.domain.parking import BUDGET_SPENT
-from stream.domain.person import Candidate, Found, Known, Person, StoredAnswer
-from stream.enrichment import Reserve
+from stream.domain.person import Candidate, Person, StoredAnswer, StoredFacts, StoredPerson
 from stream.kafka import partition_of
 from stream.local.people import Someone
+from stream.lookup.ports import Reserve
 from stream.partition_queue import Headers, QueuedRecord
 
 NOW = datetime(2026, 1, 31, 15, 0, tzinfo=UTC)
@@ -51,7 +51,7 @@ async def unbooked() -> None:
     """Reserve nothing: for calls of a partner's client alone."""
 
 
-class FakeDirectory:
+class FakeContactDirectory:
     """Diretrix."""
 
     def __init__(self, partner: FakePartner) -> None:
@@ -73,7 +73,7 @@ class FakeDirectory:
         return tuple(self._partner.by_alias.get(email.address, ()))
 
 
-class FakeCompleter:
+class FakePersonProvider:
     """The Work API."""
 
     def __init__(self, partner: FakePartner) -> None:
@@ -98,22 +98,22 @@ class FakeDatabase:
         self.contacts: dict[str, dict[str, tuple[bool, datetime]]] = {}  # alias -> CPF -> only listed, since when
         self.unanswered: dict[str, datetime] = {}  # CPF -> until when
 
-    async def find(self, contact: Contact) -> Found:
+    async def find(self, contact: Contact) -> StoredFacts:
         """All that is known under the contact's phone and e-mail."""
         await asyncio.sleep(0)
         aliases = [alias for alias in contact.aliases if not alias.startswith("c:")]
         known = tuple(
-            Known(alias, cpf, *self.parties[cpf], listed, created_at)
+            StoredPerson(alias, cpf, *self.parties[cpf], listed, created_at)
             for alias in aliases
             for cpf, (listed, created_at) in self.contacts.get(alias, {}).items()
         )
-        return Found(known, tuple(self.answers[alias] for alias in aliases if alias in self.answers))
+        return StoredFacts(known, tuple(self.answers[alias] for alias in aliases if alias in self.answers))
 
-    async def find_by_cpf(self, cpf: Cpf) -> Known | None:
+    async def find_by_cpf(self, cpf: Cpf) -> StoredPerson | None:
         """The party of a CPF."""
         await asyncio.sleep(0)
         party = self.parties.get(cpf.digits)
-        return None if party is None else Known("", cpf.digits, *party)
+        return None if party is None else StoredPerson("", cpf.digits, *party)
 
     async def save_answer(self, alias: Phone | Email, candidates: tuple[Candidate, ...], asked_at: datetime) -> None:
         """Store what was answered for an alias."""
@@ -146,7 +146,7 @@ class FakeDatabase:
         self.unanswered[cpf.digits] = until
 
 
-class FakeBooks:
+class FakeLedger:
     """The ledger of one process and the leases of the fleet."""
 
     def __init__(self, leases: dict[str, UUID] | None = None) -> None:

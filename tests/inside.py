@@ -1,4 +1,4 @@
-"""A worker's inside: its agent on a ladder of fakes or of real parts, with Kafka as values and a recording producer."""
+"""A worker's inside: its agent on a chain of fakes or of real parts, with Kafka as values and a recording producer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from stream.domain.fuse import Rating
 from stream.domain.parking import Patience
 from stream.engine.batches import Batch
 from stream.engine.tracker import Trackers
-from stream.enrichment import Ladder
+from stream.lookup.chain import LookupChain
 from stream.tiers.cache import Lifetimes, TableCache
 from tests.fakes import NOW, RecordingProducer
 
@@ -30,11 +30,11 @@ HOME = (("reroute", b"1"),)  # was moved before: whatever its contact, it stays 
 
 
 class World(Protocol):
-    """What the ladder climbs in."""
+    """What the look-up chain looks people up in."""
 
     @property
     def clock(self) -> Callable[[], datetime]: ...  # noqa: D102
-    def worker(self) -> Ladder: ...  # noqa: D102
+    def worker(self) -> LookupChain: ...  # noqa: D102
 
 
 class Worker:
@@ -55,11 +55,11 @@ class Worker:
         self.trackers = Trackers()
         self.trackers.renew([PARTITION])
         self.table: dict[bytes, bytes] = {}
-        cache = TableCache(self.table, lambda *_: None, Lifetimes(86_400.0, 3_600.0, 1_000), lambda: 0.0)
+        self.cache = TableCache(self.table, lambda *_: None, Lifetimes(86_400.0, 3_600.0, 1_000), lambda: 0.0)
         self.tripwire = Tripwire(rating)
         exits = Exits(self.producer, world.clock, PATIENCE, self.tripwire)
         limits = Limits(LIMIT, slots, queue, queue_limit, span, queue_bytes)
-        self.enricher = Enricher(cache, world.worker(), exits, self.producer, limits, world.clock, frozenset())
+        self.enricher = Enricher(self.cache, world.worker(), exits, self.producer, limits, world.clock, frozenset())
         self._offset = 0
 
     async def receive(

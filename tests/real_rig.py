@@ -1,4 +1,4 @@
-"""The ladder's world of real parts: PostgreSQL, and the partners' simulators over real HTTP."""
+"""The look-up chain's world of real parts: PostgreSQL, and the partners' simulators over real HTTP."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager
 import aiohttp
 import asyncpg
 
-from stream.enrichment import Ladder
 from stream.local.people import Someone
 from stream.local.simulators import Fault, Simulators, serving
+from stream.lookup.chain import LookupChain
 from stream.settings import Settings, load
 from stream.store.contacts import ContactStore
 from stream.store.ledger import Ledger
@@ -19,7 +19,7 @@ from stream.tiers.guard import Guard
 from stream.tiers.http import partner_session
 from stream.tiers.postgres import PostgresTier
 from stream.tiers.work import WorkApi
-from tests.ladder_scenarios import TERMS, Clock
+from tests.lookup_scenarios import PRICING, Clock
 
 
 class RealRig:
@@ -29,7 +29,7 @@ class RealRig:
         self, pool: asyncpg.Pool, session: aiohttp.ClientSession, simulators: Simulators, settings: Settings
     ) -> None:
         self.clock = Clock()
-        self.people, self.shelf = PostgresTier(pool), ContactStore(pool)
+        self.people, self.store = PostgresTier(pool), ContactStore(pool)
         self.pool = pool
         self._session = session
         self.simulators = simulators
@@ -38,7 +38,7 @@ class RealRig:
         # Of workers that are made from now on.
         self.at_once = 64
         self.rate: float | None = None
-        self.terms = TERMS
+        self.pricing = PRICING
 
     def know(self, someone: Someone) -> None:
         """Both partners know them."""
@@ -59,16 +59,16 @@ class RealRig:
         """Calls of a partner."""
         return self.simulators.counts[partner]
 
-    def worker(self) -> Ladder:
-        """A ladder of a worker of its own."""
+    def worker(self) -> LookupChain:
+        """A chain of a worker of its own."""
         settings, session = self._settings, self._session
         self.guards = {
             name: Guard(name, at_once=self.at_once, rate=self.rate, workers=1) for name in ("diretrix", "work")
         }
         diretrix = Diretrix(session, settings, self.guards["diretrix"])
         work = WorkApi(session, settings, self.guards["work"])
-        people, books = PostgresTier(self.pool), Ledger(self.pool, self.clock)
-        return Ladder(people, diretrix, work, books, ContactStore(self.pool), self.terms, self.clock)
+        people, ledger = PostgresTier(self.pool), Ledger(self.pool, self.clock)
+        return LookupChain(people, diretrix, work, ledger, ContactStore(self.pool), self.pricing, self.clock)
 
     async def statuses(self, provider: str) -> list[str]:
         """The ledger's statuses, sorted."""

@@ -1,4 +1,4 @@
-"""The agent: answers webhooks. A hit leaves at once, a miss flies, and whatever cannot end is parked.
+"""The agent: answers webhooks. A hit is answered at once, a miss is looked up, and what can't be answered is parked.
 
 Two lanes: what the table knows is answered in the reading loop, without a task; the rest becomes a flight
 (``flights``), so that a repeat never waits behind a paid call. No exception leaves the loop: the runtime
@@ -12,33 +12,33 @@ import time
 from collections.abc import AsyncIterable, Callable
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 
 from stream import topics
 from stream.agents.delivery import Delivery, Message
 from stream.agents.exits import Exits
+from stream.agents.fall_back import FallBack, reason_of
 from stream.agents.flights import QUEUE_BYTES, Flights
+from stream.agents.in_flight import InFlight
+from stream.agents.table_path import TablePath
 from stream.batch_producer import BatchProducer
-from stream.domain.choice import Ambiguous, Answered, Complete, Found, Knowledge, KnownPerson, is_sure, next_step
-from stream.domain.errors import GivenUpError, PoisonError, RefusedError, TransientError
-from stream.domain.events import Answer, Outcome, Tier, event_id
+from stream.domain.answers import answer_of
+from stream.domain.errors import PoisonError, TransientError
+from stream.domain.events import Answer, Outcome, event_id
 from stream.domain.headers import REROUTE
 from stream.domain.identity import contact_of
 from stream.domain.leads import decode_webhook
-from stream.domain.person import person_from_candidate
-from stream.domain.provider import NO_CALLS, CallCounts
 from stream.domain.shares import Sources
 from stream.engine.batches import Batch
 from stream.engine.tracker import Tracker
-from stream.enrichment import Ladder, Question, known_person
 from stream.kafka import partition_of
 from stream.logs import get_logger
+from stream.lookup.chain import LookupChain
+from stream.lookup.ports import LookupRequest, LookupResult
 from stream.tiers.cache import TableCache
 
 log = get_logger(__name__)
 
 YIELD_EVERY = 200  # records answered in one turn of the loop; deliveries and look-ups go on between
-MAX_CANDIDATES = 10  # names that an event of an ambiguous lead lists
 RECALL_LIMIT = 1.0  # seconds that PostgreSQL may take to answer for whoever would wait for a slot otherwise
 EARLY_PARK = 0.8  # share of the span at which the oldest webhook is parked so that reading can go on
 
@@ -61,7 +61,7 @@ class Enricher:
     def __init__(  # noqa: PLR0913 - the worker's parts
         self,
         cache: TableCache,
-        ladder: Ladder,
+        chain: LookupChain,
         exits: Exits,
         producer: BatchProducer,
         limits: Limits,
@@ -70,9 +70,10 @@ class Enricher:
         area_code: str = "",
         sources: Sources | None = None,
     ) -> None:
-        self._cache = cache
-        self._ladder = ladder
+        self._table = TablePath(cache)
+        self._chain = chain
         self._exits = exits
+        self._fall_back = FallBack(self._table, exits, now)
         self.producer = producer
         self.deadline = limits.deadline
         self.restarts = 0
@@ -82,7 +83,7 @@ class Enricher:
         self._now = now
         self._denylist = denylist
         self._area_code = area_code
-        self._flying: dict[Tracker, dict[int, Delivery]] = {}  # by offset, in order of arrival
+        self.in_flight = InFlight()
         self._sources = sources or Sources()
         self.flights = Flights(
             self._look_up,
@@ -151,204 +152,103 @@ class Enricher:
             return
         self._sources.seen.add(delivery.webhook.source)
         flight = self.flights.find(delivery)
-        answer = None if flight else self._from_table(delivery, now)
+        answer = None if flight else self._table.answer(delivery, now)
         if answer is not None:
             self._exits.answered(delivery, answer)
             return
         if not self.flights.has_room_for(delivery.webhook.source):
-            self._fall_back(delivery, Knowledge(), "queue")
+            self._fall_back.end(delivery, "queue")
             return
         if flight is None and self.flights.is_full_for(delivery.webhook.source):
             # Nobody waits for room: hits come behind it.
             if self.flights.has_room_to_recall:
                 self._take_off(delivery, known_only=True)
             else:
-                self._fall_back(delivery, Knowledge(), "queue")
+                self._fall_back.end(delivery, "queue")
             return
         self._take_off(delivery)
 
     def _take_off(self, delivery: Delivery, *, known_only: bool = False) -> None:
-        message = delivery.message
-        self._flying.setdefault(message.tracker, {})[message.offset] = delivery
-        message.landed = partial(self._land, message.tracker, message.offset)
+        self.in_flight.add(delivery)
         self.flights.submit(delivery, known_only=known_only)
-
-    def _land(self, tracker: Tracker, offset: int) -> None:
-        flying = self._flying.get(tracker, {})
-        landed = flying.pop(offset, None)
-        if landed is None:
-            return
-        landed.message.let_go()
-        if not flying:
-            del self._flying[tracker]
 
     def _is_foreign(self, delivery: Delivery) -> bool:
         """Whether the message lies on a partition that its contact does not belong to; moved once at most."""
         partition = partition_of(delivery.contact.record_key, self.producer.partitions(topics.WEBHOOKS.name))
         return partition != delivery.message.record.partition and not delivery.message.header(REROUTE)
 
-    def _from_table(self, delivery: Delivery, now: float) -> Answer | None:
-        contact, name = delivery.contact, delivery.webhook.lead.name
-        partition = delivery.message.record.partition
-        answer = self._cache.answer(partition, contact, name, now)
-        if answer is not None:
-            return answer
-        known = self._cache.recall(partition, contact, now)
-        step = next_step(contact, name, known)
-        return _answer(step, Tier.CACHE) if isinstance(step, Answered) and is_sure(step, contact, known) else None
-
     async def _look_up(self, delivery: Delivery, failed: str) -> str:
         """End one webhook of a flight; ``failed`` says why the webhook before it could not be answered."""
         if delivery.ended:
             return failed
         delivery.started = time.monotonic()
-        answer = self._from_table(delivery, self.timestamp())
+        answer = self._table.answer(delivery, self.timestamp())
         if answer is not None:
             self._exits.answered(delivery, answer)
             return failed
         if failed:
-            self._fall_back(delivery, Knowledge(), failed)
+            self._fall_back.end(delivery, failed)
             return failed
-        return await self._climb(delivery)
+        return await self._ask(delivery)
 
     async def _recall(self, delivery: Delivery) -> bool:
         """Answer one webhook of a flight from the table or from PostgreSQL; whether it has ended."""
         if delivery.ended:
             return True
-        answer = self._from_table(delivery, self.timestamp())
+        answer = self._table.answer(delivery, self.timestamp())
         if answer is not None:
             self._exits.answered(delivery, answer)
             return True
-        question = _question(delivery)
-        known = self._cache.recall(delivery.message.partition, delivery.contact, self.timestamp())
+        facts = self._table.facts(delivery, self.timestamp())
         try:
             async with asyncio.timeout(RECALL_LIMIT):
-                step = await self._ladder.recall(question, known)
+                result = await self._chain.recall(_request(delivery), facts)
         except (TransientError, TimeoutError):
             return False  # the look-up itself will say so
-        if step is not None:
-            self._found(delivery, question, known, step)
-        return step is not None
+        if result is not None:
+            self._end(delivery, result)
+        return result is not None
 
-    async def _climb(self, delivery: Delivery) -> str:
-        partition, question = delivery.message.partition, _question(delivery)
-        known = self._cache.recall(partition, delivery.contact, self.timestamp())
-        try:
-            async with asyncio.timeout(self._limits.deadline):
-                step = await self._ladder.climb(question, known)
-        except (TransientError, RefusedError, TimeoutError) as error:
-            reason = _reason(error)
-            # What was paid for is kept, whatever came after it.
-            self._remember(delivery, known, None)
-            self._fall_back(delivery, known, reason, question.calls)
+    async def _ask(self, delivery: Delivery) -> str:
+        """Look one webhook up and end it; returns why its partner failed, "" when it did not."""
+        facts = self._table.facts(delivery, self.timestamp())
+        return self._end(delivery, await self._chain.resolve(_request(delivery), facts, self._limits.deadline))
+
+    def _end(self, delivery: Delivery, result: LookupResult) -> str:
+        """Bring a webhook to the end that its look-up came to. What was learned is kept, also where it failed."""
+        self._table.remember(delivery, result.facts, result.answer, self.timestamp())
+        if result.answer is not None:
+            self._exits.answered(delivery, answer_of(result.answer, result.tier, result.calls))
+        elif isinstance(result.failure, PoisonError):
+            self._exits.deadly(delivery, result.failure, result.calls)
+        elif result.failure is not None:
+            reason = reason_of(result.failure)
+            self._fall_back.end(delivery, reason, result.facts, result.calls)
             return reason
-        except PoisonError as error:
-            self._remember(delivery, known, None)
-            self._exits.deadly(delivery, error, question.calls)
-            return ""
-        self._found(delivery, question, known, step)
         return ""
-
-    def _found(self, delivery: Delivery, question: Question, known: Knowledge, step: Answered) -> None:
-        answer = _answer(step, question.tier, question.calls)
-        self._remember(delivery, known, step.person if isinstance(step, Found) else None)
-        self._exits.answered(delivery, answer)
-
-    def _remember(self, delivery: Delivery, known: Knowledge, person: KnownPerson | None) -> None:
-        self._cache.remember(delivery.message.partition, known, person, self.timestamp())
-
-    def _fall_back(self, delivery: Delivery, known: Knowledge, reason: str, calls: CallCounts = NO_CALLS) -> None:
-        """Asking has failed: a person past its time is better than none; else the webhook is parked."""
-        old = self._cache.recall(delivery.message.partition, delivery.contact, self.timestamp(), stale=True)
-        old.answers.update(known.answers)
-        old.listed.update(known.listed)
-        old.persons.update(known.persons)
-        old.dead_ends.update(known.dead_ends)
-        step = next_step(delivery.contact, delivery.webhook.lead.name, old, allow_stale=True)
-        if isinstance(step, Found) or (isinstance(step, Ambiguous) and is_sure(step, delivery.contact, old)):
-            self._exits.answered(delivery, _answer(step, Tier.CACHE, calls))
-        elif not self._exits.parked(delivery, reason, calls):
-            self._give_up(delivery, step, reason, calls)
-
-    def _give_up(self, delivery: Delivery, step: object, reason: str, calls: CallCounts) -> None:
-        """Tried for too long: what is known goes out, else it is a dead letter."""
-        if isinstance(step, Complete) and step.candidate.name:
-            person = known_person(person_from_candidate(step.candidate, self._now()))
-            self._exits.answered(delivery, _answer(Found(person, step.match), Tier.CACHE, calls))
-            return
-        delivery.ended = True
-        self._exits.dead(delivery.message, GivenUpError(f"given up: {reason}"), delivery)
 
     async def _stay_within(self, tracker: Tracker) -> None:
         """Keep the span between the oldest unfinished offset and the newest within its bound."""
-        oldest = next(iter(self._flying.get(tracker, {}).values()), None)
+        oldest = self.in_flight.oldest(tracker)
         if oldest is not None:
             self._exits.parked(oldest, "span")
         await tracker.shrink(self._limits.span)
-
-    def oldest_age(self) -> float:
-        """Seconds for which the oldest look-up has been at work; waiting for a slot does not count."""
-        now = time.monotonic()
-        started = [
-            one.started for flying in self._flying.values() for one in flying.values() if one.started is not None
-        ]
-        return now - min(started) if started else 0.0
 
     def timestamp(self) -> float:
         """Now, in epoch seconds, by the worker's clock."""
         return self._now().timestamp()
 
     async def stop(self) -> None:
-        """Stop what flies. What was paid for is stored, and every call is settled in the books."""
+        """Stop all look-ups. What was paid for is stored, and every call is settled in the ledger."""
         await self.flights.close()
-        await self._ladder.settled()
-
-    def abandon_waiting(self) -> None:
-        """Begin no look-up that has not begun: whoever gets its partition reads the webhook again, and would pay."""
-        for tracker, flying in list(self._flying.items()):
-            begun = {offset: delivery for offset, delivery in flying.items() if delivery.started is not None}
-            for offset in flying.keys() - begun.keys():
-                flying[offset].ended = True
-            if begun:
-                self._flying[tracker] = begun
-            else:
-                del self._flying[tracker]
+        await self._chain.settled()
 
     def park_all(self, reason: str) -> None:
-        """Park whatever flies: the worker is leaving."""
-        for deliveries in list(self._flying.values()):
-            for delivery in list(deliveries.values()):
-                self._exits.parked(delivery, reason)
+        """Park whatever is looked up or waits for it: the worker is leaving."""
+        for delivery in self.in_flight:
+            self._exits.parked(delivery, reason)
 
 
-def _reason(error: TransientError | RefusedError | TimeoutError) -> str:
-    """Why a look-up failed. A partner's failure begins with the partner's name: what is parked for it waits for it."""
-    if isinstance(error, TimeoutError):
-        return "deadline"
-    return str(error) if isinstance(error, RefusedError) else error.reason
-
-
-def _question(delivery: Delivery) -> Question:
+def _request(delivery: Delivery) -> LookupRequest:
     lead = delivery.webhook.lead
-    return Question(delivery.contact, lead.name, lead.id, lead.source, delivery.event_id)
-
-
-def _answer(step: Answered, tier: Tier, calls: CallCounts = NO_CALLS) -> Answer:
-    if not isinstance(step, Found):
-        names = tuple(one.name for one in step.candidates) if isinstance(step, Ambiguous) else ()
-        outcome = Outcome.AMBIGUOUS if names else Outcome.NOT_FOUND
-        return Answer(
-            outcome,
-            tier=tier,
-            candidates=names[:MAX_CANDIDATES],
-            calls=calls,
-        )
-    return Answer(
-        Outcome.ENRICHED,
-        tier=tier,
-        match=step.match,
-        person=step.person.person,
-        facts=step.person.facts,
-        stale=step.person.stale,
-        calls=calls,
-    )
+    return LookupRequest(delivery.contact, lead.name, lead.id, lead.source, delivery.event_id)

@@ -1,6 +1,6 @@
 """Who is this lead? The policy of the look-up chain: from what is known, what to do next (docs/matching.md).
 
-The same pure function serves the table, PostgreSQL and the partners: each step of the chain adds to the knowledge, and
+The same pure function serves the table, PostgreSQL and the partners: each step of the chain adds facts, and
 the policy says whether that answers the lead, and if not, what must be asked.
 
 Rule 1: a person goes out without a warning only where the lead's name is exact or compatible with theirs.
@@ -17,37 +17,12 @@ from typing import NamedTuple
 
 import msgspec
 
+from stream.domain.contact_facts import ContactFacts, KnownPerson
 from stream.domain.events import Match
 from stream.domain.freshness import Entry
 from stream.domain.identity import Contact, Email, Phone
 from stream.domain.matching import Grade, Reason, compare, have_common_surname
 from stream.domain.person import Candidate
-
-
-class KnownPerson(msgspec.Struct, frozen=True):
-    """A person as events carry it. ``stale``: past its time, good only when nothing fresher is to be had."""
-
-    cpf: str
-    name: str
-    person: bytes
-    facts: str
-    complete: bool
-    fetched_at: float
-    stale: bool = False
-
-
-class Knowledge(msgspec.Struct):
-    """What is known of one contact so far; each step of the chain adds to it.
-
-    ``answers``: what a source answered for an alias, best first; an empty tuple means that nobody knows it.
-    ``listed``: people beside whom an alias was seen.  ``persons``: by CPF.  ``dead_ends``: CPFs without a name
-    that nobody knows.
-    """
-
-    answers: dict[str, tuple[Candidate, ...]] = {}
-    listed: dict[str, tuple[Candidate, ...]] = {}
-    persons: dict[str, KnownPerson] = {}
-    dead_ends: set[str] = set()
 
 
 class Ask(msgspec.Struct, frozen=True):
@@ -121,7 +96,7 @@ class _Verdict(NamedTuple):
         return not self.has(cpf) and cpf not in self.others
 
 
-def next_step(contact: Contact, name: str, known: Knowledge, *, allow_stale: bool = False) -> Step:
+def next_step(contact: Contact, name: str, known: ContactFacts, *, allow_stale: bool = False) -> Step:
     """Decide what answers the lead called ``name``, or what has to be asked for next.
 
     ``allow_stale``: a person past its time answers too (when asking has failed).
@@ -143,7 +118,7 @@ def fast_match(contact: Contact, name: str, entry: Entry) -> Match | None:
     """How the lead called ``name`` fits the one person whom a source named for its surest alias, where that is sure.
 
     None where there is more to weigh. The short way to what ``next_step`` says of such an entry: most webhooks
-    are about people who are known, and no knowledge has to be gathered for them (a test holds the two together).
+    are about people who are known, and no facts have to be gathered for them (a test holds the two together).
     """
     if contact.cpf is not None or entry.person is None or len(entry.candidates) != 1:
         return None
@@ -156,7 +131,7 @@ def fast_match(contact: Contact, name: str, entry: Entry) -> Match | None:
     return judged.match if judged.match is Match.NAME else None
 
 
-def is_sure(step: Step, contact: Contact, known: Knowledge) -> bool:
+def is_sure(step: Step, contact: Contact, known: ContactFacts) -> bool:
     """Whether what the table knows answers a lead as PostgreSQL would.
 
     It has to know all aliases of the lead, and whoever was only listed for one is PostgreSQL's to answer with.
@@ -174,7 +149,7 @@ def is_sure(step: Step, contact: Contact, known: Knowledge) -> bool:
     return not isinstance(step, Found) or step.person.cpf in asked
 
 
-def _by_form(contact: Contact, name: str, known: Knowledge) -> Complete | None:
+def _by_form(contact: Contact, name: str, known: ContactFacts) -> Complete | None:
     """A CPF that the person typed names the person, unless nobody knows it.
 
     It also gives way where that person's name contradicts the lead's and a known owner of the phone or e-mail fits.
@@ -192,7 +167,7 @@ def _by_form(contact: Contact, name: str, known: Knowledge) -> Complete | None:
     return Complete(candidate, Match.NAME if reason in SURE_WITH_CPF else _MATCHES[grade])
 
 
-def _by_aliases(contact: Contact, name: str, known: Knowledge) -> Step:
+def _by_aliases(contact: Contact, name: str, known: ContactFacts) -> Step:
     verdicts = _verdicts(contact, name, known)
     strong = _strong(verdicts)
     if strong:
@@ -208,7 +183,7 @@ def _by_aliases(contact: Contact, name: str, known: Knowledge) -> Step:
     return Complete(first.candidate, Match.NAME_DIFFERS) if first is not None else NobodyKnows()
 
 
-def _verdicts(contact: Contact, name: str, known: Knowledge) -> list[_Verdict]:
+def _verdicts(contact: Contact, name: str, known: ContactFacts) -> list[_Verdict]:
     """What each alias says, the surest first; of what is only listed nothing but a name that fits."""
     verdicts = []
     for alias in (contact.phone, contact.email):
@@ -232,7 +207,9 @@ def _is_shared(verdict: _Verdict, listed: tuple[Candidate, ...]) -> bool:
     return any(not have_common_surname(one.candidate.name, other) for one in verdict.best for other in others)
 
 
-def _usable(people: dict[str, tuple[Candidate, ...]], alias: Phone | Email, known: Knowledge) -> tuple[Candidate, ...]:
+def _usable(
+    people: dict[str, tuple[Candidate, ...]], alias: Phone | Email, known: ContactFacts
+) -> tuple[Candidate, ...]:
     """The candidates of an alias without those of whom there is a CPF and nothing else to be had."""
     return tuple(one for one in people.get(alias.alias, ()) if one.name or one.cpf not in known.dead_ends)
 
@@ -247,7 +224,7 @@ def _strong(verdicts: Iterable[_Verdict]) -> list[_Verdict]:
     return [verdict for verdict in strong if verdict.asked] + rivals
 
 
-def _weigh(name: str, candidates: tuple[Candidate, ...], known: Knowledge, *, asked: bool) -> _Verdict:
+def _weigh(name: str, candidates: tuple[Candidate, ...], known: ContactFacts, *, asked: bool) -> _Verdict:
     """The candidates of one alias whom the name fits best."""
     by_cpf: dict[str, _Judged] = {}
     for candidate in candidates:
@@ -259,7 +236,7 @@ def _weigh(name: str, candidates: tuple[Candidate, ...], known: Knowledge, *, as
     return _Verdict(best, tuple(one for one in by_cpf.values() if one.grade is best), asked, frozenset())
 
 
-def _contested(verdict: _Verdict, name: str, listed: tuple[Candidate, ...], known: Knowledge) -> _Verdict:
+def _contested(verdict: _Verdict, name: str, listed: tuple[Candidate, ...], known: ContactFacts) -> _Verdict:
     """The verdict of an asked alias beside the people listed for it.
 
     A number's owner may have left it to a namesake: whom the name fits as well can't be told from the owner.

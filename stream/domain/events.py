@@ -53,7 +53,7 @@ class Outcome(StrEnum):
 
 
 class Tier(StrEnum):
-    """Which rung of the ladder answered."""
+    """The look-up tier that answered."""
 
     CACHE = "cache"
     POSTGRES = "postgres"

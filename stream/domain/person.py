@@ -48,7 +48,7 @@ class Candidate(msgspec.Struct, frozen=True, array_like=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class StoredPerson:
     """A party of PostgreSQL. ``alias``: under which it was found, "" when by CPF.
 
     ``listed``: the alias was only listed beside the person. ``raw``: the Work API's answer, None while the
@@ -74,10 +74,10 @@ class StoredAnswer:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class StoredFacts:
     """All that PostgreSQL knows of a contact."""
 
-    known: tuple[Known, ...] = ()
+    known: tuple[StoredPerson, ...] = ()
     answers: tuple[StoredAnswer, ...] = ()
 
 

@@ -22,7 +22,8 @@ from dataclasses import dataclass
 
 import msgspec
 
-from stream.domain.choice import Knowledge, KnownPerson, fast_match
+from stream.domain.choice import fast_match
+from stream.domain.contact_facts import ContactFacts, KnownPerson
 from stream.domain.events import Answer, Match, Outcome, Tier
 from stream.domain.freshness import Entry, Freshness, expiry, freshness, is_whole, newer, opened, sealed
 from stream.domain.identity import Contact
@@ -160,9 +161,9 @@ class TableCache:
         with suppress(ValueError):  # not written by us, so never opened
             self._opened.get(partition_of_key(key), {}).pop(key.partition(b"/")[2].decode(), None)
 
-    def recall(self, partition: int, contact: Contact, now: float, *, stale: bool = False) -> Knowledge:
+    def recall(self, partition: int, contact: Contact, now: float, *, stale: bool = False) -> ContactFacts:
         """What the table knows of a contact; with ``stale``, also what is past its time."""
-        known = Knowledge()
+        known = ContactFacts()
         for alias in contact.aliases:
             entry = self._usable(partition, alias, now, stale=stale)
             if entry is not None:
@@ -175,7 +176,7 @@ class TableCache:
         return entry if state is Freshness.FRESH or (stale and state is Freshness.STALE) else None
 
     def _read(  # noqa: PLR0913 - one entry, and how to read it
-        self, partition: int, alias: str, entry: Entry, known: Knowledge, now: float, *, stale: bool
+        self, partition: int, alias: str, entry: Entry, known: ContactFacts, now: float, *, stale: bool
     ) -> None:
         if not alias.startswith("c:"):
             known.listed[alias] = entry.listed
@@ -193,7 +194,7 @@ class TableCache:
                     known.dead_ends.add(candidate.cpf)
 
     @staticmethod
-    def _add_person(entry: Entry, known: Knowledge, now: float) -> None:
+    def _add_person(entry: Entry, known: ContactFacts, now: float) -> None:
         if entry.person is not None:
             known.persons[entry.cpf] = KnownPerson(
                 cpf=entry.cpf,
@@ -205,7 +206,7 @@ class TableCache:
                 stale=freshness(entry, now) is not Freshness.FRESH,
             )
 
-    def remember(self, partition: int, known: Knowledge, person: KnownPerson | None, now: float) -> None:
+    def remember(self, partition: int, known: ContactFacts, person: KnownPerson | None, now: float) -> None:
         """Write what a look-up learned; ``person`` answered the lead."""
         for alias, candidates in known.answers.items():
             entry = self._answered(candidates, known, person, now)
@@ -225,7 +226,7 @@ class TableCache:
                 self._put(partition, f"c:{one.cpf}", self._of(one, (Candidate(one.name, one.cpf),), now), now)
 
     def _answered(
-        self, candidates: tuple[Candidate, ...], known: Knowledge, person: KnownPerson | None, now: float
+        self, candidates: tuple[Candidate, ...], known: ContactFacts, person: KnownPerson | None, now: float
     ) -> Entry:
         """What was answered for an alias: with the person that answered, if it is one of them, else the first known."""
         cpfs = [candidate.cpf for candidate in candidates]

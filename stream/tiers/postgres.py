@@ -17,7 +17,7 @@ import asyncpg
 
 from stream.domain.errors import DatabaseUnavailableError
 from stream.domain.identity import Contact, Cpf, Email, Phone
-from stream.domain.person import Candidate, Found, Known, StoredAnswer
+from stream.domain.person import Candidate, StoredAnswer, StoredFacts, StoredPerson
 from stream.store.contacts import sources_that_only_list, spellings_of_cpf
 from stream.store.pool import database_errors
 from stream.store.queries import sql
@@ -33,7 +33,7 @@ _LISTED = frozenset(sources_that_only_list())
 @dataclass(slots=True)
 class _Asked:
     contact: Contact
-    answer: asyncio.Future[Found]
+    answer: asyncio.Future[StoredFacts]
 
 
 class PostgresTier:
@@ -44,14 +44,14 @@ class PostgresTier:
         self._waiting: deque[_Asked] = deque()
         self._queries: set[asyncio.Task[None]] = set()
 
-    async def find(self, contact: Contact) -> Found:
+    async def find(self, contact: Contact) -> StoredFacts:
         """All that is known under the contact's phone and e-mail, whatever their spelling."""
         asked = _Asked(contact, asyncio.get_running_loop().create_future())
         self._waiting.append(asked)
         self._ask_if_idle()
         return await asked.answer
 
-    async def find_by_cpf(self, cpf: Cpf) -> Known | None:
+    async def find_by_cpf(self, cpf: Cpf) -> StoredPerson | None:
         """The party of a CPF, the enriched one where there are several."""
         with database_errors():
             rows = await self._pool.fetch(sql("find_by_cpf"), spellings_of_cpf(cpf.digits))
@@ -100,7 +100,9 @@ class PostgresTier:
             if not asked.answer.done():
                 aliases = [alias for alias in asked.contact.aliases if not alias.startswith("c:")]
                 known = tuple(one for alias in aliases for one in found.get(alias, ()))
-                asked.answer.set_result(Found(known, tuple(answered[alias] for alias in aliases if alias in answered)))
+                asked.answer.set_result(
+                    StoredFacts(known, tuple(answered[alias] for alias in aliases if alias in answered))
+                )
 
 
 def _spellings(batch: Iterable[_Asked]) -> tuple[dict[str, str], dict[str, str]]:
@@ -116,8 +118,8 @@ def _spellings(batch: Iterable[_Asked]) -> tuple[dict[str, str], dict[str, str]]
     return phones, emails
 
 
-def _by_alias(rows: Iterable[Any], phones: dict[str, str], emails: dict[str, str]) -> dict[str, list[Known]]:
-    found: dict[str, list[Known]] = {}
+def _by_alias(rows: Iterable[Any], phones: dict[str, str], emails: dict[str, str]) -> dict[str, list[StoredPerson]]:
+    found: dict[str, list[StoredPerson]] = {}
     for row in rows:
         alias = (emails if row["is_email"] else phones)[row["value"]]
         known = _known(row, alias=alias, listed=row["source"] in _LISTED)
@@ -126,8 +128,8 @@ def _by_alias(rows: Iterable[Any], phones: dict[str, str], emails: dict[str, str
     return found
 
 
-def _known(row: Any, *, alias: str, listed: bool) -> Known | None:
-    """A row as the ladder reads it; None when it has no usable CPF."""
+def _known(row: Any, *, alias: str, listed: bool) -> StoredPerson | None:
+    """A row as the look-up chain reads it; None when it has no usable CPF."""
     cpf = _cpf(row["cpf_cnpj"] or "")
     if not cpf:
         return None
@@ -135,7 +137,7 @@ def _known(row: Any, *, alias: str, listed: bool) -> Known | None:
     usable = isinstance(payload, dict) and isinstance(payload.get("DadosBasicos"), dict)
     raw = payload if usable else None
     enriched_at = row["enriched_at"] if usable else None
-    return Known(alias, cpf, row["full_name"] or "", raw, enriched_at, listed, row["contact_at"])
+    return StoredPerson(alias, cpf, row["full_name"] or "", raw, enriched_at, listed, row["contact_at"])
 
 
 def _cpf(text: str) -> str:

@@ -70,7 +70,7 @@ class WorkerFacts:
         unsettled = runtime.unsettled()
         finished = [trackers.finished] if trackers.unfinished else []
         return Facts(
-            oldest_due_age=min(enricher.oldest_age(), calm),
+            oldest_due_age=min(enricher.in_flight.oldest_age(), calm),
             unfinished=trackers.unfinished,
             since_finished=min(self._finished.oldest(finished, now), calm),
             uncommitted=uncommitted,

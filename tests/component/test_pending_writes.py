@@ -12,19 +12,19 @@ from typing import Any
 import asyncpg
 import pytest
 
-from stream.domain.choice import Found, Knowledge
+from stream.domain.choice import Found
 from stream.domain.errors import DatabaseUnavailableError
 from stream.domain.identity import Cpf, Phone
 from stream.domain.person import Candidate, person_from_work
-from stream.enrichment import Ladder
 from stream.local.postgres import LocalPostgres
+from stream.lookup.chain import LookupChain
 from stream.ops.migrate import migrate
 from stream.settings import load
 from stream.store.contacts import ContactStore
 from stream.store.pool import open_pool
 from stream.tiers.postgres import PostgresTier
 from tests.fakes import NOW
-from tests.ladder_scenarios import OTHER, SOMEONE, contact, question
+from tests.lookup_scenarios import OTHER, SOMEONE, answer, contact, request, resolve
 from tests.real_rig import RealRig, real_rig
 
 LIMIT = 60.0  # seconds
@@ -62,8 +62,8 @@ def stopping(partner: Any, method: str, stop: Callable[[], None]) -> Any:
     return partner
 
 
-def ladder(rig: RealRig, **stops: Callable[[], None]) -> Ladder:
-    """A worker's ladder on real parts; ``stops``: what happens after an answer, by the partner's method."""
+def chain_of(rig: RealRig, **stops: Callable[[], None]) -> LookupChain:
+    """A worker's chain on real parts; ``stops``: what happens after an answer, by the partner's method."""
     made = rig.worker()
     for partner in (made._diretrix, made._work):  # noqa: SLF001 - the very partners that the worker has
         for method, stop in stops.items():
@@ -80,18 +80,17 @@ async def answers(rig: RealRig) -> list[str]:
 async def test_what_diretrix_answered_is_stored_when_the_database_is_back(rig: RealRig, server: LocalPostgres) -> None:
     """The look-up fails, the answer is stored and booked as paid by itself, and nobody asks for it again."""
     by_phone = contact(SOMEONE, by="phone")
-    first = ladder(rig, by_phone=server.stop)
-    known = Knowledge()
-    with pytest.raises(DatabaseUnavailableError):
-        await first.climb(question(by_phone), known)
+    first = chain_of(rig, by_phone=server.stop)
+    failed = await resolve(first, request(by_phone))
+    assert isinstance(failed.failure, DatabaseUnavailableError)
     assert by_phone.phone is not None
-    assert known.answers[by_phone.phone.alias]  # the table keeps it meanwhile, for its partition
+    assert failed.facts.answers[by_phone.phone.alias]  # the table keeps it meanwhile, for its partition
     server.start()
     await first.settled()
     assert await answers(rig) == [by_phone.phone.alias]
     assert await rig.statuses("diretrix") == ["paid"]
     assert await rig.parties(CPF) == 1
-    found = await rig.worker().climb(question(by_phone), Knowledge())
+    found = await answer(rig.worker(), request(by_phone))
     assert isinstance(found, Found)
     assert found.person.cpf == CPF
     assert rig.calls("diretrix") == 1
@@ -100,8 +99,8 @@ async def test_what_diretrix_answered_is_stored_when_the_database_is_back(rig: R
 async def test_another_partition_does_not_pay_while_an_answer_waits(rig: RealRig, server: LocalPostgres) -> None:
     """A look-up of the same alias on the same worker fails rather than pay again; once it is stored it is found."""
     by_phone = contact(SOMEONE, by="phone")
-    first = ladder(rig, by_phone=server.stop)
-    pending = first._pending  # noqa: SLF001 - to hold what waits for as long as the test needs
+    first = chain_of(rig, by_phone=server.stop)
+    pending = first._paid_calls._pending  # noqa: SLF001 - to hold what waits for as long as the test needs
     held = asyncio.Event()
     write_all = pending._write_all  # noqa: SLF001
 
@@ -111,14 +110,14 @@ async def test_another_partition_does_not_pay_while_an_answer_waits(rig: RealRig
 
     pending._write_all = later  # type: ignore[method-assign]  # noqa: SLF001
     with pytest.raises(DatabaseUnavailableError):
-        await first.climb(question(by_phone), Knowledge())
+        await answer(first, request(by_phone))
     server.start()
     with pytest.raises(DatabaseUnavailableError, match="waits to be stored"):
-        await first.climb(question(by_phone), Knowledge())
+        await answer(first, request(by_phone))
     assert rig.calls("diretrix") == 1
     held.set()
     await first.settled()
-    assert isinstance(await first.climb(question(by_phone), Knowledge()), Found)
+    assert isinstance(await answer(first, request(by_phone)), Found)
     assert rig.calls("diretrix") == 1
 
 
@@ -127,13 +126,12 @@ async def test_what_the_work_api_answered_is_stored_and_its_lease_kept_until_the
 ) -> None:
     """Another worker that wants the same CPF waits for the lease, and finds the person when it gets it."""
     by_phone = contact(SOMEONE, by="phone")
-    first = ladder(rig, by_cpf=server.stop)
-    known = Knowledge()
-    with pytest.raises(DatabaseUnavailableError):
-        await first.climb(question(by_phone), known)
-    assert known.persons[CPF].complete
+    first = chain_of(rig, by_cpf=server.stop)
+    failed = await resolve(first, request(by_phone))
+    assert isinstance(failed.failure, DatabaseUnavailableError)
+    assert failed.facts.persons[CPF].complete
     server.start()
-    found = await rig.worker().climb(question(contact(SOMEONE, by="cpf")), Knowledge())
+    found = await answer(rig.worker(), request(contact(SOMEONE, by="cpf")))
     assert isinstance(found, Found)
     assert found.person.complete
     assert (rig.calls("work"), rig.calls("diretrix")) == (1, 1)
@@ -164,9 +162,7 @@ async def test_many_that_were_under_way_are_all_stored(rig: RealRig, server: Loc
     worker = rig.worker()
     partner: Any = worker._diretrix  # noqa: SLF001 - the very partner that the worker has
     partner.by_phone, partner.by_email = together(partner.by_phone), together(partner.by_email)
-    results = await asyncio.gather(
-        *(worker.climb(question(one, name=""), Knowledge()) for one in both), return_exceptions=True
-    )
+    results = await asyncio.gather(*(answer(worker, request(one, name="")) for one in both), return_exceptions=True)
     assert all(isinstance(result, DatabaseUnavailableError) for result in results), results
     server.start()
     await worker.settled()

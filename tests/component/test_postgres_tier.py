@@ -11,7 +11,7 @@ import pytest
 
 from stream.domain.errors import DatabaseUnavailableError
 from stream.domain.identity import Contact, Cpf, Email, Phone
-from stream.domain.person import Candidate, Found, StoredAnswer, person_from_work
+from stream.domain.person import Candidate, StoredAnswer, StoredFacts, person_from_work
 from stream.store.contacts import ContactStore
 from stream.store.queries import sql
 from stream.tiers.postgres import MOST_CONTACTS, MOST_PARTIES, QUERIES_AT_ONCE, PostgresTier
@@ -152,7 +152,7 @@ async def test_a_party_without_a_usable_cpf_is_nobody(tier: PostgresTier, party:
     """Companies, lost digits and placeholders are not people."""
     for cpf in (None, "", "12345678000195", "123", "00000000000", "11111111111"):
         await party(cpf=cpf, raw=work_raw)
-    assert await tier.find(MARIA) == Found()
+    assert await tier.find(MARIA) == StoredFacts()
 
 
 async def test_a_punctuated_cpf_is_read(tier: PostgresTier, party: Any, work_raw: Any) -> None:
@@ -218,8 +218,8 @@ async def test_what_was_stored_is_found(tier: PostgresTier, pool: asyncpg.Pool, 
 
 async def test_nobody_is_found(tier: PostgresTier) -> None:
     """Unknown contacts, and contacts without phone and e-mail, give nothing."""
-    assert await tier.find(MARIA) == Found()
-    assert await tier.find(contact(cpf=CPF)) == Found()
+    assert await tier.find(MARIA) == StoredFacts()
+    assert await tier.find(contact(cpf=CPF)) == StoredFacts()
     assert await tier.find_by_cpf(Cpf(CPF)) is None
 
 
@@ -312,9 +312,9 @@ async def test_a_contact_that_gave_up_disturbs_nobody(watched: Watched) -> None:
     hasty.cancel()
     watched.gate.set()
     async with asyncio.timeout(LIMIT):
-        assert await patient == Found()
+        assert await patient == StoredFacts()
     assert hasty.cancelled()
-    assert await tier.find(MARIA) == Found()
+    assert await tier.find(MARIA) == StoredFacts()
 
 
 async def test_an_outage_is_told_to_the_whole_batch_and_ends_with_it(watched: Watched) -> None:
@@ -325,7 +325,7 @@ async def test_an_outage_is_told_to_the_whole_batch_and_ends_with_it(watched: Wa
     results = await asyncio.gather(*(tier.find(MARIA) for _ in range(100)), return_exceptions=True)
     assert [type(one) for one in results] == [DatabaseUnavailableError] * 100
     watched.broken = False
-    assert await tier.find(MARIA) == Found()
+    assert await tier.find(MARIA) == StoredFacts()
 
 
 async def test_a_closed_pool_is_an_outage(tier: PostgresTier, pool: asyncpg.Pool) -> None:
@@ -345,7 +345,7 @@ async def test_a_database_without_tables_is_told_as_an_outage(pool: asyncpg.Pool
 
 
 async def test_stale_is_not_decided_here(tier: PostgresTier, party: Any, work_raw: Any) -> None:
-    """A person enriched a year ago is given with its date; what that means is the ladder's."""
+    """A person enriched a year ago is given with its date; what that means is the look-up chain's."""
     await party(raw=work_raw, age="365 days")
     (known,) = (await tier.find(MARIA)).known
     assert known.enriched_at is not None

@@ -13,7 +13,7 @@ import asyncpg
 import pytest
 
 from stream.domain.availability import Availability
-from stream.domain.choice import Found, Knowledge
+from stream.domain.choice import Found
 from stream.domain.errors import (
     BudgetSpentError,
     DatabaseUnavailableError,
@@ -22,9 +22,10 @@ from stream.domain.errors import (
     TransientError,
 )
 from stream.domain.provider import Provider
-from stream.enrichment import Ladder, Terms
 from stream.local.people import population
 from stream.local.simulators import Fault
+from stream.lookup.chain import LookupChain
+from stream.lookup.ports import PricingPolicy
 from stream.settings import Settings, load
 from stream.store import ledger as ledger_module
 from stream.store.ledger import MOST_ABANDONED, Ledger
@@ -33,7 +34,7 @@ from stream.tiers import guard as guard_module
 from stream.tiers.guard import FAILURES, LONGEST_WAIT
 from tests.component.test_deadly_webhooks import ABANDONED
 from tests.fakes import NOW
-from tests.ladder_scenarios import TERMS, contact, question
+from tests.lookup_scenarios import PRICING, answer, contact, request
 from tests.real_rig import RealRig, real_rig
 from tests.waiting import LIMIT, until_true
 
@@ -41,10 +42,10 @@ PEOPLE = population(30, seed=5)
 SHORT = 0.05  # seconds
 
 
-def budgeted(calls: int) -> Terms:
-    """The terms of the tests with a budget of Diretrix calls a day."""
-    diretrix = replace(TERMS.providers[Provider.DIRETRIX], daily_budget=calls)
-    return replace(TERMS, providers={**TERMS.providers, Provider.DIRETRIX: diretrix})
+def budgeted(calls: int) -> PricingPolicy:
+    """The prices of the tests with a budget of Diretrix calls a day."""
+    diretrix = replace(PRICING.providers[Provider.DIRETRIX], daily_budget=calls)
+    return replace(PRICING, providers={**PRICING.providers, Provider.DIRETRIX: diretrix})
 
 
 @pytest.fixture
@@ -56,33 +57,33 @@ async def rig(pool: asyncpg.Pool) -> AsyncIterator[RealRig]:
         yield made
 
 
-async def climb(ladder: Ladder, number: int, source: str = "c2s") -> object:
+async def look_up(chain: LookupChain, number: int, source: str = "c2s") -> object:
     """Look one person up by phone."""
-    asked = replace(question(contact(PEOPLE[number], by="phone"), PEOPLE[number].name), source=source)
-    return await ladder.climb(asked, Knowledge())
+    asked = replace(request(contact(PEOPLE[number], by="phone"), PEOPLE[number].name), source=source)
+    return await answer(chain, asked)
 
 
-async def fail(rig: RealRig, ladder: Ladder, times: int) -> None:
+async def fail(rig: RealRig, chain: LookupChain, times: int) -> None:
     """Calls that Diretrix answers with a 500."""
     for number in range(times):
         rig.simulators.faults["diretrix"] = Fault(status=500, times=1)
         with pytest.raises(PartnerUnavailableError, match="status 500"):
-            await climb(ladder, number)
+            await look_up(chain, number)
 
 
 async def test_who_waits_for_a_turn_is_not_on_the_books(rig: RealRig) -> None:
     """Of thirty look-ups three are being asked for: a worker that is killed now leaves three rows without an end."""
     rig.at_once = 3
     rig.simulators.faults["diretrix"] = Fault(hang=60)
-    ladder = rig.worker()
-    climbing = [asyncio.create_task(climb(ladder, number)) for number in range(30)]
+    chain = rig.worker()
+    looking = [asyncio.create_task(look_up(chain, number)) for number in range(30)]
     await until_true(lambda: rig.calls("diretrix") == 3)
     await until_true(lambda: waiting(rig) == 27)
     assert await rig.statuses("diretrix") == ["reserved"] * 3
-    for one in climbing:
+    for one in looking:
         one.cancel()
-    await asyncio.wait(climbing)
-    await ladder.settled()
+    await asyncio.wait(looking)
+    await chain.settled()
     assert await rig.statuses("diretrix") == ["unsure"] * 3
 
 
@@ -96,23 +97,23 @@ async def test_a_call_that_gets_no_turn_is_in_no_books(rig: RealRig, monkeypatch
     monkeypatch.setattr(guard_module, "LONGEST_WAIT", SHORT)
     rig.at_once = 1
     rig.simulators.faults["diretrix"] = Fault(hang=60, times=1)
-    ladder = rig.worker()
-    first = asyncio.create_task(climb(ladder, 0))
+    chain = rig.worker()
+    first = asyncio.create_task(look_up(chain, 0))
     await until_true(lambda: rig.calls("diretrix") == 1)
     with pytest.raises(PartnerUnavailableError, match="no turn in time"):
-        await climb(ladder, 1)
+        await look_up(chain, 1)
     assert await rig.statuses("diretrix") == ["reserved"]
     assert await rig.pool.fetchval("SELECT calls FROM stream.budgets") == 1
     first.cancel()
     await asyncio.wait({first})
-    await ladder.settled()
+    await chain.settled()
 
 
 async def test_tries_of_one_call_have_one_row(rig: RealRig, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was certainly not carried out is tried again under the reservation that it has."""
     monkeypatch.setattr("random.random", lambda: 0.0)
     rig.simulators.faults["diretrix"] = Fault(status=429, retry_after=0, times=2)
-    assert isinstance(await climb(rig.worker(), 0), Found)
+    assert isinstance(await look_up(rig.worker(), 0), Found)
     assert rig.calls("diretrix") == 3
     assert await rig.statuses("diretrix") == ["paid"]
 
@@ -120,7 +121,7 @@ async def test_tries_of_one_call_have_one_row(rig: RealRig, monkeypatch: pytest.
 async def test_a_row_is_there_before_the_request_is(rig: RealRig) -> None:
     """The partner is asked for nothing that is not on the books."""
     rig.simulators.faults["diretrix"] = Fault(hang=60)
-    ladder = rig.worker()
+    chain = rig.worker()
     ask, seen = rig.simulators._take_fault, list[asyncio.Task[list[str]]]()  # noqa: SLF001 - the moment it arrives
 
     def look(partner: str) -> Fault | None:
@@ -128,50 +129,50 @@ async def test_a_row_is_there_before_the_request_is(rig: RealRig) -> None:
         return ask(partner)
 
     rig.simulators._take_fault = look  # type: ignore[method-assign]  # noqa: SLF001
-    climbing = asyncio.create_task(climb(ladder, 0))
+    looking = asyncio.create_task(look_up(chain, 0))
     await until_true(lambda: bool(seen))
     assert await seen[0] == ["reserved"]
-    climbing.cancel()
-    await asyncio.wait({climbing})
-    await ladder.settled()
+    looking.cancel()
+    await asyncio.wait({looking})
+    await chain.settled()
 
 
 async def test_what_we_do_not_reserve_says_nothing_of_the_partner(rig: RealRig) -> None:
     """A spent budget, a deadly webhook and an outage of the database neither open its breaker nor close it."""
-    good, spent = TERMS, budgeted(0)
-    ladder = rig.worker()
-    await fail(rig, ladder, FAILURES - 1)
+    good, spent = PRICING, budgeted(0)
+    chain = rig.worker()
+    await fail(rig, chain, FAILURES - 1)
     for number in range(FAILURES):
-        ladder._terms = spent  # noqa: SLF001 - the budget of a worker does not change otherwise
+        chain._paid_calls._pricing = spent  # noqa: SLF001 - the budget of a worker does not change otherwise
         with pytest.raises(BudgetSpentError):
-            await climb(ladder, number, f"source {number}")
-        ladder._terms = good  # noqa: SLF001
+            await look_up(chain, number, f"source {number}")
+        chain._paid_calls._pricing = good  # noqa: SLF001
         with pytest.raises(DeadlyError):
-            await climb_deadly(rig, ladder, number)
+            await look_up_deadly(rig, chain, number)
         with pytest.raises(DatabaseUnavailableError):
-            await climb_without_ledger(ladder, number)
+            await look_up_without_ledger(chain, number)
     assert rig.guards["diretrix"].trouble() == "", "these are no failures"
-    await fail(rig, ladder, 1)
+    await fail(rig, chain, 1)
     assert rig.guards["diretrix"].trouble() == "the breaker is open", "nor are they answers between failures"
 
 
-async def climb_deadly(rig: RealRig, ladder: Ladder, number: int) -> None:
+async def look_up_deadly(rig: RealRig, chain: LookupChain, number: int) -> None:
     """Look up for a webhook in whose calls workers have died."""
-    asked = question(contact(PEOPLE[number], by="phone"), PEOPLE[number].name)
+    asked = request(contact(PEOPLE[number], by="phone"), PEOPLE[number].name)
     for _ in range(MOST_ABANDONED):
         await rig.pool.execute(ABANDONED, uuid4(), "work", UUID(asked.event_id), NOW - timedelta(days=1))
-    await ladder.climb(asked, Knowledge())
+    await answer(chain, asked)
 
 
-async def climb_without_ledger(ladder: Ladder, number: int) -> None:
+async def look_up_without_ledger(chain: LookupChain, number: int) -> None:
     """Look up while the database takes no reservation; the rest of it is there."""
-    books = ladder._books  # noqa: SLF001
-    assert isinstance(books, Ledger)
-    pool, books._pool = books._pool, _Away()  # type: ignore[assignment]  # noqa: SLF001
+    ledger = chain._paid_calls._ledger  # noqa: SLF001
+    assert isinstance(ledger, Ledger)
+    pool, ledger._pool = ledger._pool, _Away()  # type: ignore[assignment]  # noqa: SLF001
     try:
-        await climb(ladder, number)
+        await look_up(chain, number)
     finally:
-        books._pool = pool  # noqa: SLF001
+        ledger._pool = pool  # noqa: SLF001
 
 
 class _Away:
@@ -184,16 +185,16 @@ async def test_a_probe_that_is_not_reserved_lets_another_one_probe(
 ) -> None:
     """After an outage the call that was to find out is not made: the next one finds out, and is the only one."""
     monkeypatch.setattr(guard_module, "OPEN_FOR", SHORT)
-    ladder = rig.worker()
+    chain = rig.worker()
     guard = rig.guards["diretrix"]
-    await fail(rig, ladder, FAILURES)
+    await fail(rig, chain, FAILURES)
     await until_true(lambda: guard.availability() is Availability.TRIAL)
     await asyncio.sleep(SHORT)  # the breaker's library has a clock of its own
     for number in range(2):
         with pytest.raises(DatabaseUnavailableError):
-            await climb_without_ledger(ladder, number)
+            await look_up_without_ledger(chain, number)
         assert guard.availability() is Availability.TRIAL
-    assert isinstance(await climb(ladder, 0), Found)
+    assert isinstance(await look_up(chain, 0), Found)
     assert guard.availability() is Availability.AVAILABLE
 
 
@@ -202,16 +203,16 @@ async def test_a_slow_database_gives_the_partners_slot_back(rig: RealRig, databa
     rig.at_once = 1
     settings = load({"DATABASE_URL": database_settings.database_url.get_secret_value(), "DATABASE_TIMEOUT": "200ms"})
     async with open_pool(settings) as impatient, rig.pool.acquire() as blocker:
-        ladder = rig.worker()
-        ladder._books = Ledger(impatient, rig.clock)  # noqa: SLF001
+        chain = rig.worker()
+        chain._paid_calls._ledger = Ledger(impatient, rig.clock)  # noqa: SLF001
         async with blocker.transaction():
             await blocker.execute("LOCK TABLE stream.budgets")
             for number in range(2):  # the second one gets the slot as well
                 began = time.monotonic()
                 with pytest.raises(DatabaseUnavailableError):
-                    await climb(ladder, number)
+                    await look_up(chain, number)
                 assert time.monotonic() - began < LONGEST_WAIT
-        assert isinstance(await climb(ladder, 0), Found)
+        assert isinstance(await look_up(chain, 0), Found)
     assert await rig.statuses("diretrix") == ["paid"]
 
 
@@ -222,41 +223,41 @@ async def test_a_pool_without_a_free_connection_gives_the_slot_back(
     monkeypatch.setattr(ledger_module, "RESERVE_LIMIT", 0.2)
     rig.at_once = 1
     async with open_pool(database_settings) as other:
-        ladder = rig.worker()
-        ladder._books = books = Ledger(other, rig.clock)  # noqa: SLF001
+        chain = rig.worker()
+        chain._paid_calls._ledger = ledger = Ledger(other, rig.clock)  # noqa: SLF001
         taken = [await other.acquire() for _ in range(other.get_max_size())]
         for number in range(2):
             with pytest.raises(DatabaseUnavailableError):
-                await climb(ladder, number)
+                await look_up(chain, number)
         for one in taken:
             await other.release(one)
-        assert isinstance(await climb(ladder, 0), Found)
-        await books.settle_late()
+        assert isinstance(await look_up(chain, 0), Found)
+        await ledger.settle_late()
     assert await rig.statuses("diretrix") == ["paid"]
 
 
 async def test_a_source_without_budget_takes_no_turns_from_others(rig: RealRig) -> None:
     """Once C2S was refused, its look-ups are refused at once: Google's need not wait behind them for the pace."""
-    rig.rate, rig.terms = 5.0, budgeted(4)
+    rig.rate, rig.pricing = 5.0, budgeted(4)
     await rig.pool.execute("INSERT INTO stream.sources_seen VALUES ('google_ads', $1)", NOW.date())
-    ladder = rig.worker()
+    chain = rig.worker()
     for number in range(3):
-        assert isinstance(await climb(ladder, number), Found)
+        assert isinstance(await look_up(chain, number), Found)
     with pytest.raises(BudgetSpentError):
-        await climb(ladder, 3)
+        await look_up(chain, 3)
     began = time.monotonic()
-    ends = await asyncio.gather(*(climb(ladder, number) for number in range(4, 29)), return_exceptions=True)
+    ends = await asyncio.gather(*(look_up(chain, number) for number in range(4, 29)), return_exceptions=True)
     assert all(isinstance(end, BudgetSpentError) and "for this source" in end.reason for end in ends)
-    assert isinstance(await climb(ladder, 29, "google_ads"), Found)
+    assert isinstance(await look_up(chain, 29, "google_ads"), Found)
     assert time.monotonic() - began < 25 / rig.rate, "they waited for a turn each"
 
 
 async def test_a_refused_source_asks_again_soon(rig: RealRig, monkeypatch: pytest.MonkeyPatch) -> None:
     """A free call gives budget back, which the next look-up after a moment finds out."""
     monkeypatch.setattr(ledger_module, "ASK_AGAIN", 0.0)
-    ladder = rig.worker()
-    ladder._terms = budgeted(0)  # noqa: SLF001
+    chain = rig.worker()
+    chain._paid_calls._pricing = budgeted(0)  # noqa: SLF001
     with pytest.raises(TransientError):
-        await climb(ladder, 0)
-    ladder._terms = TERMS  # noqa: SLF001
-    assert isinstance(await climb(ladder, 0), Found)
+        await look_up(chain, 0)
+    chain._paid_calls._pricing = PRICING  # noqa: SLF001
+    assert isinstance(await look_up(chain, 0), Found)

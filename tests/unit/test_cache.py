@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from stream.domain.choice import Found, Knowledge, KnownPerson, next_step
+from stream.domain.choice import Found, next_step
+from stream.domain.contact_facts import ContactFacts, KnownPerson, known_person
 from stream.domain.events import Match
 from stream.domain.freshness import Entry
 from stream.domain.identity import Contact, Cpf, Email, Phone
 from stream.domain.person import Candidate, person_from_work
-from stream.enrichment import known_person
 from stream.local.people import population
 from stream.tiers.cache import OPENED, Lifetimes, TableCache, partition_of_key, table_key
 from tests.fakes import NOW
@@ -39,7 +39,7 @@ class Table:
         self.cache = TableCache(self.rows, lambda *record: self.changelog.append(record), lifetimes, lambda: 0.0)
 
     def remember(
-        self, known: Knowledge, person: KnownPerson | None = None, *, at: float = T, partition: int = 0
+        self, known: ContactFacts, person: KnownPerson | None = None, *, at: float = T, partition: int = 0
     ) -> None:
         """What a look-up of ``CONTACT`` learned."""
         self.cache.remember(partition, known, person, at)
@@ -60,9 +60,9 @@ def table() -> Table:
     return Table()
 
 
-def answered(candidates: tuple[Candidate, ...] = (CANDIDATE,), *people: KnownPerson) -> Knowledge:
+def answered(candidates: tuple[Candidate, ...] = (CANDIDATE,), *people: KnownPerson) -> ContactFacts:
     """The phone was asked for, and the e-mail looked up in vain."""
-    return Knowledge({PHONE.alias: candidates}, {EMAIL.alias: ()}, {one.cpf: one for one in people})
+    return ContactFacts({PHONE.alias: candidates}, {EMAIL.alias: ()}, {one.cpf: one for one in people})
 
 
 def test_what_was_asked_is_recalled_by_alias_and_by_cpf(table: Table) -> None:
@@ -72,7 +72,7 @@ def test_what_was_asked_is_recalled_by_alias_and_by_cpf(table: Table) -> None:
     by_email = table.cache.recall(0, Contact(None, EMAIL, None, ""), T)
     by_cpf = table.cache.recall(0, Contact(None, None, Cpf(SOMEONE.cpf), ""), T)
     assert by_phone.answers == {PHONE.alias: (CANDIDATE,)}
-    assert by_email == Knowledge(listed={EMAIL.alias: ()})
+    assert by_email == ContactFacts(listed={EMAIL.alias: ()})
     assert [list(one.persons) for one in (by_phone, by_cpf)] == [[SOMEONE.cpf]] * 2
     assert by_phone.persons[SOMEONE.cpf].facts == PERSON.facts
     assert table.rows == table.replayed()
@@ -93,7 +93,7 @@ def test_an_alias_that_names_somebody_else_is_seen_at_a_glance(table: Table) -> 
     """The phone's person is no hit while the e-mail is known to be another's: the policy weighs both."""
     table.remember(answered((CANDIDATE,), PERSON), PERSON)
     assert table.cache.answer(0, CONTACT, SOMEONE.name, T) is not None
-    table.remember(Knowledge(answers={EMAIL.alias: (Candidate(OTHER.name, OTHER.cpf),)}))
+    table.remember(ContactFacts(answers={EMAIL.alias: (Candidate(OTHER.name, OTHER.cpf),)}))
     assert table.cache.answer(0, CONTACT, SOMEONE.name, T) is None
 
 
@@ -117,9 +117,9 @@ def test_the_oldest_entry_that_was_not_used_leaves_first() -> None:
     """At capacity what was written longest ago goes unless it was read since, from the table and its changelog."""
     table = Table(capacity=2)
     for alias in ("p:1", "p:2"):
-        table.remember(Knowledge(answers={alias: ()}))
+        table.remember(ContactFacts(answers={alias: ()}))
     assert table.cache.get(0, "p:1") is not None
-    table.remember(Knowledge(answers={"p:3": ()}))
+    table.remember(ContactFacts(answers={"p:3": ()}))
     assert set(table.rows) == {table_key(0, "p:1"), table_key(0, "p:3")}
     assert (0, table_key(0, "p:2"), None) in table.changelog
     assert table.rows == table.replayed()
@@ -129,10 +129,10 @@ def test_a_use_gives_one_second_chance() -> None:
     """What is read once and never again leaves with the next round, so that a full table always has room."""
     table = Table(capacity=2)
     for alias in ("p:1", "p:2"):
-        table.remember(Knowledge(answers={alias: ()}))
+        table.remember(ContactFacts(answers={alias: ()}))
         assert table.cache.get(0, alias) is not None
     for alias in ("p:3", "p:4"):
-        table.remember(Knowledge(answers={alias: ()}))
+        table.remember(ContactFacts(answers={alias: ()}))
     assert set(table.rows) == {table_key(0, "p:3"), table_key(0, "p:4")}
 
 
@@ -153,7 +153,7 @@ def test_what_is_settled_at_a_glance_is_what_the_policy_says(
     """Whenever the surest alias's entry settles who a lead is, the policy finds the same person with the same match."""
     table = Table()
     persons = {person.cpf: person} if person is not None else {}
-    table.remember(Knowledge(answers={PHONE.alias: candidates, EMAIL.alias: candidates}, persons=persons), person)
+    table.remember(ContactFacts(answers={PHONE.alias: candidates, EMAIL.alias: candidates}, persons=persons), person)
     answer = table.cache.answer(0, contact, name, now)
     if answer is None:
         return
@@ -178,7 +178,7 @@ def test_recovery_beyond_the_capacity_is_cut_back() -> None:
     """A changelog of a bigger worker does not overfill a smaller one."""
     big, small = Table(), Table(capacity=2)
     for alias in ("p:1", "p:2", "p:3", "p:4"):
-        big.remember(Knowledge(answers={alias: ()}))
+        big.remember(ContactFacts(answers={alias: ()}))
     small.rows.update(big.rows)
     small.cache.recovered()
     assert len(small.cache) == 2
@@ -188,7 +188,7 @@ def test_recovery_beyond_the_capacity_is_cut_back() -> None:
 def test_the_sweep_takes_what_is_long_past_its_time_and_keeps_the_stale(table: Table) -> None:
     """An entry past its time serves an outage; one past it by another lifetime is deleted, a few at a go."""
     for alias in ("p:1", "p:2", "p:3"):
-        table.remember(Knowledge(answers={alias: ()}))
+        table.remember(ContactFacts(answers={alias: ()}))
     assert table.cache.sweep(T + UNKNOWN + KNOWN) == 0
     assert table.cache.sweep(T + UNKNOWN + KNOWN + 1, most=2) == 2
     assert len(table.cache) == 1
@@ -274,7 +274,7 @@ def test_what_is_past_its_time_is_recalled_only_as_stale(table: Table) -> None:
 def test_a_stale_person_is_never_remembered_as_fresh(table: Table) -> None:
     """What answered in an outage does not get a new lifetime."""
     old = replace(PERSON, stale=True)
-    table.remember(Knowledge(persons={old.cpf: old}), old)
+    table.remember(ContactFacts(persons={old.cpf: old}), old)
     assert table.rows == {}
 
 
@@ -289,7 +289,7 @@ def test_the_same_facts_again_count_as_a_refresh(table: Table) -> None:
 
 def test_a_dead_end_is_remembered_for_the_time_of_an_unknown(table: Table) -> None:
     """A CPF of a form that nobody knows is not asked for again until its time is over."""
-    table.remember(Knowledge(dead_ends={OTHER.cpf}))
+    table.remember(ContactFacts(dead_ends={OTHER.cpf}))
     who = Contact(None, None, Cpf(OTHER.cpf), "")
     assert table.cache.recall(0, who, T + UNKNOWN - 1).dead_ends == {OTHER.cpf}
     assert table.cache.recall(0, who, T + UNKNOWN).dead_ends == set()

@@ -1,20 +1,11 @@
-"""The policy of the ladder: what answers a lead, and what must be asked for next."""
+"""The policy of the look-up chain: what answers a lead, and what must be asked for next."""
 
 from __future__ import annotations
 
 import pytest
 
-from stream.domain.choice import (
-    Ambiguous,
-    Ask,
-    Complete,
-    Found,
-    Knowledge,
-    KnownPerson,
-    NobodyKnows,
-    is_sure,
-    next_step,
-)
+from stream.domain.choice import Ambiguous, Ask, Complete, Found, NobodyKnows, is_sure, next_step
+from stream.domain.contact_facts import ContactFacts, KnownPerson
 from stream.domain.events import Match
 from stream.domain.identity import Contact, Cpf, Email, Phone
 from stream.domain.person import Candidate
@@ -34,8 +25,8 @@ def contact(phone: Phone | None = None, email: Email | None = None, cpf: Cpf | N
     return Contact(phone, email, cpf, "key")
 
 
-def knowing(*people: Candidate, **parts: object) -> Knowledge:
-    return Knowledge(persons={one.cpf: person(one) for one in people}, **parts)  # type: ignore[arg-type]
+def knowing(*people: Candidate, **parts: object) -> ContactFacts:
+    return ContactFacts(persons={one.cpf: person(one) for one in people}, **parts)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("name", "whose"), [("Ana Souza", ANA), ("José Carlos Pereira", JOSE)])
@@ -78,7 +69,7 @@ def test_a_form_cpf_comes_before_everything() -> None:
 
 def test_a_form_cpf_that_nobody_knows_gives_way_to_the_aliases() -> None:
     """A dead end is left: the phone is asked for, and without a phone nobody knows."""
-    known = Knowledge(dead_ends={ANA.cpf})
+    known = ContactFacts(dead_ends={ANA.cpf})
     assert next_step(contact(PHONE, cpf=Cpf(ANA.cpf)), "Ana", known) == Ask(PHONE)
     assert next_step(contact(cpf=Cpf(ANA.cpf)), "Ana", known) == NobodyKnows()
 
@@ -99,13 +90,13 @@ def test_when_no_candidate_fits_the_e_mail_is_asked_and_then_the_phone_s_person_
 
 def test_the_e_mail_is_not_asked_while_the_phone_answers() -> None:
     """With a phone whose person fits, the e-mail costs nothing."""
-    known = Knowledge(answers={PHONE.alias: (ANA,)})
+    known = ContactFacts(answers={PHONE.alias: (ANA,)})
     assert next_step(contact(PHONE, EMAIL), "Ana Souza", known) == Complete(ANA, Match.NAME)
 
 
 def test_phone_then_e_mail_then_nobody() -> None:
     """Unknown everywhere is said only after every alias was answered."""
-    known = Knowledge()
+    known = ContactFacts()
     who = contact(PHONE, EMAIL)
     assert next_step(who, "Ana", known) == Ask(PHONE)
     known.answers[PHONE.alias] = ()
@@ -118,13 +109,13 @@ def test_a_foreign_phone_is_never_paid_for() -> None:
     """Diretrix knows Brazil only: a foreign number is skipped, its e-mail is asked for."""
     foreign = Phone.parse("+351912345678")
     assert foreign is not None
-    assert next_step(contact(foreign, EMAIL), "Ana", Knowledge()) == Ask(EMAIL)
-    assert next_step(contact(foreign), "Ana", Knowledge()) == NobodyKnows()
+    assert next_step(contact(foreign, EMAIL), "Ana", ContactFacts()) == Ask(EMAIL)
+    assert next_step(contact(foreign), "Ana", ContactFacts()) == NobodyKnows()
 
 
 def test_a_stale_person_answers_only_where_allowed() -> None:
     """Past its time a person is refreshed; when asking failed it answers, marked as stale."""
-    known = Knowledge(answers={PHONE.alias: (ANA,)}, persons={ANA.cpf: person(ANA, stale=True)})
+    known = ContactFacts(answers={PHONE.alias: (ANA,)}, persons={ANA.cpf: person(ANA, stale=True)})
     assert next_step(contact(PHONE), "Ana Souza", known) == Complete(ANA, Match.NAME)
     allowed = next_step(contact(PHONE), "Ana Souza", known, allow_stale=True)
     assert allowed == Found(person(ANA, stale=True), Match.NAME)
@@ -148,7 +139,7 @@ def test_the_best_grade_wins_whatever_the_order(order: tuple[Candidate, ...], na
 def test_two_people_who_fit_as_well_are_answered_with_nobody() -> None:
     """Namesakes, and two first names alone, are a tie: nothing is attached and nothing more is paid."""
     namesake = Candidate(ANA.name, JOSE.cpf)
-    known = Knowledge(answers={PHONE.alias: (ANA, namesake)})
+    known = ContactFacts(answers={PHONE.alias: (ANA, namesake)})
     assert next_step(contact(PHONE, EMAIL), "Ana Souza Lima", known) == Ambiguous((ANA, namesake))
     known.answers[PHONE.alias] = (ANA, Candidate("ANA ROCHA", JOSE.cpf))
     assert isinstance(next_step(contact(PHONE), "Ana", known), Ambiguous)
@@ -186,7 +177,7 @@ def test_a_namesake_listed_for_an_asked_alias_can_t_be_told_from_its_owner() -> 
 
 def test_a_candidate_without_a_name_is_compared_once_the_person_has_one() -> None:
     """Diretrix gave a CPF alone: the Work API's name is held against the lead's."""
-    known = Knowledge(answers={PHONE.alias: (NAMELESS,)})
+    known = ContactFacts(answers={PHONE.alias: (NAMELESS,)})
     assert next_step(contact(PHONE), "Ana Souza", known) == Complete(NAMELESS, Match.NO_NAME)
     for name, match in (("Ana Souza", Match.NAME), ("Bruno Rocha", Match.NAME_DIFFERS)):
         known.persons[NAMELESS.cpf] = person(Candidate("ANA SOUZA", NAMELESS.cpf))
@@ -195,7 +186,7 @@ def test_a_candidate_without_a_name_is_compared_once_the_person_has_one() -> Non
 
 def test_a_candidate_of_whom_nothing_is_to_be_had_is_no_answer() -> None:
     """A CPF without a name that the Work API does not know either: the next alias is asked for."""
-    known = Knowledge(answers={PHONE.alias: (NAMELESS,)}, dead_ends={NAMELESS.cpf})
+    known = ContactFacts(answers={PHONE.alias: (NAMELESS,)}, dead_ends={NAMELESS.cpf})
     assert next_step(contact(PHONE, EMAIL), "Ana Souza", known) == Ask(EMAIL)
     assert next_step(contact(PHONE), "Ana Souza", known) == NobodyKnows()
 
@@ -203,14 +194,14 @@ def test_a_candidate_of_whom_nothing_is_to_be_had_is_no_answer() -> None:
 def test_a_form_cpf_whose_record_has_no_name_is_warned_of() -> None:
     """There was nothing to compare, and the event says so."""
     nameless = person(NAMELESS)
-    known = Knowledge(persons={NAMELESS.cpf: nameless})
+    known = ContactFacts(persons={NAMELESS.cpf: nameless})
     assert next_step(contact(cpf=Cpf(NAMELESS.cpf)), "Ana", known) == Found(nameless, Match.NO_NAME)
 
 
 def test_a_registered_name_that_contradicts_is_warned_of() -> None:
     """The right CPF under a social name: the person, with a warning."""
     registered = person(Candidate("JOSEFINA SOUZA LIMA", ANA.cpf))
-    known = Knowledge(answers={PHONE.alias: (ANA,)}, persons={ANA.cpf: registered})
+    known = ContactFacts(answers={PHONE.alias: (ANA,)}, persons={ANA.cpf: registered})
     assert next_step(contact(PHONE), "Ana Souza", known) == Found(registered, Match.NAME_DIFFERS)
 
 
@@ -234,7 +225,7 @@ def test_a_form_cpf_of_somebody_else_gives_way_to_a_known_owner_who_fits() -> No
 def test_an_assumed_area_code_is_a_guess() -> None:
     """A number that was completed with an area code is never asked for, and answers a sure name only."""
     guess = Contact(PHONE, None, None, "key", area_code_assumed=True)
-    assert next_step(guess, "Ana Souza", Knowledge()) == NobodyKnows()
+    assert next_step(guess, "Ana Souza", ContactFacts()) == NobodyKnows()
     known = knowing(ANA, answers={PHONE.alias: (ANA,)})
     assert next_step(guess, "Ana Souza", known) == Found(person(ANA), Match.NAME)
     assert next_step(guess, "", known) == next_step(guess, "Bruno Rocha", known) == NobodyKnows()

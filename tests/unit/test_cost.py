@@ -1,4 +1,4 @@
-"""What a trace costs, on the ladder's own policies: the figures that the README states."""
+"""What a trace costs, on the look-up chain's own policies: the figures that the README states."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from datetime import timedelta
 
 import pytest
 
-from bench.payers import AlwaysAsk, Bill, MemoryCache, Ours, Partner, Rungs, distinct
+from bench.payers import AlwaysAsk, Bill, MemoryCache, Ours, Partner, Ports, distinct
 from bench.visits import REPEATS, Visit, measured, moved, year
 from stream.settings import load
 
 
 async def bill(visits: Sequence[Visit], *, restart_every: int = 10) -> Bill:
     """What the project pays for a trace, on a worker that is restarted now and then."""
-    ours = Ours(Partner(visits), load({}), Rungs(), random.Random(1).random)
+    ours = Ours(Partner(visits), load({}), Ports(), random.Random(1).random)
     for number, visit in enumerate(visits, 1):
         await ours.answer(visit)
         if number % restart_every == 0:
@@ -43,7 +43,7 @@ async def test_who_comes_back_with_another_phone_or_email_is_known(seed: int) ->
 async def test_a_lost_table_pays_nothing_again() -> None:
     """With the changelog gone as well the database answers."""
     visits = measured(1)
-    ours = Ours(Partner(visits), load({}), Rungs(), random.Random(1).random)
+    ours = Ours(Partner(visits), load({}), Ports(), random.Random(1).random)
     for visit in [*visits, *visits]:
         await ours.answer(visit)
         ours.lose()

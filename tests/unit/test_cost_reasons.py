@@ -12,7 +12,7 @@ from datetime import timedelta
 import pytest
 
 from bench import rates
-from bench.payers import Bill, Ours, Partner, Rungs
+from bench.payers import Bill, Ours, Partner, Ports
 from bench.peers import first_fit
 from bench.reasons import FIRST_SEEN, LISTED_WEAK, PHONE_DIFFERS, REASONS, Policy, first_rule
 from bench.residents import Resident
@@ -31,7 +31,7 @@ def visits() -> list[Visit]:
 
 async def bill(visits: Sequence[Visit], policy: Policy = next_step) -> Bill:
     """What a rule pays for them."""
-    ours = Ours(Partner(visits), load({}), Rungs(), random.Random(1).random, policy)
+    ours = Ours(Partner(visits), load({}), Ports(), random.Random(1).random, policy)
     for visit in visits:
         await ours.answer(visit)
     return ours.bill

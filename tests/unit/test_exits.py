@@ -16,8 +16,8 @@ from stream.domain.fuse import Rating
 from stream.domain.identity import contact_of
 from stream.domain.leads import Source, decode_webhook, encode_webhook, source_in
 from stream.domain.parking import LATE, Parking
-from stream.enrichment import Ladder
 from stream.local.people import Someone, population
+from stream.lookup.chain import LookupChain
 from stream.partition_queue import QueuedRecord
 from tests.fake_rig import FakeRig
 from tests.fakes import NOW, c2s_webhook, partition_for
@@ -60,27 +60,11 @@ class Rig(FakeRig):
         self.gate = Gate(self.people)
         self.gate.open.set()
 
-    def hold(self, partner: str) -> None:
-        """Let calls of a partner wait."""
-        held = self.held = asyncio.Event()
-        called = self._partner.called
-
-        async def wait(name: str) -> None:
-            if name == partner:
-                await held.wait()
-            await called(name)
-
-        self._partner.called = wait  # type: ignore[method-assign]
-
-    def let_go(self) -> None:
-        """Let them go on."""
-        self.held.set()
-
-    def worker(self) -> Ladder:
-        """A ladder whose tier 2 is behind the gate."""
-        ladder = super().worker()
-        ladder._people = self.gate  # noqa: SLF001 - the port that this world exchanges
-        return ladder
+    def worker(self) -> LookupChain:
+        """A chain whose tier 2 is behind the gate."""
+        chain = super().worker()
+        chain._stored._people = self.gate  # noqa: SLF001 - the port that this world exchanges
+        return chain
 
 
 @pytest.fixture
@@ -265,14 +249,14 @@ async def test_what_waits_when_partitions_go_is_left_to_whoever_gets_them(rig: R
     rig.gate.open.clear()
     await worker.read(webhook("first", SOMEONE), webhook("second", OTHER))
     await asyncio.sleep(0)  # the first takes the only slot
-    worker.enricher.abandon_waiting()
+    worker.enricher.in_flight.abandon_waiting()
     rig.gate.open.set()
     await worker.enricher.flights.drain(LIMIT)
     assert [event.lead.id for event in worker.events()] == ["first"]
     assert rig.calls("diretrix") == 1
     worker.producer.deliver()
     assert worker.trackers.committable() == {PARTITION: 1}
-    assert worker.enricher.oldest_age() == 0.0
+    assert worker.enricher.in_flight.oldest_age() == 0.0
 
 
 async def test_a_webhook_tried_for_too_long_goes_out_with_what_is_known(rig: Rig, worker: Worker) -> None:
@@ -517,7 +501,7 @@ async def test_who_is_parked_while_it_waits_keeps_no_bytes(rig: Rig) -> None:
     worker = Worker(rig, slots=1)
     rig.gate.open.clear()
     await worker.read(webhook("first", SOMEONE), webhook("second", OTHER))
-    waiting = [one for flying in worker.enricher._flying.values() for one in flying.values()]  # noqa: SLF001
+    waiting = list(worker.enricher.in_flight)
     worker.enricher.park_all("shutdown")
     assert [one.message.value for one in waiting] == [webhook("first", SOMEONE), webhook("second", OTHER)]
     worker.producer.deliver()

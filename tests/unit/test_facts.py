@@ -31,7 +31,9 @@ class Worker:
         self.runtime: Any = SimpleNamespace(trackers=self.trackers, is_rebalancing=False, unsettled=self.unsettled)
         self.producer = SimpleNamespace(failing_since=None)
         self.oldest = 0.0
-        enricher: Any = SimpleNamespace(oldest_age=lambda: self.oldest, restarts=0, producer=self.producer)
+        enricher: Any = SimpleNamespace(
+            in_flight=SimpleNamespace(oldest_age=lambda: self.oldest), restarts=0, producer=self.producer
+        )
         self.probe = Probe("the broker", lambda: self.at, every=0.0)
         self.facts = WorkerFacts(self.probe, Probe("the database"), ALLOWANCE, lambda: self.at)
         self.facts.watch(self.runtime, enricher)

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from stream import metrics
-from stream.domain.choice import Found, Knowledge
+from stream.domain.choice import Found
 from stream.domain.errors import DatabaseUnavailableError
 from stream.local.people import population
 from stream.store import pending_writes
 from stream.store.pending_writes import PendingWrites
 from tests.fake_rig import FakeRig
 from tests.fakes import FakeDatabase
-from tests.ladder_scenarios import SOMEONE, contact, question
+from tests.lookup_scenarios import SOMEONE, answer, contact, request
 
 LIMIT = 10.0  # seconds
 
@@ -169,7 +169,7 @@ async def test_what_is_given_up_frees_who_waits_for_it(database: Database) -> No
 
 
 class Refusing:
-    """A shelf that takes nothing while it is ``away``, as when only its tables are locked."""
+    """A store that takes nothing while it is ``away``, as when only its tables are locked."""
 
     def __init__(self, database: FakeDatabase) -> None:
         self._database = database
@@ -197,18 +197,18 @@ async def test_a_worker_whose_answers_are_not_taken_stops_paying(database: Datab
     people = population(6, seed=12)
     for one in people:
         rig.know(one)
-    shelf = Refusing(rig.shelf)
-    ladder = rig.worker(shelf=shelf)
-    ladder._pending = PendingWrites(capacity=30)  # noqa: SLF001 - three are enough
+    store = Refusing(rig.store)
+    chain = rig.worker(store=store)
+    chain._paid_calls._pending = PendingWrites(capacity=30)  # noqa: SLF001 - three are enough
     for one in people:
         with pytest.raises(DatabaseUnavailableError):
-            await ladder.climb(question(contact(one, by="phone"), one.name), Knowledge())
+            await answer(chain, request(contact(one, by="phone"), one.name))
     assert rig.calls("diretrix") == 3
-    shelf.away = False
-    await ladder.settled()
-    assert len(rig.shelf.answers) == 3
+    store.away = False
+    await chain.settled()
+    assert len(rig.store.answers) == 3
     for one in people:
-        assert isinstance(await ladder.climb(question(contact(one, by="phone"), one.name), Knowledge()), Found)
+        assert isinstance(await answer(chain, request(contact(one, by="phone"), one.name)), Found)
     assert rig.calls("diretrix") == len(people)
 
 
@@ -217,12 +217,12 @@ async def test_a_worker_that_stops_waits_for_what_was_paid_for(database: Databas
     del database
     rig = FakeRig()
     rig.know(SOMEONE)
-    shelf = Refusing(rig.shelf)
-    ladder = rig.worker(shelf=shelf)
+    store = Refusing(rig.store)
+    chain = rig.worker(store=store)
     with pytest.raises(DatabaseUnavailableError):
-        await ladder.climb(question(contact(SOMEONE, by="phone")), Knowledge())
+        await answer(chain, request(contact(SOMEONE, by="phone")))
     with pytest.raises(TimeoutError):
-        await asyncio.wait_for(ladder.settled(), 0.02)
-    shelf.away = False
-    await ladder.settled()
-    assert rig.shelf.answers
+        await asyncio.wait_for(chain.settled(), 0.02)
+    store.away = False
+    await chain.settled()
+    assert rig.store.answers

@@ -19,10 +19,10 @@ from stream.domain.person import (
     Address,
     Candidate,
     Income,
-    Known,
     Person,
     PersonPhone,
     StoredAnswer,
+    StoredPerson,
     candidates_from_diretrix,
     person_from_candidate,
     person_from_work,
@@ -258,7 +258,7 @@ def test_nothing_shows_a_person_by_accident() -> None:
     """``repr`` of what holds people is masked."""
     candidate = Candidate("JOAO DA SILVA", CPF)
     person = person_from_work(golden("work_full"), CPF, NOW)
-    known = Known(f"c:{CPF}", CPF, "JOAO DA SILVA", golden("work_full"), NOW)
+    known = StoredPerson(f"c:{CPF}", CPF, "JOAO DA SILVA", golden("work_full"), NOW)
     shown = repr((candidate, person, known, StoredAnswer("p:+5511987654321", (candidate,), NOW)))
     for clear in ("JOAO", "52998", "98765"):
         assert clear not in shown

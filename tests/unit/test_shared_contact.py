@@ -13,9 +13,9 @@ from stream.domain.parking import BUDGET_SPENT, SOURCE_SPENT
 from stream.domain.person import Candidate, person_from_work
 from stream.local.people import population
 from tests.fake_rig import FakeRig
-from tests.fakes import NOW, FakeBooks, c2s_webhook
+from tests.fakes import NOW, FakeLedger, c2s_webhook
 from tests.inside import Worker
-from tests.ladder_scenarios import SOMEONE
+from tests.lookup_scenarios import SOMEONE
 
 
 def google(lead: str, phone: str, name: str) -> bytes:
@@ -26,7 +26,7 @@ def google(lead: str, phone: str, name: str) -> bytes:
     return encode_webhook(Source.GOOGLE_ADS, NOW, {"lead_id": lead, "user_column_data": columns}, None)
 
 
-class OneSourceIsSpent(FakeBooks):
+class OneSourceIsSpent(FakeLedger):
     """C2S has used up its part of the budget."""
 
     async def reserve(  # noqa: PLR0913 - the port
@@ -43,7 +43,7 @@ async def test_a_source_whose_budget_is_spent_holds_up_no_other() -> None:
     rig = FakeRig()
     rig.know(SOMEONE)
     worker = Worker(rig)
-    worker.enricher._ladder._books = OneSourceIsSpent()  # noqa: SLF001
+    worker.enricher._chain._paid_calls._ledger = OneSourceIsSpent()  # noqa: SLF001
     c2s = c2s_webhook("l1", name=SOMEONE.name, phone=SOMEONE.phone)
     await worker.receive(c2s, google("g1", SOMEONE.phone, SOMEONE.name))
     assert {event.lead.id: event.outcome for event in worker.events()} == {"l1": "pending", "g1": "enriched"}
@@ -57,7 +57,7 @@ async def test_what_is_recalled_without_a_slot_starts_from_the_table() -> None:
     phone = Phone.parse(owner.phone)
     assert phone is not None
     person = person_from_work(relative.work(), relative.cpf, NOW)
-    await rig.shelf.save_person((phone,), person, relative.work(), "l0", NOW)
+    await rig.store.save_person((phone,), person, relative.work(), "l0", NOW)
     rig._partner.by_alias[phone.national] = [Candidate(owner.name.upper(), owner.cpf)]  # noqa: SLF001
     rig._partner.work_by_cpf[owner.cpf] = owner.work()  # noqa: SLF001
     worker = Worker(rig, slots=1)
@@ -65,14 +65,14 @@ async def test_what_is_recalled_without_a_slot_starts_from_the_table() -> None:
     async def away(*_: object) -> None:
         raise DatabaseUnavailableError("database: away")
 
-    rig.shelf.save_answer = away  # type: ignore[method-assign,assignment]
+    rig.store.save_answer = away  # type: ignore[method-assign,assignment]
     await worker.receive(c2s_webhook("l1", name="Outro Nome Qualquer", phone=owner.phone))
-    rig.books[-1].held.clear()
+    rig.ledgers[-1].held.clear()
     await worker.read(c2s_webhook("l2", name=busy.name, phone=busy.phone))
     await worker.read(c2s_webhook("l3", name=relative.name, phone=owner.phone))
     for _ in range(50):
         await asyncio.sleep(0)
     said = [event for event in worker.events() if event.lead.id == "l3" and event.person is not None]
     assert [event for event in said if event.match == "name"] == []
-    rig.books[-1].held.set()
+    rig.ledgers[-1].held.set()
     await worker.enricher.flights.drain(5)

@@ -9,11 +9,10 @@ import time
 import psutil
 
 from stream import topics
-from stream.domain.choice import Knowledge
+from stream.domain.contact_facts import ContactFacts, known_person
 from stream.domain.identity import contact_of
 from stream.domain.leads import Lead, Source
 from stream.domain.person import Candidate, person_from_work
-from stream.enrichment import known_person
 from stream.kafka import open_producer, partition_of
 from stream.local.people import Someone
 from stream.settings import Settings
@@ -76,7 +75,7 @@ async def _fill(settings: Settings, people: list[Someone], most: int) -> tuple[i
         answers = {contact.phone.alias: (Candidate(someone.name.upper(), someone.cpf),)}
         partition = partition_of(contact.key.encode(), settings.topic_partitions)
         listed = dict.fromkeys(contact.aliases[1:], answers[contact.phone.alias])
-        found = Knowledge(answers=answers, listed=listed, persons={person.cpf: person})
+        found = ContactFacts(answers=answers, listed=listed, persons={person.cpf: person})
         cache.remember(partition, found, person, now)
         known += 1
         if len(latest) > most - 10:

@@ -1,4 +1,4 @@
-"""The ladder on a real PostgreSQL and on the partners' simulators over real HTTP: the fakes' scenarios again."""
+"""The look-up chain on a real PostgreSQL and on the partners' simulators over real HTTP: the fakes' scenarios again."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import asyncpg
 import pytest
 
-from tests.ladder_scenarios import SCENARIOS, Rig
+from tests.lookup_scenarios import SCENARIOS, Rig
 from tests.real_rig import real_rig
 from tests.waiting import LIMIT
 

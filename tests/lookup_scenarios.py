@@ -1,4 +1,4 @@
-"""What must hold of the ladder, whatever its rungs are made of; run on the fakes and on the real parts."""
+"""What must hold of the look-up chain, whatever is behind its ports; run on the fakes and on the real parts."""
 
 from __future__ import annotations
 
@@ -11,20 +11,23 @@ from uuid import uuid4
 
 import pytest
 
-from stream.domain.choice import Ambiguous, Answered, Found, Knowledge, NobodyKnows, next_step
+from stream.domain.choice import Ambiguous, Answered, Found, NobodyKnows, next_step
+from stream.domain.contact_facts import ContactFacts
 from stream.domain.errors import TransientError
 from stream.domain.events import Match, Tier
 from stream.domain.identity import Contact, Cpf, Email, Phone
 from stream.domain.person import Candidate, person_from_work
 from stream.domain.provider import Provider
-from stream.enrichment import Ladder, People, Question, Shelf, Terms
 from stream.local.people import Someone, population
+from stream.lookup.chain import LookupChain
+from stream.lookup.ports import LookupRequest, LookupResult, PersonReader, PersonStore, PricingPolicy
 from stream.settings import load
 from stream.store.keeper import LEASE
 from stream.tiers.providers import provider_specs
 from tests.fakes import NOW
+from tests.waiting import LIMIT
 
-TERMS = Terms(
+PRICING = PricingPolicy(
     providers=provider_specs(
         load({"DIRETRIX_PRICE": "0.50", "WORK_API_PRICE": "0.10", "DIRETRIX_DAILY_BUDGET": "unlimited"})
     ),
@@ -36,7 +39,7 @@ TERMS = Terms(
 
 
 class Clock:
-    """The ladder's clock."""
+    """The look-up chain's clock."""
 
     def __init__(self) -> None:
         self.at = NOW
@@ -47,17 +50,17 @@ class Clock:
 
 
 class Rig(Protocol):
-    """One world to climb in: partners, a database, and any number of workers."""
+    """One world to look people up in: partners, a database, and any number of workers."""
 
     clock: Clock
-    people: People
-    shelf: Shelf
+    people: PersonReader
+    store: PersonStore
 
     def know(self, someone: Someone) -> None: ...  # noqa: D102 - both partners know them
     def mix_up(self, someone: Someone, other: Someone | None) -> None: ...  # noqa: D102 - the Work API's record of theirs
     def fail_once(self, partner: str) -> None: ...  # noqa: D102 - with a 500
     def calls(self, partner: str) -> int: ...  # noqa: D102
-    def worker(self) -> Ladder: ...  # noqa: D102 - a ladder of a worker of its own
+    def worker(self) -> LookupChain: ...  # noqa: D102 - a chain of a worker of its own
     async def statuses(self, provider: str) -> list[str]: ...  # noqa: D102 - of the ledger, sorted
     async def parties(self, cpf: str) -> int: ...  # noqa: D102
 
@@ -79,26 +82,41 @@ def typed(someone: Someone) -> tuple[Phone | Email, ...]:
     return tuple(one for one in both if one is not None)
 
 
-def question(who: Contact, name: str = SOMEONE.name) -> Question:
-    """A lead's question."""
-    return Question(who, name, "lead-1", "c2s", str(uuid4()))
+def request(who: Contact, name: str = SOMEONE.name) -> LookupRequest:
+    """The request of a lead."""
+    return LookupRequest(who, name, "lead-1", "c2s", str(uuid4()))
 
 
-async def climb(rig: Rig, asked: Question, known: Knowledge | None = None) -> Answered:
-    """One climb of a fresh worker."""
-    return await rig.worker().climb(asked, known if known is not None else Knowledge())
+async def resolve(chain: LookupChain, asked: LookupRequest, deadline: float = LIMIT) -> LookupResult:
+    """One look-up of whom nothing is known yet."""
+    return await chain.resolve(asked, ContactFacts(), deadline)
+
+
+async def answer(chain: LookupChain, asked: LookupRequest) -> Answered:
+    """The answer of one look-up; raises what it failed with."""
+    result = await resolve(chain, asked)
+    assert (result.answer is None) is (result.failure is not None)
+    if result.failure is not None:
+        raise result.failure
+    assert result.answer is not None
+    return result.answer
+
+
+async def look_up(rig: Rig, asked: LookupRequest) -> Answered:
+    """One look-up of a fresh worker."""
+    return await answer(rig.worker(), asked)
 
 
 async def one_paid_call_per_alias(rig: Rig) -> None:
     """A phone that is known is paid for once, its e-mail not at all, and other workers read the answer."""
     rig.know(SOMEONE)
-    first = question(contact(SOMEONE))
-    found = await climb(rig, first)
+    first = await resolve(rig.worker(), request(contact(SOMEONE)))
+    found = first.answer
     assert isinstance(found, Found)
     assert (found.person.cpf, found.match, first.tier) == (SOMEONE.cpf, Match.NAME, Tier.DIRETRIX)
     assert (first.calls[Provider.DIRETRIX], first.calls[Provider.WORK]) == (1, 1)
-    second = question(contact(SOMEONE))
-    assert isinstance(await climb(rig, second), Found)
+    second = await resolve(rig.worker(), request(contact(SOMEONE)))
+    assert isinstance(second.answer, Found)
     assert (second.tier, second.calls[Provider.DIRETRIX], second.calls[Provider.WORK]) == (Tier.POSTGRES, 0, 0)
     assert (rig.calls("diretrix"), rig.calls("work")) == (1, 1)
     assert await rig.statuses("diretrix") == ["paid"]
@@ -108,8 +126,8 @@ async def the_email_is_asked_when_nobody_knows_the_phone(rig: Rig) -> None:
     """An unknown phone leads to the e-mail's person, and the unknown phone is free of charge."""
     rig.know(SOMEONE)
     stranger = Phone.parse(OTHER.phone)
-    asked = question(Contact(stranger, Email.parse(SOMEONE.email), None, "k"))
-    found = await climb(rig, asked)
+    asked = await resolve(rig.worker(), request(Contact(stranger, Email.parse(SOMEONE.email), None, "k")))
+    found = asked.answer
     assert isinstance(found, Found)
     assert found.person.cpf == SOMEONE.cpf
     assert (rig.calls("diretrix"), asked.calls[Provider.DIRETRIX]) == (2, 1)
@@ -121,9 +139,9 @@ async def work_down_then_a_retry_pays_nothing(rig: Rig) -> None:
     rig.know(SOMEONE)
     rig.fail_once("work")
     with pytest.raises(TransientError):
-        await climb(rig, question(contact(SOMEONE)))
-    again = question(contact(SOMEONE))
-    found = await climb(rig, again)
+        await look_up(rig, request(contact(SOMEONE)))
+    again = await resolve(rig.worker(), request(contact(SOMEONE)))
+    found = again.answer
     assert isinstance(found, Found)
     assert found.person.complete
     assert again.calls[Provider.DIRETRIX] == 0
@@ -132,15 +150,14 @@ async def work_down_then_a_retry_pays_nothing(rig: Rig) -> None:
 
 
 async def a_failure_is_never_an_answer(rig: Rig) -> None:
-    """A partner that fails leaves no answer behind: not in the knowledge, not in the database."""
+    """A partner that fails leaves no answer behind: not among the facts, not in the database."""
     rig.know(SOMEONE)
     rig.fail_once("diretrix")
-    known = Knowledge()
-    with pytest.raises(TransientError):
-        await climb(rig, question(contact(SOMEONE)), known)
-    assert not known.answers
+    failed = await resolve(rig.worker(), request(contact(SOMEONE)))
+    assert isinstance(failed.failure, TransientError)
+    assert not failed.facts.answers
     assert not (await rig.people.find(contact(SOMEONE))).answers
-    assert isinstance(await climb(rig, question(contact(SOMEONE))), Found)
+    assert isinstance(await look_up(rig, request(contact(SOMEONE))), Found)
     assert rig.calls("diretrix") == 2
 
 
@@ -149,15 +166,15 @@ async def unknown_is_remembered_after_the_answer_only_and_for_its_time(rig: Rig)
     who = contact(SOMEONE, by="phone")
     rig.fail_once("diretrix")
     with pytest.raises(TransientError):
-        await climb(rig, question(who))
+        await look_up(rig, request(who))
     assert not (await rig.people.find(who)).answers
-    assert isinstance(await climb(rig, question(who)), NobodyKnows)
+    assert isinstance(await look_up(rig, request(who)), NobodyKnows)
     (answer,) = (await rig.people.find(who)).answers
     assert answer.candidates == ()
-    assert isinstance(await climb(rig, question(who)), NobodyKnows)
+    assert isinstance(await look_up(rig, request(who)), NobodyKnows)
     assert rig.calls("diretrix") == 2
     rig.clock.at += timedelta(days=1, seconds=1)
-    assert isinstance(await climb(rig, question(who)), NobodyKnows)
+    assert isinstance(await look_up(rig, request(who)), NobodyKnows)
     assert rig.calls("diretrix") == 3
 
 
@@ -167,9 +184,9 @@ async def cpf_only_in_postgres_asks_work_and_never_diretrix(rig: Rig) -> None:
     phone = Phone.parse(SOMEONE.phone)
     assert phone is not None
     # An answer past its time: what is left of it is the party.
-    await rig.shelf.save_answer(phone, (Candidate(SOMEONE.name, SOMEONE.cpf),), NOW - timedelta(days=900))
-    asked = question(contact(SOMEONE))
-    found = await climb(rig, asked)
+    await rig.store.save_answer(phone, (Candidate(SOMEONE.name, SOMEONE.cpf),), NOW - timedelta(days=900))
+    asked = await resolve(rig.worker(), request(contact(SOMEONE)))
+    found = asked.answer
     assert isinstance(found, Found)
     assert (found.person.cpf, asked.tier) == (SOMEONE.cpf, Tier.POSTGRES)
     assert (rig.calls("diretrix"), rig.calls("work")) == (0, 1)
@@ -178,8 +195,8 @@ async def cpf_only_in_postgres_asks_work_and_never_diretrix(rig: Rig) -> None:
 async def a_cpf_in_the_form_asks_work_and_never_diretrix(rig: Rig) -> None:
     """A CPF that was typed names the person: one Work call, none of Diretrix, and the tier is the form."""
     rig.know(SOMEONE)
-    asked = question(contact(SOMEONE, by="phone email cpf"))
-    found = await climb(rig, asked)
+    asked = await resolve(rig.worker(), request(contact(SOMEONE, by="phone email cpf")))
+    found = asked.answer
     assert isinstance(found, Found)
     assert (found.person.cpf, asked.tier) == (SOMEONE.cpf, Tier.FORM)
     assert (rig.calls("diretrix"), rig.calls("work")) == (0, 1)
@@ -188,7 +205,7 @@ async def a_cpf_in_the_form_asks_work_and_never_diretrix(rig: Rig) -> None:
 async def a_cpf_that_nobody_knows_falls_back_to_the_phone(rig: Rig) -> None:
     """A typed CPF unknown to the Work API is a dead end; the phone still finds the person."""
     rig.know(SOMEONE)
-    found = await climb(rig, question(Contact(Phone.parse(SOMEONE.phone), None, Cpf(OTHER.cpf), "k")))
+    found = await look_up(rig, request(Contact(Phone.parse(SOMEONE.phone), None, Cpf(OTHER.cpf), "k")))
     assert isinstance(found, Found)
     assert found.person.cpf == SOMEONE.cpf
     assert (rig.calls("diretrix"), rig.calls("work")) == (1, 2)
@@ -198,9 +215,9 @@ async def _store_old(rig: Rig) -> None:
     old = NOW - timedelta(days=200)
     phone = Phone.parse(SOMEONE.phone)
     assert phone is not None
-    await rig.shelf.save_answer(phone, (Candidate(SOMEONE.name, SOMEONE.cpf),), old)
+    await rig.store.save_answer(phone, (Candidate(SOMEONE.name, SOMEONE.cpf),), old)
     person = person_from_work(SOMEONE.work(), SOMEONE.cpf, old)
-    await rig.shelf.save_person(typed(SOMEONE), person, SOMEONE.work(), "lead-0", old)
+    await rig.store.save_person(typed(SOMEONE), person, SOMEONE.work(), "lead-0", old)
 
 
 async def a_person_too_old_is_refreshed_through_work(rig: Rig) -> None:
@@ -208,7 +225,7 @@ async def a_person_too_old_is_refreshed_through_work(rig: Rig) -> None:
     rig.know(SOMEONE)
     await _store_old(rig)
     for _ in range(2):
-        found = await climb(rig, question(contact(SOMEONE)))
+        found = await look_up(rig, request(contact(SOMEONE)))
         assert isinstance(found, Found)
         assert not found.person.stale
         assert found.person.fetched_at == NOW.timestamp()
@@ -216,14 +233,14 @@ async def a_person_too_old_is_refreshed_through_work(rig: Rig) -> None:
 
 
 async def a_refresh_that_fails_leaves_the_stale_person(rig: Rig) -> None:
-    """When the refresh fails, the old person is in the knowledge and answers as stale."""
+    """When the refresh fails, the old person is among the facts and answers as stale."""
     rig.know(SOMEONE)
     await _store_old(rig)
     rig.fail_once("work")
-    asked, known = question(contact(SOMEONE)), Knowledge()
-    with pytest.raises(TransientError):
-        await climb(rig, asked, known)
-    step = next_step(asked.contact, asked.name, known, allow_stale=True)
+    asked = request(contact(SOMEONE))
+    failed = await resolve(rig.worker(), asked)
+    assert isinstance(failed.failure, TransientError)
+    step = next_step(asked.contact, asked.name, failed.facts, allow_stale=True)
     assert isinstance(step, Found)
     assert (step.person.stale, step.person.cpf) == (True, SOMEONE.cpf)
     assert rig.calls("diretrix") == 0
@@ -233,7 +250,7 @@ async def two_workers_with_one_cpf_make_one_work_call(rig: Rig) -> None:
     """The lease keeps two workers that complete the same CPF at once to one call."""
     rig.know(SOMEONE)
     who = contact(SOMEONE, by="cpf")
-    answers = await asyncio.gather(*(climb(rig, question(who)) for _ in range(2)))
+    answers = await asyncio.gather(*(look_up(rig, request(who)) for _ in range(2)))
     assert all(isinstance(one, Found) for one in answers)
     assert rig.calls("work") == 1
 
@@ -242,7 +259,7 @@ async def two_workers_refresh_an_old_person_once(rig: Rig) -> None:
     """Whoever waited for the lease takes the fresh record that was stored meanwhile."""
     rig.know(SOMEONE)
     await _store_old(rig)
-    answers = await asyncio.gather(*(climb(rig, question(contact(SOMEONE))) for _ in range(3)))
+    answers = await asyncio.gather(*(look_up(rig, request(contact(SOMEONE))) for _ in range(3)))
     assert all(isinstance(one, Found) and not one.person.stale for one in answers)
     assert rig.calls("work") == 1
 
@@ -250,8 +267,8 @@ async def two_workers_refresh_an_old_person_once(rig: Rig) -> None:
 async def phone_only_and_email_only_at_once_are_one_party(rig: Rig) -> None:
     """One person under two keys at once costs at most two Diretrix calls and one Work call, and is one party."""
     rig.know(SOMEONE)
-    asked = [question(contact(SOMEONE, by=by)) for by in ("phone", "email")]
-    answers = await asyncio.gather(*(climb(rig, one) for one in asked))
+    asked = [request(contact(SOMEONE, by=by)) for by in ("phone", "email")]
+    answers = await asyncio.gather(*(look_up(rig, one) for one in asked))
     assert {one.person.cpf for one in answers if isinstance(one, Found)} == {SOMEONE.cpf}
     assert rig.calls("diretrix") <= 2
     assert rig.calls("work") == 1
@@ -263,7 +280,7 @@ async def another_persons_record_is_refused(rig: Rig) -> None:
     rig.know(SOMEONE)
     rig.mix_up(SOMEONE, OTHER)
     for calls in (1, 1):
-        found = await climb(rig, question(contact(SOMEONE)))
+        found = await look_up(rig, request(contact(SOMEONE)))
         assert isinstance(found, Found)
         assert (found.person.cpf, found.person.complete, found.match) == (SOMEONE.cpf, False, Match.NAME)
         assert rig.calls("work") == calls
@@ -273,7 +290,7 @@ async def another_persons_record_is_refused(rig: Rig) -> None:
     assert await rig.parties(OTHER.cpf) == 0
     rig.mix_up(SOMEONE, SOMEONE)
     rig.clock.at += timedelta(days=1, seconds=1)
-    found = await climb(rig, question(contact(SOMEONE)))
+    found = await look_up(rig, request(contact(SOMEONE)))
     assert isinstance(found, Found)
     assert found.person.complete
     assert (rig.calls("diretrix"), rig.calls("work")) == (1, 2)
@@ -283,8 +300,8 @@ async def a_stored_record_of_another_is_refused_too(rig: Rig) -> None:
     """A row that an earlier version stored under the wrong CPF is as good as none: the Work API is asked."""
     rig.know(SOMEONE)
     wrong = person_from_work(OTHER.work(), SOMEONE.cpf, NOW)
-    await rig.shelf.save_person(typed(SOMEONE), wrong, OTHER.work(), "lead-0", NOW)
-    found = await climb(rig, question(contact(SOMEONE)))
+    await rig.store.save_person(typed(SOMEONE), wrong, OTHER.work(), "lead-0", NOW)
+    found = await look_up(rig, request(contact(SOMEONE)))
     assert isinstance(found, Found)
     assert (found.person.cpf, found.person.name.upper()) == (SOMEONE.cpf, SOMEONE.name.upper())
     assert rig.calls("work") == 1
@@ -295,7 +312,7 @@ async def a_cpf_that_work_does_not_know_is_not_asked_for_a_week(rig: Rig) -> Non
     rig.know(SOMEONE)
     rig.mix_up(SOMEONE, None)
     for day in range(9):
-        found = await climb(rig, question(contact(SOMEONE)))
+        found = await look_up(rig, request(contact(SOMEONE)))
         assert isinstance(found, Found)
         assert not found.person.complete
         assert rig.calls("work") == 1 + (day >= 7)
@@ -307,13 +324,12 @@ async def an_owner_past_their_time_is_asked_for_again(rig: Rig) -> None:
     """A recycled number: after its age the former owner's row is no answer any more, and Diretrix is asked."""
     rig.know(SOMEONE)
     phone = typed(SOMEONE)[0]
-    await rig.shelf.save_answer(phone, (Candidate(OTHER.name.upper(), OTHER.cpf),), NOW - timedelta(days=181))
-    asked = question(contact(SOMEONE, by="phone"))
-    known = Knowledge()
-    found = await climb(rig, asked, known)
+    await rig.store.save_answer(phone, (Candidate(OTHER.name.upper(), OTHER.cpf),), NOW - timedelta(days=181))
+    asked = await resolve(rig.worker(), request(contact(SOMEONE, by="phone")))
+    found = asked.answer
     assert isinstance(found, Found)
     assert (found.person.cpf, found.match) == (SOMEONE.cpf, Match.NAME)
-    assert [one.cpf for one in known.answers[phone.alias]] == [SOMEONE.cpf]
+    assert [one.cpf for one in asked.facts.answers[phone.alias]] == [SOMEONE.cpf]
     assert rig.calls("diretrix") == 1
 
 
@@ -322,10 +338,10 @@ async def a_phone_listed_beside_the_father_answers_with_its_owner(rig: Rig) -> N
     father = replace(SOMEONE, name="Carlos Souza", listed_phones=[OTHER.phone])
     son = replace(OTHER, name="Carlos Souza Filho")
     rig.know(father)
-    assert isinstance(await climb(rig, question(contact(father), father.name)), Found)
+    assert isinstance(await look_up(rig, request(contact(father), father.name)), Found)
     rig.know(son)
     for _ in range(2):
-        found = await climb(rig, question(contact(son, by="phone"), son.name))
+        found = await look_up(rig, request(contact(son, by="phone"), son.name))
         assert isinstance(found, Found)
         assert (found.person.cpf, found.match) == (son.cpf, Match.NAME)
     assert rig.calls("diretrix") == 2
@@ -336,12 +352,12 @@ async def what_a_lead_did_not_prove_is_not_stored(rig: Rig) -> None:
     rig.know(SOMEONE)
     email = typed(OTHER)[1]
     stranger = Contact(typed(SOMEONE)[0], Email.parse(OTHER.email), None, "k")
-    found = await climb(rig, question(stranger, "Zulmira Xavier"))
+    found = await look_up(rig, request(stranger, "Zulmira Xavier"))
     assert isinstance(found, Found)
     assert (found.person.cpf, found.match) == (SOMEONE.cpf, Match.NAME_DIFFERS)
     assert not (await rig.people.find(Contact(None, Email.parse(OTHER.email), None, email.alias))).known
-    again = question(Contact(typed(SOMEONE)[0], Email.parse(OTHER.email), None, "k"))
-    assert isinstance(await climb(rig, again), Found)
+    again = request(Contact(typed(SOMEONE)[0], Email.parse(OTHER.email), None, "k"))
+    assert isinstance(await look_up(rig, again), Found)
 
 
 async def a_cpf_without_a_name_that_work_does_not_know_ends_the_look_up(rig: Rig) -> None:
@@ -349,7 +365,7 @@ async def a_cpf_without_a_name_that_work_does_not_know_ends_the_look_up(rig: Rig
     rig.know(replace(SOMEONE, name=""))
     rig.mix_up(SOMEONE, None)
     for _ in range(2):
-        assert isinstance(await climb(rig, question(contact(SOMEONE, by="phone"))), NobodyKnows)
+        assert isinstance(await look_up(rig, request(contact(SOMEONE, by="phone"))), NobodyKnows)
     assert (rig.calls("diretrix"), rig.calls("work")) == (1, 1)
 
 
@@ -358,12 +374,12 @@ async def two_people_on_one_phone_and_no_name_are_nobody(rig: Rig) -> None:
     mate = replace(OTHER, phones=[SOMEONE.phone])
     rig.know(SOMEONE)
     rig.know(mate)
-    step = await climb(rig, question(contact(SOMEONE, by="phone"), ""))
+    step = await look_up(rig, request(contact(SOMEONE, by="phone"), ""))
     assert isinstance(step, Ambiguous)
     assert {one.cpf for one in step.candidates} == {SOMEONE.cpf, mate.cpf}
     assert (rig.calls("diretrix"), rig.calls("work")) == (1, 0)
     for someone in (SOMEONE, mate):
-        found = await climb(rig, question(contact(SOMEONE, by="phone"), someone.name))
+        found = await look_up(rig, request(contact(SOMEONE, by="phone"), someone.name))
         assert isinstance(found, Found)
         assert (found.person.cpf, found.match) == (someone.cpf, Match.NAME)
     assert (rig.calls("diretrix"), rig.calls("work")) == (1, 2)

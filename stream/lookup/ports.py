@@ -1,0 +1,117 @@
+"""What the look-up chain takes, gives and needs: its request, its result, its prices and its ports.
+
+The chain knows PostgreSQL and the providers by these ports only, so the same chain runs on fakes and on the real parts.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any, Protocol
+from uuid import UUID
+
+from stream.domain.choice import Answered
+from stream.domain.contact_facts import ContactFacts
+from stream.domain.errors import PoisonError, RefusedError, TransientError
+from stream.domain.events import Tier
+from stream.domain.identity import Contact, Cpf, Email, Phone
+from stream.domain.person import Candidate, Person, StoredFacts, StoredPerson
+from stream.domain.provider import CallStatus, Provider, ProviderSpec
+
+Reserve = Callable[[], Awaitable[None]]
+# Why a look-up has no answer: park the webhook; a provider refuses us; dead-letter it; the deadline has passed.
+LookupFailure = TransientError | RefusedError | PoisonError | TimeoutError
+
+
+@dataclass(frozen=True, slots=True)
+class LookupRequest:
+    """One lead that needs an answer."""
+
+    contact: Contact
+    name: str
+    lead_id: str
+    source: str
+    event_id: str
+
+
+@dataclass(slots=True)
+class LookupResult:
+    """What a look-up has come to. The chain fills it on the way and gives it away when it ends.
+
+    Exactly one of ``answer`` and ``failure`` is set. ``tier``: the last one that was asked. ``calls``: those that were
+    billed or may have been. ``facts``: what was known before and what was learned, also by a look-up that failed.
+    """
+
+    facts: ContactFacts
+    tier: Tier = Tier.POSTGRES
+    calls: Counter[Provider] = field(default_factory=Counter)
+    answer: Answered | None = None
+    failure: LookupFailure | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PricingPolicy:
+    """What a call costs and how long what it brought is good."""
+
+    providers: Mapping[Provider, ProviderSpec]
+    max_age: timedelta  # of a person, and of an answer that named somebody
+    unknown_for: timedelta  # how long an alias that nobody knows is not asked for again
+    work_unknown_for: timedelta  # the same of a CPF
+    lease: float  # seconds a lease outlives its holder
+
+
+class PersonReader(Protocol):
+    """Tier 2: who is known in PostgreSQL. Each method raises DatabaseUnavailableError."""
+
+    async def find(self, contact: Contact) -> StoredFacts: ...  # noqa: D102
+    async def find_by_cpf(self, cpf: Cpf) -> StoredPerson | None: ...  # noqa: D102
+    async def is_unanswered(self, cpf: Cpf, now: datetime) -> bool: ...  # noqa: D102 - the Work API was asked in vain
+
+
+class ContactDirectory(Protocol):
+    """Tier 3, billed per call: a phone or an e-mail becomes candidates, best first.
+
+    ``check`` raises while the provider can't be asked: that is no call to book. ``reserve`` writes the intent of the
+    call; it must be awaited right before each request, which must not go out when it raises.
+    """
+
+    def check(self) -> None: ...  # noqa: D102
+    async def by_phone(self, phone: Phone, reserve: Reserve) -> tuple[Candidate, ...]: ...  # noqa: D102
+    async def by_email(self, email: Email, reserve: Reserve) -> tuple[Candidate, ...]: ...  # noqa: D102
+
+
+class PersonProvider(Protocol):
+    """Tier 3: a CPF becomes a person, or None where it is not known. ``check`` and ``reserve`` as above."""
+
+    def check(self) -> None: ...  # noqa: D102
+    async def by_cpf(self, cpf: Cpf, reserve: Reserve) -> dict[str, Any] | None: ...  # noqa: D102
+
+
+class CallLedger(Protocol):
+    """The rows of paid calls, and the lease that keeps two workers off one CPF.
+
+    ``check`` raises where a source was refused a moment ago: it needs no turn at the provider to be refused again.
+    """
+
+    def check(self, provider: Provider, source: str) -> None: ...  # noqa: D102
+    async def reserve(  # noqa: D102, PLR0913
+        self, provider: Provider, kind: str, alias: str, event_id: str, source: str, price: Decimal, budget: int | None
+    ) -> UUID: ...
+    async def settle(self, call: UUID, status: CallStatus) -> None: ...  # noqa: D102
+    async def take_lease(self, cpf: str, seconds: float) -> bool: ...  # noqa: D102
+    async def drop_lease(self, cpf: str) -> None: ...  # noqa: D102
+
+
+class PersonStore(Protocol):
+    """Where answers and people are stored. Each write is idempotent, and an older one never undoes a newer one."""
+
+    async def save_answer(  # noqa: D102
+        self, alias: Phone | Email, candidates: tuple[Candidate, ...], asked_at: datetime
+    ) -> None: ...
+    async def save_person(  # noqa: D102
+        self, aliases: tuple[Phone | Email, ...], person: Person, raw: dict[str, Any], lead_id: str, at: datetime
+    ) -> None: ...
+    async def save_unanswered(self, cpf: Cpf, reason: str, until: datetime) -> None: ...  # noqa: D102
