@@ -128,7 +128,7 @@ async def test_what_was_learned_and_paid_before_the_deadline_reaches_the_table_a
     worker.enricher._limits = replace(worker.enricher._limits, deadline=0.3)  # noqa: SLF001
     (event,) = await worker.receive(c2s_webhook(name=SOMEONE.name, phone=SOMEONE.phone))
     assert (event.outcome, event.parked, event.calls.diretrix, event.calls.work) == (Outcome.PENDING, True, 1, 1)
-    (record,) = worker.emitter.of(topics.RETRIES[0].name)
+    (record,) = worker.producer.of(topics.RETRIES[0].name)
     assert ("reason", b"deadline") in record.headers
     phone = contact(SOMEONE, by="phone")
     facts = worker.cache.recall(PARTITION[1], phone, NOW.timestamp())
