@@ -28,7 +28,7 @@ from stream.logs import get_logger
 log = get_logger(__name__)
 
 READ_SIZE = 16_384  # bytes
-STRANGERS_READ = 4_096  # bytes: the most that is parsed in one piece for who has not shown a secret
+STRANGERS_READ = 2_048  # bytes: the most that is parsed in one piece for who has not shown a secret
 WRITE_HIGH = 4_096  # bytes that wait in the process for a client to read
 HOARD = 4  # requests in a row that were sent ahead
 HANDLING = 0.00015  # seconds that a small request costs after it was parsed

@@ -11,6 +11,7 @@ import logging
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 from itertools import count
 
@@ -18,13 +19,12 @@ from aiohttp import hdrs, web
 
 from producers.admission import Admission
 from producers.clients import Clients
-from producers.connection import READ_SIZE, Connection, Shared, connection_of
+from producers.connection import NEVER, READ_SIZE, Connection, Shared, connection_of
 from producers.limits import DEFAULT, Limits
 from producers.listener import Listener, listening_sockets
 from producers.responses import answer
 from producers.sampled import SampledLog
 from producers.turnstile import Turnstile
-from producers.usage import Usage
 from stream.logs import get_logger
 
 log = get_logger(__name__)
@@ -37,6 +37,15 @@ CONNECTION_COST = 0.0003  # seconds that setting a connection up takes
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Arrival:
+    """A socket that has a place and waits for its connection to be set up."""
+
+    socket: socket.socket
+    address: str
+    client: str
+
+
 class Server:
     """Accepts connections, passes their requests to ``handler`` and ends what is over its limits."""
 
@@ -45,13 +54,13 @@ class Server:
         self._lines = SampledLog()
         self._admission = Admission(most_connections, limits, clients, self._lines)
         self._clients = clients
-        self._usage = Usage()
-        self._turnstile = Turnstile(usage=self._usage)
+        self._turnstile = Turnstile()
         self._shared = Shared(limits, bytearray(READ_SIZE), self._turnstile)
         self._limits = limits
         self._numbers = count()
         self._opening: set[asyncio.Task[object]] = set()
-        self._is_closed = False
+        self._arrivals: set[Arrival] = set()
+        self._leaving: list[tuple[float, int, Callable[[], bool]]] = []
         self._connections: set[Connection] = set()
         self._aiohttp = web.Server(
             self._handle,
@@ -80,7 +89,8 @@ class Server:
 
     async def shut_down(self, grace: float) -> None:
         """Let requests end within ``grace`` seconds."""
-        self._is_closed = True
+        for arrival in list(self._arrivals):
+            self._drop(arrival)
         self._admission.close()
         self._aiohttp.pre_shutdown()
         # aiohttp waits its time-out twice: for the handlers, and for what they left after they were told to go.
@@ -95,20 +105,23 @@ class Server:
         if not self._admission.admit(address):
             self._admission.turn_away(one)
             return
+        arrival = Arrival(one, address, client)
         if self._turnstile.pass_now():
             self._turnstile.charge(client, CONNECTION_COST)
-            self._connect(one, address, client)
+            self._connect(arrival)
         else:
-            self._turnstile.enter(client, partial(self._connect, one, address, client), CONNECTION_COST)
+            self._arrivals.add(arrival)
+            self._turnstile.enter(client, partial(self._connect_arrived, arrival), CONNECTION_COST)
 
-    def _connect(self, one: socket.socket, address: str, client: str) -> None:
-        if self._is_closed:
-            self._admission.leave(address)
-            one.close()
-            return
-        connection = Connection(self._aiohttp(), address, client, self._shared, self._lost)
+    def _connect_arrived(self, arrival: Arrival) -> None:
+        if arrival in self._arrivals:
+            self._arrivals.discard(arrival)
+            self._connect(arrival)
+
+    def _connect(self, arrival: Arrival) -> None:
+        connection = Connection(self._aiohttp(), arrival.address, arrival.client, self._shared, self._lost)
         self._connections.add(connection)
-        opening = asyncio.create_task(self._open(connection, one))
+        opening = asyncio.create_task(self._open(connection, arrival.socket))
         self._opening.add(opening)
         opening.add_done_callback(self._opening.discard)
 
@@ -122,15 +135,40 @@ class Server:
 
     def _make_room(self, client: str) -> None:
         """A newcomer gets the place of a client that hoards answers, or of a stranger that used far more than it."""
-        leaving = next((one for one in self._connections if one.is_hoarding), None)
-        if leaving is None:
-            strangers = (one for one in self._connections if not one.is_trusted)
-            used = self._usage.of
-            leaving = max(strangers, key=lambda one: used(one.client), default=None)
-            if leaving is None or used(leaving.client) <= 2 * used(client):
+        if not self._leaving:
+            self._leaving = self._who_may_leave()
+            asyncio.get_running_loop().call_soon(self._leaving.clear)
+        while self._leaving and self._leaving[-1][0] > max(0.0, 2 * self._turnstile.rank(client)):
+            _, _, leave = self._leaving.pop()
+            if leave():
                 return
-        leaving.expire()
-        self._lost(leaving)
+
+    def _who_may_leave(self) -> list[tuple[float, int, Callable[[], bool]]]:
+        """Strangers, those who used most last; looked for once a turn of the loop."""
+        numbers, used = count(), self._turnstile.rank
+        places = [
+            (NEVER if one.is_hoarding else used(one.client), next(numbers), partial(self._end, one))
+            for one in self._connections
+            if one.is_hoarding or not one.is_trusted
+        ]
+        return sorted(
+            [*places, *((used(one.client), next(numbers), partial(self._drop, one)) for one in self._arrivals)]
+        )
+
+    def _end(self, connection: Connection) -> bool:
+        if connection not in self._connections:
+            return False
+        connection.expire()
+        self._lost(connection)
+        return True
+
+    def _drop(self, arrival: Arrival) -> bool:
+        if arrival not in self._arrivals:
+            return False
+        self._arrivals.discard(arrival)
+        self._admission.leave(arrival.address)
+        arrival.socket.close()
+        return True
 
     def _lost(self, connection: Connection) -> None:
         if connection in self._connections:

@@ -1,4 +1,4 @@
-"""How much processor time each client has used lately."""
+"""How much each client has used lately; the unit is the caller's."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ REBASE = 40.0  # half-lives; a float holds far more
 
 
 class Usage:
-    """Seconds by client, halved every ``HALF_LIFE``.
+    """Amounts by client, halved every ``HALF_LIFE``.
 
     What is older counts less by making what is newer count more: so the order of two clients changes only when one of
     them uses something.
@@ -23,13 +23,13 @@ class Usage:
         self._since = clock()
         self._used: dict[str, float] = {}
 
-    def add(self, client: str, seconds: float) -> None:
+    def add(self, client: str, amount: float) -> None:
         """Count what a client has used."""
         age = (self._clock() - self._since) / HALF_LIFE
         if age > REBASE:
             self._rebase(age)
             age = 0.0
-        self._used[client] = self._used.get(client, 0.0) + seconds * 2.0**age
+        self._used[client] = self._used.get(client, 0.0) + amount * 2.0**age
         if len(self._used) > MOST_CLIENTS:
             self._used = dict(heapq.nlargest(MOST_CLIENTS // 2, self._used.items(), key=lambda one: one[1]))
 

@@ -280,6 +280,47 @@ async def test_many_busy_connections_do_not_keep_new_ones_out(request_bytes: byt
         await asyncio.gather(*asking)
 
 
+async def test_expensive_bodies_of_many_addresses_do_not_keep_a_sender_out() -> None:
+    """While 200 addresses send bodies in chunks of one byte, webhooks are taken before 20 of those are answered."""
+    head = f"POST {GOOGLE} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+    expensive = head + b"1\r\n \r\n" * 8_000 + b"0\r\n\r\n"
+    async with serving(wrong_secrets=10_000) as front:
+        answered = 0
+
+        async def attack(source: str) -> None:
+            nonlocal answered
+            with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+                await front.ask(expensive, source)
+                answered += 1
+
+        attacks = [asyncio.create_task(attack(f"127.0.1.{1 + number}")) for number in range(200)]
+        for _ in range(10):
+            assert (await front.ask(event())).status == 200
+        assert answered < 20
+        for one in attacks:
+            one.cancel()
+        await asyncio.gather(*attacks, return_exceptions=True)
+
+
+async def test_a_full_house_makes_room_for_a_newcomer() -> None:
+    """When strangers that ask without a pause have all places, a newcomer gets one and a known sender keeps its own."""
+    async with serving(20) as front:
+        known_reader, known_writer = await front.connect()
+        known_writer.write(event())
+        assert (await read_answer(known_reader)).status == 200
+        held = [await front.connect(f"127.0.0.{2 + number}") for number in range(19)]
+        for reader, writer in held:
+            for _ in range(5):
+                writer.write(HEALTH)
+                assert (await read_answer(reader)).status == 200
+        for number in range(5):
+            assert (await front.ask(HEALTH, f"127.0.1.{1 + number}")).status == 200
+        known_writer.write(event())
+        assert (await read_answer(known_reader)).status == 200
+        for _, writer in [*held, (known_reader, known_writer)]:
+            writer.transport.abort()
+
+
 # Clients that do not read.
 
 

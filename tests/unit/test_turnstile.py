@@ -74,6 +74,29 @@ async def test_who_used_least_passes_first() -> None:
     assert done[before] == "newcomer"
 
 
+async def test_who_has_shown_a_secret_passes_before_newcomers() -> None:
+    """Its next connections too: three hundred newcomers do not keep a known sender waiting."""
+    turnstile, done = Turnstile(per_turn=1), []
+    turnstile.favour("known")
+    for number in range(300):
+        turnstile.enter(f"newcomer {number}", work(turnstile, "newcomer", 5, done))
+    turnstile.enter("known", work(turnstile, "known", 0.1, done))
+    await turn_of_the_loop()
+    assert done[0] == "known"
+
+
+async def test_cheap_requests_do_not_wait_for_a_share_of_expensive_ones() -> None:
+    """Who asks much, but cheaply, passes before who asks seldom and expensively."""
+    turnstile, done = Turnstile(), []
+    for _ in range(20):
+        turnstile.charge("cheap", 0.0003)
+    turnstile.charge("expensive", 0.004)
+    turnstile.enter("expensive", work(turnstile, "expensive", 0.004, done))
+    turnstile.enter("cheap", work(turnstile, "cheap", 0.0003, done))
+    await turn_of_the_loop()
+    assert done[0] == "cheap"
+
+
 async def test_one_clients_waiters_keep_their_order() -> None:
     """What a client sent first passes first."""
     turnstile, passed = Turnstile(per_turn=100), []

@@ -1,0 +1,96 @@
+"""One connection between the loop and aiohttp, without a socket."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from producers.connection import READ_SIZE, STRANGERS_READ, Connection, Shared
+from producers.limits import DEFAULT
+from producers.responses import answer
+from producers.turnstile import Turnstile
+
+REQUEST = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+class MemoryTransport(asyncio.Transport):
+    """Keeps what is written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = b""
+        self.is_closed = False
+
+    def write(self, data: Any) -> None:
+        self.written += bytes(data)
+
+    def is_closing(self) -> bool:
+        return self.is_closed
+
+    def close(self) -> None:
+        self.is_closed = True
+
+    abort = close
+
+    def pause_reading(self) -> None:
+        """The kernel holds what comes."""
+
+    resume_reading = pause_reading
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """Nothing is buffered."""
+
+
+def connect(served: list[str]) -> tuple[Connection, MemoryTransport]:
+    async def handle(request: web.BaseRequest) -> web.Response:
+        served.append(request.path)
+        return answer(200, {})
+
+    shared = Shared(DEFAULT, bytearray(READ_SIZE), Turnstile())
+    connection = Connection(web.Server(handle)(), "127.0.0.1", "127.0.0.1", shared, lambda _: None)
+    transport = MemoryTransport()
+    connection.connection_made(transport)
+    return connection, transport
+
+
+def receive(connection: Connection, data: bytes) -> None:
+    buffer = connection.get_buffer(-1)
+    buffer[: len(data)] = data
+    connection.buffer_updated(len(data))
+
+
+async def turns(count: int) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("between", range(4))
+async def test_a_connection_that_ends_with_its_request_fails_nothing(between: int) -> None:
+    """Whenever a client goes after its request was read, no task ends with an error that nobody foresaw."""
+    errors: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
+    connection, _ = connect([])
+    receive(connection, REQUEST)
+    await turns(between)
+    connection.connection_lost(None)
+    await turns(10)
+    gc.collect()
+    assert errors == []
+
+
+async def test_a_stranger_is_read_in_small_pieces() -> None:
+    """Until a client has shown a secret, little of what it sends is parsed in one piece."""
+    connection, transport = connect(served := [])
+    assert len(connection.get_buffer(-1)) == STRANGERS_READ
+    receive(connection, REQUEST)
+    await turns(10)
+    assert served == ["/healthz"]
+    assert transport.written.startswith(b"HTTP/1.1 200")
+    connection.is_authenticated = True
+    assert len(connection.get_buffer(-1)) == READ_SIZE
+    connection.connection_lost(None)
+    await turns(2)
