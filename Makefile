@@ -7,8 +7,8 @@ ARGS ?=
 # What is installed: exact versions with the hashes of their files, made from the ranges of pyproject.toml by `make lock`.
 LOCK ?= requirements-dev.lock
 
-.PHONY: help demo test test-pythons lint format docs-check chaos bench lock audit test-newest clean
-help: ## say what there is
+.PHONY: help demo test test-pythons lint format generate docs-check chaos bench lock audit test-newest clean
+help: ## list the commands
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
 
 demo: $(READY) ## play a day of leads on this machine (ARGS="--scale 0.1", ARGS=--help)
@@ -24,9 +24,16 @@ test-pythons: ## run the unit tests with each of Python 3.11, 3.12 and 3.13 that
 	  $(MAKE) --no-print-directory PYTHON=python$$version VENV=.venv-$$version test ARGS="tests/unit $(ARGS)"; \
 	done
 
-format: $(READY) ## format the code, and mend what the linter can
+format: $(READY) ## format the code, and correct what the linter can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+generate: $(READY) ## write the generated files: .env.example, openapi.json, schemas, the tables of docs/operations.md
+	@$(BIN)/python -m scripts.generate
+
+docs-check: $(READY) ## check the links of all pages, and that the generated files are fresh
+	@$(BIN)/python -m scripts.check_links
+	@$(BIN)/python -m scripts.generate --check
 
 chaos: $(READY) ## break the running system on purpose and count every record (ARGS="--seed 7 --only 1,2 --size small")
 	@$(BIN)/python -m tests.chaos $(ARGS)

@@ -27,12 +27,12 @@ from stream.domain.near_names import NearName, near_names
 from stream.domain.phone_text import AREA_CODE
 from stream.domain.provider import CRM_PARTNER, Provider
 
-MOST_DELAYS = 3  # a topic each
+MOST_DELAYS = 3  # one topic for each delay
 UNLIMITED = "unlimited"
 MOST_BUDGET_DIGITS = 20
-LARGEST_BUDGET = 2**31 - 1  # calls; a column of PostgreSQL holds them
+LARGEST_BUDGET = 2**31 - 1  # calls; the limit of a PostgreSQL integer column
 PARTNERS = (*(provider.value for provider in Provider), CRM_PARTNER)
-REMOVED = ("STREAM_FAST_PATH",)  # variables that were settings in the release before: set, they are warned of
+REMOVED = ("STREAM_FAST_PATH",)  # settings of the previous release; setting one logs a warning
 
 
 def _seconds(value: object) -> object:
@@ -153,15 +153,15 @@ DatabaseAddress = Annotated[SecretStr, AfterValidator(_database_address)]
 _NO_ADDRESS = "is no address: percent-encode what is special in its password, such as / ? # : [ ] @"
 _AREA_CODE = re.compile(AREA_CODE, re.ASCII)
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\[\]:]*)(:[0-9]{1,5})?")
-# Webhook secrets of `demo` and `local`, which everybody can read here.
-DEMO_C2S_TOKEN = "demo-webhook-token"  # noqa: S105 - of a system that lives for a minute
+# Webhook secrets of `demo` and `local`; they are public.
+DEMO_C2S_TOKEN = "demo-webhook-token"  # noqa: S105 - public, refused unless ALLOW_DEMO_SECRETS is set
 DEMO_GOOGLE_KEY = "demo-google-ads-key"
 DEMO_WEBHOOK_SECRETS = {  # by setting
     "c2s_webhook_token": DEMO_C2S_TOKEN,
     "google_ads_key": DEMO_GOOGLE_KEY,
     "grupo_olx_credentials": "grupo-olx:demo-grupo-olx-password",
 }
-DEMO_SECRETS = frozenset({*DEMO_WEBHOOK_SECRETS.values(), "demo-google-key"})  # the last one until 0.1
+DEMO_SECRETS = frozenset({*DEMO_WEBHOOK_SECRETS.values(), "demo-google-key"})  # the last one was used until 0.1
 
 
 class Settings(BaseSettings):
@@ -170,151 +170,199 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(extra="ignore", frozen=True, env_ignore_empty=True, hide_input_in_errors=True)
 
     # Kafka
-    kafka_bootstrap_servers: str = Field("localhost:9092", description="brokers, host:port, comma-separated")
+    kafka_bootstrap_servers: str = Field("localhost:9092", description="Kafka brokers, host:port, comma-separated")
     kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
-        "PLAINTEXT", description="how the broker is spoken to"
+        "PLAINTEXT", description="Security protocol of the connection to the brokers"
     )
     kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
-        "SCRAM-SHA-512", description="used when the protocol is SASL_*"
+        "SCRAM-SHA-512", description="SASL mechanism; used when KAFKA_SECURITY_PROTOCOL is SASL_*"
     )
-    kafka_sasl_username: str = Field("", description="user at the broker", validate_default=True)
-    kafka_sasl_password: SecretStr = Field(SecretStr(""), description="password at the broker", validate_default=True)
-    kafka_ssl_cafile: FilePath | None = Field(None, description="CA file of the broker's certificate")
+    kafka_sasl_username: str = Field("", description="SASL user name", validate_default=True)
+    kafka_sasl_password: SecretStr = Field(SecretStr(""), description="SASL password", validate_default=True)
+    kafka_ssl_cafile: FilePath | None = Field(
+        None, description="File of the CA that signed the brokers' certificates; unset: the CAs of the system"
+    )
     topic_partitions: int = Field(
-        8, ge=1, description="partitions of webhooks, its retry and changelog, and the events"
+        8, ge=1, description="Partitions of each of these topics: webhooks, its retry topics and changelog, events"
     )
-    topic_replication: int = Field(1, ge=1, description="copies of each partition; 3 in production")
+    topic_replication: int = Field(1, ge=1, description="Replicas of each partition; use 3 in production")
 
     # PostgreSQL
-    database_url: DatabaseAddress = Field(SecretStr("postgresql://localhost/leads"), description="PostgreSQL address")
-    database_pool_size: int = Field(8, ge=2, description="connections a process")
-    database_timeout: Duration = Field(timedelta(seconds=5), description="limit of one statement")
+    database_url: DatabaseAddress = Field(
+        SecretStr("postgresql://localhost/leads"),
+        description="Address of PostgreSQL, postgresql://user:password@host/database",
+    )
+    database_pool_size: int = Field(8, ge=2, description="Maximum connections to PostgreSQL per process")
+    database_timeout: Duration = Field(timedelta(seconds=5), description="Time limit of one SQL statement")
 
     # Partners
-    diretrix_base_url: str = Field("http://api.diretrixconsultoria.com.br", description="Diretrix address")
-    diretrix_user: str = Field("", description="Diretrix user")
-    diretrix_password: SecretStr = Field(SecretStr(""), description="Diretrix password")
-    diretrix_timeout: Duration = Field(timedelta(seconds=10), description="limit of one Diretrix call")
-    diretrix_price: Decimal = Field(Decimal("0.01"), ge=0, description="price of one paid call")
-    price_currency: str = Field("BRL", description="currency of the prices")
-    diretrix_max_concurrency: int = Field(64, ge=1, description="calls at once, whole fleet")
+    diretrix_base_url: str = Field("http://api.diretrixconsultoria.com.br", description="Base URL of the Diretrix API")
+    diretrix_user: str = Field("", description="User name for the Diretrix API")
+    diretrix_password: SecretStr = Field(SecretStr(""), description="Password for the Diretrix API")
+    diretrix_timeout: Duration = Field(timedelta(seconds=10), description="Time limit of one Diretrix call")
+    diretrix_price: Decimal = Field(
+        Decimal("0.01"), ge=0, description="Price of one paid Diretrix call, in PRICE_CURRENCY"
+    )
+    price_currency: str = Field("BRL", description="Currency of the prices")
+    diretrix_max_concurrency: int = Field(64, ge=1, description="Maximum concurrent Diretrix calls across all workers")
     diretrix_rate_per_second: float | None = Field(
-        None, gt=0, description="calls a second, whole fleet; unset: no limit"
+        None, gt=0, description="Maximum Diretrix calls per second across all workers; unset: no limit"
     )
     diretrix_daily_budget: Budget = Field(
-        None, description="paid calls a day (Sao Paulo), whole fleet: a number, or unlimited; the worker needs it"
+        None,
+        description="Maximum paid Diretrix calls per Sao Paulo day across all workers: a number or unlimited; required",
     )
-    work_api_base_url: str = Field("http://localhost:9", description="Work API address")
-    work_api_token: SecretStr = Field(SecretStr(""), description="Work API token")
-    work_api_timeout: Duration = Field(timedelta(seconds=15), description="limit of one Work API call")
-    work_api_price: Decimal = Field(Decimal(0), ge=0, description="price of one Work API call")
-    work_api_max_concurrency: int = Field(64, ge=1, description="calls at once, whole fleet")
+    work_api_base_url: str = Field("http://localhost:9", description="Base URL of the Work API")
+    work_api_token: SecretStr = Field(SecretStr(""), description="Token for the Work API")
+    work_api_timeout: Duration = Field(timedelta(seconds=15), description="Time limit of one Work API call")
+    work_api_price: Decimal = Field(Decimal(0), ge=0, description="Price of one Work API call, in PRICE_CURRENCY")
+    work_api_max_concurrency: int = Field(64, ge=1, description="Maximum concurrent Work API calls across all workers")
     work_api_rate_per_second: float | None = Field(
-        None, gt=0, description="calls a second, whole fleet; unset: no limit"
+        None, gt=0, description="Maximum Work API calls per second across all workers; unset: no limit"
     )
     work_api_daily_budget: Budget = Field(
-        UNLIMITED, description="calls a day (Sao Paulo), whole fleet: a number, or unlimited"
+        UNLIMITED,
+        description="Maximum Work API calls per Sao Paulo day across all workers: a number or unlimited",
     )
     plaintext_partners: Partners = Field(
         (Provider.DIRETRIX.value,),
-        description="partners that may be spoken to over http:// beyond this machine: diretrix, work, c2s",
+        description="Partners that may be called over http:// outside this machine: diretrix, work, c2s",
     )
 
     # CRM
-    c2s_base_url: str = Field("http://localhost:9", description="C2S API address")
-    c2s_token: SecretStr = Field(SecretStr(""), description="C2S API token")
-    c2s_timeout: Duration = Field(timedelta(seconds=30), description="limit of one C2S call")
-    c2s_type_negotiation: str = Field("Compra", description="type_negotiation of a lead that we create")
-    c2s_source: str = Field(
-        "Google Ads", description="source of a lead that we create, where its own source names none"
+    c2s_base_url: str = Field("http://localhost:9", description="Base URL of the C2S API")
+    c2s_token: SecretStr = Field(SecretStr(""), description="Token for the C2S API")
+    c2s_timeout: Duration = Field(timedelta(seconds=30), description="Time limit of one C2S call")
+    c2s_type_negotiation: str = Field(
+        "Compra", description="Value of type_negotiation in leads that the CRM sync creates"
     )
-    c2s_seller_id: str = Field("", description="seller of a lead that we create; empty: the CRM decides")
-    crm_concurrency: int = Field(8, ge=1, description="C2S calls at once")
-    crm_note_not_found: bool = Field(default=False, description="also tell the CRM that nothing was found")
-    crm_resend_unconfirmed: bool = Field(default=False, description="send again what may have been carried out")
-    crm_web_host: str = Field("127.0.0.1", description="address of the CRM sync's pages")
-    crm_web_port: int = Field(6067, ge=0, le=65535, description="port of the CRM sync's pages; 0: any free one")
-    journal_web_host: str = Field("127.0.0.1", description="address of the journal's pages")
-    journal_web_port: int = Field(6068, ge=0, le=65535, description="port of the journal's pages; 0: any free one")
+    c2s_source: str = Field(
+        "Google Ads",
+        description="Value of source in created leads whose webhook source has no name of its own in the CRM",
+    )
+    c2s_seller_id: str = Field("", description="Seller of leads that the CRM sync creates; empty: the CRM decides")
+    crm_concurrency: int = Field(8, ge=1, description="Maximum concurrent C2S calls per CRM sync process")
+    crm_note_not_found: bool = Field(default=False, description="Write a message to the CRM also when nobody was found")
+    crm_resend_unconfirmed: bool = Field(
+        default=False, description="Resend unconfirmed writes, which may have been carried out already"
+    )
+    crm_web_host: str = Field("127.0.0.1", description="Address on which the CRM sync serves its pages")
+    crm_web_port: int = Field(6067, ge=0, le=65535, description="Port of the CRM sync's pages; 0: any free port")
+    journal_web_host: str = Field("127.0.0.1", description="Address on which the journal serves its pages")
+    journal_web_port: int = Field(6068, ge=0, le=65535, description="Port of the journal's pages; 0: any free port")
 
     # Producers
-    c2s_webhook_token: Secrets = Field((), description="secret of the C2S webhook; two are valid during a rotation")
-    google_ads_key: Secrets = Field((), description="secret of the Google webhook; two are valid during a rotation")
+    c2s_webhook_token: Secrets = Field(
+        (), description="Secret of the C2S webhook; two values are both valid, for a rotation"
+    )
+    google_ads_key: Secrets = Field(
+        (), description="Secret of the Google Ads webhook; two values are both valid, for a rotation"
+    )
     grupo_olx_credentials: Secrets = Field(
         (),
-        description="user:password of the Grupo OLX webhook; two are valid during a rotation; unset: it is not served",
+        description="user:password of the Grupo OLX webhook; two values are both valid, for a rotation; unset: 404",
     )
-    allow_unauthenticated: bool = Field(default=False, description="serve a webhook route that has no secret")
+    allow_unauthenticated: bool = Field(default=False, description="Serve webhook routes that have no secret")
     allow_demo_secrets: bool = Field(
-        default=False, description="accept the demo's webhook secrets, which everybody can read in its source"
+        default=False, description="Accept the webhook secrets of the demo, which are public"
     )
-    producer_host: str = Field("127.0.0.1", description="address the producers listen on")
-    producer_port: int = Field(8080, ge=0, le=65535, description="port of the producers")
+    producer_host: str = Field("127.0.0.1", description="Address on which the producers receive webhooks")
+    producer_port: int = Field(8080, ge=0, le=65535, description="Port on which the producers receive webhooks")
     producer_internal_host: str = Field(
-        "127.0.0.1", description="address of the producers' /readyz, /metrics and /openapi.json"
+        "127.0.0.1", description="Address of the producers' internal pages: /readyz, /metrics, /openapi.json"
     )
     producer_internal_port: int | None = Field(
-        None, ge=0, le=65535, description="their port; unset: the one after PRODUCER_PORT; 0: any free one"
+        None,
+        ge=0,
+        le=65535,
+        description="Port of the producers' internal pages; unset: PRODUCER_PORT + 1; 0: any free port",
     )
     trusted_proxies: Networks = Field(
-        (), description="addresses and networks of the proxies in front, whose X-Forwarded-For is believed"
+        (), description="Addresses and networks of reverse proxies whose X-Forwarded-For header is used"
     )
     producer_publish_timeout: Duration = Field(
-        timedelta(seconds=10), description="limit of the wait for the broker's acknowledgement; then 503"
+        timedelta(seconds=10), description="Time limit for the broker's acknowledgement, after which the answer is 503"
     )
-    producer_max_connections: int = Field(1_000, ge=1, description="HTTP connections at once; more are turned away")
+    producer_max_connections: int = Field(
+        1_000, ge=1, description="Maximum concurrent HTTP connections per process; further ones get 503"
+    )
     producer_max_connections_per_address: int = Field(
         100,
         ge=1,
-        description="HTTP connections of one remote address at once; not of TRUSTED_PROXIES",
+        description="Maximum concurrent HTTP connections from one remote address; TRUSTED_PROXIES are exempt",
     )
     producer_duplicate_window: int = Field(
-        100_000, ge=0, description="deliveries remembered to call a second one a duplicate"
+        100_000, ge=0, description="Number of recent deliveries that are remembered to recognise duplicates"
     )
 
     # Worker
-    stream_web_host: str = Field("127.0.0.1", description="address of the worker's pages")
-    stream_web_port: int = Field(6066, ge=0, le=65535, description="port of the worker's pages; 0: any free one")
-    workers: int = Field(1, ge=1, description="workers in the fleet; partner limits are divided by it")
-    worker_instance_id: str = Field("", description="stable name of this worker: static membership")
+    stream_web_host: str = Field("127.0.0.1", description="Address on which the worker serves its pages")
+    stream_web_port: int = Field(6066, ge=0, le=65535, description="Port of the worker's pages; 0: any free port")
+    workers: int = Field(1, ge=1, description="Number of workers; each takes its share of the limits on partner calls")
+    worker_instance_id: str = Field(
+        "", description="Stable name of this worker, unique among the workers (Kafka static membership)"
+    )
     cache_ttl_known: Duration = Field(
-        timedelta(hours=24), description="how long a known person is answered from the table"
+        timedelta(hours=24), description="How long a known person is answered from the table"
     )
     cache_ttl_unknown: Duration = Field(
-        timedelta(hours=1), description="how long an unknown contact is not asked again"
+        timedelta(hours=1), description="How long an unknown contact is not looked up again"
     )
-    cache_capacity: int = Field(50_000, ge=1, description="entries of the table a worker")
+    cache_capacity: int = Field(50_000, ge=1, description="Maximum table entries per worker")
     work_unknown_for: Duration = Field(
-        timedelta(days=7), description="how long a CPF that the Work API does not know is not asked for again"
+        timedelta(days=7), description="How long a CPF that the Work API does not know is not looked up again"
     )
-    enrichment_max_age: Duration = Field(timedelta(days=180), description="age at which a stored person is refreshed")
-    contact_denylist: Names = Field((), description="phones and e-mails that are nobody's, such as the firm's own")
+    enrichment_max_age: Duration = Field(
+        timedelta(days=180), description="Age at which the data of a stored person is fetched again"
+    )
+    contact_denylist: Names = Field(
+        (), description="Phones and e-mails that identify nobody, such as the company's own; comma-separated"
+    )
     default_area_code: AreaCode = Field(
-        "", description="area code of phones that were typed without one, as a guess; unset: they are not read"
+        "", description="Area code to assume for phones that have none; unset: these phones are ignored"
     )
-    lookup_slots: int = Field(128, ge=1, description="contacts looked up at once")
-    lookup_queue: int = Field(5_000, ge=1, description="contacts looked up or waiting for it; the next is parked")
-    lookup_deadline: Duration = Field(timedelta(seconds=30), description="limit of one look-up from its start")
-    lookup_queue_limit: Duration = Field(timedelta(seconds=120), description="limit of the wait for a slot")
+    lookup_slots: int = Field(128, ge=1, description="Maximum concurrent look-ups per worker, one per contact")
+    lookup_queue: int = Field(
+        5_000,
+        ge=1,
+        description="Maximum contacts per worker that are looked up or wait for a slot; further ones are parked",
+    )
+    lookup_deadline: Duration = Field(timedelta(seconds=30), description="Time limit of one look-up, from its start")
+    lookup_queue_limit: Duration = Field(
+        timedelta(seconds=120), description="Maximum wait for a look-up slot, after which the webhook is parked"
+    )
     max_unfinished_span: int = Field(
-        20_000, ge=1_000, description="webhooks a partition from the oldest unfinished to the newest"
+        20_000,
+        ge=1_000,
+        description="Maximum webhooks of a partition from the oldest that is not completed to the newest fetched",
     )
     retry_delays: Delays = Field(
         (timedelta(minutes=1), timedelta(minutes=10), timedelta(hours=1)),
-        description="wait before a parked webhook is tried again: after the first failure, the second, all later ones",
+        description="Delays before a parked webhook is retried: after the first failure, the second, all later ones",
     )
     retry_max_age: Duration = Field(
-        timedelta(hours=24), le=timedelta(days=6), description="age at which a parked webhook is given up; at most 6d"
+        timedelta(hours=24),
+        le=timedelta(days=6),
+        description="Age at which a parked webhook becomes a dead letter; at most 6d",
     )
-    fuse_in_a_row: int = Field(100, ge=1, description="dead letters in a row that stop the worker or the CRM sync")
+    fuse_in_a_row: int = Field(
+        100, ge=1, description="Number of consecutive dead letters that stops the worker or the CRM sync"
+    )
     fuse_share: float = Field(
-        0.75, gt=0, le=1, description="share of what is read within a minute that stops it when more is dead; 1: never"
+        0.75,
+        gt=0,
+        le=1,
+        description="Share of dead letters in a minute's records above which the process stops; 1: never",
     )
-    fuse_minimum: int = Field(100, ge=1, description="dead letters within a minute below which the share says nothing")
-    shutdown_grace: Duration = Field(timedelta(seconds=25), description="time for what is under way at SIGTERM")
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="least level logged")
-    log_json: bool = Field(default=False, description="one JSON object a line")
-    journal: bool = Field(default=False, description="keep public.webhook_events; off while the replaced service runs")
+    fuse_minimum: int = Field(
+        100, ge=1, description="Number of dead letters in a minute below which FUSE_SHARE has no effect"
+    )
+    shutdown_grace: Duration = Field(timedelta(seconds=25), description="Time to finish work in flight after SIGTERM")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Minimum level of log lines")
+    log_json: bool = Field(default=False, description="Write each log line as a JSON object")
+    journal: bool = Field(
+        default=False, description="Write public.webhook_events too; keep it off while the replaced service runs"
+    )
 
     @classmethod
     def settings_customise_sources(

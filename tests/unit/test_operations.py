@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 from prometheus_client.metrics import MetricWrapperBase
 
+from scripts.tables import PAGE, TABLES, with_tables
 from stream import metrics
 from stream.settings import Settings
-from tests.tables import PAGE, TABLES, with_tables
 
 
 def test_the_tables_are_those_of_the_code() -> None:
-    """Every setting and every metric stands there, with its default or labels. Else: python -m tests.tables."""
+    """Every setting and every metric stands there, with its default or labels. Else: make generate."""
     page = PAGE.read_text(encoding="utf-8")
     assert with_tables(page) == page
 
@@ -19,7 +19,7 @@ def test_the_tables_are_those_of_the_code() -> None:
 @pytest.mark.parametrize("name", TABLES)
 def test_each_table_stands_once_in_the_page(name: str) -> None:
     """A mark that was lost would leave a table behind that nobody holds against anything."""
-    assert PAGE.read_text(encoding="utf-8").count(f"<!-- {name}: python -m tests.tables -->") == 1
+    assert PAGE.read_text(encoding="utf-8").count(f"<!-- {name}: make generate -->") == 1
 
 
 def test_tables_are_complete() -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from scripts.tables import written
 from stream.settings import SECRET_NAMES, Settings, load
-from tests.tables import written
 
 ROOT = Path(__file__).parents[2]
 

@@ -1,18 +1,24 @@
-"""The files that follow from the tables and the settings. ``python -m tests.generated`` writes them anew."""
+"""Writes the files that are generated from the tables of sources, the settings and the metrics.
+
+``python -m scripts.generate`` writes them. With ``--check`` it writes nothing, prints the name of each stale file and
+exits with 1 if there is one.
+"""
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from producers.openapi import with_webhooks
+from scripts.tables import with_tables, written
 from stream.domain.sources import SOURCES
 from stream.domain.sources.lead import Source
 from stream.settings import SECRET_NAMES, Settings
-from tests.tables import with_tables, written
 
 ROOT = Path(__file__).parents[1]
 _BLOCK = re.compile(r"((?:## .+\n)?)# .+\n#([A-Z0-9_]+)=.*\n")
@@ -77,7 +83,27 @@ FILES: Mapping[str, Callable[[str], str]] = {
 }
 
 
+def stale(root: Path) -> dict[str, str]:
+    """The text that each stale file below ``root`` must have, by name; raises OSError for a file that is missing."""
+    texts = {name: (root / name).read_text(encoding="utf-8") for name in FILES}
+    generated = {name: FILES[name](text) for name, text in texts.items()}
+    return {name: text for name, text in generated.items() if text != texts[name]}
+
+
+def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
+    """Write or check the files; 1 when ``--check`` finds a stale one."""
+    parser = argparse.ArgumentParser(prog="python -m scripts.generate", description="Write the generated files.")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if a file is stale")
+    is_check = parser.parse_args(arguments).check
+    found = stale(root)
+    for name, text in found.items():
+        print(f"{name}: stale, run `make generate`" if is_check else f"{name}: written")
+        if not is_check:
+            (root / name).write_text(text, encoding="utf-8")
+    if not found:
+        print("the generated files are fresh")
+    return int(is_check and bool(found))
+
+
 if __name__ == "__main__":
-    for name, generated in FILES.items():
-        path = ROOT / name
-        path.write_text(generated(path.read_text(encoding="utf-8")), encoding="utf-8")
+    sys.exit(main())

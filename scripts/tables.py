@@ -1,4 +1,4 @@
-"""The tables of every setting and every metric in docs/operations.md. ``python -m tests.tables`` writes them anew."""
+"""Makes the tables of every setting and every metric in docs/operations.md; ``scripts/generate.py`` writes them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ UNITS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
 
 
 def written(value: object) -> str:
-    """A default as one writes it in the environment."""
+    """Format a default as the environment spells it."""
     match value:
         case None | () | SecretStr():
             return value.get_secret_value() if isinstance(value, SecretStr) else ""
@@ -33,8 +33,8 @@ def written(value: object) -> str:
 
 
 def settings() -> str:
-    """Every variable with its default and its help, in the order of the settings."""
-    return _table(("variable", "default", "what it is"), map(_setting, Settings.model_fields))
+    """Return a row for each variable: name, default, description; in the order of ``Settings``."""
+    return _table(("variable", "default", "meaning"), map(_setting, Settings.model_fields))
 
 
 def _setting(name: str) -> tuple[str, str, str]:
@@ -45,8 +45,8 @@ def _setting(name: str) -> tuple[str, str, str]:
 
 
 def measured() -> str:
-    """Every metric with its kind, its labels and its help, by name."""
-    return _table(("metric", "kind", "labels", "what it is"), sorted(_metrics()))
+    """Return a row for each metric: name, kind, labels, help; sorted by name."""
+    return _table(("metric", "kind", "labels", "meaning"), sorted(_metrics()))
 
 
 def _metrics() -> Iterator[tuple[str, str, str, str]]:
@@ -67,14 +67,10 @@ TABLES = {"settings": settings, "metrics": measured}
 
 
 def with_tables(page: str) -> str:
-    """The page with its tables as they must be."""
+    """Return the page with current tables."""
     for name, made in TABLES.items():
-        mark = f"<!-- {name}: python -m tests.tables -->\n"
+        mark = f"<!-- {name}: make generate -->\n"
         before, found, after = page.partition(mark)
         rest = after.split("\n\n", 1)[1:]
         page = before + found + "\n\n".join([made(), *rest] if rest else [made() + "\n"])
     return page
-
-
-if __name__ == "__main__":
-    PAGE.write_text(with_tables(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
