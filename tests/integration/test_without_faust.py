@@ -49,7 +49,7 @@ KNOWN, STRANGERS = PEOPLE[:24], PEOPLE[24:]
 WITHOUT = """
 import sys
 sys.modules["faust"] = sys.modules["mode"] = None
-import stream.agents.enrich, stream.agents.retry, stream.enrichment, stream.web.facts, stream.worker
+import stream.agents.enrich, stream.agents.retry, stream.lookup.chain, stream.web.facts, stream.worker
 import tests.support.plain_runtime
 """
 

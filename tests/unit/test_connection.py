@@ -26,12 +26,15 @@ class MemoryTransport(asyncio.Transport):
         self.is_closed = False
 
     def write(self, data: Any) -> None:
+        """Keep it."""
         self.written += bytes(data)
 
     def is_closing(self) -> bool:
+        """Whether it was closed."""
         return self.is_closed
 
     def close(self) -> None:
+        """Close."""
         self.is_closed = True
 
     abort = close
