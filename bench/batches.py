@@ -19,8 +19,8 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 from bench.leads import crowd, records, repeats
 from bench.result import Options, Row
 from producers.items import Record
-from stream.batch_producer import BatchProducer, FailFast, RetryUntilShutdown
-from stream.kafka import LARGEST_BATCH, partition_of
+from stream.kafka.batch_producer import BatchProducer, FailFast, RetryUntilShutdown
+from stream.kafka.clients import LARGEST_BATCH, partition_of
 
 GOALS = ("no goal of its own: it explains `hits` and `publisher`",)
 COMMAND = "python -m bench batches"

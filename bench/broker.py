@@ -14,7 +14,7 @@ from aiokafka.structs import ConsumerRecord
 
 from stream import topics
 from stream.domain.errors import StopError
-from stream.kafka import consumer_options, open_admin, open_producer
+from stream.kafka.clients import consumer_options, open_admin, open_producer
 from stream.ops.topics import create_missing
 from stream.settings import Settings
 

@@ -22,15 +22,15 @@ import click
 from bench.entries import ENTRIES
 from bench.known import fill, with_family
 from bench.result import Options, Row
-from stream import bootstrap
 from stream.domain.choice import Found, next_step
 from stream.domain.events import Answer, Outcome, Tier, encode_event
 from stream.domain.identity import contact_of
 from stream.domain.leads import Source, decode_webhook, encode_webhook
-from stream.kafka import partition_of
+from stream.kafka.clients import partition_of
 from stream.local.people import population
+from stream.lookup.table_cache import Lifetimes, TableCache
 from stream.settings import load
-from stream.tiers.cache import Lifetimes, TableCache
+from stream.worker import wiring as bootstrap
 
 GOALS = ("which settings of the collector cost a hit least",)
 COMMAND = "python -m bench collector"

@@ -23,12 +23,12 @@ from bench.result import Options, Row, at_most
 from bench.visits import OTHER_EMAIL, OTHER_PHONE, UNKNOWN, Visit, measured, moved, year
 from stream.domain.choice import next_step
 from stream.local.postgres import LocalPostgres
+from stream.lookup.postgres import PostgresTier
 from stream.ops.migrate import migrate
 from stream.settings import Settings, load
 from stream.store.contacts import ContactStore
 from stream.store.ledger import Ledger
 from stream.store.pool import open_pool
-from stream.tiers.postgres import PostgresTier
 
 GOALS = (
     "the measured trace: 42.5 paying in 100",

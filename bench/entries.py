@@ -23,7 +23,7 @@ from bench.result import Options, Row, at_most
 from stream import topics
 from stream.domain.events import Tier, decode_event
 from stream.domain.leads import Source, encode_webhook
-from stream.kafka import open_consumer, open_producer, partition_of
+from stream.kafka.clients import open_consumer, open_producer, partition_of
 from stream.local.people import Someone, population
 from stream.local.processes import Child
 from stream.local.stack import Stack

@@ -25,7 +25,7 @@ from bench.sides import OURS, PLAIN, QUIX, STOCK, Side, people_file, running, sa
 from producers.items import Record
 from stream import topics
 from stream.domain.errors import StopError
-from stream.kafka import partition_of
+from stream.kafka.clients import partition_of
 from stream.local.stack import Stack
 
 GOALS = (">= 1.0x an aiokafka loop",)

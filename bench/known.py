@@ -16,10 +16,10 @@ import psutil
 from bench.visits import Visit
 from stream.domain.contact_facts import ContactFacts, known_person
 from stream.domain.person import Candidate, person_from_work
-from stream.kafka import partition_of
+from stream.kafka.clients import partition_of
 from stream.local.people import Someone, population
+from stream.lookup.table_cache import Lifetimes, TableCache
 from stream.settings import load
-from stream.tiers.cache import Lifetimes, TableCache
 
 Changelog = dict[tuple[int, bytes], bytes]  # partition and key
 

@@ -21,10 +21,10 @@ from stream.domain.identity import Contact, contact_of
 from stream.domain.person import Candidate, person_from_work
 from stream.domain.sources.c2s import read_lead as lead_from_c2s
 from stream.domain.sources.lead import Source
-from stream.kafka import partition_of
+from stream.kafka.clients import partition_of
 from stream.local.people import Someone, population, typed
+from stream.lookup.table_cache import Lifetimes, TableCache
 from stream.settings import load
-from stream.tiers.cache import Lifetimes, TableCache
 
 REPEATS = 0.5753  # share of webhooks about contacts that were seen before: 42 of 73, measured
 BEGIN = datetime(2026, 1, 31, 12, tzinfo=UTC)

@@ -30,7 +30,7 @@ from producers.items import Record
 from stream import topics
 from stream.domain.errors import StopError
 from stream.domain.events import decode_event
-from stream.kafka import partition_of
+from stream.kafka.clients import partition_of
 from stream.local.kafka import free_port
 from stream.local.people import Someone
 from stream.local.processes import Child

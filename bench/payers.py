@@ -22,14 +22,14 @@ from stream.domain.contact_facts import ContactFacts
 from stream.domain.identity import Contact, Cpf, Phone
 from stream.domain.person import Candidate
 from stream.domain.provider import Provider
-from stream.kafka import partition_of
+from stream.kafka.clients import partition_of
 from stream.local.people import Someone
 from stream.lookup import chain
 from stream.lookup.chain import LookupChain
 from stream.lookup.ports import CallLedger, LookupRequest, PersonReader, PersonStore, PricingPolicy, Reserve
+from stream.lookup.table_cache import Lifetimes, TableCache
+from stream.providers.specs import provider_specs
 from stream.settings import Settings
-from stream.tiers.cache import Lifetimes, TableCache
-from stream.tiers.providers import provider_specs
 from tests.fakes import FakeContactDirectory, FakeDatabase, FakeLedger, FakePartner
 
 

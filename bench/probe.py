@@ -19,7 +19,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from bench.leads import records
 from bench.load import Load, request
 from stream import topics
-from stream.kafka import consumer_options
+from stream.kafka.clients import consumer_options
 from stream.settings import load
 
 PATIENCE = 60.0  # seconds after the last webhook

@@ -18,7 +18,7 @@ from bench.result import Options, Row
 from bench.sides import stage
 from producers.items import Record
 from producers.publisher import OPTIONS, BrokerUnavailableError, open_publisher
-from stream.kafka import open_producer
+from stream.kafka.clients import open_producer
 from stream.settings import Settings
 
 GOALS = ("no goal of its own: it explains the receiver",)

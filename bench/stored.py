@@ -29,12 +29,12 @@ from stream.local.people import population
 from stream.local.postgres import LocalPostgres
 from stream.lookup.chain import LookupChain
 from stream.lookup.ports import LookupRequest
+from stream.lookup.postgres import PostgresTier
 from stream.ops.migrate import migrate
 from stream.settings import Settings, load
 from stream.store.contacts import ContactStore
 from stream.store.ledger import Ledger
 from stream.store.pool import open_pool
-from stream.tiers.postgres import PostgresTier
 from tests.fakes import FakeContactDirectory
 
 GOALS = (">= 200 first-seen contacts/s stored",)

@@ -20,11 +20,11 @@ import asyncpg
 from bench.result import Options, Row, at_least, at_most
 from stream.domain.identity import Contact, Email, Phone
 from stream.local.postgres import LocalPostgres
+from stream.lookup.postgres import MOST_PARTIES, PostgresTier
 from stream.ops.migrate import migrate
 from stream.settings import Settings, load
 from stream.store.pool import open_pool
 from stream.store.queries import sql
-from stream.tiers.postgres import MOST_PARTIES, PostgresTier
 
 GOALS = ("one look-up p50 / p99 <= 0.8 / 1.5 ms", ">= 10,000 contacts/s in batches", "2.6 million contacts in < 60 s")
 COMMAND = "python -m bench tier2"

@@ -17,11 +17,11 @@ from producers.limits import Limits
 from producers.publisher import open_publisher
 from producers.secret_faults import secret_faults, short_secrets, without_secret
 from producers.server import listen
-from stream.collector import settle
 from stream.domain.errors import StopError
 from stream.logs import get_logger
+from stream.runtime.gc_tuning import settle
+from stream.runtime.startup import settings_or_exit
 from stream.settings import Settings
-from stream.start import settings_or_exit
 
 log = get_logger(__name__)
 

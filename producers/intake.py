@@ -19,7 +19,7 @@ from stream.domain.deadletters import Stage
 from stream.domain.errors import PoisonError
 from stream.domain.sources.lead import Source
 from stream.logs import get_logger
-from stream.turn import TurnClock
+from stream.runtime.clock import TurnClock
 
 log = get_logger(__name__)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from stream.publish_handle import PublishHandle
+from stream.kafka.publish_handle import PublishHandle
 
 INTERVAL = 0.05  # seconds between looks: by so much a time-out may come later than it was asked for
 

@@ -20,12 +20,12 @@ from producers.items import Record
 from producers.publish_deadlines import PublishDeadlines
 from producers.sampled import SampledLog
 from stream import topics
-from stream.batch_producer import BatchProducer, FailFast, QueueFullError
 from stream.domain.errors import TransientError
-from stream.kafka import open_producer
+from stream.kafka.batch_producer import BatchProducer, FailFast, QueueFullError
+from stream.kafka.clients import open_producer
+from stream.kafka.publish_handle import PublishHandle
 from stream.logs import get_logger
-from stream.outages import BROKER
-from stream.publish_handle import PublishHandle
+from stream.logs.outages import BROKER
 from stream.settings import Settings
 
 log = get_logger(__name__)

@@ -1,8 +1,8 @@
 """Every variable the project reads: name, type, default, help.
 
-Owns the environment: nothing else in the project reads ``os.environ``. All faults are reported
-together, at start (``stream/start.py``). Each secret ``NAME`` may instead be given as ``NAME_FILE``, the path of a file
-that holds it.
+Owns the environment: nothing else in the project reads ``os.environ``. All faults are reported together, at start
+(``stream/runtime/startup.py``). Each secret ``NAME`` may instead be given as ``NAME_FILE``, the path of a file that
+holds it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, FilePath, SecretStr
 from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
-from stream.domain.fuse import Rating
+from stream.domain.dead_letter_limit import Rating
 from stream.domain.near_names import NearName, near_names
 from stream.domain.phone_text import AREA_CODE
 from stream.domain.provider import CRM_PARTNER, Provider

@@ -15,8 +15,8 @@ import stamina
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError
 
-from stream.engine.membership import leave
-from stream.kafka import open_admin
+from stream.kafka.clients import open_admin
+from stream.kafka.static_members import leave
 from stream.ops.topics import create_missing
 from stream.settings import Settings, load
 from stream.topics import ALL, GROUPS, RETRY_GROUP

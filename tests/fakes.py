@@ -15,10 +15,10 @@ from stream.domain.identity import Contact, Cpf, Email, Phone
 from stream.domain.leads import Source, encode_webhook
 from stream.domain.parking import BUDGET_SPENT
 from stream.domain.person import Candidate, Person, StoredAnswer, StoredFacts, StoredPerson
-from stream.kafka import partition_of
+from stream.kafka.clients import partition_of
+from stream.kafka.partition_queue import Headers, QueuedRecord
 from stream.local.people import Someone
 from stream.lookup.ports import Reserve
-from stream.partition_queue import Headers, QueuedRecord
 
 NOW = datetime(2026, 1, 31, 15, 0, tzinfo=UTC)
 PARTITIONS = 4

@@ -10,17 +10,17 @@ from typing import Any, Protocol
 from aiokafka import ConsumerRecord
 
 from stream import topics
-from stream.agents.enrich import Enricher, Limits
-from stream.agents.exits import Exits
-from stream.agents.flights import QUEUE_BYTES
-from stream.agents.tripwire import Tripwire
+from stream.dead_letters.guard import Tripwire
+from stream.domain.dead_letter_limit import Rating
 from stream.domain.events import EnrichedEvent, decode_event
-from stream.domain.fuse import Rating
 from stream.domain.parking import Patience
-from stream.engine.batches import Batch
-from stream.engine.tracker import Trackers
+from stream.kafka.batches import Batch
+from stream.kafka.offset_tracker import Trackers
 from stream.lookup.chain import LookupChain
-from stream.tiers.cache import Lifetimes, TableCache
+from stream.lookup.table_cache import Lifetimes, TableCache
+from stream.worker.agent import Enricher, Limits
+from stream.worker.outcomes import Exits
+from stream.worker.single_flight import QUEUE_BYTES
 from tests.fakes import NOW, RecordingProducer
 
 LIMIT = 60.0  # seconds

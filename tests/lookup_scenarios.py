@@ -21,9 +21,9 @@ from stream.domain.provider import Provider
 from stream.local.people import Someone, population
 from stream.lookup.chain import LookupChain
 from stream.lookup.ports import LookupRequest, LookupResult, PersonReader, PersonStore, PricingPolicy
+from stream.providers.specs import provider_specs
 from stream.settings import load
 from stream.store.keeper import LEASE
-from stream.tiers.providers import provider_specs
 from tests.fakes import NOW
 from tests.waiting import LIMIT
 

@@ -13,8 +13,8 @@ from aiokafka import ConsumerRecord, TopicPartition
 from aiokafka.consumer.subscription_state import SubscriptionState
 from prometheus_client import REGISTRY
 
-from stream.agents.consumer_loop import ConsumerLoop, ConsumerSpec, RecordHandler
-from stream.kafka import positions
+from stream.kafka.clients import positions
+from stream.kafka.consumer_loop import ConsumerLoop, ConsumerSpec, RecordHandler
 
 FIRST, SECOND = TopicPartition("events", 0), TopicPartition("events", 1)
 SPEC = ConsumerSpec("test", ("events",), commit_every=0.0, grace=0.0)

@@ -11,14 +11,14 @@ import asyncpg
 from stream.local.people import Someone
 from stream.local.simulators import Fault, Simulators, serving
 from stream.lookup.chain import LookupChain
+from stream.lookup.postgres import PostgresTier
+from stream.providers.diretrix import Diretrix
+from stream.providers.guard import Guard
+from stream.providers.http import partner_session
+from stream.providers.work_api import WorkApi
 from stream.settings import Settings, load
 from stream.store.contacts import ContactStore
 from stream.store.ledger import Ledger
-from stream.tiers.diretrix import Diretrix
-from stream.tiers.guard import Guard
-from stream.tiers.http import partner_session
-from stream.tiers.postgres import PostgresTier
-from stream.tiers.work import WorkApi
 from tests.lookup_scenarios import PRICING, Clock
 
 

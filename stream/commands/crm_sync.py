@@ -9,22 +9,22 @@ from dataclasses import replace
 import click
 import uvloop
 
-from stream.agents.consumer_loop import open_consumer_loop
-from stream.agents.crm_sync import CRM_CONSUMER, CrmSync
-from stream.agents.key_order import KeyOrder
-from stream.agents.pause import Pause
 from stream.commands.screen import show, show_json, table
+from stream.crm.client import C2S
+from stream.crm.key_order import KeyOrder
+from stream.crm.pause import Pause
+from stream.crm.sync import CRM_CONSUMER, CrmSync
+from stream.crm.writes import Deliveries, Unconfirmed
 from stream.domain.errors import StreamError
 from stream.domain.provider import CRM_PARTNER
-from stream.kafka import open_admin, open_producer
+from stream.health.consumer_pages import ConsumerFacts, serving
+from stream.kafka.clients import open_admin, open_producer
+from stream.kafka.consumer_loop import open_consumer_loop
 from stream.logs import mask
+from stream.providers.http import partner_session
+from stream.runtime.startup import settings_or_exit, until_stopped
 from stream.settings import Settings
-from stream.start import settings_or_exit, until_stopped
-from stream.store.deliveries import Deliveries, Unconfirmed
 from stream.store.pool import open_pool
-from stream.tiers.c2s import C2S
-from stream.tiers.http import partner_session
-from stream.web.consumer import ConsumerFacts, serving
 
 
 @click.command()

@@ -16,13 +16,13 @@ from aiokafka.errors import KafkaError
 
 from stream import topics
 from stream.commands import screen
+from stream.dead_letters.queue import Letters, Plan
 from stream.domain.errors import StopError, StreamError
 from stream.domain.identity import denylist
 from stream.domain.letters import STAGES, Fate, Letter, Wanted, what_is_not_there
 from stream.domain.text import one_line
 from stream.logs import mask
-from stream.ops.dlq import Letters, Plan
-from stream.start import settings_or_exit
+from stream.runtime.startup import settings_or_exit
 
 LONGEST_SHOWN = 20_000  # characters of a letter's bytes
 LONGEST_REASON = 300  # characters of a reason in a list

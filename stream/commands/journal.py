@@ -8,13 +8,13 @@ import sys
 import click
 import uvloop
 
-from stream.agents.consumer_loop import open_consumer_loop
-from stream.agents.journal import JOURNAL_CONSUMER, Journal
-from stream.kafka import open_admin
+from stream.health.consumer_pages import ConsumerFacts, serving
+from stream.kafka.clients import open_admin
+from stream.kafka.consumer_loop import open_consumer_loop
+from stream.reporting.journal import JOURNAL_CONSUMER, Journal
+from stream.runtime.startup import settings_or_exit, until_stopped
 from stream.settings import Settings
-from stream.start import settings_or_exit, until_stopped
 from stream.store.pool import open_pool
-from stream.web.consumer import ConsumerFacts, serving
 
 
 @click.command()

@@ -10,10 +10,10 @@ from aiokafka.errors import KafkaError
 
 from stream.commands.screen import show_json
 from stream.domain.text import one_line
-from stream.engine.membership import remove_members
-from stream.kafka import open_admin
+from stream.kafka.clients import open_admin
+from stream.kafka.static_members import remove_members
+from stream.runtime.startup import settings_or_exit
 from stream.settings import Settings
-from stream.start import settings_or_exit
 from stream.topics import WORKER_GROUP
 
 

@@ -11,7 +11,7 @@ from pogo_core.error import BadMigrationError
 
 from stream.domain.errors import DatabaseUnavailableError
 from stream.ops.migrate import migrate
-from stream.start import settings_or_exit
+from stream.runtime.startup import settings_or_exit
 
 
 @click.command()

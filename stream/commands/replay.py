@@ -13,7 +13,7 @@ from aiokafka.errors import KafkaError
 from stream.commands.screen import show, show_json, table
 from stream.domain.errors import StopError
 from stream.domain.text import one_line
-from stream.kafka import open_admin
+from stream.kafka.clients import open_admin
 from stream.ops.replay import (
     Absolute,
     Earliest,
@@ -27,8 +27,8 @@ from stream.ops.replay import (
     plan,
     to_csv,
 )
+from stream.runtime.startup import settings_or_exit
 from stream.settings import Settings
-from stream.start import settings_or_exit
 from stream.topics import GROUPS, WORKER_GROUP
 
 LONGEST_MEMBER = 200  # characters that are shown of what a member of a group calls itself

@@ -14,9 +14,9 @@ from stream.commands import screen
 from stream.domain.errors import DatabaseUnavailableError
 from stream.domain.provider import Provider
 from stream.domain.savings import tiers
-from stream.ops.report import Report, money, report
+from stream.reporting.report import Report, money, report
+from stream.runtime.startup import settings_or_exit
 from stream.settings import Settings
-from stream.start import settings_or_exit
 from stream.store.ledger import BILLING_ZONE
 from stream.store.pool import open_pool
 

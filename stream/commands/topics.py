@@ -11,11 +11,11 @@ from aiokafka.errors import KafkaError
 from stream.commands.screen import show_json
 from stream.domain.errors import StopError
 from stream.domain.text import one_line
-from stream.kafka import open_admin
+from stream.kafka.clients import open_admin
 from stream.ops.topics import Difference, create_missing, differences
 from stream.ops.topics import grow as grow_topics
+from stream.runtime.startup import settings_or_exit
 from stream.settings import Settings
-from stream.start import settings_or_exit
 
 
 @click.command()

@@ -13,16 +13,16 @@ import click
 import uvloop
 from aiokafka.errors import KafkaError
 
-from stream.bootstrap import worker
 from stream.domain.errors import StreamError
 from stream.domain.provider import Provider
-from stream.engine.membership import remove_members
-from stream.kafka import open_admin
+from stream.kafka.clients import open_admin
+from stream.kafka.static_members import remove_members
 from stream.logs import get_logger
+from stream.runtime.startup import settings_or_exit
 from stream.settings import Settings
-from stream.start import settings_or_exit
 from stream.topics import WORKER_GROUP
-from stream.worker import STEP, STEPS, Stop, Worker
+from stream.worker.lifecycle import STEP, STEPS, Stop, Worker
+from stream.worker.wiring import worker
 
 log = get_logger(__name__)
 

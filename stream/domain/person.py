@@ -17,8 +17,8 @@ from typing import Any
 import msgspec
 
 from stream.domain.errors import Billed, PartnerUnavailableError, RefusedError
-from stream.domain.holdable import made_holdable
 from stream.domain.identity import Email, Phone
+from stream.domain.json_sanitise import made_holdable
 from stream.domain.provider import Provider
 
 MOST_ADDRESSES = 3

@@ -10,10 +10,10 @@ import faust
 from yarl import URL
 
 from stream import topics
-from stream.engine.batches import Batch
-from stream.engine.header_names import be_lenient
 from stream.faust_runtime.batch import RawSchema, batches_of
 from stream.faust_runtime.consumer import TrackingTransport
+from stream.kafka.batches import Batch
+from stream.kafka.header_names import be_lenient
 from stream.settings import Settings
 
 COMMIT_INTERVAL = 1.0  # seconds; what a crash makes us answer again is bounded by it

@@ -12,7 +12,7 @@ import faust
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
-from stream.engine.batches import Batch
+from stream.kafka.batches import Batch
 
 
 def message_of(tp: TP, batch: Batch, generation: int) -> ConsumerMessage:

@@ -23,12 +23,12 @@ from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, T
 from faust.types import TP
 
 from stream.domain.errors import GroupError
-from stream.engine.batches import Batch
-from stream.engine.open_transactions import OpenTransactions
-from stream.engine.tracker import Tracker, Trackers
 from stream.faust_runtime.batch import message_of
 from stream.faust_runtime.changelog import apply_changes
 from stream.faust_runtime.consumer_thread import TrackingConsumerThread
+from stream.kafka.batches import Batch
+from stream.kafka.offset_tracker import Tracker, Trackers
+from stream.kafka.open_transactions import OpenTransactions
 from stream.logs import get_logger
 
 log = get_logger(__name__)

@@ -24,10 +24,10 @@ from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Transport
 from faust.types import TP
 
 from stream.domain.errors import GroupError
-from stream.engine.open_transactions import OpenTransactions
-from stream.kafka import READ_COMMITTED, positions, reached
+from stream.kafka.clients import READ_COMMITTED, positions, reached
+from stream.kafka.open_transactions import OpenTransactions
 from stream.logs import get_logger
-from stream.outages import AWAY, BROKER, broker_failed
+from stream.logs.outages import AWAY, BROKER, broker_failed
 
 if TYPE_CHECKING:
     from stream.faust_runtime.consumer import TrackingConsumer

@@ -1,7 +1,8 @@
 """The stream runtime that the worker uses, carried out by Faust. Nothing outside of this package knows Faust's names.
 
-What the worker asks of a runtime is the protocol ``stream.worker.StreamRuntime``; what the watchdog and the pages ask
-is ``stream.web.facts.Progress``. docs/adr/0018-what-it-would-take-to-leave-faust.md lists what another one must do.
+What the worker asks of a runtime is the protocol ``stream.worker.lifecycle.StreamRuntime``; what the watchdog and the
+pages ask is ``stream.worker.health.Progress``. docs/adr/0018-what-it-would-take-to-leave-faust.md lists what another one
+must do.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ import faust
 from faust import streams
 
 from stream.domain.errors import StopError
-from stream.engine.batches import Batch
-from stream.engine.tracker import Trackers
 from stream.faust_runtime.app import add_agent, make_app, make_table
 from stream.faust_runtime.consumer import TrackingConsumer
+from stream.kafka.batches import Batch
+from stream.kafka.offset_tracker import Trackers
 from stream.settings import Settings
 
 

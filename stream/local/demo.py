@@ -21,13 +21,13 @@ from stream import topics
 from stream.domain.errors import StopError
 from stream.domain.events import EnrichedEvent, Outcome, decode_event, event_id
 from stream.domain.sources import SOURCES
-from stream.kafka import open_consumer
+from stream.kafka.clients import open_consumer
 from stream.local.day import Day, Webhook
 from stream.local.legacy import insert_legacy
 from stream.local.senders import request
 from stream.local.simulators import population_body
 from stream.local.stack import Stack
-from stream.ops.report import Report, report
+from stream.reporting.report import Report, report
 from stream.store.ledger import BILLING_ZONE
 from stream.store.pool import open_pool
 

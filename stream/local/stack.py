@@ -18,8 +18,8 @@ from types import TracebackType
 
 from aiokafka.errors import KafkaError
 
-from stream.engine.membership import remove_members
-from stream.kafka import open_admin
+from stream.kafka.clients import open_admin
+from stream.kafka.static_members import remove_members
 from stream.local.kafka import LocalKafka, free_port
 from stream.local.postgres import LocalPostgres
 from stream.local.processes import Child

@@ -8,7 +8,7 @@ import sys
 import click
 from aiokafka.errors import KafkaError
 
-from stream.kafka import open_admin
+from stream.kafka.clients import open_admin
 from stream.ops.groups import members
 from stream.settings import Settings, load
 from stream.topics import GROUPS

@@ -19,7 +19,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
 from stream.domain.errors import StopError
-from stream.kafka import consumer_options
+from stream.kafka.clients import consumer_options
 from stream.ops.groups import members, must_be_empty
 from stream.settings import Settings
 from stream.topics import GROUPS, WORKER_GROUP

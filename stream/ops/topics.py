@@ -12,7 +12,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaTimeoutError, for_code
 
 from stream.domain.errors import StopError
-from stream.kafka import client_options
+from stream.kafka.clients import client_options
 from stream.ops.groups import must_be_empty
 from stream.settings import Settings
 from stream.topics import ALL, RETRY_GROUP, WORKER_GROUP, Topic

@@ -17,8 +17,8 @@ from uuid import UUID
 
 import asyncpg
 
-from stream.domain.holdable import LARGEST, SMALLEST
 from stream.domain.identity import Cpf, Email, Phone
+from stream.domain.json_sanitise import LARGEST, SMALLEST
 from stream.domain.names import normalise
 from stream.domain.person import Candidate, Person
 from stream.domain.provider import Provider

@@ -11,7 +11,7 @@ import asyncpg
 import orjson
 
 from stream.domain.errors import DatabaseUnavailableError, StopError
-from stream.outages import AWAY, DATABASE
+from stream.logs.outages import AWAY, DATABASE
 from stream.settings import Settings
 
 # The server is away, full, shutting down, read-only, too slow, or lets us in no longer: later it may work.

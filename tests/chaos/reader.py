@@ -15,7 +15,7 @@ from stream.domain.errors import PoisonError
 from stream.domain.events import event_id
 from stream.domain.identity import contact_of
 from stream.domain.leads import decode_webhook
-from stream.kafka import consumer_options
+from stream.kafka.clients import consumer_options
 from stream.local.stack import Stack
 from stream.settings import Settings
 from stream.topics import Topic

@@ -14,8 +14,8 @@ from typing import Any
 from stream import topics
 from stream.domain.events import event_id
 from stream.domain.sources.c2s import read_lead as lead_from_c2s
-from stream.engine.membership import remove_members
-from stream.kafka import open_admin
+from stream.kafka.clients import open_admin
+from stream.kafka.static_members import remove_members
 from stream.local.people import Someone, population
 from stream.local.processes import Child, answers
 from stream.local.stack import Stack

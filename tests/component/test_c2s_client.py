@@ -13,11 +13,11 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from stream.crm.client import C2S, created_id
 from stream.domain.errors import PartnerUnavailableError, PoisonError
 from stream.local.kafka import free_port
 from stream.local.simulators import Fault, Simulators, serving
 from stream.settings import load
-from stream.tiers.c2s import C2S, created_id
 
 TOKEN = "crm-t0ken"
 TEXT = "DADOS DO CLIENTE\nCPF: 529.982.247-25"

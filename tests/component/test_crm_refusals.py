@@ -18,14 +18,14 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from structlog.testing import capture_logs
 
-from stream.agents import pause as pausing
-from stream.agents.crm_sync import CrmSync
-from stream.agents.pause import Pause
+from stream.crm import pause as pausing
+from stream.crm.client import C2S
+from stream.crm.pause import Pause
+from stream.crm.sync import CrmSync
+from stream.crm.writes import Deliveries
 from stream.domain.errors import CredentialsRefusedError, FuseBlownError
 from stream.domain.person import Candidate, Person, person_from_candidate
 from stream.settings import load
-from stream.store.deliveries import Deliveries
-from stream.tiers.c2s import C2S
 from tests.component.test_crm_sync import Letters, event, eventually, google
 
 NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)

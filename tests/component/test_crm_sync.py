@@ -21,14 +21,14 @@ from aiokafka import ConsumerRecord
 from aiokafka.errors import KafkaConnectionError
 
 from stream import topics
-from stream.agents.crm_sync import CrmSync
+from stream.crm.client import C2S
+from stream.crm.sync import CrmSync
+from stream.crm.writes import Deliveries
 from stream.domain.errors import DatabaseUnavailableError, PartnerUnavailableError, TransientError
 from stream.domain.events import NAMESPACE
 from stream.domain.person import Candidate, Income, Person, person_from_candidate, person_from_work
 from stream.local.simulators import Fault, Simulators, serving
 from stream.settings import Settings, load
-from stream.store.deliveries import Deliveries
-from stream.tiers.c2s import C2S
 from tests.waiting import LIMIT
 
 NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)

@@ -15,14 +15,14 @@ import pytest
 from aiokafka import ConsumerRecord
 
 from stream import topics
-from stream.agents.crm_sync import CrmSync
+from stream.crm.client import C2S
+from stream.crm.sync import CrmSync
+from stream.crm.writes import Deliveries
 from stream.domain.crm import NOTHING_FOUND
 from stream.domain.events import NAMESPACE, decode_event
 from stream.domain.person import Person, person_from_work
 from stream.local.simulators import Simulators, serving
 from stream.settings import load
-from stream.store.deliveries import Deliveries
-from stream.tiers.c2s import C2S
 
 NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 ANA = person_from_work(

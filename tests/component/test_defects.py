@@ -18,10 +18,10 @@ import structlog
 from producers.app import App
 from producers.memory import MemoryPublisher
 from producers.server import listen
-from stream import logs
 from stream.domain.events import Outcome, Tier
 from stream.local.people import population
 from stream.logs import configure
+from stream.logs import setup as logs
 from stream.settings import load
 from tests.fakes import NOW, c2s_webhook
 from tests.inside import PARTITION, Worker

@@ -22,10 +22,10 @@ from stream.domain.person import Candidate
 from stream.local.kafka import free_port
 from stream.local.people import Someone, population
 from stream.local.simulators import Fault, Simulators, serving
+from stream.providers import http
+from stream.providers.diretrix import Diretrix
+from stream.providers.guard import ATTEMPTS, Guard
 from stream.settings import load
-from stream.tiers import http
-from stream.tiers.diretrix import Diretrix
-from stream.tiers.guard import ATTEMPTS, Guard
 from tests.fakes import unbooked
 from tests.waiting import LIMIT
 

@@ -11,8 +11,8 @@ import pytest
 
 from stream.domain.identity import Contact, Phone
 from stream.domain.person import person_from_work
+from stream.lookup.postgres import PostgresTier
 from stream.store.contacts import ContactStore
-from stream.tiers.postgres import PostgresTier
 
 E164 = Phone("+51987654022")
 PERU, PORTO_ALEGRE = "+51 987 654 022", "(51) 98765-4022"

@@ -21,7 +21,9 @@ from producers.memory import MemoryPublisher
 from producers.server import listen
 from producers.sources.grupo_olx import ENDPOINT
 from stream import metrics, topics
-from stream.agents.crm_sync import CrmSync
+from stream.crm.client import C2S
+from stream.crm.sync import CrmSync
+from stream.crm.writes import Deliveries
 from stream.domain.events import Answer, Outcome, encode_event, event_id
 from stream.domain.identity import contact_of
 from stream.domain.leads import decode_webhook
@@ -31,8 +33,6 @@ from stream.domain.sources.grupo_olx import read_lead
 from stream.local.simulators import Simulators, serving
 from stream.logs import configure
 from stream.settings import load
-from stream.store.deliveries import Deliveries
-from stream.tiers.c2s import C2S
 
 PATH = "/api/v1/webhooks/grupo-olx"
 NOW = datetime(2026, 1, 31, 16, tzinfo=UTC)

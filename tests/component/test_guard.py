@@ -19,8 +19,8 @@ from stream.domain.errors import (
     PartnerUnavailableError,
     RefusedError,
 )
-from stream.tiers import guard as guard_module
-from stream.tiers.guard import ATTEMPTS, FAILURES, LONGEST_OBEDIENCE, LONGEST_WAIT, REFUSED_FOR, Guard
+from stream.providers import guard as guard_module
+from stream.providers.guard import ATTEMPTS, FAILURES, LONGEST_OBEDIENCE, LONGEST_WAIT, REFUSED_FOR, Guard
 from tests.fakes import unbooked
 from tests.waiting import LIMIT
 

@@ -9,9 +9,9 @@ from structlog.testing import capture_logs
 
 from stream.domain.availability import Availability
 from stream.domain.errors import PartnerUnavailableError, RefusedError
-from stream.outages import REMIND_EVERY
-from stream.tiers import guard as guard_module
-from stream.tiers.guard import FAILURES, OPEN_FOR, REFUSED_FOR, Guard
+from stream.logs.outages import REMIND_EVERY
+from stream.providers import guard as guard_module
+from stream.providers.guard import FAILURES, OPEN_FOR, REFUSED_FOR, Guard
 from tests.component.test_guard import Clock, Partner
 from tests.fakes import unbooked
 

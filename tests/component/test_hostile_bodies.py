@@ -19,16 +19,16 @@ import orjson
 import pytest
 import uvloop
 
+from stream.crm.client import C2S
 from stream.domain.errors import PartnerUnavailableError
 from stream.domain.identity import Cpf, Phone
 from stream.domain.person import MOST_READ, Candidate, person_from_work
+from stream.providers.body import DEEPEST, LARGEST, MOST_VALUES
+from stream.providers.diretrix import MOST_CANDIDATES, Diretrix
+from stream.providers.guard import Guard
+from stream.providers.http import partner_session
+from stream.providers.work_api import WorkApi
 from stream.settings import load
-from stream.tiers.body import DEEPEST, LARGEST, MOST_VALUES
-from stream.tiers.c2s import C2S
-from stream.tiers.diretrix import MOST_CANDIDATES, Diretrix
-from stream.tiers.guard import Guard
-from stream.tiers.http import partner_session
-from stream.tiers.work import WorkApi
 from tests.fakes import unbooked
 
 PHONE, CPF = Phone("+5511987654321"), "52998224725"

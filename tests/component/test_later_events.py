@@ -13,14 +13,14 @@ import pytest
 from aiokafka import ConsumerRecord
 
 from stream import topics
-from stream.agents.crm_sync import CrmSync
-from stream.agents.journal import Journal
+from stream.crm.client import C2S
+from stream.crm.sync import CrmSync
+from stream.crm.writes import Deliveries
 from stream.domain.events import decode_event
 from stream.domain.person import Candidate, person_from_candidate
 from stream.local.simulators import Simulators, serving
+from stream.reporting.journal import Journal
 from stream.settings import load
-from stream.store.deliveries import Deliveries
-from stream.tiers.c2s import C2S
 from tests.integration.enriched import event
 
 MARIA = person_from_candidate(Candidate("MARIA LIMA", "52998224725"), datetime(2026, 1, 31, tzinfo=UTC))

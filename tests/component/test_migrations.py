@@ -18,17 +18,17 @@ import asyncpg
 import pytest
 from pogo_core.error import BadMigrationError
 
-from stream.agents.journal import Journal
 from stream.domain.errors import DatabaseUnavailableError
 from stream.domain.events import EnrichedEvent, EventContact, EventLead, Outcome
 from stream.domain.identity import Contact, Phone
 from stream.domain.person import Candidate, person_from_work
+from stream.lookup.postgres import MOST_PARTIES, PostgresTier
 from stream.ops.migrate import BUILT_CONCURRENTLY, migrate
+from stream.reporting.journal import Journal
 from stream.settings import load
 from stream.store.contacts import ContactStore
 from stream.store.pool import open_pool
 from stream.store.queries import sql
-from stream.tiers.postgres import MOST_PARTIES, PostgresTier
 
 CPF = "52998224725"
 ALL = ["0001_core", "0002_stream", "0003_enriched_at", "0005_unanswered_cpfs", "0006_notices"]

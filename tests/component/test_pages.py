@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
-from stream.web.pages import pages
+from stream.health.pages import pages
 
 Ask = Callable[[str], Awaitable[tuple[int, Any]]]
 

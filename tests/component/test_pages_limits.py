@@ -10,9 +10,9 @@ import pytest
 import uvloop
 from structlog.testing import capture_logs
 
-from stream.web import pages as module
-from stream.web.consumer import ConsumerFacts, serving
-from stream.web.pages import pages, serve
+from stream.health import pages as module
+from stream.health.consumer_pages import ConsumerFacts, serving
+from stream.health.pages import pages, serve
 
 LIMIT = 20.0  # seconds
 

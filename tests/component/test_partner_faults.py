@@ -11,7 +11,7 @@ import pytest
 from stream.domain.events import Outcome
 from stream.local.people import population
 from stream.local.simulators import Fault
-from stream.tiers.guard import FAILURES
+from stream.providers.guard import FAILURES
 from tests.fakes import c2s_webhook
 from tests.inside import LIMIT, Worker
 from tests.real_rig import RealRig, real_rig

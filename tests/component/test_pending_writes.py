@@ -18,11 +18,11 @@ from stream.domain.identity import Cpf, Phone
 from stream.domain.person import Candidate, person_from_work
 from stream.local.postgres import LocalPostgres
 from stream.lookup.chain import LookupChain
+from stream.lookup.postgres import PostgresTier
 from stream.ops.migrate import migrate
 from stream.settings import load
 from stream.store.contacts import ContactStore
 from stream.store.pool import open_pool
-from stream.tiers.postgres import PostgresTier
 from tests.fakes import NOW
 from tests.lookup_scenarios import OTHER, SOMEONE, answer, contact, request, resolve
 from tests.real_rig import RealRig, real_rig

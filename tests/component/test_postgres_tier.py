@@ -12,9 +12,9 @@ import pytest
 from stream.domain.errors import DatabaseUnavailableError
 from stream.domain.identity import Contact, Cpf, Email, Phone
 from stream.domain.person import Candidate, StoredAnswer, StoredFacts, person_from_work
+from stream.lookup.postgres import MOST_CONTACTS, MOST_PARTIES, QUERIES_AT_ONCE, PostgresTier
 from stream.store.contacts import ContactStore
 from stream.store.queries import sql
-from stream.tiers.postgres import MOST_CONTACTS, MOST_PARTIES, QUERIES_AT_ONCE, PostgresTier
 
 CPF = "52998224725"
 OTHER_CPF = "11144477735"

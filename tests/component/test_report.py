@@ -18,10 +18,10 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from stream.agents.journal import Journal
 from stream.domain.errors import DatabaseUnavailableError
 from stream.domain.events import Calls, EnrichedEvent, EventContact, EventLead, Outcome, Tier
-from stream.ops.report import Report, report
+from stream.reporting.journal import Journal
+from stream.reporting.report import Report, report
 from stream.store.ledger import Ledger
 
 PRICE = Decimal("0.01")

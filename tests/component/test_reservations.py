@@ -26,12 +26,12 @@ from stream.local.people import population
 from stream.local.simulators import Fault
 from stream.lookup.chain import LookupChain
 from stream.lookup.ports import PricingPolicy
+from stream.providers import guard as guard_module
+from stream.providers.guard import FAILURES, LONGEST_WAIT
 from stream.settings import Settings, load
 from stream.store import ledger as ledger_module
 from stream.store.ledger import MOST_ABANDONED, Ledger
 from stream.store.pool import open_pool
-from stream.tiers import guard as guard_module
-from stream.tiers.guard import FAILURES, LONGEST_WAIT
 from tests.component.test_deadly_webhooks import ABANDONED
 from tests.fakes import NOW
 from tests.lookup_scenarios import PRICING, answer, contact, request

@@ -17,7 +17,7 @@ import orjson
 import pytest
 
 from stream.cli import COMMANDS
-from stream.store.deliveries import Deliveries
+from stream.crm.writes import Deliveries
 
 ROOT = Path(__file__).parents[2]
 HOSTILE = "\x1b]8;;http://evil.example\x07[/x]\x1b]8;;\x07\n[bold]\u202ename\u200b :smile: =HYPERLINK(1)"

@@ -9,8 +9,8 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
+from stream.crm.writes import CrmLead, Deliveries
 from stream.domain.errors import DatabaseUnavailableError
-from stream.store.deliveries import CrmLead, Deliveries
 
 EVENT = str(uuid4())
 MINUTE = timedelta(minutes=1)

@@ -15,14 +15,14 @@ from producers.app import App
 from producers.memory import MemoryPublisher
 from producers.server import listen
 from stream import topics
-from stream.agents.crm_sync import CrmSync
+from stream.crm.client import C2S
+from stream.crm.sync import CrmSync
+from stream.crm.writes import Deliveries
 from stream.domain.events import Answer, Outcome, encode_event
 from stream.domain.identity import contact_of
 from stream.domain.leads import decode_webhook
 from stream.local.simulators import Simulators, serving
 from stream.settings import load
-from stream.store.deliveries import Deliveries
-from stream.tiers.c2s import C2S
 
 NOW = datetime(2026, 1, 31, 15, 0, tzinfo=UTC)
 GOOGLE = "/api/v1/webhooks/google-ads"

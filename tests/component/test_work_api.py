@@ -19,9 +19,9 @@ from stream.domain.identity import Cpf
 from stream.local.kafka import free_port
 from stream.local.people import Someone, population
 from stream.local.simulators import Fault, Simulators, serving
+from stream.providers.guard import ATTEMPTS, Guard
+from stream.providers.work_api import WorkApi
 from stream.settings import load
-from stream.tiers.guard import ATTEMPTS, Guard
-from stream.tiers.work import WorkApi
 from tests.fakes import unbooked
 
 TOKEN = "t0ken+of/nobody"

@@ -19,7 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from stream import topics
 from stream.domain.events import EnrichedEvent, decode_event, schema
-from stream.kafka import open_consumer
+from stream.kafka.clients import open_consumer
 from stream.local.people import Someone
 from stream.local.processes import Child
 from stream.local.simulators import population_body

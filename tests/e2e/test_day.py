@@ -83,7 +83,7 @@ def test_the_measured_trace_pays_for_31_of_73(stack: Stack, spacing: float, *, p
 async def replay_from_the_beginning(stack: Stack) -> int:
     """Move the worker's group to its first record; returns how many records will be read."""
     from stream import topics
-    from stream.kafka import open_admin
+    from stream.kafka.clients import open_admin
     from stream.ops.replay import Earliest, Replay, plan
 
     async with open_admin(stack.settings()) as admin:

@@ -13,7 +13,7 @@ import pytest
 from stream import topics
 from stream.local.people import population
 from stream.local.stack import Stack
-from stream.tiers.guard import FAILURES, OPEN_FOR
+from stream.providers.guard import FAILURES, OPEN_FOR
 from tests.e2e.system import LIMIT, counts, events_until, faults, ids, lead, metric, post, said, teach, wait_until
 from tests.integration.enriched import everything
 

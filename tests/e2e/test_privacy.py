@@ -19,7 +19,7 @@ from aiokafka import ConsumerRecord
 
 from stream import topics
 from stream.cli import COMMANDS
-from stream.kafka import open_consumer, open_producer
+from stream.kafka.clients import open_consumer, open_producer
 from stream.local.day import story
 from stream.local.demo import judge, play, prepare
 from stream.local.people import Someone, population, typed

@@ -16,7 +16,7 @@ from aiokafka.errors import AuthenticationFailedError
 from click.testing import CliRunner
 
 from stream.cli import main
-from stream.kafka import open_admin, open_consumer, open_producer
+from stream.kafka.clients import open_admin, open_consumer, open_producer
 from stream.local.people import population
 from stream.local.stack import Stack
 from stream.ops.topics import create_missing

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from stream import topics
-from stream.kafka import open_admin
+from stream.kafka.clients import open_admin
 from stream.local.people import Someone, population
 from stream.local.processes import Child, answers
 from stream.local.stack import Stack

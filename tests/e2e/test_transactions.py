@@ -14,7 +14,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from producers.items import Part, Record, webhook
 from stream import topics
 from stream.domain.leads import Source
-from stream.kafka import client_options, partition_of
+from stream.kafka.clients import client_options, partition_of
 from stream.local.people import Someone, population
 from stream.local.stack import Stack
 from tests.e2e.system import counts, events_until, ids, lead, metric, teach, wait_until

@@ -18,7 +18,7 @@ from aiokafka.errors import GroupCoordinatorNotAvailableError
 
 from stream.domain.events import NAMESPACE
 from stream.domain.person import Candidate, Person, person_from_candidate
-from stream.kafka import client_options, consumer_options, open_admin
+from stream.kafka.clients import client_options, consumer_options, open_admin
 from stream.settings import Settings
 from stream.topics import ENRICHED
 from tests.waiting import LIMIT, until

@@ -12,8 +12,8 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from producers.items import Record
-from stream.batch_producer import BatchProducer, FailFast, RetryUntilShutdown
-from stream.kafka import LARGEST_BATCH, open_producer, partition_of
+from stream.kafka.batch_producer import BatchProducer, FailFast, RetryUntilShutdown
+from stream.kafka.clients import LARGEST_BATCH, open_producer, partition_of
 from stream.settings import Settings
 from stream.topics import WEBHOOKS
 from tests.waiting import LIMIT, until_true

@@ -15,15 +15,15 @@ import orjson
 import pytest
 from aiokafka import ConsumerRecord
 
-from stream.agents import attempts, consumer_loop
-from stream.agents.consumer_loop import ConsumerLoop
-from stream.agents.crm_sync import CRM_CONSUMER
-from stream.agents.key_order import KeyOrder
+from stream.crm.key_order import KeyOrder
+from stream.crm.sync import CRM_CONSUMER
+from stream.crm.writes import Deliveries
 from stream.domain.errors import StopError, TransientError
-from stream.kafka import open_consumer
+from stream.kafka import attempts, consumer_loop
+from stream.kafka.clients import open_consumer
+from stream.kafka.consumer_loop import ConsumerLoop
 from stream.local.simulators import Fault, Simulators, serving
 from stream.settings import Settings
-from stream.store.deliveries import Deliveries
 from stream.topics import CRM_GROUP, DEAD, ENRICHED
 from tests.integration.enriched import committed, event, everything, lag, publish, start, until
 from tests.waiting import LIMIT

@@ -9,15 +9,15 @@ import orjson
 import pytest
 
 from producers.items import Part, Record, dead_letter
+from stream.dead_letters import queue as dlq
+from stream.dead_letters.queue import Letters
 from stream.domain.deadletters import dead_letter_headers
 from stream.domain.errors import PoisonError
 from stream.domain.events import Outcome, decode_event, event_id
 from stream.domain.leads import Source, decode_webhook
 from stream.domain.letters import Fate, Wanted
 from stream.domain.parking import Parking
-from stream.kafka import open_producer
-from stream.ops import dlq
-from stream.ops.dlq import Letters
+from stream.kafka.clients import open_producer
 from stream.settings import Settings
 from stream.topics import DEAD, ENRICHED, WEBHOOKS
 from tests.fakes import c2s_webhook

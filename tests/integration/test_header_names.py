@@ -10,8 +10,8 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.consumer import fetcher
 
 from stream import topics
-from stream.engine.header_names import be_lenient
-from stream.kafka import client_options, open_consumer
+from stream.kafka.clients import client_options, open_consumer
+from stream.kafka.header_names import be_lenient
 from stream.settings import Settings
 from tests.odd_header import send_odd_header
 

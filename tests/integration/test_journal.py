@@ -12,9 +12,9 @@ import asyncpg
 import orjson
 import pytest
 
-from stream.agents.consumer_loop import open_consumer_loop
-from stream.agents.journal import JOURNAL_CONSUMER, Journal
 from stream.domain.events import decode_event
+from stream.kafka.consumer_loop import open_consumer_loop
+from stream.reporting.journal import JOURNAL_CONSUMER, Journal
 from stream.settings import Settings
 from stream.topics import JOURNAL_GROUP
 from tests.integration.enriched import NOW, committed, event, identity, lag, publish, start, until

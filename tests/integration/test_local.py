@@ -19,7 +19,7 @@ import pytest
 
 from stream import topics
 from stream.domain.errors import StopError
-from stream.kafka import open_admin, open_consumer, open_producer
+from stream.kafka.clients import open_admin, open_consumer, open_producer
 from stream.local.kafka import LocalKafka, download
 from stream.local.postgres import LocalPostgres
 from stream.ops.alive import is_alive

@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 import orjson
 from aiokafka import AIOKafkaConsumer
 
-from stream.engine.membership import remove_members
-from stream.kafka import client_options, open_admin
+from stream.kafka.clients import client_options, open_admin
+from stream.kafka.static_members import remove_members
 from stream.settings import Settings
 from stream.topics import WEBHOOKS, WORKER_GROUP
 from tests.integration.enriched import command, until

@@ -7,7 +7,7 @@ import logging
 
 import pytest
 
-from stream.kafka import open_admin, open_producer
+from stream.kafka.clients import open_admin, open_producer
 from stream.ops.topics import create_missing, grow, partitions
 from stream.settings import Settings, load
 from stream.topics import ALL, DEAD

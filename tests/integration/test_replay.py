@@ -17,7 +17,7 @@ from aiokafka.admin import RecordsToDelete
 from aiokafka.errors import KafkaError
 
 from stream.domain.errors import StopError
-from stream.kafka import open_admin, open_consumer
+from stream.kafka.clients import open_admin, open_consumer
 from stream.ops.replay import Absolute, Earliest, Replay, Shift, plan
 from stream.settings import Settings
 from stream.topics import CRM_GROUP, ENRICHED, WEBHOOKS, WORKER_GROUP

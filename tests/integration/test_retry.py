@@ -14,20 +14,20 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord
 from prometheus_client import REGISTRY
 
 from stream import topics
-from stream.agents.delivery import Delivery, Message
-from stream.agents.exits import Exits
-from stream.agents.retry import RetryReader
-from stream.agents.tripwire import Tripwire
-from stream.batch_producer import BatchProducer, RetryUntilShutdown
+from stream.dead_letters.guard import Tripwire
+from stream.domain.dead_letter_limit import Rating
 from stream.domain.events import event_id
-from stream.domain.fuse import Rating
 from stream.domain.identity import Contact, Phone
 from stream.domain.leads import Source, decode_webhook, encode_webhook
 from stream.domain.parking import Parking, Patience
-from stream.engine.tracker import Tracker
-from stream.kafka import open_admin, open_consumer, open_producer
+from stream.kafka.batch_producer import BatchProducer, RetryUntilShutdown
+from stream.kafka.clients import open_admin, open_consumer, open_producer
+from stream.kafka.offset_tracker import Tracker
 from stream.ops.topics import create_missing, differences, must_stop
 from stream.settings import Settings
+from stream.worker.outcomes import Exits
+from stream.worker.pending_webhook import Delivery, Message
+from stream.worker.retry_reader import RetryReader
 from tests.fakes import NOW, RecordingProducer
 from tests.integration.enriched import command, committed, everything, until
 from tests.integration.test_topics import remove

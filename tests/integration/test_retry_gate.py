@@ -11,12 +11,12 @@ import pytest
 from aiokafka import AIOKafkaConsumer
 
 from stream import topics
-from stream.agents.retry import RetryReader
-from stream.batch_producer import BatchProducer, RetryUntilShutdown
 from stream.domain.availability import LONGEST_HELD, Availability, PartnerGate
 from stream.domain.parking import Parking
-from stream.kafka import open_consumer, open_producer
+from stream.kafka.batch_producer import BatchProducer, RetryUntilShutdown
+from stream.kafka.clients import open_consumer, open_producer
 from stream.settings import Settings
+from stream.worker.retry_reader import RetryReader
 from tests.integration.enriched import until
 from tests.integration.test_retry import FIRST, LONGEST, Clock, back, stands, until_back, waits
 

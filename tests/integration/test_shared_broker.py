@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 
-from stream.kafka import open_admin, open_producer
+from stream.kafka.clients import open_admin, open_producer
 from stream.local.processes import Child
 from stream.local.stack import Stack
 from stream.ops.groups import members

@@ -10,7 +10,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import MessageSizeTooLargeError
 
-from stream.kafka import open_admin, open_consumer, open_producer
+from stream.kafka.clients import open_admin, open_consumer, open_producer
 from stream.ops.topics import Difference, create_missing, differences, must_stop
 from stream.settings import Settings, load
 from stream.topics import ALL, CHANGELOG, DEAD, ENRICHED, RETRIES, RETRY_GROUP, WEBHOOKS, WORKER_GROUP

@@ -15,18 +15,18 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 
 from stream import topics
-from stream.agents import consumer_loop
-from stream.agents.consumer_loop import ConsumerLoop, open_consumer_loop
-from stream.agents.crm_sync import CRM_CONSUMER
-from stream.agents.journal import JOURNAL_CONSUMER, Journal
-from stream.agents.key_order import KeyOrder
-from stream.agents.retry import RetryReader
-from stream.batch_producer import BatchProducer, RetryUntilShutdown
+from stream.crm.key_order import KeyOrder
+from stream.crm.sync import CRM_CONSUMER
+from stream.dead_letters import queue as dlq
 from stream.domain.letters import Wanted
-from stream.kafka import client_options, open_admin, open_consumer, open_producer
-from stream.ops import dlq
+from stream.kafka import consumer_loop
+from stream.kafka.batch_producer import BatchProducer, RetryUntilShutdown
+from stream.kafka.clients import client_options, open_admin, open_consumer, open_producer
+from stream.kafka.consumer_loop import ConsumerLoop, open_consumer_loop
 from stream.ops.replay import Absolute, Replay, plan
+from stream.reporting.journal import JOURNAL_CONSUMER, Journal
 from stream.settings import Settings
+from stream.worker.retry_reader import RetryReader
 from tests.integration.enriched import committed, event, until
 from tests.integration.test_dlq import LETTERS
 

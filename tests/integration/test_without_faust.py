@@ -17,23 +17,23 @@ from aiokafka import ConsumerRecord, TopicPartition
 from structlog.testing import capture_logs
 
 from stream import topics
-from stream.agents.enrich import Enricher, Limits
-from stream.agents.exits import Exits
-from stream.agents.tripwire import Tripwire
-from stream.batch_producer import BatchProducer, RetryUntilShutdown
+from stream.dead_letters.guard import Tripwire
+from stream.domain.dead_letter_limit import Rating
 from stream.domain.events import EnrichedEvent, Outcome, Tier, decode_event, event_id
-from stream.domain.fuse import Rating
 from stream.domain.identity import contact_of
 from stream.domain.leads import decode_webhook
-from stream.engine.probe import Probe
-from stream.engine.watchdog import Allowance, Pulse, Watchdog
 from stream.faust_runtime.runtime import FaustRuntime
-from stream.kafka import open_producer, partition_of
+from stream.health.probe import Probe
+from stream.health.watchdog import Allowance, Pulse, Watchdog
+from stream.kafka.batch_producer import BatchProducer, RetryUntilShutdown
+from stream.kafka.clients import open_producer, partition_of
 from stream.local.people import Someone, population
+from stream.lookup.table_cache import Lifetimes, TableCache, partition_of_key
 from stream.settings import Settings
-from stream.tiers.cache import Lifetimes, TableCache, partition_of_key
-from stream.web.facts import WorkerFacts
-from stream.worker import Stop, Worker
+from stream.worker.agent import Enricher, Limits
+from stream.worker.health import WorkerFacts
+from stream.worker.lifecycle import Stop, Worker
+from stream.worker.outcomes import Exits
 from tests.conftest import PARTITIONS
 from tests.fakes import c2s_webhook
 from tests.inside import PATIENCE
@@ -49,7 +49,7 @@ KNOWN, STRANGERS = PEOPLE[:24], PEOPLE[24:]
 WITHOUT = """
 import sys
 sys.modules["faust"] = sys.modules["mode"] = None
-import stream.agents.enrich, stream.agents.retry, stream.lookup.chain, stream.web.facts, stream.worker
+import stream.worker.agent, stream.worker.retry_reader, stream.worker.health, stream.worker.lifecycle
 import tests.support.plain_runtime
 """
 

@@ -1,7 +1,7 @@
 """The stream runtime without Faust: a plain aiokafka consumer, and a changelog that is read to its end.
 
 Its size is the size of the exit (docs/adr/0018-what-it-would-take-to-leave-faust.md). It keeps the two protocols that
-the worker and the pages ask for, ``stream.worker.StreamRuntime`` and ``stream.web.facts.Progress``.
+the worker and the pages ask for, ``stream.worker.lifecycle.StreamRuntime`` and ``stream.worker.health.Progress``.
 
 Invariants.
 
@@ -24,13 +24,13 @@ from aiokafka.errors import IllegalStateError, KafkaError
 
 from stream import topics
 from stream.domain.errors import StopError
-from stream.engine.batches import Batch
-from stream.engine.header_names import be_lenient
-from stream.engine.open_transactions import OpenTransactions
-from stream.engine.tracker import Trackers
-from stream.kafka import consumer_options, open_consumer, positions, reached
+from stream.kafka.batches import Batch
+from stream.kafka.clients import consumer_options, open_consumer, positions, reached
+from stream.kafka.header_names import be_lenient
+from stream.kafka.offset_tracker import Trackers
+from stream.kafka.open_transactions import OpenTransactions
 from stream.logs import get_logger
-from stream.outages import broker_failed
+from stream.logs.outages import broker_failed
 from stream.settings import Settings
 
 log = get_logger(__name__)

@@ -16,9 +16,9 @@ from aiokafka.protocol.transaction import InitProducerIdRequest
 
 from producers.items import Record
 from producers.publish_deadlines import PublishDeadlines
-from stream.batch_producer import BatchProducer, FailFast, QueueFullError, RetryUntilShutdown
-from stream.kafka import partition_of
-from stream.publish_handle import PublishHandle
+from stream.kafka.batch_producer import BatchProducer, FailFast, QueueFullError, RetryUntilShutdown
+from stream.kafka.clients import partition_of
+from stream.kafka.publish_handle import PublishHandle
 
 LIMIT = 60.0  # seconds
 PARTITIONS = 4

@@ -12,9 +12,9 @@ import pytest
 from aiokafka.errors import KafkaError, KafkaTimeoutError, ProducerClosed
 from aiokafka.producer.message_accumulator import BatchBuilder
 
-from stream.batch_producer import BatchProducer, FailFast, RetryUntilShutdown
 from stream.domain.errors import StopError
-from stream.kafka import partition_of
+from stream.kafka.batch_producer import BatchProducer, FailFast, RetryUntilShutdown
+from stream.kafka.clients import partition_of
 
 LIMIT = 60.0  # seconds
 SMALL = 400  # bytes a batch, so that a few records need several

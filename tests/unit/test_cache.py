@@ -16,7 +16,7 @@ from stream.domain.freshness import Entry
 from stream.domain.identity import Contact, Cpf, Email, Phone
 from stream.domain.person import Candidate, person_from_work
 from stream.local.people import population
-from stream.tiers.cache import OPENED, Lifetimes, TableCache, partition_of_key, table_key
+from stream.lookup.table_cache import OPENED, Lifetimes, TableCache, partition_of_key, table_key
 from tests.fakes import NOW
 
 SOMEONE, OTHER = population(2, seed=5)

@@ -15,8 +15,8 @@ from click.testing import CliRunner
 from producers.__main__ import main as producers
 from stream.cli import COMMANDS, main
 from stream.local.kafka import VERSION
+from stream.runtime.startup import plaintext_fault
 from stream.settings import PARTNERS, SECRET_NAMES, Settings, load
-from stream.start import plaintext_fault
 from stream.topics import GROUPS
 
 ROOT = Path(__file__).parents[2]

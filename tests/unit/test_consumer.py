@@ -16,10 +16,10 @@ from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
 from stream import topics
-from stream.engine.batches import Batch
 from stream.faust_runtime.app import make_app, make_table
 from stream.faust_runtime.consumer import TrackingConsumer
 from stream.faust_runtime.consumer_thread import FETCH_MAX_WAIT_MS
+from stream.kafka.batches import Batch
 from stream.settings import load
 
 T = TypeVar("T")

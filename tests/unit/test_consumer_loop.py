@@ -12,11 +12,11 @@ from aiokafka import ConsumerRecord, TopicPartition
 from aiokafka.errors import CommitFailedError, KafkaError, TopicAuthorizationFailedError
 from structlog.testing import capture_logs
 
-from stream.agents import consumer_lag
-from stream.agents.attempts import Attempts
-from stream.agents.consumer_loop import Fetched, RecordHandler, Work
 from stream.domain.errors import StopError
-from stream.outages import forget
+from stream.kafka import consumer_lag
+from stream.kafka.attempts import Attempts
+from stream.kafka.consumer_loop import Fetched, RecordHandler, Work
+from stream.logs.outages import forget
 from tests.memory_consumer import FIRST, MARKER, SECOND, SPEC, MemoryConsumer, metric, running
 from tests.waiting import until_true
 

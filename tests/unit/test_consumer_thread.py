@@ -20,7 +20,7 @@ from stream.domain.errors import GroupError
 from stream.faust_runtime import consumer_thread
 from stream.faust_runtime.app import make_app, make_table
 from stream.faust_runtime.consumer import TrackingConsumer
-from stream.outages import BROKER
+from stream.logs.outages import BROKER
 from stream.settings import load
 
 WEBHOOKS, CHANGELOG = TP(topics.WEBHOOKS.name, 0), TP(topics.CHANGELOG.name, 0)

@@ -7,8 +7,8 @@ from click.testing import CliRunner
 from pydantic import ValidationError
 
 from stream.cli import main
+from stream.runtime.startup import plaintext_fault
 from stream.settings import PARTNERS, calls_of, load
-from stream.start import plaintext_fault
 
 READY = {"DIRETRIX_USER": "u", "DIRETRIX_PASSWORD": "p", "WORK_API_TOKEN": "t", "C2S_TOKEN": "t"}
 

@@ -9,16 +9,16 @@ from typing import Any
 import pytest
 
 from stream import topics
-from stream.agents import enrich
+from stream.domain.dead_letter_limit import Rating
 from stream.domain.errors import DatabaseUnavailableError, FuseBlownError, PartnerUnavailableError
 from stream.domain.events import Outcome, Tier
-from stream.domain.fuse import Rating
 from stream.domain.identity import contact_of
 from stream.domain.leads import Source, decode_webhook, encode_webhook, source_in
 from stream.domain.parking import LATE, Parking
+from stream.kafka.partition_queue import QueuedRecord
 from stream.local.people import Someone, population
 from stream.lookup.chain import LookupChain
-from stream.partition_queue import QueuedRecord
+from stream.worker import agent as enrich
 from tests.fake_rig import FakeRig
 from tests.fakes import NOW, c2s_webhook, partition_for
 from tests.inside import HOME, PARTITION, Worker

@@ -9,10 +9,10 @@ from typing import Any
 
 from aiokafka.errors import KafkaConnectionError
 
-from stream.engine.probe import Probe
-from stream.engine.tracker import Trackers
-from stream.engine.watchdog import BROKER_PATIENCE, STALL, UNHEARD, UNSETTLED, Allowance, Facts, diagnose
-from stream.web.facts import WorkerFacts
+from stream.health.probe import Probe
+from stream.health.watchdog import BROKER_PATIENCE, STALL, UNHEARD, UNSETTLED, Allowance, Facts, diagnose
+from stream.kafka.offset_tracker import Trackers
+from stream.worker.health import WorkerFacts
 
 PARTITION, OTHER = ("webhooks", 0), ("webhooks", 1)
 ALLOWANCE = Allowance(deadline=30.0, queue_limit=120.0)

@@ -8,12 +8,12 @@ from collections.abc import Awaitable, Callable
 from aiokafka import ConsumerRecord
 
 from stream import metrics
-from stream.agents.delivery import Delivery, Message
-from stream.agents.flights import Flights
 from stream.domain.events import event_id
 from stream.domain.identity import contact_of
 from stream.domain.leads import decode_webhook
-from stream.engine.tracker import Tracker
+from stream.kafka.offset_tracker import Tracker
+from stream.worker.pending_webhook import Delivery, Message
+from stream.worker.single_flight import Flights
 from tests.fakes import c2s_webhook
 
 LIMIT = 60.0  # seconds

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from stream.domain.fuse import WINDOW, Fuse, Rating
+from stream.domain.dead_letter_limit import WINDOW, Fuse, Rating
 from stream.settings import load
 
 RATING = Rating(in_a_row=5, share=0.5, minimum=10)

@@ -6,7 +6,7 @@ import ssl
 
 import pytest
 
-from stream.kafka import client_options
+from stream.kafka.clients import client_options
 from stream.settings import load
 
 SASL = {

@@ -16,8 +16,8 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream import logs
 from stream.logs import configure, get_logger, mask, webhook_line
+from stream.logs import setup as logs
 from stream.settings import load
 
 SECRETS = {

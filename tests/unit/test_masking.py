@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from stream.logs import mask
-from stream.masking import is_cpf, without_numbers
+from stream.logs.masking import is_cpf, without_numbers
 
 AREAS = ["11", "21", "31", "47", "51", "61", "71", "85", "92", "98"]
 BETWEEN = st.sampled_from(["", "", "", " ", ".", "-", "/", "_", "\u00a0", " - ", "\u2013", "\u200b", ") ", "\t", "%20"])

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from stream.logs import _mask_value, mask
+from stream.logs.setup import _mask_value, mask
 from tests.unit.test_masking import AREAS, CPFS, digits_of
 
 # fmt: off
@@ -195,7 +195,7 @@ def test_rising_offsets_of_partitions_stay(offsets: list[int]) -> None:
 
 def test_ten_thousand_odd_characters_are_looked_at_a_bounded_number_of_times(monkeypatch: pytest.MonkeyPatch) -> None:
     """The parts that are looked at grow with the length of a text and no faster, whatever it is made of."""
-    from stream.masking import scattered as module  # noqa: PLC0415 - counted here only
+    from stream.logs.masking import scattered as module  # noqa: PLC0415 - counted here only
 
     looked: list[int] = []
     real = module._is_somebodys  # noqa: SLF001 - what takes the time

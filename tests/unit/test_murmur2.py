@@ -6,7 +6,7 @@ from aiokafka.partitioner import murmur2 as theirs
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.murmur2 import murmur2
+from stream.kafka.partitioner import murmur2
 
 
 @given(st.binary(max_size=300))

@@ -14,7 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator, ValidationError
 
-from stream.agents.journal import passes
 from stream.domain.crm import Create, Skip, Tell, decide
 from stream.domain.errors import PoisonError
 from stream.domain.events import (
@@ -33,6 +32,7 @@ from stream.domain.identity import contact_of
 from stream.domain.leads import Lead, Source, Webhook, decode_webhook
 from stream.domain.message import description, message
 from stream.domain.person import Candidate, person_from_candidate
+from stream.reporting.journal import passes
 
 RELEASED = Path(__file__).parent.parent / "golden" / "released"
 CLOSED = "contacts.enriched.2026-11-closed"  # enumerations were closed: it refuses values of later versions

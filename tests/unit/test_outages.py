@@ -17,9 +17,18 @@ from aiokafka.errors import (
 )
 from structlog.testing import capture_logs
 
-from stream import outages
-from stream.logs import get_logger
-from stream.outages import BROKER, DATABASE, QUIET, REMIND_EVERY, SETTLE, Outage, RepeatFilter, Repeats, broker_failed
+from stream.logs import get_logger, outages
+from stream.logs.outages import (
+    BROKER,
+    DATABASE,
+    QUIET,
+    REMIND_EVERY,
+    SETTLE,
+    Outage,
+    RepeatFilter,
+    Repeats,
+    broker_failed,
+)
 
 Lines = list[Any]
 

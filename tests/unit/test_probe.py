@@ -6,7 +6,7 @@ import pytest
 from aiokafka.errors import KafkaConnectionError
 
 from stream.domain.errors import DatabaseUnavailableError, StopError
-from stream.engine.probe import Probe
+from stream.health.probe import Probe
 
 
 async def test_a_broker_that_comes_late_is_reached() -> None:

@@ -12,9 +12,9 @@ from stream.domain.crm import WriteStatus
 from stream.domain.deadletters import Stage
 from stream.domain.events import Answer, Calls, Outcome, schema
 from stream.domain.provider import CRM_PARTNER, CallStatus, Provider
+from stream.providers.specs import provider_specs
+from stream.runtime.startup import BASE_URLS
 from stream.settings import PARTNERS, load
-from stream.start import BASE_URLS
-from stream.tiers.providers import provider_specs
 
 MIGRATIONS = "".join(
     one.read_text(encoding="utf-8")

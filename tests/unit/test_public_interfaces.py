@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import producers
-from stream import batch_producer, partition_queue, publish_handle
+from stream.kafka import batch_producer, partition_queue, publish_handle
 
 SHARED = [Path(module.__file__) for module in (batch_producer, partition_queue, publish_handle)]
 FILES = [*sorted(Path(producers.__file__).parent.glob("**/*.py")), *SHARED]

@@ -14,10 +14,10 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.consumer.subscription_state import SubscriptionState
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
 
-from stream.engine.batches import Batch
-from stream.engine.open_transactions import OpenTransactions
 from stream.faust_runtime.app import make_app, make_table
-from stream.kafka import consumer_options, positions, reached
+from stream.kafka.batches import Batch
+from stream.kafka.clients import consumer_options, positions, reached
+from stream.kafka.open_transactions import OpenTransactions
 from stream.settings import load
 from tests.fakes import c2s_webhook
 from tests.inside import HOME, LIMIT, PARTITION, Worker
@@ -45,8 +45,12 @@ def test_no_consumer_is_made_that_reads_what_is_not_committed() -> None:
     made = {path: consumers_made(path) for folder in folders for path in sorted((ROOT / folder).rglob("*.py"))}
     made = {path: calls for path, calls in made.items() if calls}
     assert {path.relative_to(ROOT).as_posix() for path in made} >= {
-        "stream/kafka.py", "stream/ops/dlq.py", "stream/ops/replay.py", "examples/consumer.py", "tests/chaos/reader.py",
-    }  # fmt: skip
+        "stream/kafka/clients.py",
+        "stream/dead_letters/queue.py",
+        "stream/ops/replay.py",
+        "examples/consumer.py",
+        "tests/chaos/reader.py",
+    }
     assert [path for path, calls in made.items() if not all(map(is_told, calls))] == []
     assert consumer_options(load({}))["isolation_level"] == "read_committed"
 

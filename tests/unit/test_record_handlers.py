@@ -14,12 +14,12 @@ import pytest
 from aiokafka import ConsumerRecord
 from structlog.testing import capture_logs
 
-from stream.agents.journal import JOURNAL_CONSUMER, Journal
-from stream.agents.key_order import KeyOrder
-from stream.agents.retry import RetryReader
+from stream.crm.key_order import KeyOrder
 from stream.domain.errors import DatabaseUnavailableError, StopError
 from stream.domain.events import EnrichedEvent
-from stream.outages import forget
+from stream.logs.outages import forget
+from stream.reporting.journal import JOURNAL_CONSUMER, Journal
+from stream.worker.retry_reader import RetryReader
 from tests.integration.enriched import event
 from tests.memory_consumer import FIRST, MemoryConsumer, position, running
 from tests.waiting import until_true
@@ -65,7 +65,7 @@ def write_events(consumer: MemoryConsumer, *leads: str) -> None:
 
 async def test_a_journal_reads_nothing_while_it_waits_for_its_database(monkeypatch: pytest.MonkeyPatch) -> None:
     """One batch waits, uncommitted; it is written whole, then what came meanwhile is."""
-    monkeypatch.setattr("stream.agents.attempts.PAUSES", (0.001,))
+    monkeypatch.setattr("stream.kafka.attempts.PAUSES", (0.001,))
     consumer, books = MemoryConsumer(FIRST), Books()
     books.failure = DatabaseUnavailableError("taken", is_away=False)
     write_events(consumer, "A", "B")

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.agents.delivery import Delivery, Message
-from stream.agents.flights import Flights
-from stream.agents.slots import FairSlots
 from stream.domain.identity import contact_of
 from stream.domain.leads import Source, decode_webhook, encode_webhook
 from stream.domain.shares import may_take
-from stream.engine.tracker import Tracker
+from stream.kafka.offset_tracker import Tracker
+from stream.worker.pending_webhook import Delivery, Message
+from stream.worker.single_flight import Flights
+from stream.worker.slots import FairSlots
 from tests.fakes import NOW, c2s_webhook
 from tests.unit.test_flights import someone
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from stream.domain.errors import StopError
-from stream.engine.tracker import Tracker, Trackers
+from stream.kafka.offset_tracker import Tracker, Trackers
 
 PARTITION = ("webhooks", 0)
 

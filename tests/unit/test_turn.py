@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from datetime import datetime, timedelta
 
-from stream.turn import TurnClock
+from stream.runtime.clock import TurnClock
 from tests.fakes import NOW
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from stream.domain.errors import StopError
-from stream.engine.watchdog import (
+from stream.health.watchdog import (
     BROKER_PATIENCE,
     STALL,
     UNHEARD,

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from stream import worker as life
 from stream.domain.errors import GroupError, StopError
-from stream.engine.tracker import Trackers
-from stream.worker import Stop, Worker
+from stream.kafka.offset_tracker import Trackers
+from stream.worker import lifecycle as life
+from stream.worker.lifecycle import Stop, Worker
 
 LIMIT = 30.0  # seconds
 PARTITION = ("webhooks", 0)

@@ -11,8 +11,8 @@ import psutil
 from aiokafka import AIOKafkaProducer
 
 from stream import topics
-from stream.engine.header_names import be_lenient
-from stream.kafka import client_options
+from stream.kafka.clients import client_options
+from stream.kafka.header_names import be_lenient
 from tests.chaos import scenario
 from tests.chaos.hostile import Hostile, Writer
 from tests.chaos.rig import Rig

@@ -9,7 +9,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, RecordsToDelete
 
 from stream import topics
-from stream.kafka import consumer_options, open_admin, open_producer
+from stream.kafka.clients import consumer_options, open_admin, open_producer
 from stream.local.people import Someone
 from stream.ops.topics import create_missing
 from stream.settings import Settings

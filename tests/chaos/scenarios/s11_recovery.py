@@ -13,10 +13,10 @@ from stream.domain.contact_facts import ContactFacts, known_person
 from stream.domain.identity import contact_of
 from stream.domain.leads import Lead, Source
 from stream.domain.person import Candidate, person_from_work
-from stream.kafka import open_producer, partition_of
+from stream.kafka.clients import open_producer, partition_of
 from stream.local.people import Someone
+from stream.lookup.table_cache import Lifetimes, TableCache
 from stream.settings import Settings
-from stream.tiers.cache import Lifetimes, TableCache
 from tests.chaos import scenario, verifier
 from tests.chaos.rig import Rig
 from tests.e2e.system import counts

@@ -1,0 +1,96 @@
+"""The C2S API, where enriched contacts end up. It has no idempotency key: sending twice shows twice.
+
+So a failure is judged by one question: may the call have been carried out?
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+from yarl import URL
+
+from stream.domain.errors import Billed, CredentialsRefusedError, LeadRefusedError, PartnerUnavailableError, PoisonError
+from stream.domain.provider import CRM_PARTNER
+from stream.domain.sources.fields import LONGEST_ID
+from stream.domain.text import is_id
+from stream.providers.body import json_of
+from stream.providers.http import judge_status, segment, sent_once
+from stream.settings import Settings
+
+CLIENT_ERRORS = range(400, 500)
+REFUSES_US = (401, 402, 403, 407)  # credentials or account: every call is refused until somebody mends it
+MAY_WORK_LATER = (408, 425, 429)  # time, pace: the same call may work later
+TOO_EARLY = 425
+
+
+class C2S:
+    """The client.
+
+    How C2S answered decides what the caller must do:
+
+    - 401, 402, 403, 407: CredentialsRefusedError. It refuses us, not the lead, until somebody mends it: pause.
+    - 408: PartnerUnavailableError with ``billed`` "unsure", as a 5xx, a redirect, a time-out or a reset: the call may
+      have been carried out. 425, 429 and what never left: "no".
+    - every other 4xx (400, 404, 409, 410, 413, 422, ...): LeadRefusedError. While other writes succeed, address and
+      release are right, and the fault is this lead's. Where no write succeeds, the fuse ends it.
+    - an id that can't be one segment of a path: PoisonError, without a call.
+    """
+
+    def __init__(self, session: aiohttp.ClientSession, settings: Settings) -> None:
+        self._session = session
+        self._base = URL(settings.c2s_base_url) / "integration" / "leads"
+        self._headers = {"Authorization": f"Bearer {settings.c2s_token.get_secret_value()}"}
+        self._seconds = settings.c2s_timeout.total_seconds()
+
+    async def create_message(self, lead_id: str, body: str) -> None:
+        """Write a message to a lead."""
+        if not is_id(lead_id):
+            raise PoisonError("an id that a path can't hold", path="lead.id")
+        url = segment(self._base, lead_id, "create_message")
+        async with self._post(url, {"leadId": lead_id, "body": body}):
+            pass  # the status says it all: a body that can't be read leaves nothing in doubt
+
+    async def create_lead(self, attributes: dict[str, Any]) -> str:
+        """Create a lead; returns its id."""
+        async with self._post(self._base, {"data": {"type": "lead", "attributes": attributes}}) as response:
+            lead_id = created_id(await json_of(CRM_PARTNER, response))
+        if lead_id is None:
+            raise PartnerUnavailableError("c2s: created a lead and gave no id", billed=Billed.UNSURE)
+        return lead_id
+
+    @asynccontextmanager
+    async def _post(self, url: URL, body: dict[str, Any]) -> AsyncIterator[aiohttp.ClientResponse]:
+        async with sent_once(
+            CRM_PARTNER, self._session, "POST", url, seconds=self._seconds, headers=self._headers, json=body
+        ) as response:
+            _judge(response)
+            yield response
+
+
+def _judge(response: aiohttp.ClientResponse) -> None:
+    status = response.status
+    if status in REFUSES_US:
+        raise CredentialsRefusedError(f"c2s: status {status}: check C2S_TOKEN")
+    if status == TOO_EARLY:
+        raise PartnerUnavailableError(f"c2s: status {status}", billed=Billed.NO)
+    if status in CLIENT_ERRORS and status not in MAY_WORK_LATER:
+        raise LeadRefusedError(f"c2s: status {status}")
+    judge_status(CRM_PARTNER, response)
+
+
+def created_id(answer: Any) -> str | None:
+    """The id of a created lead: ``data.id``, ``id`` or ``lead_id``, string or integer."""
+    if not isinstance(answer, dict):
+        return None
+    data = answer.get("data")
+    for value in ((data.get("id") if isinstance(data, dict) else None), answer.get("id"), answer.get("lead_id")):
+        if isinstance(value, str | int) and not isinstance(value, bool) and _is_usable(str(value)):
+            return str(value)
+    return None
+
+
+def _is_usable(lead_id: str) -> bool:
+    return len(lead_id) <= LONGEST_ID and is_id(lead_id)

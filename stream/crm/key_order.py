@@ -1,0 +1,86 @@
+"""Handles records one by one: those of one key in order, keys side by side."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+from aiokafka import ConsumerRecord
+
+from stream.domain.errors import TransientError
+from stream.kafka.attempts import Attempts, Gate
+from stream.kafka.consumer_loop import Fetched, RecordHandler, Work
+from stream.kafka.record_identity import about
+from stream.logs import get_logger
+
+log = get_logger(__name__)
+
+Handle = Callable[[ConsumerRecord], Awaitable[None]]
+
+
+class KeyOrder(RecordHandler):
+    """Calls ``handle`` for each record. A record that is tried again holds back its key and no other."""
+
+    def __init__(self, handle: Handle, *, at_once: int, gate: Gate | None = None) -> None:
+        """``at_once``: records handled side by side; reading stops while twice as many wait.
+
+        ``gate`` is waited for before each try, see ``Attempts``.
+        """
+        self._handle = handle
+        self._gate = gate
+        self._slots = asyncio.Semaphore(at_once)
+        self._most = at_once * 2
+        self._last: dict[bytes, asyncio.Future[bool]] = {}
+
+    def room(self, under_way: int) -> int:
+        """As many as may wait."""
+        return self._most - under_way
+
+    def start(self, fetched: Fetched, attempts: Attempts) -> list[Work]:
+        """Take everything, each record as a work of its own."""
+        return [self._work(record, attempts) for records in fetched.values() for record in records]
+
+    def _work(self, record: ConsumerRecord, attempts: Attempts) -> Work:
+        """The work of one record, queued behind the last one of its key."""
+        key = record.key or b""
+        before = self._last.get(key)
+        completed: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._last[key] = completed
+        return Work((record,), partial(self._in_order, record, before, completed, attempts))
+
+    async def _in_order(
+        self,
+        record: ConsumerRecord,
+        before: asyncio.Future[bool] | None,
+        completed: asyncio.Future[bool],
+        attempts: Attempts,
+    ) -> None:
+        """Handle a record when the one ``before`` it is completed, and say how it ended to the one behind it."""
+        try:
+            if before is not None:
+                await attempts.rest(asyncio.wait({before}))
+                if not before.result():
+                    raise asyncio.CancelledError  # nothing of a key is handled after what was not completed
+            await attempts.until_completed(
+                partial(self._try, record, attempts),
+                report=partial(_report, record),
+                about=partial(about, record),
+                gate=self._gate,
+            )
+            completed.set_result(True)
+        finally:
+            if not completed.done():
+                completed.set_result(False)
+            key = record.key or b""
+            if self._last.get(key) is completed:
+                del self._last[key]
+
+    async def _try(self, record: ConsumerRecord, attempts: Attempts) -> None:
+        async with self._slots:
+            attempts.raise_if_stopping()  # the slot may have been waited for
+            await self._handle(record)
+
+
+def _report(record: ConsumerRecord, error: TransientError, seconds: float) -> None:
+    log.warning("will try again", reason=error.reason, seconds=seconds, **about(record))

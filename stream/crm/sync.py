@@ -1,0 +1,284 @@
+"""Writes enriched contacts to the CRM, each lead's facts once.
+
+C2S has no idempotency key. So a write is claimed in PostgreSQL before the call and settled after it; what may
+have been carried out (a time-out, a reset, a 5xx, a process that died in the call) is *unconfirmed*: it is
+listed and sent again only when somebody asks for it (docs/adr/0006-writing-to-a-crm-without-idempotency.md).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+import asyncpg
+import stamina
+from aiokafka import AIOKafkaProducer, ConsumerRecord
+from aiokafka.errors import KafkaError
+
+from stream import metrics, topics
+from stream.crm.client import C2S
+from stream.crm.pause import Pause
+from stream.crm.writes import Deliveries
+from stream.dead_letters.guard import Tripwire
+from stream.domain.crm import Create, Skip, Tell, WriteStatus, decide, source_in_crm
+from stream.domain.deadletters import Stage, dead_letter_headers
+from stream.domain.errors import (
+    Billed,
+    CredentialsRefusedError,
+    DatabaseUnavailableError,
+    LeadRefusedError,
+    PartnerUnavailableError,
+    PoisonError,
+    TransientError,
+)
+from stream.domain.events import EnrichedEvent, Outcome, decode_event
+from stream.domain.message import LONGEST_NAME, description, for_a_person, message
+from stream.domain.provider import CRM_PARTNER
+from stream.domain.text import one_line
+from stream.kafka.consumer_loop import ConsumerSpec
+from stream.kafka.record_identity import about
+from stream.logs import get_logger
+from stream.settings import Settings
+
+log = get_logger(__name__)
+
+SKIPPED = frozenset({"closed", *Outcome})
+CRM_CONSUMER = ConsumerSpec(topics.CRM_GROUP, (topics.ENRICHED.name,))
+
+
+class CrmSync:
+    """Handles one event; ``KeyOrder`` calls it, each contact's events in order."""
+
+    def __init__(
+        self,
+        c2s: C2S,
+        deliveries: Deliveries,
+        producer: AIOKafkaProducer,
+        settings: Settings,
+        pause: Pause | None = None,
+    ) -> None:
+        """``pause`` holds records back while C2S refuses us; ``KeyOrder`` waits for it before each try."""
+        self._c2s = c2s
+        self._deliveries = deliveries
+        self._producer = producer
+        self._settings = settings
+        self._tripwire = Tripwire(settings.fuse)
+        self._pause = Pause(CRM_PARTNER) if pause is None else pause
+        self._asked = 0  # calls to C2S
+        # A claim that is older has no call under way any more: the call had its time, and so had writing down its end.
+        longest = 2 * settings.c2s_timeout
+        self._unsure_for = longest if settings.crm_resend_unconfirmed else None
+        # Who sends again retakes it: were it settled by its age, one that comes of age between the two would be lost.
+        self._settled_after = None if settings.crm_resend_unconfirmed else longest
+
+    async def handle(self, record: ConsumerRecord) -> None:
+        """End one record. Raises TransientError for what may be tried again: nothing was written."""
+        asked = self._asked
+        try:
+            await self._handle(record)
+        finally:
+            if asked == self._asked:
+                self._pause.not_asked()
+
+    async def _handle(self, record: ConsumerRecord) -> None:
+        try:
+            event = decode_event(record.value or b"")
+            await self._write(event)
+            self._tripwire.good()
+            self._tripwire.tally()
+        except PoisonError as error:
+            await self._publish_dead_letter(record, error)
+        except (ValueError, asyncpg.DataError):
+            # Somebody else's record, or values that no table takes: trying again would not help.
+            await self._publish_dead_letter(record, PoisonError("not an event of contacts.enriched"))
+
+    async def _write(self, event: EnrichedEvent) -> None:
+        decision = decide(event, note_not_found=self._settings.crm_note_not_found)
+        match decision:
+            case Skip():
+                # An event may come with an outcome that this version does not know: no label is made of it.
+                reason = decision.reason if decision.reason in SKIPPED else "other"
+                metrics.CRM_WRITES.labels("none", reason).inc()
+            case Tell():
+                await self._tell(event.lead.id, decision, event)
+            case Create():
+                await self._create(event, decision)
+
+    async def _create(self, event: EnrichedEvent, decision: Create) -> None:
+        """Create the lead, or tell one that was created what has become known since."""
+        source, lead_id = event.lead.source, event.lead.id
+        attributes = for_a_person(self._attributes(event))
+        if await self._claim_lead(source, lead_id):
+            await self._create_lead(event, decision.facts, attributes)
+        elif decision.follow_up:
+            await self._follow_up(decision, event)
+
+    async def _claim_lead(self, source: str, lead_id: str) -> bool:
+        if await self._deliveries.claim_lead(source, lead_id):
+            return True
+        if await self._deliveries.retake_lead(source, lead_id, self._unsure_for):
+            return True
+        _wait_unless(await self._deliveries.is_lead_settled(source, lead_id, self._settled_after))
+        return False
+
+    async def _claim(self, c2s_id: str, facts: str, event_id: str) -> bool:
+        if await self._deliveries.claim(c2s_id, facts, event_id):
+            return True
+        if await self._deliveries.retake(c2s_id, facts, event_id, self._unsure_for):
+            return True
+        _wait_unless(await self._deliveries.is_settled(c2s_id, facts, self._settled_after))
+        return False
+
+    async def _follow_up(self, decision: Create, event: EnrichedEvent) -> None:
+        lead = await self._deliveries.lead(event.lead.source, event.lead.id)
+        if lead is None or lead.c2s_id is None:
+            # Created or not, nobody knows, and without an id nothing can follow: an operator decides.
+            metrics.CRM_WRITES.labels("message", "lead unconfirmed").inc()
+            log.warning("nothing can follow a lead that is unconfirmed", **_about(event))
+            return
+        await self._tell(lead.c2s_id, decision, event)
+
+    async def _create_lead(self, event: EnrichedEvent, facts: str, attributes: dict[str, Any]) -> None:
+        source, lead_id = event.lead.source, event.lead.id
+
+        async def write() -> str:
+            return await self._c2s.create_lead(attributes)
+
+        c2s_id = await self._attempt(
+            "lead",
+            event,
+            write,
+            release=lambda: self._deliveries.release_lead(source, lead_id),
+            settle=lambda status, _: self._deliveries.settle_lead(source, lead_id, status),
+        )
+        if c2s_id is None:
+            return
+        # A lead that is created with its facts knows them: they must not follow as a message.
+        is_told = event.person is not None or event.outcome in {Outcome.NOT_FOUND, Outcome.NO_CONTACT}
+        told = facts if is_told else None
+        await _booked(partial(self._deliveries.created, source, lead_id, c2s_id, told, event.event_id))
+        log.info("lead created", c2s_id=c2s_id, outcome=event.outcome, **_about(event))
+
+    async def _tell(self, c2s_id: str, decision: Tell | Create, event: EnrichedEvent) -> None:
+        facts = decision.facts
+        text = message(event)  # before the claim: what can't be written must not look as if it had been
+        is_superseded = bool(decision.unless) and await self._deliveries.is_told(c2s_id, decision.unless)
+        if is_superseded or not await self._claim(c2s_id, facts, event.event_id):
+            metrics.CRM_WRITES.labels("message", "told before").inc()
+            return
+
+        async def write() -> str:
+            await self._c2s.create_message(c2s_id, text)
+            return c2s_id
+
+        done = await self._attempt(
+            "message",
+            event,
+            write,
+            release=lambda: self._deliveries.release(c2s_id, facts),
+            settle=lambda status, reason: self._deliveries.settle(c2s_id, facts, status, reason),
+        )
+        if done is not None:
+            await _booked(partial(self._deliveries.settle, c2s_id, facts, WriteStatus.CONFIRMED))
+            log.info("message written", c2s_id=c2s_id, outcome=event.outcome, **_about(event))
+
+    async def _attempt(
+        self,
+        kind: str,
+        event: EnrichedEvent,
+        write: Callable[[], Awaitable[str]],
+        release: Callable[[], Awaitable[None]],
+        settle: Callable[[WriteStatus, str], Awaitable[None]],
+    ) -> str | None:
+        """One call, its claim settled by how it ended; None when it may have been carried out."""
+        self._asked += 1
+        try:
+            result = await write()
+        except PartnerUnavailableError as error:
+            if isinstance(error, CredentialsRefusedError):
+                self._pause.refused(error.reason)
+            if error.billed == Billed.NO:
+                await _booked(release)
+                raise
+            await _booked(partial(settle, WriteStatus.UNCONFIRMED, error.reason))
+            metrics.CRM_WRITES.labels(kind, WriteStatus.UNCONFIRMED).inc()
+            log.warning("unconfirmed: it may have been carried out", kind=kind, reason=error.reason, **_about(event))
+            return None
+        except PoisonError as error:
+            if isinstance(error, LeadRefusedError):
+                self._pause.taken()
+            await _booked(partial(settle, WriteStatus.REFUSED, error.reason))
+            metrics.CRM_WRITES.labels(kind, WriteStatus.REFUSED).inc()
+            raise
+        except asyncio.CancelledError:
+            # We leave in the middle of it: whoever has the event next need not wait for how it ends.
+            with contextlib.suppress(DatabaseUnavailableError):
+                await settle(WriteStatus.UNCONFIRMED, "stopped in the call")
+            raise
+        self._pause.taken()
+        self._tripwire.written()
+        metrics.CRM_WRITES.labels(kind, "done").inc()
+        return result
+
+    def _attributes(self, event: EnrichedEvent) -> dict[str, Any]:
+        settings = self._settings
+        attributes = {
+            "name": one_line(event.lead.name or "", LONGEST_NAME)
+            or one_line(event.person.name.title() if event.person is not None else "", LONGEST_NAME)
+            or "Lead",
+            "phone": event.contact.phone,
+            "email": event.contact.email,
+            "description": description(event),
+            "source": source_in_crm(event, settings.c2s_source),
+            "type_negotiation": settings.c2s_type_negotiation,
+            "product": event.lead.product,
+            "seller_id": settings.c2s_seller_id,
+        }
+        return {name: value for name, value in attributes.items() if value}
+
+    async def _publish_dead_letter(self, record: ConsumerRecord, error: PoisonError) -> None:
+        """Write a dead letter. Raises FuseBlownError instead when there are too many: the record comes again."""
+        self._tripwire.check(error)
+        log.error("dead letter", reason=error.reason, partition=record.partition, offset=record.offset, **about(record))
+        metrics.DEAD.labels(Stage.CRM, type(error).__name__).inc()
+        headers = dead_letter_headers(
+            headers=record.headers,
+            topic=record.topic,
+            partition=record.partition,
+            offset=record.offset,
+            timestamp=record.timestamp / 1000,
+            stage=Stage.CRM,
+            error=type(error).__name__,
+            reason=error.reason,
+            attempts=1,
+            failed_at=datetime.now(UTC),
+        )
+        try:
+            await self._producer.send_and_wait(
+                topics.DEAD.name, value=record.value or b"", key=record.key, headers=headers, partition=0
+            )
+        except KafkaError as unsent:
+            raise TransientError(f"dead letter: {type(unsent).__name__}") from None
+
+
+def _about(event: EnrichedEvent) -> dict[str, str]:
+    return {"lead": event.lead.id, "event_id": event.event_id}
+
+
+def _wait_unless(settled: bool) -> None:  # noqa: FBT001 - its name says it
+    """Wait for how another's call ends: it may be taken back, and nobody be left who would make it again."""
+    if not settled:
+        raise TransientError("the same write is under way")
+
+
+async def _booked(settle: Callable[[], Awaitable[None]]) -> None:
+    """Write down how a call ended, however long the database is away: until then it counts as unconfirmed."""
+    async for attempt in stamina.retry_context(
+        on=DatabaseUnavailableError, attempts=None, timeout=None, wait_initial=0.1, wait_max=5.0
+    ):
+        with attempt:
+            await settle()

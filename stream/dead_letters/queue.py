@@ -1,0 +1,163 @@
+"""Reads, redrives and drops dead letters.
+
+The topic has one partition: one reading from its beginning tells what is open. A redriven letter is published,
+and only once the broker has it is its marker: who is killed in between finds the letter open, and a second redrive
+brings the same identity once more, which consumers drop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
+
+from stream.domain.errors import PoisonError, StopError
+from stream.domain.letters import Fate, Letter, Wanted, marker, read_letter, read_marker
+from stream.domain.redrive import Revived, revive
+from stream.kafka.clients import consumer_options, open_producer
+from stream.settings import Settings
+from stream.topics import DEAD
+
+PARTITION = TopicPartition(DEAD.name, 0)
+AT_ONCE = 200  # records published before their acknowledgements are waited for
+POLL_TIMEOUT_MS = 200
+PATIENCE = 30.0  # seconds without a record until the broker is taken for away
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a redrive would do, or did. ``hopeless``: offsets, and why each would die again."""
+
+    letters: tuple[Letter, ...]
+    hopeless: dict[int, str]
+
+    @property
+    def redriven(self) -> tuple[Letter, ...]:
+        """The letters that go on their way."""
+        return tuple(letter for letter in self.letters if letter.offset not in self.hopeless)
+
+
+class Letters:
+    """The topic of dead letters."""
+
+    def __init__(self, settings: Settings, nobodys: frozenset[str], now: Callable[[], datetime]) -> None:
+        """``nobodys``: aliases of denied contacts."""
+        self._settings = settings
+        self._nobodys = nobodys
+        self._area_code = settings.default_area_code
+        self._now = now
+
+    async def find(self, wanted: Wanted) -> list[Letter]:
+        """The letters that are meant, oldest first, each with what became of it."""
+        letters: dict[int, Letter] = {}
+        async for record in _records(self._settings):
+            closed = read_marker(record.headers)
+            if closed is None:
+                letters[record.offset] = letter_of(record)
+            elif closed[0] in letters:
+                letters[closed[0]] = replace(letters[closed[0]], fate=closed[1])
+        return [letter for letter in letters.values() if wanted.takes(letter)]
+
+    async def values(self, letters: Sequence[Letter]) -> AsyncIterator[tuple[Letter, bytes | None]]:
+        """Each letter with its bytes, one after the other: together they may be more than memory holds."""
+        by_offset = {letter.offset: letter for letter in letters}
+        if not by_offset:
+            return
+        async for record in _records(self._settings, min(by_offset), max(by_offset)):
+            if record.offset in by_offset:
+                yield by_offset[record.offset], record.value
+
+    async def plan(self, letters: Sequence[Letter]) -> Plan:
+        """What a redrive of these letters would do."""
+        hopeless = {}
+        async for letter, value in self.values(letters):
+            try:
+                revive(letter, value, self._nobodys, self._area_code)
+            except PoisonError as error:
+                hopeless[letter.offset] = str(error)
+        return Plan(tuple(letters), hopeless)
+
+    async def redrive(self, plan: Plan) -> None:
+        """Carry a plan out: each letter is published, then closed."""
+        async with open_producer(self._settings) as producer:
+            waiting: list[tuple[Letter, Revived]] = []
+            async for letter, value in self.values(plan.redriven):
+                waiting.append((letter, revive(letter, value, self._nobodys, self._area_code)))
+                if len(waiting) == AT_ONCE:
+                    await self._publish(producer, waiting)
+                    waiting = []
+            await self._publish(producer, waiting)
+
+    async def _publish(self, producer: AIOKafkaProducer, revived: Sequence[tuple[Letter, Revived]]) -> None:
+        sent = []
+        for _, one in revived:
+            partition = await _existing(producer, one)
+            sent.append(
+                await producer.send(one.topic, value=one.value, key=one.key, headers=one.headers, partition=partition)
+            )
+        await asyncio.gather(*sent)
+        await self._close(producer, [letter for letter, _ in revived], Fate.REDRIVEN)
+
+    async def drop(self, letters: Sequence[Letter]) -> None:
+        """Close letters for good; their bytes stay until retention takes them."""
+        async with open_producer(self._settings) as producer:
+            await self._close(producer, letters, Fate.DROPPED)
+
+    async def _close(self, producer: AIOKafkaProducer, letters: Iterable[Letter], fate: Fate) -> None:
+        at = self._now()
+        sent = [
+            await producer.send(DEAD.name, value=b"", headers=marker(letter.offset, fate, at), partition=0)
+            for letter in letters
+        ]
+        await asyncio.gather(*sent)
+
+
+def letter_of(record: ConsumerRecord) -> Letter:
+    """A record of ``webhooks.dead`` as a letter."""
+    written = datetime.fromtimestamp(record.timestamp / 1000, UTC)
+    return read_letter(record.offset, record.key, record.value, record.headers, written)
+
+
+async def _existing(producer: AIOKafkaProducer, one: Revived) -> int | None:
+    """The partition that it lay in, while the topic has it; else its key decides."""
+    partitions = await producer.partitions_for(one.topic)
+    return one.partition if one.partition in partitions else None
+
+
+async def _records(settings: Settings, first: int = 0, last: int | None = None) -> AsyncIterator[ConsumerRecord]:
+    """The records of the topic from ``first`` to ``last``, or to where it ends now. Raises StopError."""
+    async with _reading(settings) as consumer:
+        begin = max(first, (await consumer.beginning_offsets([PARTITION]))[PARTITION])
+        end = (await consumer.end_offsets([PARTITION]))[PARTITION]
+        end = end if last is None else min(end, last + 1)
+        consumer.seek(PARTITION, begin)
+        position, moved = begin, time.monotonic()
+        while position < end:
+            batch = (await consumer.getmany(timeout_ms=POLL_TIMEOUT_MS)).get(PARTITION, [])
+            before, position = position, await consumer.position(PARTITION)
+            if position != before:  # also past what gives no record: a transaction's marker, what was aborted
+                moved = time.monotonic()
+            elif time.monotonic() - moved > PATIENCE:
+                raise StopError(f"the broker gave no record of {DEAD.name} for {PATIENCE:.0f} s")
+            for record in batch:
+                if record.offset >= end:
+                    return
+                yield record
+
+
+@asynccontextmanager
+async def _reading(settings: Settings) -> AsyncIterator[AIOKafkaConsumer]:
+    consumer = AIOKafkaConsumer(**consumer_options(settings), enable_auto_commit=False)
+    try:
+        await consumer.start()
+        if DEAD.name not in await consumer.topics():
+            raise StopError(f"there is no topic {DEAD.name}. Run: python -m stream topics")
+        consumer.assign([PARTITION])
+        yield consumer
+    finally:
+        await consumer.stop()

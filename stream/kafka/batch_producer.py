@@ -1,0 +1,290 @@
+"""Publishes records to Kafka in batches by partition: for the worker and for the producers.
+
+Rule 1, order: a partition has one queue, and one batch of it is in flight at a time. What is enqueued meanwhile leaves
+in the next batch. So the records of a partition are written in the order of ``enqueue``, whatever fails, and a
+partition without a leader delays no other.
+
+Rule 2, acknowledgement: ``acknowledged`` is called once, in the loop, after the broker has the record (``acks=all``).
+The one exception is ``take_back``, which counts what it removes as acknowledged: nobody waits for it any more.
+
+Rule 3, bounds: ``max_records`` counts records that are not acknowledged, ``max_bytes`` the values that wait for a
+batch. At most one batch of each partition is in flight beside them. ``enqueue_all`` refuses what would exceed a bound.
+``enqueue`` never refuses: its caller asks ``is_full`` and awaits ``wait_for_capacity`` before it takes more input.
+
+Rule 4, failure: an idempotent producer numbers the batches of a partition. aiokafka repeats a batch under its number
+while the error is retriable, without a limit. When it fails a batch, that number is used up, and the broker refuses
+what follows on this partition (``OutOfOrderSequenceNumber``) until another producer takes over. The user chooses:
+
+- ``FailFast``: the batch and the queue behind it fail. The user replaces the producer.
+- ``RetryUntilShutdown``: the batch is sent again, ahead of the queue, until it is acknowledged or ``close`` is called.
+  That helps where aiokafka has not taken the batch (no metadata, no room). After a gap it never succeeds: then
+  ``failing_since`` gets old, and the user ends the process, which loses nothing while offsets are uncommitted.
+
+Rule 5, close: what waits fails, and what is enqueued later is not sent. ``FailFast`` leaves the batches in flight to
+the flush of ``AIOKafkaProducer.stop``; ``RetryUntilShutdown`` gives them up. A record without a handle that is given
+up stays in ``backlog``, for nobody was told of its end.
+
+Only public interfaces of aiokafka are used: ``create_batch`` and ``send_batch`` cost one future a batch; ``send``
+costs one a record, and what it was given can't be taken back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError, ProducerClosed
+from aiokafka.producer.message_accumulator import BatchBuilder
+
+from stream.domain.errors import TransientError
+from stream.kafka.clients import partition_of
+from stream.kafka.partition_queue import Acknowledged, Headers, PartitionQueue, QueuedRecord, fill_batch, size_of
+from stream.kafka.publish_handle import PublishHandle
+from stream.logs import get_logger
+from stream.logs.outages import broker_failed
+
+log = get_logger(__name__)
+
+MAX_RECORDS = 20_000  # not acknowledged, of one BatchProducer
+MAX_BYTES = 64 * 1_048_576  # of values that wait for a batch
+RETRY_DELAY_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class FailFast:
+    """A failed batch fails its handles and the queue of its partition."""
+
+
+@dataclass(frozen=True, slots=True)
+class RetryUntilShutdown:
+    """A failed batch is sent again every ``delay_seconds``.
+
+    ``before_send`` is called before each attempt. It raises StopError to keep the batch from leaving for good.
+    """
+
+    delay_seconds: float = RETRY_DELAY_SECONDS
+    before_send: Callable[[], None] | None = None
+
+
+class QueueFullError(TransientError):
+    """Too many records wait for the broker."""
+
+
+class Publishable(Protocol):
+    """A record whose key chooses its partition."""
+
+    @property
+    def topic(self) -> str: ...  # noqa: D102
+    @property
+    def key(self) -> bytes | None: ...  # noqa: D102
+    @property
+    def value(self) -> bytes: ...  # noqa: D102
+    @property
+    def headers(self) -> Headers: ...  # noqa: D102
+
+
+class BatchProducer:
+    """Batches for one AIOKafkaProducer, which its user starts and stops."""
+
+    def __init__(
+        self,
+        producer: AIOKafkaProducer,
+        failure_policy: FailFast | RetryUntilShutdown,
+        *,
+        max_records: int = MAX_RECORDS,
+        max_bytes: int = MAX_BYTES,
+    ) -> None:
+        self._producer = producer
+        self._retry = failure_policy if isinstance(failure_policy, RetryUntilShutdown) else None
+        self._max_records = max_records
+        self._max_bytes = max_bytes
+        self._cluster = producer.client.cluster
+        self._cluster.add_listener(self._metadata_changed)
+        self._partition_counts: dict[str, int] = {}  # kept when the metadata loses a topic for a moment
+        self._available: set[str] = set()  # topics in the present metadata
+        self._queues: dict[str, dict[int, PartitionQueue]] = {}
+        self._waiting_bytes = 0
+        self._has_capacity = asyncio.Event()
+        self._has_capacity.set()
+        self._is_closed = False
+        self.backlog = 0  # records that are not acknowledged
+        self.is_full = False
+
+    @property
+    def failing_since(self) -> float | None:
+        """Monotonic seconds since which the partition that fails longest has failed; None while all succeed."""
+        return min([one.failing_since for one in self._all_queues() if one.failing_since is not None], default=None)
+
+    def knows(self, records: Sequence[Publishable]) -> bool:
+        """Whether the metadata has the records' topics."""
+        for record in records:  # nearly always one: all() and its generator cost four times as much
+            if record.topic not in self._available and not self._count_partitions(record.topic):
+                return False
+        return True
+
+    async def learn(self, *topics: str) -> None:
+        """Request the topics' metadata; needed before ``enqueue`` without a partition. Waits for missing topics."""
+        for topic in topics:
+            await self._producer.partitions_for(topic)
+            self._count_partitions(topic)
+
+    def partitions(self, topic: str) -> int:
+        """Number of partitions of a topic that was learned."""
+        return self._partition_counts[topic]
+
+    def enqueue(  # noqa: PLR0913 - a record has six parts
+        self,
+        topic: str,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Headers,
+        acknowledged: Acknowledged | None = None,
+        partition: int | None = None,
+        handle: PublishHandle | None = None,
+    ) -> None:
+        """Queue one record. Without ``partition`` the key chooses it as Java does; no key means partition 0."""
+        if partition is None:
+            partition = 0 if key is None else partition_of(key, self._partition_counts[topic])
+        try:
+            queue = self._queues[topic][partition]
+        except KeyError:
+            queue = self._queues.setdefault(topic, {})[partition] = PartitionQueue(topic, partition)
+        queue.waiting.append(QueuedRecord(key, value, headers, acknowledged, handle))
+        backlog = self.backlog = self.backlog + 1
+        if value is not None:
+            self._waiting_bytes += len(value)
+        if backlog > self._max_records or self._waiting_bytes > self._max_bytes:
+            self.is_full = True
+            self._has_capacity.clear()
+        if queue.sender is None and not self._is_closed:  # it starts in the next tick, with what has come until then
+            queue.sender = asyncio.create_task(self._run(queue))
+
+    def enqueue_all(self, records: Sequence[Publishable]) -> PublishHandle:
+        """Queue records of known topics. Raises ProducerClosed after ``close``, QueueFullError beyond a bound."""
+        if self._is_closed:
+            raise ProducerClosed
+        size = sum([len(record.value) for record in records])
+        if self._waiting_bytes + size > self._max_bytes or self.backlog + len(records) > self._max_records:
+            raise QueueFullError("too much waits for the broker")
+        handle = PublishHandle(len(records))
+        acknowledged = handle.acknowledged
+        for one in records:
+            self.enqueue(one.topic, one.key, one.value, one.headers, acknowledged, None, handle)
+        return handle
+
+    def take_back(self, handle: PublishHandle) -> None:
+        """Remove the records of ``handle`` that are not in flight, and count them as acknowledged."""
+        for queue in self._all_queues():
+            gone = queue.take_back(handle)
+            if gone:
+                self._release(len(gone), size_of(gone))
+                handle.acknowledged(len(gone))
+
+    async def wait_for_capacity(self) -> None:
+        """Wait while ``is_full``."""
+        await self._has_capacity.wait()
+
+    async def flush(self) -> None:
+        """Wait until every record is acknowledged or given up."""
+        while senders := self._senders():
+            await asyncio.wait(senders)
+
+    async def close(self) -> None:
+        """Take no more records; see rule 5 for those that are here."""
+        self._is_closed = True
+        if self._retry is not None:
+            senders = self._senders()
+            for sender in senders:
+                sender.cancel()
+            await asyncio.gather(*senders, return_exceptions=True)
+        for queue in self._all_queues():
+            self._give_up(queue, [], ProducerClosed())
+
+    def _all_queues(self) -> list[PartitionQueue]:
+        return [queue for queues in self._queues.values() for queue in queues.values()]
+
+    def _senders(self) -> list[asyncio.Task[None]]:
+        return [queue.sender for queue in self._all_queues() if queue.sender is not None]
+
+    def _count_partitions(self, topic: str) -> bool:
+        """Read the number of partitions out of the metadata; False where the topic is not in it."""
+        count = len(self._cluster.partitions_for_topic(topic) or ())
+        if not count:
+            return False
+        self._partition_counts[topic] = count
+        self._available.add(topic)
+        return True
+
+    def _metadata_changed(self, cluster: object) -> None:
+        """Count again: topics may have grown or gone."""
+        del cluster
+        self._available.clear()
+        for topic in list(self._partition_counts):
+            self._count_partitions(topic)
+
+    async def _run(self, queue: PartitionQueue) -> None:
+        """Send batches until the queue is empty."""
+        records: list[QueuedRecord] = []
+        try:
+            while queue.waiting:
+                batch, records = queue.take_batch(self._producer)
+                self._release(0, size_of(records))
+                await self._send(queue, batch, records)
+                acknowledged, records = records, []
+                self._release(len(acknowledged), 0)
+                for record in acknowledged:
+                    if record.acknowledged is not None:
+                        record.acknowledged()
+        except BaseException as error:
+            self._give_up(queue, records, ProducerClosed() if isinstance(error, asyncio.CancelledError) else error)
+            if not isinstance(error, Exception):
+                raise
+            if self._retry is not None:  # no later attempt mends it, and there may be no handle to tell
+                # Without a traceback: it may show a value.
+                log.error(  # noqa: TRY400
+                    "publishing stopped", topic=queue.topic, partition=queue.partition, error=type(error).__name__
+                )
+        finally:
+            queue.sender = None
+
+    async def _send(self, queue: PartitionQueue, batch: BatchBuilder, records: Sequence[QueuedRecord]) -> None:
+        """Return when the broker has the batch. Raises what the failure policy does not retry."""
+        retry = self._retry
+        while True:
+            try:
+                if retry is not None and retry.before_send is not None:
+                    retry.before_send()
+                await (await self._producer.send_batch(batch, queue.topic, partition=queue.partition))
+            except (KafkaError, OSError) as error:
+                if retry is None:
+                    raise
+                queue.failing_since = queue.failing_since or time.monotonic()
+                broker_failed(log, "delivery failed, sending again", error, topic=queue.topic, records=len(records))
+                await asyncio.sleep(retry.delay_seconds)
+                batch = fill_batch(self._producer, records)
+            else:
+                queue.failing_since = None
+                return
+
+    def _release(self, records: int, size: int) -> None:
+        """Give capacity back: ``records`` have ended, ``size`` bytes wait no more."""
+        self.backlog -= records
+        self._waiting_bytes -= size
+        if self.is_full and self.backlog <= self._max_records and self._waiting_bytes <= self._max_bytes:
+            self.is_full = False
+            self._has_capacity.set()
+
+    def _give_up(self, queue: PartitionQueue, records: Sequence[QueuedRecord], error: BaseException) -> None:
+        """Fail ``records``, which were in flight, and all that wait behind them.
+
+        A record without a handle stays in ``backlog``: nobody learns that it has ended.
+        """
+        waiting = queue.take_all()
+        handles = [record.handle for record in (*records, *waiting) if record.handle is not None]
+        self._release(len(handles), size_of(waiting))
+        for handle in handles:
+            handle.failed(error)

@@ -1,0 +1,187 @@
+"""Connections to the broker: producer, consumer, admin, each with the configured security."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncIterator, Container, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Protocol
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.conn import collect_hosts, create_conn
+from aiokafka.errors import (
+    AuthenticationFailedError,
+    IllegalSaslStateError,
+    KafkaConnectionError,
+    KafkaError,
+    SaslAuthenticationFailed,
+    UnsupportedSaslMechanismError,
+)
+from aiokafka.helpers import create_ssl_context
+
+from stream.domain.memo import Memo
+from stream.kafka.partitioner import murmur2
+from stream.settings import Settings
+
+REQUEST_TIMEOUT = 15_000  # ms; after it a broker is asked again
+LONGEST_PAUSE = 86_400_000  # ms without reading; a partner or database may be away for long, and the group goes on
+LARGEST_BATCH = 524_288  # bytes; a turn of the worker fits, while the default of 16 KiB holds a dozen events
+READ_COMMITTED = "read_committed"
+LARGEST_RECORD = 3_145_728  # bytes; above what webhooks.dead accepts, so that the broker is the one to refuse
+# What no waiting mends: the broker is there and refuses us, or we it.
+REFUSALS = (
+    SaslAuthenticationFailed,
+    AuthenticationFailedError,
+    UnsupportedSaslMechanismError,
+    IllegalSaslStateError,
+    ssl.SSLCertVerificationError,
+)
+
+
+def client_options(settings: Settings) -> dict[str, Any]:
+    """Keyword arguments that every aiokafka client takes."""
+    options: dict[str, Any] = {
+        "bootstrap_servers": settings.kafka_bootstrap_servers,
+        "security_protocol": settings.kafka_security_protocol,
+    }
+    if settings.kafka_security_protocol in {"SSL", "SASL_SSL"}:
+        cafile = settings.kafka_ssl_cafile
+        options["ssl_context"] = create_ssl_context(cafile=str(cafile) if cafile else None)
+    if settings.kafka_security_protocol.startswith("SASL"):
+        options["sasl_mechanism"] = settings.kafka_sasl_mechanism
+        options["sasl_plain_username"] = settings.kafka_sasl_username
+        options["sasl_plain_password"] = settings.kafka_sasl_password.get_secret_value()
+    return options
+
+
+def consumer_options(settings: Settings) -> dict[str, Any]:
+    """Keyword arguments that every consumer takes: what was aborted, or is not committed yet, is never read.
+
+    ``end_offsets`` of such a consumer is the last stable offset. Transaction markers take offsets: whoever reads to an
+    end compares positions, never the offsets of records.
+    """
+    return {**client_options(settings), "isolation_level": READ_COMMITTED}
+
+
+def positions(consumer: AIOKafkaConsumer) -> dict[TopicPartition, int]:
+    """Where the consumer stands: the offset it takes next, of each partition of which it knows one.
+
+    ``consumer.position`` waits where no offset is known yet, and nothing public asks for that.
+    """
+    subscription = consumer._subscription.subscription  # noqa: SLF001 - held by tests/unit/test_aiokafka_pin.py
+    assignment = None if subscription is None else subscription.assignment
+    if assignment is None:
+        return {}
+    states = ((partition, assignment.state_value(partition)) for partition in assignment.tps)
+    return {partition: state.position for partition, state in states if state.has_valid_position}
+
+
+def reached(
+    consumer: AIOKafkaConsumer, before: Mapping[TopicPartition, int], fetched: Container[TopicPartition]
+) -> dict[TopicPartition, int]:
+    """The positions to which a fetch has moved the consumer: past records, past markers, past what was aborted.
+
+    Ask right after the fetch, before anything else runs. ``before``: the positions before it; ``fetched``: the
+    partitions that gave records, which count also where a rebalance meanwhile has moved the consumer back.
+    """
+    return {
+        partition: at
+        for partition, at in positions(consumer).items()
+        if partition in fetched or at > before.get(partition, 0)
+    }
+
+
+class Client(Protocol):
+    """A producer, a consumer or an admin client."""
+
+    async def start(self) -> None: ...  # noqa: D102
+
+
+async def _start(client: Client, settings: Settings) -> None:
+    """Start a client. Raises KafkaConnectionError for a broker that is away, AuthenticationFailedError for a refusal.
+
+    aiokafka says of both that it could not connect; so who could not is asked why.
+    """
+    try:
+        await client.start()
+    except KafkaConnectionError:
+        if settings.kafka_security_protocol != "PLAINTEXT":
+            await _raise_refusal(client_options(settings))
+        raise
+
+
+async def _raise_refusal(options: dict[str, Any]) -> None:
+    for host, port, _ in collect_hosts(options.pop("bootstrap_servers")):
+        try:
+            connection = await create_conn(host, port, **options, request_timeout_ms=REQUEST_TIMEOUT)
+        except REFUSALS as error:
+            raise AuthenticationFailedError(
+                f"refused, and waiting does not help: {error}. Check KAFKA_SASL_* and KAFKA_SSL_CAFILE"
+            ) from None
+        except (KafkaError, OSError):  # a TimeoutError is an OSError
+            continue
+        connection.close()
+
+
+@asynccontextmanager
+async def open_producer(settings: Settings, **options: Any) -> AsyncIterator[AIOKafkaProducer]:
+    """An idempotent producer with ``acks=all``; flushed and closed at the end."""
+    producer = AIOKafkaProducer(
+        **client_options(settings),
+        acks="all",
+        enable_idempotence=True,
+        max_batch_size=LARGEST_BATCH,
+        max_request_size=LARGEST_RECORD,
+        request_timeout_ms=REQUEST_TIMEOUT,
+        **options,
+    )
+    try:
+        # Inside, so that a producer that can't connect is closed too.
+        await _start(producer, settings)
+        yield producer
+    finally:
+        await producer.stop()
+
+
+@asynccontextmanager
+async def open_consumer(
+    settings: Settings, topic: str | None, group: str, **options: Any
+) -> AsyncIterator[AIOKafkaConsumer]:
+    """A consumer of a group that starts at the earliest record and commits only when told."""
+    consumer = AIOKafkaConsumer(
+        *([topic] if topic is not None else []),
+        **consumer_options(settings),
+        group_id=group,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        session_timeout_ms=10_000,
+        heartbeat_interval_ms=2_500,
+        max_poll_interval_ms=LONGEST_PAUSE,
+        **options,
+    )
+    try:
+        # Inside, so that a consumer that can't connect is closed too.
+        await _start(consumer, settings)
+        yield consumer
+    finally:
+        await consumer.stop()
+
+
+@asynccontextmanager
+async def open_admin(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
+    """An admin client."""
+    admin = AIOKafkaAdminClient(**client_options(settings), request_timeout_ms=REQUEST_TIMEOUT)
+    try:
+        await _start(admin, settings)
+        yield admin
+    finally:
+        await admin.close()
+
+
+def partition_of(key: bytes, partitions: int) -> int:
+    """The partition that Java's default partitioner gives ``key``."""
+    return _places[key] % partitions
+
+
+_places: Memo[bytes, int] = Memo(lambda key: murmur2(key) & 0x7FFFFFFF, 100_000)

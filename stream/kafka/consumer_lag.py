@@ -1,0 +1,58 @@
+"""How far a consumer's group is behind: records that are written and not completed.
+
+The client knows the end of a partition from its fetches; of a partition that is paused it gets no news. So the broker
+is asked as well.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from stream import metrics
+from stream.kafka.clients import positions
+from stream.kafka.offset_tracker import Trackers
+
+ASK_EVERY_S = 5.0
+
+
+class ConsumerLag:
+    """Of the partitions that are assigned to one consumer."""
+
+    def __init__(self, consumer: AIOKafkaConsumer, trackers: Trackers) -> None:
+        self._consumer = consumer
+        self._trackers = trackers
+        self._ends: dict[TopicPartition, int] = {}  # last stable offsets, as of the last answer
+
+    async def measure_for_ever(self) -> None:
+        """Ask for the ends again and again; while the broker is away those that are known stay."""
+        while True:
+            with suppress(KafkaError, OSError):  # its absence is told by whoever needs it
+                if assigned := self._consumer.assignment():
+                    self._ends = await self._consumer.end_offsets(assigned)
+            await asyncio.sleep(ASK_EVERY_S)
+
+    def records(self) -> int:
+        """Offsets from the first record that is not completed to the end; markers of transactions count."""
+        return sum(self._behind(partition, position) for partition, position in positions(self._consumer).items())
+
+    def _behind(self, partition: TopicPartition, position: int) -> int:
+        tracker = self._trackers.of((partition.topic, partition.partition))
+        at = tracker.watermark if tracker is not None else None
+        end = max(self._ends.get(partition, 0), self._consumer.last_stable_offset(partition) or 0)
+        return max(end - (position if at is None else at), 0)
+
+    @contextmanager
+    def published(self, group: str, oldest_age: Callable[[], float]) -> Iterator[None]:
+        """Publish the metrics of a group; ``oldest_age`` in seconds."""
+        metrics.CONSUMER_LAG.labels(group).set_function(self.records)
+        metrics.CONSUMER_OLDEST.labels(group).set_function(oldest_age)
+        try:
+            yield
+        finally:
+            metrics.CONSUMER_LAG.remove(group)
+            metrics.CONSUMER_OLDEST.remove(group)

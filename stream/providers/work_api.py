@@ -1,0 +1,78 @@
+"""The Work API: a CPF becomes a person. Its token is in the URL, so no URL leaves this file."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import aiohttp
+from yarl import URL
+
+from stream.domain.errors import Billed, PartnerUnavailableError, RefusedError
+from stream.domain.identity import Cpf
+from stream.domain.person import work_answer
+from stream.domain.provider import Provider, ProviderSpec
+from stream.providers.body import json_of
+from stream.providers.guard import Guard, Reserve
+from stream.providers.http import judge_status, sent_once
+from stream.settings import Settings, calls_of
+
+NOT_KNOWN = 404
+REFUSED = (401, 402, 403)
+
+
+def spec(settings: Settings) -> ProviderSpec:
+    """The terms of the Work API."""
+    return ProviderSpec(
+        provider=Provider.WORK,
+        price=settings.work_api_price,
+        daily_budget=calls_of(settings.work_api_daily_budget),
+        at_once=settings.work_api_max_concurrency,
+        rate=settings.work_api_rate_per_second,
+        deadline=settings.work_api_timeout.total_seconds(),
+    )
+
+
+class WorkApi:
+    """The client."""
+
+    def __init__(self, session: aiohttp.ClientSession, settings: Settings, guard: Guard) -> None:
+        self._session = session
+        self._guard = guard
+        self._base = URL(settings.work_api_base_url) / "api"
+        self._token = settings.work_api_token
+        self._seconds = spec(settings).deadline
+
+    def check(self) -> None:
+        """Raise PartnerUnavailableError or RefusedError while nothing is asked."""
+        self._guard.check()
+
+    async def by_cpf(self, cpf: Cpf, reserve: Reserve) -> dict[str, Any] | None:
+        """The answer as received, None where the CPF is not known. A failure may come inside a 200.
+
+        ``reserve``: see ``Guard.call``.
+        """
+        return await self._guard.call(lambda: self._ask(cpf), reserve)
+
+    async def _ask(self, cpf: Cpf) -> dict[str, Any] | None:
+        query = {"token": self._token.get_secret_value(), "modulo": "cpf", "consulta": cpf.digits}
+        url = self._base.with_query(query)
+        async with sent_once(Provider.WORK, self._session, "GET", url, seconds=self._seconds) as response:
+            if response.status in REFUSED:
+                raise RefusedError(Provider.WORK, f"status {response.status}: check WORK_API_TOKEN")
+            if response.status == NOT_KNOWN:
+                return None
+            judge_status(Provider.WORK, response)
+            return work_answer(_typed(await json_of(Provider.WORK, response)))
+
+
+def _typed(body: Any) -> Any:
+    """The answer itself. Where the person is of another type than a person, it is no answer, and not "not known"."""
+    basics = body.get("DadosBasicos") if isinstance(body, dict) else None
+    is_typed = not basics or (
+        isinstance(basics, dict)
+        and isinstance(basics.get("nome"), str | None)
+        and isinstance(basics.get("cpf"), str | int | None)
+    )
+    if not is_typed:
+        raise PartnerUnavailableError("work: a 200 whose person is none", billed=Billed.UNSURE)
+    return body

@@ -1,0 +1,160 @@
+"""Keeps the books that reports are made from, out of ``contacts.enriched``, in batches.
+
+``stream.answered`` has one row a webhook, whatever is replayed. ``public.webhook_events``, which the replaced
+service reads too, is kept only when asked for: while both run, it would take our rows for its own.
+
+A batch is one transaction and completed with it. While PostgreSQL is away the batch waits, and nothing more is read.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Sequence
+from functools import partial
+from uuid import UUID
+
+import asyncpg
+from aiokafka import ConsumerRecord
+
+from stream import topics
+from stream.domain.errors import TransientError
+from stream.domain.events import EnrichedEvent, Outcome, decode_event
+from stream.kafka.attempts import Attempts
+from stream.kafka.consumer_loop import ConsumerSpec, Fetched, RecordHandler, Work
+from stream.kafka.record_identity import about
+from stream.logs import get_logger
+from stream.logs.outages import warn_seldom
+from stream.store.ledger import BILLING_ZONE
+from stream.store.pool import database_errors
+from stream.store.queries import sql
+
+log = get_logger(__name__)
+
+BATCH_RECORDS = 1_000  # a transaction
+BROKER_FAILED = "the broker took partitions, or a commit"
+JOURNAL_CONSUMER = ConsumerSpec(
+    topics.JOURNAL_GROUP,
+    (topics.ENRICHED.name,),
+    commit_every=0.0,
+    read_failed=BROKER_FAILED,
+    commit_failed=BROKER_FAILED,
+    commit_refused=BROKER_FAILED,
+)
+
+COMPLETED = "completed"
+PROCESSING = "processing"
+
+
+class Journal(RecordHandler):
+    """Writes batches of events; each is one transaction and may be written again."""
+
+    def __init__(self, pool: asyncpg.Pool, *, webhook_events: bool) -> None:
+        """``webhook_events``: also keep ``public.webhook_events``."""
+        self._pool = pool
+        self._webhook_events = webhook_events
+
+    def room(self, under_way: int) -> int:
+        """One batch at a time."""
+        return 0 if under_way else BATCH_RECORDS
+
+    def start(self, fetched: Fetched, attempts: Attempts) -> list[Work]:
+        """Take everything as one work: it is written, however long the database is away."""
+        records = list(itertools.chain.from_iterable(fetched.values()))
+        return [Work(records, partial(self._write_records, records, attempts))]
+
+    async def _write_records(self, records: Sequence[ConsumerRecord], attempts: Attempts) -> None:
+        await attempts.until_completed(partial(self.write, _decode(records)), report=_report)
+
+    async def write(self, events: Sequence[EnrichedEvent]) -> None:
+        """Write a batch. Raises DatabaseUnavailableError: nothing of it was written."""
+        try:
+            await self._write(events)
+        except (asyncpg.DataError, OverflowError):  # an instant of year 1 has no day in Sao Paulo
+            if len(events) == 1:
+                (event,) = events
+                log.warning("the database can't hold an event", event_id=event.event_id, lead=event.lead.id)
+                return
+            for event in events:  # one that no table takes must not cost the others
+                await self.write([event])
+
+    async def _write(self, events: Sequence[EnrichedEvent]) -> None:
+        with database_errors():
+            async with self._pool.acquire() as connection, connection.transaction():
+                for one_pass in passes(events):
+                    await connection.execute(sql("record_answered"), *_columns(map(_answered, one_pass), 11))
+                    if self._webhook_events:
+                        await connection.execute(
+                            sql("record_webhook_events"), *_columns(map(_webhook_event, one_pass), 7)
+                        )
+
+
+def passes(events: Iterable[EnrichedEvent]) -> list[list[EnrichedEvent]]:
+    """A batch as the statements to make of it, in order: each touches a webhook once, which PostgreSQL asks for.
+
+    All that was pending counts, since its calls are added up, and the first end; what follows an end is a repeat. An
+    outcome that only a later version knows counts as an end.
+    """
+    of_webhook: dict[str, list[EnrichedEvent]] = {}
+    for event in events:
+        there = of_webhook.setdefault(event.event_id, [])
+        if not there or there[-1].outcome == Outcome.PENDING:
+            there.append(event)
+    longest = max(map(len, of_webhook.values()), default=0)
+    # Rows are locked in one order, so that two journals can't lock each other out.
+    ordered = [of_webhook[event_id] for event_id in sorted(of_webhook)]
+    return [[there[number] for there in ordered if number < len(there)] for number in range(longest)]
+
+
+def _columns(rows: Iterable[tuple[object, ...]], width: int) -> list[list[object]]:
+    """Rows as the columns that ``unnest`` takes."""
+    columns: list[list[object]] = [[] for _ in range(width)]
+    for row in rows:
+        for column, value in zip(columns, row, strict=True):
+            column.append(value)
+    return columns
+
+
+def _answered(event: EnrichedEvent) -> tuple[object, ...]:
+    return (
+        UUID(event.event_id),
+        event.received_at.astimezone(BILLING_ZONE).date(),
+        event.lead.source,
+        event.lead.id,
+        event.contact.key,
+        event.outcome,
+        event.tier,
+        event.calls.diretrix,
+        event.calls.work,
+        event.received_at,
+        event.emitted_at,
+    )
+
+
+def _webhook_event(event: EnrichedEvent) -> tuple[object, ...]:
+    pending = event.outcome == Outcome.PENDING
+    return (
+        UUID(event.event_id),
+        event.lead.id,
+        event.lead.updated_at,
+        event.lead.hook_action,
+        event.received_at,
+        None if pending else event.emitted_at,
+        PROCESSING if pending else COMPLETED,
+    )
+
+
+def _report(error: TransientError, _: float) -> None:
+    warn_seldom(log, "will try again", reason=error.reason)
+
+
+def _decode(records: Iterable[ConsumerRecord]) -> list[EnrichedEvent]:
+    events = []
+    for record in records:
+        try:
+            event = decode_event(record.value or b"")
+            UUID(event.event_id)
+            events.append(event)
+        except ValueError:
+            # Foreign; the CRM sync makes a dead letter of it, one is enough.
+            log.warning("not an event", partition=record.partition, offset=record.offset, **about(record))
+    return events
