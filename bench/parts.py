@@ -24,7 +24,7 @@ from producers.items import Part, webhook
 from stream.domain import matching
 from stream.domain.choice import next_step
 from stream.domain.events import Answer, Outcome, encode_event, event_headers, event_id
-from stream.domain.freshness import opened
+from stream.domain.freshness import decode
 from stream.domain.identity import Contact, Email, Phone, contact_of
 from stream.domain.leads import decode_webhook
 from stream.domain.sources.c2s import read_lead as lead_from_c2s
@@ -85,7 +85,7 @@ def parts(count: int = COUNT) -> dict[str, Callable[[int], float]]:
         "phone, new spelling": over(Phone.parse, [lead.phone for lead in typed]),
         "e-mail, new spelling": over(Email.parse, [one.email for one in typed]),
         "partition, key remembered": over(lambda key: partition_of(key, 8), [one.key or b"" for one in made]),
-        "entry, decoded": over(opened, table.values()),
+        "entry, decoded": over(decode, table.values()),
         "the table's answer, entry and name remembered": over(
             lambda one: _answered(cache, one[0], one[1], now.timestamp()), zip(contacts, leads, strict=True)
         ),
@@ -118,7 +118,7 @@ def parts(count: int = COUNT) -> dict[str, Callable[[int], float]]:
 
 def _answered(cache: TableCache, contact: Contact, lead: Lead, now: float) -> Answer:
     """As the agent asks the table."""
-    entry = cache.surest(0, contact, now)
+    entry = cache.primary_entry(0, contact, now)
     answer = None if entry is None else entry.answer(contact, lead.name)
     assert answer is not None
     return answer
@@ -142,7 +142,7 @@ def _tracked(loops: int) -> float:
         offsets = range(first, min(first + FETCHED, loops))
         tracker.arrive(offsets)
         for offset in offsets:
-            tracker.finish(offset)
+            tracker.complete(offset)
     return process_time() - started
 
 

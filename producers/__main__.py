@@ -19,7 +19,7 @@ from producers.secret_faults import secret_faults, short_secrets, without_secret
 from producers.server import listen
 from stream.domain.errors import StopError
 from stream.logs import get_logger
-from stream.runtime.gc_tuning import settle
+from stream.runtime.gc_tuning import freeze_gc
 from stream.runtime.startup import settings_or_exit
 from stream.settings import Settings
 
@@ -69,7 +69,7 @@ async def serve(settings: Settings) -> None:
                 app.handle, host, settings.producer_port, most, grace - flush, limits=limits, trusted=trusted
             ) as port,
         ):
-            settle()
+            freeze_gc()
             log.info("listening", host=host, port=port, internal_host=internal_host, internal_port=internal_port)
             await stop.wait()
             log.info("stopping: requests under way may end")

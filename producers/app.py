@@ -10,10 +10,10 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from producers.clients import Clients
+from producers.http_error import HttpError
 from producers.intake import Intake
 from producers.limits import DEFAULT, Limits
 from producers.publisher import BrokerUnavailableError, Publisher
-from producers.refusal import RefusalError
 from producers.responses import OWN, answer
 from producers.sampled import SampledLog
 from producers.sources import ENDPOINTS
@@ -22,14 +22,14 @@ from producers.strangers import Strangers
 from producers.webhook_route import Route, Shared, WebhookRoute
 from producers.wrong_secrets import WrongSecrets
 from stream import metrics
-from stream.domain.identity import denylist
+from stream.domain.identity import parse_denylist
 from stream.domain.sources.lead import Source
 from stream.logs import get_logger
 from stream.settings import Settings
 
 log = get_logger(__name__)
 
-NOT_ACCEPTED = RefusalError(503, "not accepted, the broker does not answer: send it again", {"Retry-After": "5"})
+NOT_ACCEPTED = HttpError(503, "not accepted, the broker does not answer: send it again", {"Retry-After": "5"})
 Routes = Mapping[str, Mapping[str, Route]]
 
 
@@ -45,7 +45,7 @@ class App:
             Intake(
                 publisher,
                 settings.producer_duplicate_window,
-                denylist(settings.contact_denylist),
+                parse_denylist(settings.contact_denylist),
                 now,
                 settings.default_area_code,
             ),
@@ -83,7 +83,7 @@ class App:
         """Every failure has an answer, and none says how we are built."""
         try:
             return await _route(routes, request)(request)
-        except RefusalError as error:
+        except HttpError as error:
             return self._refused(request, error)
         except BrokerUnavailableError:
             self._count_refused(request, NOT_ACCEPTED)  # what happened is told by whoever speaks to the broker
@@ -94,7 +94,7 @@ class App:
             log.exception("a route failed in a way nobody foresaw", path=request.path)
             return answer(500, {"message": "internal server error"})
 
-    def _refused(self, request: web.BaseRequest, error: RefusalError) -> web.Response:
+    def _refused(self, request: web.BaseRequest, error: HttpError) -> web.Response:
         source = self._count_refused(request, error)
         if source is not None:
             # The path without its query, which may hold the token.
@@ -108,7 +108,7 @@ class App:
             )
         return answer(error.status, {"message": error.message}, error.headers)
 
-    def _count_refused(self, request: web.BaseRequest, error: RefusalError) -> Source | None:
+    def _count_refused(self, request: web.BaseRequest, error: HttpError) -> Source | None:
         """Count a webhook that was not taken; gives its source, None for a request that is no webhook."""
         endpoint = self._endpoints.get(request.path)
         if endpoint is None:
@@ -147,8 +147,8 @@ def _route(routes: Routes, request: web.BaseRequest) -> Route:
     # As it was typed nearly always; without its query, and decoded, where it was not.
     methods = routes.get(request.raw_path) or routes.get(request.path)
     if methods is None:
-        raise RefusalError(404, "no such path")
+        raise HttpError(404, "no such path")
     route = methods.get("GET" if request.method == "HEAD" else request.method)
     if route is None:
-        raise RefusalError(405, "method not allowed", {"Allow": ", ".join(methods)})
+        raise HttpError(405, "method not allowed", {"Allow": ", ".join(methods)})
     return route

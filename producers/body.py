@@ -9,7 +9,7 @@ from types import TracebackType
 from aiohttp import HttpVersion11, hdrs, web
 
 from producers.connection import Connection, connection_of
-from producers.refusal import RefusalError
+from producers.http_error import HttpError
 
 Read = Callable[[], Awaitable[bytes]]
 CLOSE: dict[str, str] = {hdrs.CONNECTION: "close"}
@@ -36,9 +36,9 @@ class HeldBody:
         self._held = 0
 
     def grow(self, count: int) -> None:
-        """Take ``count`` bytes more. Raises RefusalError when they are not there."""
+        """Take ``count`` bytes more. Raises HttpError when they are not there."""
         if count > self._budget.left:
-            raise RefusalError(503, "too much is being received: send it again", {"Retry-After": "1"})
+            raise HttpError(503, "too much is being received: send it again", {"Retry-After": "1"})
         self._budget.left -= count
         self._held += count
 
@@ -55,14 +55,14 @@ class HeldBody:
 async def read_body(request: web.BaseRequest, most: int, seconds: float, held: HeldBody) -> bytes:
     """The body, at most ``most`` bytes within ``seconds``.
 
-    Raises RefusalError when it is too large (by its announced length, before it is read), too slow, broken off or
+    Raises HttpError when it is too large (by its announced length, before it is read), too slow, broken off or
     compressed.
     """
     headers, content = request.headers, request.content
     if (request.content_length or 0) > most:
         raise _too_large(most)
     if headers.get(hdrs.CONTENT_ENCODING, "identity").lower() != "identity":
-        raise RefusalError(415, "send it uncompressed")
+        raise HttpError(415, "send it uncompressed")
     connection = connection_of(request)
     if hdrs.EXPECT in headers:
         _continue(request, connection)
@@ -79,7 +79,7 @@ async def read_body(request: web.BaseRequest, most: int, seconds: float, held: H
     except TimeoutError:
         if connection.is_half_closed:
             raise _broken_off() from None
-        raise RefusalError(408, f"the whole body within {seconds:.0f} s", CLOSE) from None
+        raise HttpError(408, f"the whole body within {seconds:.0f} s", CLOSE) from None
     except (web.RequestPayloadError, ConnectionError):
         raise _broken_off() from None
     finally:
@@ -96,12 +96,12 @@ async def _collect(read: Read, most: int, held: HeldBody) -> bytes:
     return bytes(chunks)
 
 
-def _too_large(most: int) -> RefusalError:
-    return RefusalError(413, f"at most {most} bytes")
+def _too_large(most: int) -> HttpError:
+    return HttpError(413, f"at most {most} bytes")
 
 
-def _broken_off() -> RefusalError:
-    return RefusalError(400, "the body broke off", CLOSE)
+def _broken_off() -> HttpError:
+    return HttpError(400, "the body broke off", CLOSE)
 
 
 def _continue(request: web.BaseRequest, connection: Connection) -> None:
@@ -109,5 +109,5 @@ def _continue(request: web.BaseRequest, connection: Connection) -> None:
     if request.version < HttpVersion11:
         return
     if request.headers[hdrs.EXPECT].lower() != "100-continue":
-        raise RefusalError(417, "only 100-continue may be expected")
+        raise HttpError(417, "only 100-continue may be expected")
     connection.ask_for_body()

@@ -19,7 +19,7 @@ from stream.domain.deadletters import Stage
 from stream.domain.errors import PoisonError
 from stream.domain.sources.lead import Source
 from stream.logs import get_logger
-from stream.runtime.clock import TurnClock
+from stream.runtime.clock import TickClock
 
 log = get_logger(__name__)
 
@@ -69,20 +69,20 @@ class Intake:
         self,
         publisher: Publisher,
         window: int,
-        nobodys: frozenset[str],
+        denied_aliases: frozenset[str],
         now: Callable[[], datetime],
         area_code: str = "",
     ) -> None:
-        """``window``: deliveries remembered; ``nobodys``: aliases of denied contacts; ``now``: aware.
+        """``window``: deliveries remembered; ``denied_aliases``: aliases of denied contacts; ``now``: aware.
 
         ``area_code``: completes phones that were typed without one; "" leaves them unread.
         """
         self._publisher = publisher
         self._deliveries = Duplicates(window)
         self._letters = Duplicates(LETTERS_REMEMBERED)
-        self._nobodys = nobodys
+        self._denied_aliases = denied_aliases
         self._area_code = area_code
-        self._now = TurnClock(now)
+        self._now = TickClock(now)
         self._outage = SampledLog(OUTAGE_INTERVAL)
 
     async def take(self, source: Source, parts: Iterator[Part], until: float | None = None) -> Receipt:
@@ -101,7 +101,7 @@ class Intake:
                 if index % TURN == TURN - 1:
                     await asyncio.sleep(0)
                 try:
-                    records.append(webhook(source, part, received_at, self._nobodys, self._area_code))
+                    records.append(webhook(source, part, received_at, self._denied_aliases, self._area_code))
                 except PoisonError as error:
                     rejected.append(Rejection(index, error.path, error.reason))
                     letters.append(dead_letter(source, part, received_at, error))

@@ -52,14 +52,16 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     lead: str = ""
 
 
-def webhook(source: Source, part: Part, received_at: datetime, nobodys: frozenset[str], area_code: str = "") -> Record:
+def webhook(
+    source: Source, part: Part, received_at: datetime, denied_aliases: frozenset[str], area_code: str = ""
+) -> Record:
     """The record of a webhook that can be read; raises PoisonError.
 
-    ``nobodys``: aliases of denied contacts; ``area_code``: completes phones that were typed without one.
+    ``denied_aliases``: aliases of denied contacts; ``area_code``: completes phones that were typed without one.
     """
     payload = _object(part)
     lead = SOURCES[source].read(payload)
-    contact = identified(lead, nobodys, area_code)
+    contact = identified(lead, denied_aliases, area_code)
     identity = event_id(lead)
     # The payload's own bytes: what is not known to us survives to the last digit.
     value = encode_webhook(source, received_at, part.raw, normalised_of(lead, contact))

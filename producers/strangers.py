@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from producers.refusal import RefusalError
+from producers.http_error import HttpError
 
 
 class Strangers:
@@ -22,9 +22,9 @@ class Strangers:
 
     @contextmanager
     def hold(self, client: str) -> Iterator[None]:
-        """Take a place for as long as the ``with`` lasts. Raises RefusalError when the client has too many."""
+        """Take a place for as long as the ``with`` lasts. Raises HttpError when the client has too many."""
         if self._reading[client] >= self._most:
-            raise RefusalError(429, "too many requests at once", {"Retry-After": "1"})
+            raise HttpError(429, "too many requests at once", {"Retry-After": "1"})
         self._reading[client] += 1
         try:
             yield

@@ -15,10 +15,10 @@ from producers.auth import SharedSecrets
 from producers.body import BodyBudget, HeldBody, read_body
 from producers.clients import UNKNOWN, Clients
 from producers.connection import connection_of
+from producers.http_error import HttpError
 from producers.intake import Intake
 from producers.limits import KIB, Limits
 from producers.presentation import BasicAuth, BodyField, HeaderOrUrl, InHead, presented, refusal
-from producers.refusal import RefusalError
 from producers.responses import answer
 from producers.sources.endpoint import Endpoint
 from producers.strangers import Strangers
@@ -117,9 +117,9 @@ class WebhookRoute:
         seconds = self._endpoint.answer_seconds
         return None if seconds is None else asyncio.get_running_loop().time() + seconds
 
-    def _wrong(self, request: web.BaseRequest) -> RefusalError:
+    def _wrong(self, request: web.BaseRequest) -> HttpError:
         """A right secret never comes here: whatever a client has guessed, it is served."""
         seconds = self._shared.wrong_secrets.count(self._shared.client(request))
         if seconds:
-            return RefusalError(429, "too many wrong secrets", {hdrs.RETRY_AFTER: str(seconds)})
-        return RefusalError(401, *refusal(self._endpoint.presentation))
+            return HttpError(429, "too many wrong secrets", {hdrs.RETRY_AFTER: str(seconds)})
+        return HttpError(401, *refusal(self._endpoint.presentation))

@@ -22,7 +22,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, FilePath, SecretStr
 from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
-from stream.domain.dead_letter_limit import Rating
+from stream.domain.dead_letter_limit import DlqLimit
 from stream.domain.near_names import NearName, near_names
 from stream.domain.phone_text import AREA_CODE
 from stream.domain.provider import CRM_PARTNER, Provider
@@ -392,9 +392,9 @@ class Settings(BaseSettings):
         return self.producer_port and self.producer_port % 65_535 + 1
 
     @property
-    def fuse(self) -> Rating:
+    def fuse(self) -> DlqLimit:
         """When dead letters stop the process."""
-        return Rating(self.fuse_in_a_row, self.fuse_share, self.fuse_minimum)
+        return DlqLimit(self.fuse_in_a_row, self.fuse_share, self.fuse_minimum)
 
     def __repr__(self) -> str:
         """Say nothing: a configuration never reaches a log as a whole."""

@@ -10,22 +10,22 @@ from typing import Any, Protocol
 from aiokafka import ConsumerRecord
 
 from stream import topics
-from stream.dead_letters.guard import Tripwire
-from stream.domain.dead_letter_limit import Rating
+from stream.dead_letters.guard import DlqGuard
+from stream.domain.dead_letter_limit import DlqLimit
 from stream.domain.events import EnrichedEvent, decode_event
-from stream.domain.parking import Patience
+from stream.domain.parking import RetryPolicy
 from stream.kafka.batches import Batch
 from stream.kafka.offset_tracker import Trackers
 from stream.lookup.chain import LookupChain
 from stream.lookup.table_cache import Lifetimes, TableCache
 from stream.worker.agent import Enricher, Limits
-from stream.worker.outcomes import Exits
+from stream.worker.outcomes import Outcomes
 from stream.worker.single_flight import QUEUE_BYTES
 from tests.fakes import NOW, RecordingProducer
 
 LIMIT = 60.0  # seconds
 PARTITION = (topics.WEBHOOKS.name, 0)
-PATIENCE = Patience((timedelta(minutes=1), timedelta(minutes=10), timedelta(hours=1)), timedelta(days=1))
+PATIENCE = RetryPolicy((timedelta(minutes=1), timedelta(minutes=10), timedelta(hours=1)), timedelta(days=1))
 HOME = (("reroute", b"1"),)  # was moved before: whatever its contact, it stays on this partition
 
 
@@ -49,17 +49,17 @@ class Worker:
         span: int = 1_000,
         queue_limit: float = LIMIT,
         queue_bytes: int = QUEUE_BYTES,
-        rating: Rating = Rating(100, 0.75, 100),  # noqa: B008 - a value, frozen
+        rating: DlqLimit = DlqLimit(100, 0.75, 100),  # noqa: B008 - a value, frozen
     ) -> None:
         self.producer: Any = RecordingProducer()
         self.trackers = Trackers()
         self.trackers.renew([PARTITION])
         self.table: dict[bytes, bytes] = {}
         self.cache = TableCache(self.table, lambda *_: None, Lifetimes(86_400.0, 3_600.0, 1_000), lambda: 0.0)
-        self.tripwire = Tripwire(rating)
-        exits = Exits(self.producer, world.clock, PATIENCE, self.tripwire)
+        self.dlq_guard = DlqGuard(rating)
+        outcomes = Outcomes(self.producer, world.clock, PATIENCE, self.dlq_guard)
         limits = Limits(LIMIT, slots, queue, queue_limit, span, queue_bytes)
-        self.enricher = Enricher(self.cache, world.worker(), exits, self.producer, limits, world.clock, frozenset())
+        self.enricher = Enricher(self.cache, world.worker(), outcomes, self.producer, limits, world.clock, frozenset())
         self._offset = 0
 
     async def receive(
@@ -68,7 +68,7 @@ class Worker:
         """Read webhooks in order and wait for their ends; the events so far."""
         async with asyncio.timeout(LIMIT):
             await self.read(*values, headers=headers, key=key)
-            await self.enricher.flights.drain(LIMIT)
+            await self.enricher.single_flight.drain(LIMIT)
         return self.events()
 
     async def read(

@@ -7,12 +7,12 @@ from typing import Any
 
 import msgspec
 
-from producers import odd_json
+from producers import lenient_json
+from producers.http_error import HttpError
 from producers.intake import Receipt
 from producers.items import Part
 from producers.limits import MIB
 from producers.presentation import HeaderOrUrl
-from producers.refusal import RefusalError
 from producers.sources.endpoint import PREFIX, Answer, Body, Endpoint, Operation
 from producers.sources.parts import part_of
 from stream.domain.sources.lead import Source
@@ -24,7 +24,7 @@ _items = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 def parts(body: bytes) -> Iterator[Part]:
-    """The events of a body, one or an array of them. Raises RefusalError for a body that is no JSON at all.
+    """The events of a body, one or an array of them. Raises HttpError for a body that is no JSON at all.
 
     Each is parsed when it is asked for: a body of many is never there in parts all at once.
     """
@@ -34,14 +34,14 @@ def parts(body: bytes) -> Iterator[Part]:
             return iter((part_of(body, strict=True),))
         items = _split(body)
     except (ValueError, RecursionError):
-        raise RefusalError(400, "not JSON") from None
+        raise HttpError(400, "not JSON") from None
     if len(items) > MOST_EVENTS:
-        raise RefusalError(413, f"at most {MOST_EVENTS} events at once")
+        raise HttpError(413, f"at most {MOST_EVENTS} events at once")
     return (part_of(bytes(item)) for item in items)
 
 
 def split(body: bytes) -> Body:
-    """The events of a body; C2S presents its token in the head. Raises RefusalError."""
+    """The events of a body; C2S presents its token in the head. Raises HttpError."""
     return None, parts(body)
 
 
@@ -63,7 +63,7 @@ def _split(body: bytes) -> Sequence[bytes | msgspec.Raw]:
     try:
         return _items.decode(body)
     except msgspec.DecodeError:
-        return odd_json.items(body)
+        return lenient_json.items(body)
 
 
 _RECEIPT = {"application/json": {"schema": {"$ref": "#/components/schemas/Receipt"}}}

@@ -38,7 +38,7 @@ class Endpoint:
 
     ``setting``: the field of ``Settings`` that holds its secrets. ``is_required``: whether the producers refuse to
     start without them; otherwise the webhook is not served then. ``largest_body``: bytes. ``split``: body -> secret and
-    webhooks; raises RefusalError. ``answer``: what the sender is told. ``answer_seconds``: from the head of the request
+    webhooks; raises HttpError. ``answer``: what the sender is told. ``answer_seconds``: from the head of the request
     to the answer, for a sender that does not wait as long as the other limits allow.
     """
 

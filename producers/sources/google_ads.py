@@ -12,7 +12,7 @@ KEY_FIELD = "google_key"
 
 
 def split(body: bytes) -> Body:
-    """The key and the form. Raises RefusalError when it is no JSON object."""
+    """The key and the form. Raises HttpError when it is no JSON object."""
     key, form = single.without_field(body, KEY_FIELD)
     return key, iter((form,))
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from producers.http_error import HttpError
 from producers.items import Part
 from producers.limits import KIB
 from producers.presentation import BasicAuth
-from producers.refusal import RefusalError
 from producers.sources import single
 from producers.sources.endpoint import PREFIX, Body, Endpoint, Operation
 from producers.sources.parts import part_of
@@ -18,14 +18,14 @@ NO_LISTING = "the advertiser's code of the property is required"
 
 
 def split(body: bytes) -> Body:
-    """The lead. Raises RefusalError when the body is no JSON object."""
+    """The lead. Raises HttpError when the body is no JSON object."""
     try:
         lead = part_of(body.strip(), strict=True)
     except (ValueError, RecursionError):
-        raise RefusalError(400, "not JSON") from None
+        raise HttpError(400, "not JSON") from None
     if not lead.fault:
         if not isinstance(lead.payload, dict):
-            raise RefusalError(400, single.NO_OBJECT)
+            raise HttpError(400, single.NO_OBJECT)
         if not text_of(lead.payload.get(LISTING)):
             lead = Part(lead.raw, lead.payload, NO_LISTING, LISTING)
     return None, iter((lead,))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import orjson
 
-from producers import odd_json
+from producers import lenient_json
 from producers.items import Part
 
 
@@ -14,5 +14,5 @@ def part_of(raw: bytes, *, strict: bool = False) -> Part:
         return Part(raw, orjson.loads(raw))
     except orjson.JSONDecodeError:
         if strict:
-            odd_json.load(raw)
-        return Part(raw, fault=odd_json.FAULT)
+            lenient_json.load(raw)
+        return Part(raw, fault=lenient_json.FAULT)

@@ -7,10 +7,10 @@ from typing import Any
 import msgspec
 import orjson
 
-from producers import odd_json
+from producers import lenient_json
+from producers.http_error import HttpError
 from producers.intake import Receipt
 from producers.items import Part
-from producers.refusal import RefusalError
 from producers.sources.endpoint import Answer
 
 EVENT_ID_HEADER = "X-Event-Id"
@@ -32,7 +32,7 @@ _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def without_field(body: bytes, name: str) -> tuple[object, Part]:
-    """The value of one field of a body that is an object, and the rest. Raises RefusalError when it is no JSON object.
+    """The value of one field of a body that is an object, and the rest. Raises HttpError when it is no JSON object.
 
     None where the field is missing. The rest does not hold it, however its name was spelled: a topic that is kept for
     weeks and read by many is no place for a secret.
@@ -43,7 +43,7 @@ def without_field(body: bytes, name: str) -> tuple[object, Part]:
         raw = msgspec.json.encode(fields)
         return value, Part(raw, orjson.loads(raw))
     except msgspec.ValidationError:
-        raise RefusalError(400, NO_OBJECT) from None
+        raise HttpError(400, NO_OBJECT) from None
     except (msgspec.DecodeError, orjson.JSONDecodeError, UnicodeError, RecursionError):
         return _odd_object(body, name)
 
@@ -58,10 +58,10 @@ def answer(receipt: Receipt) -> Answer:
 
 def _odd_object(body: bytes, name: str) -> tuple[object, Part]:
     try:
-        fields = odd_json.load(body)
+        fields = lenient_json.load(body)
     except (ValueError, RecursionError):
-        raise RefusalError(400, "not JSON") from None
+        raise HttpError(400, "not JSON") from None
     if not isinstance(fields, dict):
-        raise RefusalError(400, NO_OBJECT)
+        raise HttpError(400, NO_OBJECT)
     value = fields.pop(name, None)
-    return value, Part(odd_json.dump(fields), fault=odd_json.FAULT)
+    return value, Part(lenient_json.dump(fields), fault=lenient_json.FAULT)

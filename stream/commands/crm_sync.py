@@ -14,7 +14,7 @@ from stream.crm.client import C2S
 from stream.crm.key_order import KeyOrder
 from stream.crm.pause import Pause
 from stream.crm.sync import CRM_CONSUMER, CrmSync
-from stream.crm.writes import Deliveries, Unconfirmed
+from stream.crm.writes import CrmWrites, Unconfirmed
 from stream.domain.errors import StreamError
 from stream.domain.provider import CRM_PARTNER
 from stream.health.consumer_pages import ConsumerFacts, serving
@@ -66,7 +66,7 @@ async def _sync(settings: Settings, stop: asyncio.Event) -> None:
             settings,
             CRM_CONSUMER,
             KeyOrder(
-                CrmSync(C2S(session, settings), Deliveries(pool), producer, settings, pause).handle,
+                CrmSync(C2S(session, settings), CrmWrites(pool), producer, settings, pause).handle,
                 at_once=settings.crm_concurrency,
                 gate=pause.wait,
             ),
@@ -78,7 +78,7 @@ async def _sync(settings: Settings, stop: asyncio.Event) -> None:
 
 async def _unconfirmed(settings: Settings) -> list[Unconfirmed]:
     async with open_pool(settings) as pool:
-        return await Deliveries(pool).unconfirmed()
+        return await CrmWrites(pool).unconfirmed()
 
 
 def _show(rows: list[Unconfirmed], *, as_json: bool) -> None:

@@ -18,8 +18,8 @@ from stream import topics
 from stream.commands import screen
 from stream.dead_letters.queue import Letters, Plan
 from stream.domain.errors import StopError, StreamError
-from stream.domain.identity import denylist
-from stream.domain.letters import STAGES, Fate, Letter, Wanted, what_is_not_there
+from stream.domain.identity import parse_denylist
+from stream.domain.letters import STAGES, Letter, LetterFilter, LetterStatus, what_is_not_there
 from stream.domain.text import one_line
 from stream.logs import mask
 from stream.runtime.startup import settings_or_exit
@@ -47,7 +47,7 @@ class Instant(click.ParamType):
 class Given:
     """What was asked for."""
 
-    wanted: Wanted
+    wanted: LetterFilter
     reveal: bool
     as_json: bool
 
@@ -58,14 +58,14 @@ def _options(command: Callable[..., None]) -> Callable[..., None]:
     @wraps(command)
     def called(**options: Any) -> None:
         closed = options.pop("closed")
-        wanted = Wanted(
+        wanted = LetterFilter(
             offsets=frozenset(options.pop("numbers")),
             stages=frozenset(options.pop("stage")),
             errors=frozenset(options.pop("error")),
             topics=frozenset(options.pop("topic")),
             since=options.pop("since"),
             until=options.pop("until"),
-            fates=frozenset(Fate) if closed else frozenset({Fate.OPEN}),
+            statuses=frozenset(LetterStatus) if closed else frozenset({LetterStatus.OPEN}),
         )
         command(given=Given(wanted, options.pop("reveal"), options.pop("as_json")), **options)
 
@@ -164,8 +164,8 @@ def _run(work: Callable[[Letters], Awaitable[None]]) -> None:
     settings = settings_or_exit("dlq")
 
     async def whole() -> None:
-        nobodys = denylist(settings.contact_denylist)
-        await work(Letters(settings, nobodys, lambda: datetime.now(UTC)))
+        denied_aliases = parse_denylist(settings.contact_denylist)
+        await work(Letters(settings, denied_aliases, lambda: datetime.now(UTC)))
 
     try:
         uvloop.run(whole())
@@ -190,7 +190,7 @@ async def _found(letters: Letters, given: Given, *, all_numbers: bool = True) ->
     found = await letters.find(given.wanted)
     missing = given.wanted.offsets - {letter.offset for letter in found}
     if (missing and all_numbers) or not found:
-        every = await letters.find(Wanted(fates=frozenset(Fate)))
+        every = await letters.find(LetterFilter(statuses=frozenset(LetterStatus)))
         fault = what_is_not_there(given.wanted, every, frozenset(one.name for one in topics.ALL))
         if fault:
             raise StopError(mask(fault))
@@ -215,7 +215,7 @@ async def _show(letters: Letters, given: Given) -> None:
         screen.show_json({"letters": shown})
 
 
-def _must_be_open(wanted: Wanted, found: Sequence[Letter]) -> None:
+def _must_be_open(wanted: LetterFilter, found: Sequence[Letter]) -> None:
     closed = wanted.offsets - {letter.offset for letter in found}
     if closed:
         numbers = ", ".join(map(str, sorted(closed)))
@@ -267,8 +267,8 @@ def _table(letters: Sequence[Letter], given: Given, title: str) -> None:
 def _said(letter: Letter, given: Given) -> tuple[str, ...]:
     """What a table says of a letter beside its number and its end."""
     where = letter.topic if letter.origin < 0 else f"{letter.topic}/{letter.partition}/{letter.origin}"
-    fate = f"  {letter.fate}" if given.wanted.fates != {Fate.OPEN} else ""
-    return f"{where}  {letter.stage}  {letter.error}  tries: {letter.attempts}{fate}", one_line(
+    status = f"  {letter.status}" if given.wanted.statuses != {LetterStatus.OPEN} else ""
+    return f"{where}  {letter.stage}  {letter.error}  tries: {letter.attempts}{status}", one_line(
         letter.reason, LONGEST_REASON
     )
 
@@ -276,7 +276,7 @@ def _said(letter: Letter, given: Given) -> tuple[str, ...]:
 def _facts(letter: Letter, given: Given) -> dict[str, Any]:
     return {
         "number": letter.offset,
-        "fate": letter.fate,
+        "fate": letter.status,
         "stage": mask(letter.stage),
         "class": mask(letter.error),
         "reason": mask(letter.reason),

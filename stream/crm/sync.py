@@ -22,8 +22,8 @@ from aiokafka.errors import KafkaError
 from stream import metrics, topics
 from stream.crm.client import C2S
 from stream.crm.pause import Pause
-from stream.crm.writes import Deliveries
-from stream.dead_letters.guard import Tripwire
+from stream.crm.writes import CrmWrites
+from stream.dead_letters.guard import DlqGuard
 from stream.domain.crm import Create, Skip, Tell, WriteStatus, decide, source_in_crm
 from stream.domain.deadletters import Stage, dead_letter_headers
 from stream.domain.errors import (
@@ -56,17 +56,17 @@ class CrmSync:
     def __init__(
         self,
         c2s: C2S,
-        deliveries: Deliveries,
+        deliveries: CrmWrites,
         producer: AIOKafkaProducer,
         settings: Settings,
         pause: Pause | None = None,
     ) -> None:
         """``pause`` holds records back while C2S refuses us; ``KeyOrder`` waits for it before each try."""
         self._c2s = c2s
-        self._deliveries = deliveries
+        self._writes = deliveries
         self._producer = producer
         self._settings = settings
-        self._tripwire = Tripwire(settings.fuse)
+        self._dlq_guard = DlqGuard(settings.fuse)
         self._pause = Pause(CRM_PARTNER) if pause is None else pause
         self._asked = 0  # calls to C2S
         # A claim that is older has no call under way any more: the call had its time, and so had writing down its end.
@@ -88,8 +88,8 @@ class CrmSync:
         try:
             event = decode_event(record.value or b"")
             await self._write(event)
-            self._tripwire.good()
-            self._tripwire.tally()
+            self._dlq_guard.record_valid()
+            self._dlq_guard.tally()
         except PoisonError as error:
             await self._publish_dead_letter(record, error)
         except (ValueError, asyncpg.DataError):
@@ -118,23 +118,23 @@ class CrmSync:
             await self._follow_up(decision, event)
 
     async def _claim_lead(self, source: str, lead_id: str) -> bool:
-        if await self._deliveries.claim_lead(source, lead_id):
+        if await self._writes.claim_lead(source, lead_id):
             return True
-        if await self._deliveries.retake_lead(source, lead_id, self._unsure_for):
+        if await self._writes.retake_lead(source, lead_id, self._unsure_for):
             return True
-        _wait_unless(await self._deliveries.is_lead_settled(source, lead_id, self._settled_after))
+        _wait_unless(await self._writes.is_lead_settled(source, lead_id, self._settled_after))
         return False
 
     async def _claim(self, c2s_id: str, facts: str, event_id: str) -> bool:
-        if await self._deliveries.claim(c2s_id, facts, event_id):
+        if await self._writes.claim(c2s_id, facts, event_id):
             return True
-        if await self._deliveries.retake(c2s_id, facts, event_id, self._unsure_for):
+        if await self._writes.retake(c2s_id, facts, event_id, self._unsure_for):
             return True
-        _wait_unless(await self._deliveries.is_settled(c2s_id, facts, self._settled_after))
+        _wait_unless(await self._writes.is_settled(c2s_id, facts, self._settled_after))
         return False
 
     async def _follow_up(self, decision: Create, event: EnrichedEvent) -> None:
-        lead = await self._deliveries.lead(event.lead.source, event.lead.id)
+        lead = await self._writes.lead(event.lead.source, event.lead.id)
         if lead is None or lead.c2s_id is None:
             # Created or not, nobody knows, and without an id nothing can follow: an operator decides.
             metrics.CRM_WRITES.labels("message", "lead unconfirmed").inc()
@@ -152,21 +152,21 @@ class CrmSync:
             "lead",
             event,
             write,
-            release=lambda: self._deliveries.release_lead(source, lead_id),
-            settle=lambda status, _: self._deliveries.settle_lead(source, lead_id, status),
+            release=lambda: self._writes.release_lead(source, lead_id),
+            settle=lambda status, _: self._writes.mark_lead(source, lead_id, status),
         )
         if c2s_id is None:
             return
         # A lead that is created with its facts knows them: they must not follow as a message.
         is_told = event.person is not None or event.outcome in {Outcome.NOT_FOUND, Outcome.NO_CONTACT}
         told = facts if is_told else None
-        await _booked(partial(self._deliveries.created, source, lead_id, c2s_id, told, event.event_id))
+        await _booked(partial(self._writes.created, source, lead_id, c2s_id, told, event.event_id))
         log.info("lead created", c2s_id=c2s_id, outcome=event.outcome, **_about(event))
 
     async def _tell(self, c2s_id: str, decision: Tell | Create, event: EnrichedEvent) -> None:
         facts = decision.facts
         text = message(event)  # before the claim: what can't be written must not look as if it had been
-        is_superseded = bool(decision.unless) and await self._deliveries.is_told(c2s_id, decision.unless)
+        is_superseded = bool(decision.unless) and await self._writes.is_told(c2s_id, decision.unless)
         if is_superseded or not await self._claim(c2s_id, facts, event.event_id):
             metrics.CRM_WRITES.labels("message", "told before").inc()
             return
@@ -179,11 +179,11 @@ class CrmSync:
             "message",
             event,
             write,
-            release=lambda: self._deliveries.release(c2s_id, facts),
-            settle=lambda status, reason: self._deliveries.settle(c2s_id, facts, status, reason),
+            release=lambda: self._writes.release(c2s_id, facts),
+            settle=lambda status, reason: self._writes.mark(c2s_id, facts, status, reason),
         )
         if done is not None:
-            await _booked(partial(self._deliveries.settle, c2s_id, facts, WriteStatus.CONFIRMED))
+            await _booked(partial(self._writes.mark, c2s_id, facts, WriteStatus.CONFIRMED))
             log.info("message written", c2s_id=c2s_id, outcome=event.outcome, **_about(event))
 
     async def _attempt(
@@ -220,7 +220,7 @@ class CrmSync:
                 await settle(WriteStatus.UNCONFIRMED, "stopped in the call")
             raise
         self._pause.taken()
-        self._tripwire.written()
+        self._dlq_guard.written()
         metrics.CRM_WRITES.labels(kind, "done").inc()
         return result
 
@@ -241,8 +241,8 @@ class CrmSync:
         return {name: value for name, value in attributes.items() if value}
 
     async def _publish_dead_letter(self, record: ConsumerRecord, error: PoisonError) -> None:
-        """Write a dead letter. Raises FuseBlownError instead when there are too many: the record comes again."""
-        self._tripwire.check(error)
+        """Write a dead letter. Raises DlqLimitError instead when there are too many: the record comes again."""
+        self._dlq_guard.check(error)
         log.error("dead letter", reason=error.reason, partition=record.partition, offset=record.offset, **about(record))
         metrics.DEAD.labels(Stage.CRM, type(error).__name__).inc()
         headers = dead_letter_headers(

@@ -37,7 +37,7 @@ class Unconfirmed:
     claimed_at: datetime
 
 
-class Deliveries:
+class CrmWrites:
     """Claims and settlements of writes to the CRM."""
 
     def __init__(self, pool: asyncpg.Pool) -> None:
@@ -71,7 +71,7 @@ class Deliveries:
         with database_errors():
             return bool(await self._pool.fetchval(sql("is_delivery_settled"), c2s_id, facts, longest))
 
-    async def settle(self, c2s_id: str, facts: str, status: WriteStatus, reason: str = "") -> None:
+    async def mark(self, c2s_id: str, facts: str, status: WriteStatus, reason: str = "") -> None:
         """Write how the call for a message ended."""
         with database_errors():
             await self._pool.execute(sql("settle_delivery"), c2s_id, facts, status, reason or None)
@@ -102,7 +102,7 @@ class Deliveries:
             row = await self._pool.fetchrow(sql("find_lead"), source, lead_id)
         return CrmLead(row["c2s_id"], row["status"]) if row is not None else None
 
-    async def settle_lead(self, source: str, lead_id: str, status: WriteStatus, c2s_id: str | None = None) -> None:
+    async def mark_lead(self, source: str, lead_id: str, status: WriteStatus, c2s_id: str | None = None) -> None:
         """Settle a creation: ``created`` with its id, ``unconfirmed`` or ``refused``."""
         with database_errors():
             await self._pool.execute(sql("confirm_lead"), source, lead_id, status, c2s_id)

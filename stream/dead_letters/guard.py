@@ -1,4 +1,4 @@
-"""Holds dead letters back, and the process with them, once the fuse is blown."""
+"""Holds dead letters back, and the process with them, once the fuse is exceeded."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable
 
 from stream import metrics
-from stream.domain.dead_letter_limit import Fuse, Rating
-from stream.domain.errors import FuseBlownError, GivenUpError, LeadRefusedError, PoisonError
+from stream.domain.dead_letter_limit import DlqLimit, DlqLimitState
+from stream.domain.errors import DlqLimitError, GivenUpError, LeadRefusedError, PoisonError
 
 CRM_ADVICE = (
     "most likely C2S_BASE_URL is wrong: mend it, then redrive them with `python -m stream dlq redrive --stage crm`"
@@ -18,47 +18,47 @@ ADVICE = (
 )
 
 
-class Tripwire:
+class DlqGuard:
     """The fuse of one process. The letter that blows it is not written: its record stays unfinished."""
 
-    def __init__(self, rating: Rating, clock: Callable[[], float] = time.monotonic) -> None:
-        self._fuse = Fuse(rating)
+    def __init__(self, rating: DlqLimit, clock: Callable[[], float] = time.monotonic) -> None:
+        self._state = DlqLimitState(rating)
         self._clock = clock
         self._blown = asyncio.Event()
         self._understood = 0
         self._advice = ADVICE
 
-    def good(self) -> None:
+    def record_valid(self) -> None:
         """A record was understood. Counted with the others of its turn: see ``tally``."""
         self._understood += 1
 
     def tally(self) -> None:
         """Tell the fuse what was understood since the last time; before long, since the fuse looks at a minute."""
         if self._understood:
-            self._fuse.good(self._clock(), self._understood)
+            self._state.record_valid(self._clock(), self._understood)
             self._understood = 0
 
     def written(self) -> None:
         """The CRM took a write."""
-        self._fuse.written()
+        self._state.written()
 
     def check(self, error: PoisonError) -> None:
-        """Raise FuseBlownError instead of letting a letter be written, once there are too many."""
+        """Raise DlqLimitError instead of letting a letter be written, once there are too many."""
         if isinstance(error, GivenUpError):
             return  # it was understood, and an outage of a day is no bad release
         self.tally()
         refused = isinstance(error, LeadRefusedError)
-        if self._fuse.refused() if refused else self._fuse.dead(self._clock()):
+        if self._state.refused() if refused else self._state.record_invalid(self._clock()):
             self._advice = CRM_ADVICE if refused else self._advice
             metrics.FUSE_BLOWN.set(1)
             self._blown.set()
             raise self.error()
 
-    def error(self) -> FuseBlownError:
+    def error(self) -> DlqLimitError:
         """Why the process leaves."""
-        return FuseBlownError(f"the dead-letter fuse is blown: {self._fuse.blown}; {self._advice}")
+        return DlqLimitError(f"the dead-letter fuse is exceeded: {self._state.exceeded}; {self._advice}")
 
     async def watch(self) -> None:
-        """Wait until the fuse is blown; raises FuseBlownError then."""
+        """Wait until the fuse is exceeded; raises DlqLimitError then."""
         await self._blown.wait()
         raise self.error()

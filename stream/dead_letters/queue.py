@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 
 from stream.domain.errors import PoisonError, StopError
-from stream.domain.letters import Fate, Letter, Wanted, marker, read_letter, read_marker
+from stream.domain.letters import Letter, LetterFilter, LetterStatus, marker, read_letter, read_marker
 from stream.domain.redrive import Revived, revive
 from stream.kafka.clients import consumer_options, open_producer
 from stream.settings import Settings
@@ -45,14 +45,14 @@ class Plan:
 class Letters:
     """The topic of dead letters."""
 
-    def __init__(self, settings: Settings, nobodys: frozenset[str], now: Callable[[], datetime]) -> None:
-        """``nobodys``: aliases of denied contacts."""
+    def __init__(self, settings: Settings, denied_aliases: frozenset[str], now: Callable[[], datetime]) -> None:
+        """``denied_aliases``: aliases of denied contacts."""
         self._settings = settings
-        self._nobodys = nobodys
+        self._denied_aliases = denied_aliases
         self._area_code = settings.default_area_code
         self._now = now
 
-    async def find(self, wanted: Wanted) -> list[Letter]:
+    async def find(self, wanted: LetterFilter) -> list[Letter]:
         """The letters that are meant, oldest first, each with what became of it."""
         letters: dict[int, Letter] = {}
         async for record in _records(self._settings):
@@ -60,7 +60,7 @@ class Letters:
             if closed is None:
                 letters[record.offset] = letter_of(record)
             elif closed[0] in letters:
-                letters[closed[0]] = replace(letters[closed[0]], fate=closed[1])
+                letters[closed[0]] = replace(letters[closed[0]], status=closed[1])
         return [letter for letter in letters.values() if wanted.takes(letter)]
 
     async def values(self, letters: Sequence[Letter]) -> AsyncIterator[tuple[Letter, bytes | None]]:
@@ -77,7 +77,7 @@ class Letters:
         hopeless = {}
         async for letter, value in self.values(letters):
             try:
-                revive(letter, value, self._nobodys, self._area_code)
+                revive(letter, value, self._denied_aliases, self._area_code)
             except PoisonError as error:
                 hopeless[letter.offset] = str(error)
         return Plan(tuple(letters), hopeless)
@@ -87,7 +87,7 @@ class Letters:
         async with open_producer(self._settings) as producer:
             waiting: list[tuple[Letter, Revived]] = []
             async for letter, value in self.values(plan.redriven):
-                waiting.append((letter, revive(letter, value, self._nobodys, self._area_code)))
+                waiting.append((letter, revive(letter, value, self._denied_aliases, self._area_code)))
                 if len(waiting) == AT_ONCE:
                     await self._publish(producer, waiting)
                     waiting = []
@@ -101,17 +101,17 @@ class Letters:
                 await producer.send(one.topic, value=one.value, key=one.key, headers=one.headers, partition=partition)
             )
         await asyncio.gather(*sent)
-        await self._close(producer, [letter for letter, _ in revived], Fate.REDRIVEN)
+        await self._close(producer, [letter for letter, _ in revived], LetterStatus.REDRIVEN)
 
     async def drop(self, letters: Sequence[Letter]) -> None:
         """Close letters for good; their bytes stay until retention takes them."""
         async with open_producer(self._settings) as producer:
-            await self._close(producer, letters, Fate.DROPPED)
+            await self._close(producer, letters, LetterStatus.DROPPED)
 
-    async def _close(self, producer: AIOKafkaProducer, letters: Iterable[Letter], fate: Fate) -> None:
+    async def _close(self, producer: AIOKafkaProducer, letters: Iterable[Letter], status: LetterStatus) -> None:
         at = self._now()
         sent = [
-            await producer.send(DEAD.name, value=b"", headers=marker(letter.offset, fate, at), partition=0)
+            await producer.send(DEAD.name, value=b"", headers=marker(letter.offset, status, at), partition=0)
             for letter in letters
         ]
         await asyncio.gather(*sent)

@@ -14,7 +14,7 @@ WINDOW = 60  # seconds
 
 
 @dataclass(frozen=True, slots=True)
-class Rating:
+class DlqLimit:
     """When the fuse blows. ``share``: of all that was read within the window, once ``minimum`` of it is dead."""
 
     in_a_row: int
@@ -22,40 +22,40 @@ class Rating:
     minimum: int
 
 
-class Fuse:
+class DlqLimitState:
     """Counts what was understood and what was not. Times in seconds of a clock that only goes forward."""
 
-    __slots__ = ("_buckets", "_dead", "_rating", "_read", "_refused", "_row", "blown")
+    __slots__ = ("_buckets", "_dead", "_limit", "_read", "_refused", "_row", "exceeded")
 
-    def __init__(self, rating: Rating) -> None:
-        self._rating = rating
+    def __init__(self, rating: DlqLimit) -> None:
+        self._limit = rating
         self._row = self._read = self._dead = self._refused = 0
         self._buckets: deque[list[int]] = deque()  # second, read, dead
-        self.blown = ""
+        self.exceeded = ""
 
-    def good(self, now: float, count: int = 1) -> None:
+    def record_valid(self, now: float, count: int = 1) -> None:
         """So much was understood, one after the other."""
         self._row = 0
         self._count(now, count, 0)
 
-    def dead(self, now: float) -> str:
-        """Something can never succeed. Gives why the fuse is blown, "" while it holds; blown once, it stays so."""
+    def record_invalid(self, now: float) -> str:
+        """Count what can never succeed. Gives how the limit is exceeded, "" while it is not; it stays exceeded."""
         self._row += 1
         self._count(now, 1, 1)
-        if not self.blown:
-            self.blown = self._reason()
-        return self.blown
+        if not self.exceeded:
+            self.exceeded = self._reason()
+        return self.exceeded
 
     def written(self) -> None:
         """The CRM took a write: its address is right, and so is what we send."""
         self._refused = 0
 
     def refused(self) -> str:
-        """The CRM refuses one lead. Gives why the fuse is blown, as ``dead`` does."""
+        """The CRM refuses one lead. Gives why the fuse is exceeded, as ``record_invalid`` does."""
         self._refused += 1
-        if not self.blown and self._refused >= self._rating.in_a_row:
-            self.blown = f"the CRM refused {self._refused} leads and took no write in between"
-        return self.blown
+        if not self.exceeded and self._refused >= self._limit.in_a_row:
+            self.exceeded = f"the CRM refused {self._refused} leads and took no write in between"
+        return self.exceeded
 
     def _count(self, now: float, read: int, dead: int) -> None:
         second, buckets = int(now), self._buckets
@@ -71,7 +71,7 @@ class Fuse:
         self._dead += dead
 
     def _reason(self) -> str:
-        rating = self._rating
+        rating = self._limit
         if self._row >= rating.in_a_row:
             return f"{self._row} dead letters in a row"
         if self._dead >= rating.minimum and self._dead > rating.share * self._read:

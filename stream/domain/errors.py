@@ -106,7 +106,7 @@ class StopError(StreamError):
     exit_code = 1
 
 
-class FuseBlownError(StopError):
+class DlqLimitError(StopError):
     """Too much of what is read can never succeed: somebody must look before more of it becomes dead letters."""
 
     exit_code = 3

@@ -112,18 +112,18 @@ class Entry(msgspec.Struct, frozen=True):
         )
 
 
-def sealed(key: bytes, entry: Entry) -> bytes:
+def encode_with_checksum(key: bytes, entry: Entry) -> bytes:
     """The entry's bytes as they lie in the table under ``key``."""
     value = entry.encode()
     return value + _SEAL.pack(crc32(value, crc32(key)))
 
 
-def opened(value: bytes) -> Entry:
-    """The entry of what was ``sealed``; raises ValueError on anything else."""
+def decode(value: bytes) -> Entry:
+    """The entry of what was encoded; raises ValueError on anything else."""
     return Entry.decode(value, len(value) - _SEAL.size)
 
 
-def is_whole(key: bytes, value: bytes) -> bool:
+def checksum_ok(key: bytes, value: bytes) -> bool:
     """Whether ``value`` is undamaged and was written under this very key. Costs more than reading it does."""
     return value[-_SEAL.size :] == _SEAL.pack(crc32(value[: -_SEAL.size], crc32(key)))
 

@@ -210,28 +210,28 @@ def _masked(known_by: Identifiers) -> str:
     return " ".join(shown) or "nobody"
 
 
-def identified(lead: Lead, nobodys: frozenset[str], area_code: str = "") -> Identifiers:
+def identified(lead: Lead, denied_aliases: frozenset[str], area_code: str = "") -> Identifiers:
     """What the contact behind a lead is known by; placeholders and the firm's own numbers are not among it.
 
     ``area_code`` completes a phone that was typed without one; "" leaves such a phone unread.
     """
-    typed = lead.phone, lead.email, lead.cpf, nobodys, area_code
+    typed = lead.phone, lead.email, lead.cpf, denied_aliases, area_code
     return _known_by[typed] or Identifiers(None, None, None, lead.id)
 
 
-def contact_of(lead: Lead, nobodys: frozenset[str], area_code: str = "") -> Contact:
+def contact_of(lead: Lead, denied_aliases: frozenset[str], area_code: str = "") -> Contact:
     """The contact behind a lead; as ``identified``."""
-    return _contacts[lead.phone, lead.email, lead.cpf, nobodys, area_code] or Contact(None, None, None, lead.id)
+    return _contacts[lead.phone, lead.email, lead.cpf, denied_aliases, area_code] or Contact(None, None, None, lead.id)
 
 
 Typed = tuple[str, str, str, frozenset[str], str]  # phone, e-mail and CPF of a lead, who is nobody, the area code
 
 
 def _read(typed: Typed) -> Identifiers | None:
-    raw_phone, raw_email, raw_cpf, nobodys, area_code = typed
-    phone, assumed = _phone_in(raw_phone, raw_email, nobodys, area_code)
-    email = _email_in(raw_phone, raw_email, nobodys)
-    cpf = _real_cpf(raw_cpf, nobodys) if raw_cpf else None
+    raw_phone, raw_email, raw_cpf, denied_aliases, area_code = typed
+    phone, assumed = _phone_in(raw_phone, raw_email, denied_aliases, area_code)
+    email = _email_in(raw_phone, raw_email, denied_aliases)
+    cpf = _real_cpf(raw_cpf, denied_aliases) if raw_cpf else None
     if phone is not None:
         return Identifiers(phone, email, cpf, phone.e164, assumed)
     if email is not None:
@@ -248,7 +248,7 @@ _known_by = Memo(_read, REMEMBERED)
 _contacts = Memo(_read_contact, REMEMBERED)
 
 
-def denylist(values: Iterable[str]) -> frozenset[str]:
+def parse_denylist(values: Iterable[str]) -> frozenset[str]:
     """The canonical aliases of phones, e-mails and CPFs that are nobody's; what can't be read is left out."""
     parsed = [
         one
@@ -258,9 +258,9 @@ def denylist(values: Iterable[str]) -> frozenset[str]:
     return frozenset(one.alias for one in parsed if one is not None)
 
 
-def is_placeholder(value: Phone | Email | Cpf, nobodys: frozenset[str]) -> bool:
+def is_placeholder(value: Phone | Email | Cpf, denied_aliases: frozenset[str]) -> bool:
     """Whether a value stands for "I don't want to say": 99999-9999, ``teste@``, or denied."""
-    if nobodys and value.alias in nobodys:
+    if denied_aliases and value.alias in denied_aliases:
         return True
     if isinstance(value, Email):
         return _is_nobodys_address(value.address)
@@ -284,46 +284,48 @@ def _is_repeated(text: str) -> bool:
     return text != "" and text.count(text[0]) == len(text)
 
 
-def _phone_in(raw_phone: str, raw_email: str, nobodys: frozenset[str], area_code: str) -> tuple[Phone | None, bool]:
+def _phone_in(
+    raw_phone: str, raw_email: str, denied_aliases: frozenset[str], area_code: str
+) -> tuple[Phone | None, bool]:
     """The lead's phone, from the other field where people swapped them, and whether its area code is assumed."""
-    phone = _real_phone(raw_phone, nobodys) if raw_phone else None
+    phone = _real_phone(raw_phone, denied_aliases) if raw_phone else None
     if phone is not None:
         return phone, False
     other = raw_email if raw_email and Email.parse(raw_email) is None else ""
-    phone = _real_phone(other, nobodys) if other else None
+    phone = _real_phone(other, denied_aliases) if other else None
     if phone is None and area_code:
-        phone = _completed(raw_phone, area_code, nobodys) or _completed(other, area_code, nobodys)
+        phone = _completed(raw_phone, area_code, denied_aliases) or _completed(other, area_code, denied_aliases)
         return phone, phone is not None
     return phone, False
 
 
-def _email_in(raw_phone: str, raw_email: str, nobodys: frozenset[str]) -> Email | None:
+def _email_in(raw_phone: str, raw_email: str, denied_aliases: frozenset[str]) -> Email | None:
     """The lead's e-mail, from the other field where people swapped them."""
-    email = _real_email(raw_email, nobodys) if raw_email else None
+    email = _real_email(raw_email, denied_aliases) if raw_email else None
     if email is None and "@" in raw_phone and not (raw_email and Email.parse(raw_email) is not None):
         other = _only_address_in(raw_phone)
-        return None if other is None or is_placeholder(other, nobodys) else other
+        return None if other is None or is_placeholder(other, denied_aliases) else other
     return email
 
 
-def _real_phone(raw: str, nobodys: frozenset[str]) -> Phone | None:
+def _real_phone(raw: str, denied_aliases: frozenset[str]) -> Phone | None:
     """The first phone in ``raw`` that is somebody's."""
     phone = Phone.parse(raw)
-    if phone is None or not is_placeholder(phone, nobodys):
+    if phone is None or not is_placeholder(phone, denied_aliases):
         return phone
     others = (Phone(e164) for e164 in find_phones(raw))
-    return next((one for one in others if not is_placeholder(one, nobodys)), None)
+    return next((one for one in others if not is_placeholder(one, denied_aliases)), None)
 
 
-def _completed(raw: str, area_code: str, nobodys: frozenset[str]) -> Phone | None:
+def _completed(raw: str, area_code: str, denied_aliases: frozenset[str]) -> Phone | None:
     number = find_local(raw) if 0 < len(raw) <= LONGEST_PHONE else None
     phone = None if number is None else Phone(f"+55{area_code}{number}")
-    return None if phone is None or is_placeholder(phone, nobodys) else phone
+    return None if phone is None or is_placeholder(phone, denied_aliases) else phone
 
 
-def _real_email(raw: str, nobodys: frozenset[str]) -> Email | None:
+def _real_email(raw: str, denied_aliases: frozenset[str]) -> Email | None:
     email = Email.parse(raw) or _only_address_in(raw)
-    return None if email is None or is_placeholder(email, nobodys) else email
+    return None if email is None or is_placeholder(email, denied_aliases) else email
 
 
 def _only_address_in(raw: str) -> Email | None:
@@ -338,9 +340,9 @@ def _is_whatsapp_id(token: str) -> bool:
     return domain.lower() in _WHATSAPP_DOMAINS or (local.isdecimal() and Phone.parse(local) is not None)
 
 
-def _real_cpf(raw: str, nobodys: frozenset[str]) -> Cpf | None:
+def _real_cpf(raw: str, denied_aliases: frozenset[str]) -> Cpf | None:
     cpf = Cpf.parse(raw)
-    return None if cpf is None or is_placeholder(cpf, nobodys) else cpf
+    return None if cpf is None or is_placeholder(cpf, denied_aliases) else cpf
 
 
 def _parse_phone(raw: str) -> Phone | None:

@@ -25,7 +25,7 @@ LONGEST_NAME = 80  # characters that are shown of a class or topic that somebody
 STAGES = (*(stage.value for stage in Stage), UNKNOWN)  # the last one: what somebody else wrote
 
 
-class Fate(StrEnum):
+class LetterStatus(StrEnum):
     """What became of a letter."""
 
     OPEN = "open"
@@ -55,7 +55,7 @@ class Letter:
     failed_at: datetime
     first_failed: datetime
     timestamp: str
-    fate: Fate = Fate.OPEN
+    status: LetterStatus = LetterStatus.OPEN
 
     def header(self, name: str) -> str:
         """One of its own headers, "" when it is not there."""
@@ -85,25 +85,25 @@ def read_letter(offset: int, key: bytes | None, value: bytes | None, headers: He
     )
 
 
-def marker(offset: int, fate: Fate, at: datetime) -> list[tuple[str, bytes]]:
+def marker(offset: int, status: LetterStatus, at: datetime) -> list[tuple[str, bytes]]:
     """The headers of the record that closes a letter."""
     return [
         (DeadLetter.CLOSES.value, str(offset).encode()),
-        (DeadLetter.BECAME.value, fate.value.encode()),
+        (DeadLetter.BECAME.value, status.value.encode()),
         (DeadLetter.CLOSED_AT.value, at.isoformat().encode()),
     ]
 
 
-def read_marker(headers: Headers) -> tuple[int, Fate] | None:
+def read_marker(headers: Headers) -> tuple[int, LetterStatus] | None:
     """The letter that a record closes and what became of it; None when it is no marker."""
     facts = _texts(headers)
-    if DeadLetter.CLOSES not in facts or facts.get(DeadLetter.BECAME) not in set(Fate):
+    if DeadLetter.CLOSES not in facts or facts.get(DeadLetter.BECAME) not in set(LetterStatus):
         return None
-    return _number(facts[DeadLetter.CLOSES]), Fate(facts[DeadLetter.BECAME])
+    return _number(facts[DeadLetter.CLOSES]), LetterStatus(facts[DeadLetter.BECAME])
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class LetterFilter:
     """Which letters are meant; what is empty or None excludes nothing. ``since`` is included, ``until`` is not."""
 
     offsets: frozenset[int] = frozenset()
@@ -112,7 +112,7 @@ class Wanted:
     topics: frozenset[str] = frozenset()
     since: datetime | None = None
     until: datetime | None = None
-    fates: frozenset[Fate] = frozenset({Fate.OPEN})
+    statuses: frozenset[LetterStatus] = frozenset({LetterStatus.OPEN})
 
     @property
     def is_everything(self) -> bool:
@@ -122,7 +122,7 @@ class Wanted:
     def takes(self, letter: Letter) -> bool:
         """Whether a letter is meant."""
         return (
-            letter.fate in self.fates
+            letter.status in self.statuses
             and (not self.offsets or letter.offset in self.offsets)
             and (not self.stages or letter.stage in self.stages)
             and (not self.errors or letter.error in self.errors)
@@ -132,7 +132,7 @@ class Wanted:
         )
 
 
-def what_is_not_there(wanted: Wanted, every: Sequence[Letter], topics: frozenset[str]) -> str:
+def what_is_not_there(wanted: LetterFilter, every: Sequence[Letter], topics: frozenset[str]) -> str:
     """What of ``wanted`` names nothing that exists, and what does; "" where all of it may be meant.
 
     ``every``: all letters of the topic, the closed ones too; ``topics``: ours, in which one may come to lie.

@@ -34,12 +34,12 @@ class Tries:
 
 @dataclass(frozen=True, slots=True)
 class Parking:
-    """Where a parked webhook waits. ``attempt``: tries that failed; ``tier``: place of its delay, from 0."""
+    """Where a parked webhook waits. ``attempt``: tries that failed; ``retry_level``: place of its delay, from 0."""
 
     attempt: int
     first_failed: datetime
     not_before: datetime
-    tier: int
+    retry_level: int
 
     def headers(self, reason: str) -> list[tuple[str, bytes]]:
         """What the record says of itself; ``reason`` holds no identifier."""
@@ -52,7 +52,7 @@ class Parking:
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class RetryPolicy:
     """``delays``: one a tier, growing; ``max_age``: how long a webhook is tried in all."""
 
     delays: Sequence[timedelta]

@@ -39,14 +39,14 @@ class Revived:
     headers: list[tuple[str, bytes]]
 
 
-def revive(letter: Letter, value: bytes | None, nobodys: frozenset[str], area_code: str = "") -> Revived:
-    """The record of a redriven letter. ``nobodys``: aliases of denied contacts; ``area_code``: as for ``identified``.
+def revive(letter: Letter, value: bytes | None, denied_aliases: frozenset[str], area_code: str = "") -> Revived:
+    """The record of a redriven letter. ``denied_aliases``: of denied contacts; ``area_code``: as for ``identified``.
 
     Raises PoisonError where it would only die again, or nobody knows where it came from.
     """
     match letter.stage:
         case Stage.RECEIVE:
-            return _as_received(letter, value or b"", nobodys, area_code)
+            return _as_received(letter, value or b"", denied_aliases, area_code)
         case Stage.ENRICH if letter.reason == TOO_LARGE:
             raise PoisonError(TOO_LARGE)  # it would lie where it lay
         case Stage.ENRICH:
@@ -59,13 +59,13 @@ def revive(letter: Letter, value: bytes | None, nobodys: frozenset[str], area_co
     return Revived(letter.topic, letter.partition, letter.key, value, [*kept, _says(letter)])
 
 
-def _as_received(letter: Letter, value: bytes, nobodys: frozenset[str], area_code: str) -> Revived:
+def _as_received(letter: Letter, value: bytes, denied_aliases: frozenset[str], area_code: str) -> Revived:
     """What the producers would have made of it."""
     payload = _payload(value)
     source = _source(letter)
     received_at = instant_of(letter.header(CE_TIME)) or letter.failed_at
     lead = lead_from(source, payload)
-    contact = identified(lead, nobodys, area_code)
+    contact = identified(lead, denied_aliases, area_code)
     message = encode_webhook(source, received_at, value, normalised_of(lead, contact))
     headers = _received_headers(letter, event_id(lead), received_at)
     return Revived(letter.topic, None, contact.key.encode(), message, [*headers, _says(letter)])

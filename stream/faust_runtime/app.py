@@ -13,7 +13,7 @@ from stream import topics
 from stream.faust_runtime.batch import RawSchema, batches_of
 from stream.faust_runtime.consumer import TrackingTransport
 from stream.kafka.batches import Batch
-from stream.kafka.header_names import be_lenient
+from stream.kafka.header_names import tolerate_invalid_header_names
 from stream.settings import Settings
 
 COMMIT_INTERVAL = 1.0  # seconds; what a crash makes us answer again is bounded by it
@@ -25,7 +25,7 @@ FETCH = 2_000  # records a fetch, each of which crosses two threads; the other p
 
 def make_app(settings: Settings) -> faust.App:
     """Build the app on our transport. Pages, topic creation and the table router of Faust stay off."""
-    be_lenient()  # anybody may write to `webhooks`
+    tolerate_invalid_header_names()  # anybody may write to `webhooks`
     app = faust.App(
         topics.APP_ID,
         broker=[URL(f"kafka://{server.strip()}") for server in settings.kafka_bootstrap_servers.split(",")],

@@ -1,8 +1,8 @@
 """The stream runtime that the worker uses, carried out by Faust. Nothing outside of this package knows Faust's names.
 
 What the worker asks of a runtime is the protocol ``stream.worker.lifecycle.StreamRuntime``; what the watchdog and the
-pages ask is ``stream.worker.health.Progress``. docs/adr/0018-what-it-would-take-to-leave-faust.md lists what another one
-must do.
+pages ask is ``stream.worker.health.Progress``. What another runtime must do stands in
+docs/adr/0018-what-it-would-take-to-leave-faust.md.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ class Facts:
 
     oldest_due_age: float
     unfinished: int
-    since_finished: float
+    since_completed: float
     uncommitted: int
     since_commit: float
     broker_away: float
@@ -76,7 +76,7 @@ def diagnose(facts: Facts, allowance: Allowance) -> str | None:
 def _stall(facts: Facts, allowance: Allowance) -> str | None:
     if facts.oldest_due_age > 2 * allowance.deadline:
         return "a webhook is unfinished past twice its deadline"
-    if facts.unfinished and facts.since_finished > STALL:
+    if facts.unfinished and facts.since_completed > STALL:
         return "webhooks wait and none has been finished"
     if facts.uncommitted and facts.since_commit > STALL:
         return "offsets are finished and none has been committed"

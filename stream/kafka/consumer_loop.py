@@ -261,7 +261,7 @@ class ConsumerLoop(ConsumerRebalanceListener):  # type: ignore[misc]
             self._failed.set()
             return
         for tracker, record in tracked:
-            tracker.finish(record.offset)
+            tracker.complete(record.offset)
             if not tracker.closed:
                 self._committer.has_completed((record.topic, record.partition))
 

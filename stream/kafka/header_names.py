@@ -21,7 +21,7 @@ from stream.logs import get_logger
 log = get_logger(__name__)
 
 
-def be_lenient() -> None:
+def tolerate_invalid_header_names() -> None:
     """From now on every consumer of this process reads such records."""
     fetcher.MemoryRecords, fetcher.PartitionRecords = _Fetched, _PartitionRecords
 

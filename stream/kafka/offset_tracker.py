@@ -2,7 +2,7 @@
 
 Invariants. Whatever changes one of them lives in this module.
 
-1. Only the finished prefix may be committed: the watermark is never above the first unfinished offset. An offset
+1. Only the completed prefix may be committed: the watermark is never above the first unfinished offset. An offset
    arrives when it is fetched, so a record that is dropped on its way to the agent counts as unfinished.
 2. Only offsets that arrived are waited for: a gap (transaction markers, what retention removed) holds nothing up.
 3. One tracker lives for one partition from one seek to the next, and within its life offsets only grow.
@@ -22,7 +22,7 @@ from stream.domain.errors import StopError
 class Tracker:
     """Offsets under way in one partition."""
 
-    __slots__ = ("_done", "_pending", "_position", "_shrunk", "closed", "finished")
+    __slots__ = ("_done", "_pending", "_position", "_shrunk", "closed", "completed")
 
     def __init__(self) -> None:
         self._pending: deque[int] = deque()
@@ -30,7 +30,7 @@ class Tracker:
         self._position: int | None = None
         self._shrunk: asyncio.Future[None] | None = None
         self.closed = False
-        self.finished = 0
+        self.completed = 0
 
     def arrive(self, offsets: Iterable[int]) -> None:
         """Record offsets in the order they were fetched.
@@ -56,16 +56,16 @@ class Tracker:
         if position > (self._position or 0):
             self._position = position
 
-    def finish(self, offset: int) -> None:
-        """Record that ``offset`` is finished. Finishing twice, or what never arrived, changes nothing."""
+    def complete(self, offset: int) -> None:
+        """Record that ``offset`` is completed. Finishing twice, or what never arrived, changes nothing."""
         pending, done = self._pending, self._done
         if not pending or offset < pending[0] or offset >= (self._position or 0):
             return
         if offset != pending[0]:
-            self.finished += offset not in done
+            self.completed += offset not in done
             done.add(offset)
             return
-        self.finished += 1
+        self.completed += 1
         pending.popleft()
         while pending and pending[0] in done:
             done.discard(pending.popleft())
@@ -79,7 +79,7 @@ class Tracker:
 
     @property
     def span(self) -> int:
-        """Records from the oldest unfinished one to the newest fetched, both included; 0 when all are finished.
+        """Records from the oldest unfinished one to the newest fetched, both included; 0 when all are completed.
 
         Records, not offsets: a long aborted transaction between two that were fetched together would fill any bound,
         and the reader would wait for a record that it has not begun.
@@ -95,12 +95,12 @@ class Tracker:
 
     @property
     def overtaken(self) -> bool:
-        """Whether something is finished that lies behind the first unfinished offset."""
+        """Whether something is completed that lies behind the first unfinished offset."""
         return bool(self._done)
 
     @property
     def unfinished(self) -> int:
-        """How many offsets arrived and are not finished."""
+        """How many offsets arrived and are not completed."""
         return len(self._pending) - len(self._done)
 
 
@@ -184,19 +184,19 @@ class Trackers:
 
     @property
     def overtaken(self) -> dict[tuple[str, int], int]:
-        """The first unfinished offset of each partition in which a later one is finished."""
+        """The first unfinished offset of each partition in which a later one is completed."""
         at = self.watermarks
         return {partition: at[partition] for partition, tracker in self._live.items() if tracker.overtaken}
 
     @property
     def unfinished(self) -> int:
-        """Deliveries under way, all partitions."""
+        """CrmWrites under way, all partitions."""
         return sum(tracker.unfinished for tracker in self._live.values())
 
     @property
-    def finished(self) -> int:
-        """Deliveries finished in this generation."""
-        return sum(tracker.finished for tracker in self._live.values())
+    def completed(self) -> int:
+        """CrmWrites completed in this generation."""
+        return sum(tracker.completed for tracker in self._live.values())
 
     @property
     def assigned(self) -> int:

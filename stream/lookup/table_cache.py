@@ -25,7 +25,16 @@ import msgspec
 from stream.domain.choice import fast_match
 from stream.domain.contact_facts import ContactFacts, KnownPerson
 from stream.domain.events import Answer, Match, Outcome, Tier
-from stream.domain.freshness import Entry, Freshness, expiry, freshness, is_whole, newer, opened, sealed
+from stream.domain.freshness import (
+    Entry,
+    Freshness,
+    checksum_ok,
+    decode,
+    encode_with_checksum,
+    expiry,
+    freshness,
+    newer,
+)
 from stream.domain.identity import Contact
 from stream.domain.person import Candidate
 
@@ -111,7 +120,7 @@ class TableCache:
 
     def answer(self, partition: int, contact: Contact, name: str, now: float) -> Answer | None:
         """What the table answers at a glance: a sure name, and no other alias that names somebody else."""
-        one = self.surest(partition, contact, now)
+        one = self.primary_entry(partition, contact, now)
         answer = None if one is None else one.answer(contact, name)
         if one is None or answer is None or len(contact.aliases) == 1:
             return answer
@@ -121,7 +130,7 @@ class TableCache:
         others = (*other.entry.candidates, *other.entry.listed)
         return answer if all(candidate.cpf == one.entry.cpf for candidate in others) else None
 
-    def surest(self, partition: int, contact: Contact, now: float) -> Opened | None:
+    def primary_entry(self, partition: int, contact: Contact, now: float) -> Opened | None:
         """The entry of a contact's surest alias, when it is fresh."""
         if not contact.aliases:
             return None
@@ -148,11 +157,11 @@ class TableCache:
         value = self._table.get(key)
         if value is None:
             return None
-        if not (self._recent.get(key) or is_whole(key, value)):
+        if not (self._recent.get(key) or checksum_ok(key, value)):
             return None
         self._recent[key] = _USED
         try:
-            return opened(value)
+            return decode(value)
         except ValueError:
             return None
 
@@ -274,7 +283,7 @@ class TableCache:
             return
         if old is not None and old.facts == entry.facts:
             best = msgspec.structs.replace(best, refreshed=old.refreshed + 1)
-        value = sealed(key, best)
+        value = encode_with_checksum(key, best)
         self._recent.pop(key, None)
         self._evict(self._lifetimes.capacity - 1)
         self._table[key] = value
@@ -303,7 +312,7 @@ class TableCache:
         keep = self._lifetimes.known
         for key, value in list(self._table.items()):
             try:
-                if opened(value).expires_at + keep < now:
+                if decode(value).expires_at + keep < now:
                     yield key
             except ValueError:
                 yield key

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 
-class TurnClock:
+class TickClock:
     """Gives the same instant until the loop turns; without a running loop, each call's own."""
 
     def __init__(self, clock: Callable[[], datetime]) -> None:

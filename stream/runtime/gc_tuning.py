@@ -12,7 +12,7 @@ import gc
 THRESHOLDS = 50_000, 50, 100  # objects, and how many younger collections come before an older one
 
 
-def settle() -> None:
+def freeze_gc() -> None:
     """Collect once, leave what is there alone from now on, and look at new things less often."""
     gc.collect()
     gc.freeze()

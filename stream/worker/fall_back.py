@@ -12,21 +12,21 @@ from stream.domain.errors import GivenUpError, RefusedError, TransientError
 from stream.domain.events import Tier
 from stream.domain.person import person_from_candidate
 from stream.domain.provider import NO_CALLS, CallCounts
-from stream.worker.outcomes import Exits
-from stream.worker.pending_webhook import Delivery
+from stream.worker.outcomes import Outcomes
+from stream.worker.pending_webhook import PendingWebhook
 from stream.worker.table_path import TablePath
 
 
 class FallBack:
     """A person past their time is better than none; else the webhook is parked until it was tried for too long."""
 
-    def __init__(self, table: TablePath, exits: Exits, now: Callable[[], datetime]) -> None:
+    def __init__(self, table: TablePath, outcomes: Outcomes, now: Callable[[], datetime]) -> None:
         self._table = table
-        self._exits = exits
+        self._outcomes = outcomes
         self._now = now
 
     def end(
-        self, delivery: Delivery, reason: str, facts: ContactFacts | None = None, calls: CallCounts = NO_CALLS
+        self, delivery: PendingWebhook, reason: str, facts: ContactFacts | None = None, calls: CallCounts = NO_CALLS
     ) -> None:
         """End a webhook whose look-up failed or could not begin for ``reason``.
 
@@ -37,18 +37,18 @@ class FallBack:
             known.update(facts)
         step = next_step(delivery.contact, delivery.webhook.lead.name, known, allow_stale=True)
         if isinstance(step, Found) or (isinstance(step, Ambiguous) and is_sure(step, delivery.contact, known)):
-            self._exits.answered(delivery, answer_of(step, Tier.CACHE, calls))
-        elif not self._exits.parked(delivery, reason, calls):
+            self._outcomes.answered(delivery, answer_of(step, Tier.CACHE, calls))
+        elif not self._outcomes.parked(delivery, reason, calls):
             self._give_up(delivery, step, reason, calls)
 
-    def _give_up(self, delivery: Delivery, step: Step, reason: str, calls: CallCounts) -> None:
+    def _give_up(self, delivery: PendingWebhook, step: Step, reason: str, calls: CallCounts) -> None:
         """Tried for too long: what is known goes out, else it is a dead letter."""
         if isinstance(step, Complete) and step.candidate.name:
             person = known_person(person_from_candidate(step.candidate, self._now()))
-            self._exits.answered(delivery, answer_of(Found(person, step.match), Tier.CACHE, calls))
+            self._outcomes.answered(delivery, answer_of(Found(person, step.match), Tier.CACHE, calls))
             return
         delivery.ended = True
-        self._exits.dead(delivery.message, GivenUpError(f"given up: {reason}"), delivery)
+        self._outcomes.dead(delivery.message, GivenUpError(f"given up: {reason}"), delivery)
 
 
 def reason_of(failure: TransientError | RefusedError | TimeoutError) -> str:

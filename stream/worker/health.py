@@ -46,7 +46,7 @@ class WorkerFacts:
     ) -> None:
         self._probe = broker
         self._database = database
-        self._patience = allowance
+        self._retry_policy = allowance
         self._clock = clock
         self._parts: tuple[Progress, Enricher] | None = None
         self._finished, self._committed, self._overtaken, self._stuck, self._unsettled = (Ages() for _ in range(5))
@@ -68,11 +68,11 @@ class WorkerFacts:
         calm, there = now - self._calm, now - self._there
         uncommitted = len(trackers.committable())
         unsettled = runtime.unsettled()
-        finished = [trackers.finished] if trackers.unfinished else []
+        finished = [trackers.completed] if trackers.unfinished else []
         return Facts(
             oldest_due_age=min(enricher.in_flight.oldest_age(), calm),
             unfinished=trackers.unfinished,
-            since_finished=min(self._finished.oldest(finished, now), calm),
+            since_completed=min(self._finished.oldest(finished, now), calm),
             uncommitted=uncommitted,
             # Under load there is always something that was finished since the last commit: that they go on counts.
             since_commit=min(self._committed.oldest([trackers.commits] if uncommitted else [], now), calm),
@@ -85,7 +85,7 @@ class WorkerFacts:
 
     async def healthy(self) -> dict[str, str]:
         """Progress: unhealthy when the watchdog would make the worker leave."""
-        return {"progress": diagnose(await self.gather(), self._patience) or ""}
+        return {"progress": diagnose(await self.gather(), self._retry_policy) or ""}
 
     def without(self) -> dict[str, str]:
         """What an otherwise healthy worker waits for."""

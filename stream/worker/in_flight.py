@@ -7,26 +7,26 @@ from collections.abc import Iterator
 from functools import partial
 
 from stream.kafka.offset_tracker import Tracker
-from stream.worker.pending_webhook import Delivery
+from stream.worker.pending_webhook import PendingWebhook
 
 
 class InFlight:
     """From the start of a look-up until the webhook's records are acknowledged."""
 
     def __init__(self) -> None:
-        self._by_offset: dict[Tracker, dict[int, Delivery]] = {}
+        self._by_offset: dict[Tracker, dict[int, PendingWebhook]] = {}
 
-    def __iter__(self) -> Iterator[Delivery]:
+    def __iter__(self) -> Iterator[PendingWebhook]:
         """All of them; they may end meanwhile."""
         return iter([one for partition in self._by_offset.values() for one in partition.values()])
 
-    def add(self, delivery: Delivery) -> None:
+    def add(self, delivery: PendingWebhook) -> None:
         """Keep a webhook until its message is finished."""
         message = delivery.message
         self._by_offset.setdefault(message.tracker, {})[message.offset] = delivery
-        message.landed = partial(self._remove, message.tracker, message.offset)
+        message.on_completed = partial(self._remove, message.tracker, message.offset)
 
-    def oldest(self, tracker: Tracker) -> Delivery | None:
+    def oldest(self, tracker: Tracker) -> PendingWebhook | None:
         """The one that came first of a partition."""
         return next(iter(self._by_offset.get(tracker, {}).values()), None)
 
@@ -47,7 +47,7 @@ class InFlight:
         if delivery is not None:
             delivery.message.let_go()
 
-    def _forget(self, tracker: Tracker, offset: int) -> Delivery | None:
+    def _forget(self, tracker: Tracker, offset: int) -> PendingWebhook | None:
         partition = self._by_offset.get(tracker, {})
         delivery = partition.pop(offset, None)
         if delivery is not None and not partition:

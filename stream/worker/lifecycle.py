@@ -13,14 +13,14 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from stream.dead_letters.guard import Tripwire
+from stream.dead_letters.guard import DlqGuard
 from stream.domain.errors import GroupError, StopError
 from stream.health.watchdog import Pulse, Watchdog
 from stream.kafka.batch_producer import BatchProducer
 from stream.kafka.offset_tracker import Trackers
 from stream.logs import get_logger
 from stream.lookup.table_cache import TableCache
-from stream.runtime.gc_tuning import settle
+from stream.runtime.gc_tuning import freeze_gc
 from stream.worker.agent import Enricher
 from stream.worker.retry_reader import RetryReader
 
@@ -86,7 +86,7 @@ class Worker:
     watchdog: Watchdog
     pulse: Pulse
     probes: Callable[[], Sequence[Coroutine[None, None, None]]]
-    tripwire: Tripwire
+    dlq_guard: DlqGuard
     grace: float
     hangs: bool = False
     must_leave_group: bool = False
@@ -102,7 +102,7 @@ class Worker:
 
     def _recovered(self) -> None:
         self.cache.recovered()
-        settle()
+        freeze_gc()
         log.info("recovered", entries=len(self.cache))
         if not self.runtime.trackers.assigned:
             log.warning("no partition for this worker: there are more workers than partitions; it waits as a spare")
@@ -112,7 +112,7 @@ class Worker:
         self.wire()
         # All watch from the start: joining the group may take longer than a session, or for ever.
         watched = self.runtime.watch()
-        watches = (self.pulse.beat(), *self.probes(), self.watchdog.run(), self.tripwire.watch(), watched)
+        watches = (self.pulse.beat(), *self.probes(), self.watchdog.run(), self.dlq_guard.watch(), watched)
         guards = [asyncio.create_task(watch) for watch in watches]
         work = asyncio.create_task(self._work())
         try:
@@ -146,7 +146,7 @@ class Worker:
 
     async def _drain(self, seconds: float) -> None:
         """Let what flies land, deliver it and commit it, at most ``seconds``."""
-        await self.enricher.flights.drain(seconds)
+        await self.enricher.single_flight.drain(seconds)
         await _at_most(self.producer.flush(), seconds)
         await self.runtime.commit()
 
@@ -156,8 +156,8 @@ class Worker:
         trackers.shut()
         self.runtime.stop_fetching()  # else all that lies in the topic would be fetched and dropped during the grace
         work.cancel()
-        log.info("stopping", unfinished=trackers.unfinished, under_way=self.enricher.flights.under_way)
-        await _first_of(self.enricher.flights.drain(self.grace), stop.hurry.wait())
+        log.info("stopping", unfinished=trackers.unfinished, under_way=self.enricher.single_flight.under_way)
+        await _first_of(self.enricher.single_flight.drain(self.grace), stop.hurry.wait())
         self.enricher.park_all("shutdown")
         steps = _Steps()
         await steps.do(self.enricher.stop())

@@ -11,18 +11,18 @@ from collections.abc import Callable
 from datetime import datetime
 
 from stream import metrics, topics
-from stream.dead_letters.guard import Tripwire
+from stream.dead_letters.guard import DlqGuard
 from stream.domain.availability import Availability, partner_of
 from stream.domain.deadletters import TOO_LARGE, Stage, dead_letter_headers
-from stream.domain.errors import FuseBlownError, GivenUpError, PoisonError
+from stream.domain.errors import DlqLimitError, GivenUpError, PoisonError
 from stream.domain.events import Answer, Outcome, Tier, encode_event, event_headers
 from stream.domain.headers import OF_TRIES, REROUTE
-from stream.domain.parking import Patience, own_partitions
+from stream.domain.parking import RetryPolicy, own_partitions
 from stream.domain.provider import NO_CALLS, CallCounts
 from stream.kafka.batch_producer import BatchProducer
 from stream.kafka.clients import partition_of
 from stream.logs import get_logger, webhook_line
-from stream.worker.pending_webhook import Delivery, Message
+from stream.worker.pending_webhook import PendingWebhook, SourceRecord
 
 log = get_logger(__name__)
 
@@ -41,26 +41,26 @@ UNASKED = {
 }
 
 
-class Exits:
+class Outcomes:
     """Where webhooks leave the worker."""
 
     def __init__(
         self,
         producer: BatchProducer,
         now: Callable[[], datetime],
-        patience: Patience,
-        tripwire: Tripwire,
+        patience: RetryPolicy,
+        dlq_guard: DlqGuard,
         availability: Callable[[str], Availability] = lambda _: Availability.AVAILABLE,
     ) -> None:
         """``availability``: of a partner by its name, and of whatever is no partner."""
         self._producer = producer
         self._now = now
-        self._patience = patience
-        self.tripwire = tripwire
+        self._retry_policy = patience
+        self.dlq_guard = dlq_guard
         self._availability = availability
         self._said: list[tuple[str, str | None, str | None]] = []  # what the answers of this turn say
 
-    def answered(self, delivery: Delivery, answer: Answer) -> None:
+    def answered(self, delivery: PendingWebhook, answer: Answer) -> None:
         """One event; the webhook is finished when it is acknowledged."""
         if delivery.ended:
             return
@@ -71,9 +71,9 @@ class Exits:
             contact = delivery.contact.masked
             webhook_line(event, contact, answer.outcome, delivery.webhook.lead.id, delivery.event_id)
         self._count(answer)
-        self._event(delivery, answer, delivery.message.finished)
+        self._event(delivery, answer, delivery.message.completed)
 
-    def parked(self, delivery: Delivery, reason: str, calls: CallCounts = NO_CALLS) -> bool:
+    def parked(self, delivery: PendingWebhook, reason: str, calls: CallCounts = NO_CALLS) -> bool:
         """To the retry topic; False when it was tried for too long already.
 
         An event says so the first time, acknowledged before the webhook is finished, and later where it must tell of
@@ -84,7 +84,7 @@ class Exits:
         message, now = delivery.message, self._now()
         tries = message.tries(now)
         down = self._availability(partner_of(reason)) is not Availability.AVAILABLE
-        plan = self._patience.park(tries.failed, tries.since, now, reason, partner_down=down)
+        plan = self._retry_policy.park(tries.failed, tries.since, now, reason, partner_down=down)
         if plan is None:
             return False
         delivery.ended = True
@@ -95,8 +95,8 @@ class Exits:
         metrics.PARKED.labels(reason).inc()
         headers = [(name, value) for name, value in message.headers if name not in OF_TRIES] + plan.headers(reason)
         has_news = not tries.failed or any(calls.values())
-        acknowledged = _after(2, message.finished) if has_news else message.finished
-        topic, key = topics.RETRIES[plan.tier].name, delivery.contact.record_key
+        acknowledged = _after(2, message.completed) if has_news else message.completed
+        topic, key = topics.RETRIES[plan.retry_level].name, delivery.contact.record_key
         own = own_partitions(delivery.webhook.source, self._producer.partitions(topic))
         partition = own[partition_of(key, len(own))]
         self._producer.enqueue(topic, key, message.value, headers, acknowledged, partition)
@@ -105,24 +105,24 @@ class Exits:
             self._event(delivery, answer, acknowledged)
         return True
 
-    def deadly(self, delivery: Delivery, error: PoisonError, calls: CallCounts = NO_CALLS) -> None:
+    def deadly(self, delivery: PendingWebhook, error: PoisonError, calls: CallCounts = NO_CALLS) -> None:
         """A webhook that was understood and can't be tried again: a dead letter, and an event that it is pending."""
         if not delivery.ended:
             delivery.ended = True
             self._dead_and_pending(delivery, error, calls)
 
-    def _dead_and_pending(self, delivery: Delivery, error: PoisonError, calls: CallCounts) -> None:
+    def _dead_and_pending(self, delivery: PendingWebhook, error: PoisonError, calls: CallCounts) -> None:
         """Its lead must reach the CRM all the same: finished when letter and event are acknowledged."""
-        acknowledged = _after(2, delivery.message.finished)
+        acknowledged = _after(2, delivery.message.completed)
         if self.dead(delivery.message, error, delivery, acknowledged):
             answer = Answer(Outcome.PENDING, calls=calls)
             self._event(delivery, answer, acknowledged)
 
     def dead(
         self,
-        message: Message,
+        message: SourceRecord,
         error: PoisonError,
-        delivery: Delivery | None = None,
+        delivery: PendingWebhook | None = None,
         acknowledged: Callable[[], None] | None = None,
     ) -> bool:
         """To the dead letters: the original bytes, and why. Past the fuse it stays unfinished: the worker leaves.
@@ -130,8 +130,8 @@ class Exits:
         ``acknowledged`` is called instead of finishing the message. False past the fuse.
         """
         try:
-            self.tripwire.check(error)
-        except FuseBlownError:
+            self.dlq_guard.check(error)
+        except DlqLimitError:
             return False
         log.error(
             "dead letter",
@@ -159,10 +159,10 @@ class Exits:
         )
         # A tombstone has no value, and a record needs a key or a value.
         key, value = message.key, message.value if message.value is not None or message.key is not None else b""
-        self._producer.enqueue(topics.DEAD.name, key, value, headers, acknowledged or message.finished, partition=0)
+        self._producer.enqueue(topics.DEAD.name, key, value, headers, acknowledged or message.completed, partition=0)
         return True
 
-    def rerouted(self, delivery: Delivery) -> None:
+    def rerouted(self, delivery: PendingWebhook) -> None:
         """Once more to ``webhooks``, with the key of its contact, so that one worker owns the contact."""
         delivery.ended = True
         if delivery.message.size > topics.LARGEST_MOVED:
@@ -173,10 +173,10 @@ class Exits:
         headers = [*delivery.message.headers, (REROUTE, b"1")]
         message = delivery.message
         self._producer.enqueue(
-            topics.WEBHOOKS.name, delivery.contact.record_key, message.value, headers, message.finished
+            topics.WEBHOOKS.name, delivery.contact.record_key, message.value, headers, message.completed
         )
 
-    def _event(self, delivery: Delivery, answer: Answer, acknowledged: Callable[[], None]) -> None:
+    def _event(self, delivery: PendingWebhook, answer: Answer, acknowledged: Callable[[], None]) -> None:
         now = self._now()
         value = encode_event(delivery.webhook, delivery.contact, answer, now, delivery.event_id)
         headers = event_headers(delivery.event_id, now)

@@ -18,12 +18,12 @@ from stream.kafka.offset_tracker import Tracker
 Headers = Sequence[tuple[str, bytes | None]]  # Kafka's headers may have no value
 
 
-class Message(msgspec.Struct, eq=False):
-    """A record of the topic ``webhooks`` as it arrived; ``landed`` is told when it is finished."""
+class SourceRecord(msgspec.Struct, eq=False):
+    """A record of the topic ``webhooks`` as it arrived; ``on_completed`` is told when it is finished."""
 
     record: ConsumerRecord
     tracker: Tracker
-    landed: Callable[[], None] | None = None
+    on_completed: Callable[[], None] | None = None
 
     @property
     def partition(self) -> int:
@@ -81,24 +81,24 @@ class Message(msgspec.Struct, eq=False):
         return tries_of(self.header, now)
 
     def let_go(self) -> None:
-        """Drop value and headers: it has ended, and only waits for its flight to come by."""
+        """Drop value and headers: it has ended, and only waits for its lookup to come by."""
         self.record = replace(self.record, value=None, headers=())
 
-    def finished(self) -> None:
+    def completed(self) -> None:
         """It has ended, and the broker has all that it left: its offset may be committed."""
-        self.tracker.finish(self.record.offset)
-        if self.landed is not None:
-            self.landed()
+        self.tracker.complete(self.record.offset)
+        if self.on_completed is not None:
+            self.on_completed()
 
 
-class Delivery(msgspec.Struct, eq=False):
+class PendingWebhook(msgspec.Struct, eq=False):
     """A message that was understood.
 
     ``ended`` is set by whichever end comes first, and only that one counts; ``started`` (monotonic seconds)
     when it is looked up; ``queued_bytes`` is what the queue counts for it while it is in there.
     """
 
-    message: Message
+    message: SourceRecord
     webhook: Webhook
     contact: Contact
     event_id: str

@@ -7,7 +7,7 @@ from stream.domain.choice import Answered, Found, is_sure, next_step
 from stream.domain.contact_facts import ContactFacts
 from stream.domain.events import Answer, Tier
 from stream.lookup.table_cache import TableCache
-from stream.worker.pending_webhook import Delivery
+from stream.worker.pending_webhook import PendingWebhook
 
 
 class TablePath:
@@ -16,7 +16,7 @@ class TablePath:
     def __init__(self, cache: TableCache) -> None:
         self._cache = cache
 
-    def answer(self, delivery: Delivery, now: float) -> Answer | None:
+    def answer(self, delivery: PendingWebhook, now: float) -> Answer | None:
         """What the table answers, where PostgreSQL would say the same; else None."""
         contact, name = delivery.contact, delivery.webhook.lead.name
         answer = self._cache.answer(delivery.message.record.partition, contact, name, now)
@@ -26,11 +26,11 @@ class TablePath:
         step = next_step(contact, name, facts)
         return answer_of(step, Tier.CACHE) if isinstance(step, Answered) and is_sure(step, contact, facts) else None
 
-    def facts(self, delivery: Delivery, now: float, *, stale: bool = False) -> ContactFacts:
+    def facts(self, delivery: PendingWebhook, now: float, *, stale: bool = False) -> ContactFacts:
         """What the table knows of the contact; with ``stale``, also what is past its time."""
         return self._cache.recall(delivery.message.partition, delivery.contact, now, stale=stale)
 
-    def remember(self, delivery: Delivery, facts: ContactFacts, answer: Answered | None, now: float) -> None:
+    def remember(self, delivery: PendingWebhook, facts: ContactFacts, answer: Answered | None, now: float) -> None:
         """Write what a look-up learned; ``answer`` is None where it failed."""
         person = answer.person if isinstance(answer, Found) else None
         self._cache.remember(delivery.message.partition, facts, person, now)

@@ -14,11 +14,11 @@ import asyncpg
 import stamina
 
 from stream import metrics, topics
-from stream.dead_letters.guard import Tripwire
+from stream.dead_letters.guard import DlqGuard
 from stream.domain.availability import Availability, PartnerGate
 from stream.domain.errors import StopError
-from stream.domain.identity import denylist
-from stream.domain.parking import Patience
+from stream.domain.identity import parse_denylist
+from stream.domain.parking import RetryPolicy
 from stream.domain.provider import Provider
 from stream.domain.shares import Sources
 from stream.faust_runtime.app import SESSION_TIMEOUT
@@ -38,7 +38,7 @@ from stream.providers.guard import Guard
 from stream.providers.http import partner_session
 from stream.providers.specs import provider_specs
 from stream.providers.work_api import WorkApi
-from stream.runtime.clock import TurnClock
+from stream.runtime.clock import TickClock
 from stream.settings import Settings
 from stream.store.contacts import ContactStore
 from stream.store.keeper import LEASE, Keeper
@@ -48,7 +48,7 @@ from stream.store.sources import SourceBook
 from stream.worker.agent import Enricher, Limits
 from stream.worker.health import WorkerFacts
 from stream.worker.lifecycle import Worker
-from stream.worker.outcomes import Exits
+from stream.worker.outcomes import Outcomes
 from stream.worker.retry_reader import RetryReader
 
 CHANGELOG_BACKLOG = 50_000  # records not acknowledged; above it table writes are not logged: it is a cache
@@ -93,9 +93,9 @@ async def worker(settings: Settings) -> AsyncIterator[Worker]:
         retry_consumer = await stack.enter_async_context(open_consumer(settings, None, topics.RETRY_GROUP))
         runtime = FaustRuntime(settings)
         cache = _cache(runtime.table, producer, settings)
-        tripwire = Tripwire(settings.fuse)
+        dlq_guard = DlqGuard(settings.fuse)
         chain = _chain(pool, session, settings, partners)
-        enricher = _enricher(cache, chain, producer, settings, tripwire, sources, partners.availability)
+        enricher = _enricher(cache, chain, producer, settings, dlq_guard, sources, partners.availability)
         metrics.TABLE_ENTRIES.set_function(lambda: len(cache))
         metrics.UNFINISHED.set_function(lambda: runtime.trackers.unfinished)
         metrics.OPEN_TRANSACTION.set_function(runtime.open_transaction_seconds)
@@ -114,13 +114,13 @@ async def worker(settings: Settings) -> AsyncIterator[Worker]:
                 producer,
                 now,
                 settings.retry_delays[-1],
-                busy=enricher.flights.is_busy_for,
+                busy=enricher.single_flight.is_busy_for,
                 gate=PartnerGate(partners.availability, time.monotonic, settings.retry_max_age),
             ),
             watchdog=Watchdog(facts.gather, allowance),
             pulse=pulse,
             probes=lambda: [broker.run(admin.describe_cluster), database.run(lambda: ask(pool)), keeper.run()],
-            tripwire=tripwire,
+            dlq_guard=dlq_guard,
             grace=settings.shutdown_grace.total_seconds(),
         )
 
@@ -189,12 +189,14 @@ def _enricher(  # noqa: PLR0913 - the worker's parts
     chain: LookupChain,
     producer: BatchProducer,
     settings: Settings,
-    tripwire: Tripwire,
+    dlq_guard: DlqGuard,
     sources: Sources,
     availability: Callable[[str], Availability],
 ) -> Enricher:
-    clock = TurnClock(now)
-    exits = Exits(producer, clock, Patience(settings.retry_delays, settings.retry_max_age), tripwire, availability)
+    clock = TickClock(now)
+    outcomes = Outcomes(
+        producer, clock, RetryPolicy(settings.retry_delays, settings.retry_max_age), dlq_guard, availability
+    )
     limits = Limits(
         deadline=settings.lookup_deadline.total_seconds(),
         slots=settings.lookup_slots,
@@ -202,5 +204,5 @@ def _enricher(  # noqa: PLR0913 - the worker's parts
         queue_limit=settings.lookup_queue_limit.total_seconds(),
         span=settings.max_unfinished_span,
     )
-    denied, area_code = denylist(settings.contact_denylist), settings.default_area_code
-    return Enricher(cache, chain, exits, producer, limits, clock, denied, area_code, sources)
+    denied, area_code = parse_denylist(settings.contact_denylist), settings.default_area_code
+    return Enricher(cache, chain, outcomes, producer, limits, clock, denied, area_code, sources)

@@ -70,7 +70,7 @@ class Writer:
         """What can't be read."""
         return Hostile("", is_dead=True, value=value, **{"partition": self._anywhere(), **parts})
 
-    def good(self, value: Any = None, **parts: Any) -> Hostile:
+    def record_valid(self, value: Any = None, **parts: Any) -> Hostile:
         """What can, on a partition that is hardly ever its own."""
         data = value if isinstance(value, bytes) else json.dumps(value or self.webhook()).encode()
         return Hostile("", is_dead=False, value=data, **{"partition": self._anywhere(), **parts})
@@ -85,7 +85,7 @@ class Writer:
     def put_in(self, inside: str, **parts: Any) -> Hostile:
         """A good webhook with this JSON in a field that nobody reads."""
         text = json.dumps(self.webhook(payload={"future": "HERE"}))
-        return self.good(text.replace('"HERE"', inside).encode(), **parts)
+        return self.record_valid(text.replace('"HERE"', inside).encode(), **parts)
 
     def noise(self, size: int) -> bytes:
         """Bytes that are no JSON."""
@@ -126,21 +126,21 @@ KINDS: dict[str, Callable[[Writer], Hostile]] = {
     "customer is a list": lambda write: write.spoiled(attributes={"customer": ["Ana"]}),
     "noise with headers": lambda write: write.dead(write.noise(10), headers=write.headers()),
     "noise without a key": lambda write: write.dead(write.noise(10), key=None),
-    "good with headers": lambda write: write.good(headers=write.headers()),
-    "good without a key": lambda write: write.good(key=None),
-    "good with an odd key": lambda write: write.good(key=write.noise(200)),
+    "good with headers": lambda write: write.record_valid(headers=write.headers()),
+    "good without a key": lambda write: write.record_valid(key=None),
+    "good with an odd key": lambda write: write.record_valid(key=write.noise(200)),
     "beyond 64 bits": lambda write: write.put_in(f"[{'9' * 30}, -{'9' * 300}, 1.5e300]"),
     "beyond a double": lambda write: write.put_in("1e999"),
     "beyond a double where it is read": lambda write: write.dead(
         json.dumps(write.webhook()).encode().replace(b'"updated_at": "2026-01-31T12:00:00Z"', b'"updated_at": 1e999')
     ),
     "NUL within": lambda write: write.put_in(r'"a\u0000b"'),
-    "NUL in the name": lambda write: write.good(
+    "NUL in the name": lambda write: write.record_valid(
         json.dumps(write.webhook()).encode().replace(b'"name": "', rb'"name": "\u0000')
     ),
     "nested within": lambda write: write.put_in("[" * 90 + "]" * 90),
-    "phone is an object": lambda write: write.good(write.webhook(attributes={"customer": {"phone": {"n": 1}}})),
-    "nobody": lambda write: write.good(write.webhook(attributes={"customer": {}})),
+    "phone is an object": lambda write: write.record_valid(write.webhook(attributes={"customer": {"phone": {"n": 1}}})),
+    "nobody": lambda write: write.record_valid(write.webhook(attributes={"customer": {}})),
     "large": lambda write: write.put_in(json.dumps("x" * LARGE)),
     "large noise": lambda write: write.dead(write.noise(LARGE)),
     "large key": lambda write: write.dead(write.noise(10), key=write.noise(LARGE)),

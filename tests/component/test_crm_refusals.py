@@ -22,8 +22,8 @@ from stream.crm import pause as pausing
 from stream.crm.client import C2S
 from stream.crm.pause import Pause
 from stream.crm.sync import CrmSync
-from stream.crm.writes import Deliveries
-from stream.domain.errors import CredentialsRefusedError, FuseBlownError
+from stream.crm.writes import CrmWrites
+from stream.domain.errors import CredentialsRefusedError, DlqLimitError
 from stream.domain.person import Candidate, Person, person_from_candidate
 from stream.settings import load
 from tests.component.test_crm_sync import Letters, event, eventually, google
@@ -55,7 +55,7 @@ class Crm:
         """A CRM sync with settings of its own."""
         loaded = load({"C2S_BASE_URL": self.base, "C2S_TOKEN": "t0ken-of-c2s", "C2S_TIMEOUT": "2s", **settings})
         assert self.session is not None
-        return CrmSync(C2S(self.session, loaded), Deliveries(self.pool), self.letters, loaded, pause)  # type: ignore[arg-type]
+        return CrmSync(C2S(self.session, loaded), CrmWrites(self.pool), self.letters, loaded, pause)  # type: ignore[arg-type]
 
 
 @pytest.fixture(autouse=True)
@@ -99,7 +99,7 @@ async def test_events_that_need_no_write_prove_nothing(crm: Crm) -> None:
     for number in range(9):
         await sync.handle(event(MARIA, lead=f"L{number}"))
         await sync.handle(event(outcome="not_found", lead=f"N{number}"))
-    with pytest.raises(FuseBlownError, match=r"refused 10 leads and took no write.*C2S_BASE_URL") as caught:
+    with pytest.raises(DlqLimitError, match=r"refused 10 leads and took no write.*C2S_BASE_URL") as caught:
         await sync.handle(event(MARIA, lead="L9"))
     assert caught.value.exit_code == 3
     assert len(crm.letters.sent) == 9
@@ -141,7 +141,7 @@ async def test_a_refusal_of_us_pauses_everything_and_loses_nothing(
     told = [path for path, body in zip(crm.paths, crm.bodies, strict=True) if body]
     assert {path.split("/")[3] for path in told} == {f"L{n}" for n in range(20)}
     assert crm.letters.sent == []
-    assert await Deliveries(crm.pool).unconfirmed() == []  # type: ignore[arg-type]
+    assert await CrmWrites(crm.pool).unconfirmed() == []  # type: ignore[arg-type]
 
 
 async def test_a_pause_is_said_once_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:

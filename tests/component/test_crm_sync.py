@@ -23,7 +23,7 @@ from aiokafka.errors import KafkaConnectionError
 from stream import topics
 from stream.crm.client import C2S
 from stream.crm.sync import CrmSync
-from stream.crm.writes import Deliveries
+from stream.crm.writes import CrmWrites
 from stream.domain.errors import DatabaseUnavailableError, PartnerUnavailableError, TransientError
 from stream.domain.events import NAMESPACE
 from stream.domain.person import Candidate, Income, Person, person_from_candidate, person_from_work
@@ -55,14 +55,14 @@ class Letters:
         self.sent.append((topic, value, dict(headers)))
 
 
-class FailingDeliveries(Deliveries):
+class FailingDeliveries(CrmWrites):
     """The real ones, but the database is away when a call has been settled, as often as told, or for long."""
 
     failures = 0
     away: asyncio.Event | None = None  # set when it is back
     dead = False  # whoever would write it down is no more
 
-    async def settle(self, c2s_id: str, facts: str, status: str, reason: str = "") -> None:
+    async def mark(self, c2s_id: str, facts: str, status: str, reason: str = "") -> None:
         """Fail, or settle."""
         self._fail()
         await super().settle(c2s_id, facts, status, reason)
@@ -83,7 +83,7 @@ class FailingDeliveries(Deliveries):
         self._fail()
         await super().created(source, lead_id, c2s_id, facts, event_id)
 
-    async def settle_lead(self, source: str, lead_id: str, status: str, c2s_id: str | None = None) -> None:
+    async def mark_lead(self, source: str, lead_id: str, status: str, c2s_id: str | None = None) -> None:
         """Fail, or settle."""
         self._fail()
         await super().settle_lead(source, lead_id, status, c2s_id)
@@ -303,7 +303,7 @@ async def test_what_a_dead_process_left_is_sent_again_when_asked_for(crm: Crm, m
     assert await crm.unconfirmed() == []
 
 
-class SlowDeliveries(Deliveries):
+class SlowDeliveries(CrmWrites):
     """The real ones, but what is retaken and found settled are a while apart, in which a claim comes of age."""
 
     async def retake(self, c2s_id: str, facts: str, event_id: str, unsure_for: timedelta | None) -> bool:
@@ -509,7 +509,7 @@ async def test_unconfirmed_lists_what_somebody_must_look_at(crm: Crm, database_s
 
 
 async def test_unconfirmed_says_when_the_database_is_away() -> None:
-    """A command that can't ask says so in one line and exits with 1."""
+    """A command that can't ask says so in one line and outcomes with 1."""
     code, _, said = await command(url="postgresql://127.0.0.1:9/x")
     assert code == 1
     assert said.splitlines()[-1].startswith("crm-sync: database: ")

@@ -17,7 +17,7 @@ from aiokafka import ConsumerRecord
 from stream import topics
 from stream.crm.client import C2S
 from stream.crm.sync import CrmSync
-from stream.crm.writes import Deliveries
+from stream.crm.writes import CrmWrites
 from stream.domain.crm import NOTHING_FOUND
 from stream.domain.events import NAMESPACE, decode_event
 from stream.domain.person import Person, person_from_work
@@ -36,7 +36,7 @@ class Crm(NamedTuple):
 
     sync: CrmSync
     c2s: Simulators
-    deliveries: Deliveries
+    deliveries: CrmWrites
 
     def bodies(self) -> list[str]:
         """The messages so far."""
@@ -53,7 +53,7 @@ class NoLetters:
 
 @pytest.fixture
 async def crm(pool: asyncpg.Pool) -> AsyncIterator[Crm]:
-    simulators, deliveries = Simulators(scale=0.0), Deliveries(pool)
+    simulators, deliveries = Simulators(scale=0.0), CrmWrites(pool)
     async with serving(simulators) as base, aiohttp.ClientSession() as session:
         settings = load({"C2S_BASE_URL": base, "CRM_NOTE_NOT_FOUND": "true"})
         yield Crm(CrmSync(C2S(session, settings), deliveries, NoLetters(), settings), simulators, deliveries)  # type: ignore[arg-type]
@@ -132,7 +132,7 @@ async def test_a_replay_of_the_last_release_writes_nothing(crm: Crm) -> None:
             await crm.deliveries.created(read.lead.source, read.lead.id, f"crm-{read.lead.id}", facts, read.event_id)
         target = f"crm-{read.lead.id}" if read.lead.source == "google_ads" else read.lead.id
         if await crm.deliveries.claim(target, facts, read.event_id):
-            await crm.deliveries.settle(target, facts, "confirmed")
+            await crm.deliveries.mark(target, facts, "confirmed")
     for one in events:
         await crm.sync.handle(one)
     assert len(events) > 40

@@ -23,7 +23,7 @@ from producers.sources.grupo_olx import ENDPOINT
 from stream import metrics, topics
 from stream.crm.client import C2S
 from stream.crm.sync import CrmSync
-from stream.crm.writes import Deliveries
+from stream.crm.writes import CrmWrites
 from stream.domain.events import Answer, Outcome, encode_event, event_id
 from stream.domain.identity import contact_of
 from stream.domain.leads import decode_webhook
@@ -253,7 +253,7 @@ async def test_the_lead_is_created_in_the_crm(front: Front, pool: asyncpg.Pool) 
     value = encode_event(webhook, contact, Answer(Outcome.PENDING), NOW)
     async with serving(crm) as base, aiohttp.ClientSession() as outgoing:
         settings = load({"C2S_BASE_URL": base})
-        sync = CrmSync(C2S(outgoing, settings), Deliveries(pool), NoLetters(), settings)  # type: ignore[arg-type]
+        sync = CrmSync(C2S(outgoing, settings), CrmWrites(pool), NoLetters(), settings)  # type: ignore[arg-type]
         for _ in range(2):
             await sync.handle(
                 ConsumerRecord(topics.ENRICHED.name, 0, 0, 0, 0, contact.record_key, value, None, 0, len(value), ())

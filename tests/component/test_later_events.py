@@ -15,7 +15,7 @@ from aiokafka import ConsumerRecord
 from stream import topics
 from stream.crm.client import C2S
 from stream.crm.sync import CrmSync
-from stream.crm.writes import Deliveries
+from stream.crm.writes import CrmWrites
 from stream.domain.events import decode_event
 from stream.domain.person import Candidate, person_from_candidate
 from stream.local.simulators import Simulators, serving
@@ -55,7 +55,7 @@ async def test_the_crm_is_told_nothing_unknown_as_if_it_were_sure(pool: asyncpg.
     c2s = Simulators(scale=0.0)
     async with serving(c2s) as base, aiohttp.ClientSession() as session:
         settings = load({"C2S_BASE_URL": base})
-        sync = CrmSync(C2S(session, settings), Deliveries(pool), NoLetters(), settings)  # type: ignore[arg-type]
+        sync = CrmSync(C2S(session, settings), CrmWrites(pool), NoLetters(), settings)  # type: ignore[arg-type]
         for offset, value in enumerate(LATER):
             await sync.handle(record(value, offset))
     warned = {one["lead"]: "ATENÇÃO" in one["body"] for one in c2s.messages}
@@ -68,7 +68,7 @@ async def test_a_lead_created_under_an_unknown_outcome_is_told_what_follows(pool
     c2s = Simulators(scale=0.0)
     async with serving(c2s) as base, aiohttp.ClientSession() as session:
         settings = load({"C2S_BASE_URL": base, "CRM_NOTE_NOT_FOUND": "true"})
-        sync = CrmSync(C2S(session, settings), Deliveries(pool), NoLetters(), settings)  # type: ignore[arg-type]
+        sync = CrmSync(C2S(session, settings), CrmWrites(pool), NoLetters(), settings)  # type: ignore[arg-type]
         for offset, outcome in enumerate(("later", "not_found", "not_found")):
             await sync.handle(record(event("google", None, outcome=outcome, source="google_ads"), offset))
     assert len(c2s.leads) == 1

@@ -284,7 +284,7 @@ async def test_contacts_that_come_during_a_query_share_the_next_one(
 
 
 async def _asked(watched: Watched, queries: int) -> None:
-    """Wait until so many queries are in flight."""
+    """Wait until so many queries are in lookup."""
     async with asyncio.timeout(LIMIT):
         while len(watched.asked) < queries:  # noqa: ASYNC110 - the list is the test's, its readers are many
             await asyncio.sleep(0)

@@ -17,7 +17,7 @@ import orjson
 import pytest
 
 from stream.cli import COMMANDS
-from stream.crm.writes import Deliveries
+from stream.crm.writes import CrmWrites
 
 ROOT = Path(__file__).parents[2]
 HOSTILE = "\x1b]8;;http://evil.example\x07[/x]\x1b]8;;\x07\n[bold]\u202ename\u200b :smile: =HYPERLINK(1)"
@@ -46,7 +46,7 @@ def must_be_harmless(text: str) -> None:
 @pytest.fixture
 async def unconfirmed(pool: asyncpg.Pool, database_url: str) -> str:
     """A database with two writes that may have been carried out."""
-    deliveries = Deliveries(pool)
+    deliveries = CrmWrites(pool)
     for lead in (HOSTILE, "[/x]", UUID_LEAD):
         await deliveries.claim(lead, "facts", str(uuid4()))
         await deliveries.settle(lead, "facts", "unconfirmed", "c2s: status 500")

@@ -17,7 +17,7 @@ from producers.server import listen
 from stream import topics
 from stream.crm.client import C2S
 from stream.crm.sync import CrmSync
-from stream.crm.writes import Deliveries
+from stream.crm.writes import CrmWrites
 from stream.domain.events import Answer, Outcome, encode_event
 from stream.domain.identity import contact_of
 from stream.domain.leads import decode_webhook
@@ -69,7 +69,7 @@ async def path(request: pytest.FixtureRequest, pool: asyncpg.Pool, crm: Simulato
     broker = MemoryPublisher()
     async with serving(crm) as base, aiohttp.ClientSession() as outgoing:
         settings = load({"C2S_BASE_URL": base, "GOOGLE_ADS_KEY": "secret", "DEFAULT_AREA_CODE": area_code})
-        sync = CrmSync(C2S(outgoing, settings), Deliveries(pool), NoLetters(), settings)  # type: ignore[arg-type]
+        sync = CrmSync(C2S(outgoing, settings), CrmWrites(pool), NoLetters(), settings)  # type: ignore[arg-type]
         async with (
             listen(App(settings, broker, lambda: NOW).handle, "127.0.0.1", 0, 100, 2.0) as port,
             aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session,

@@ -24,7 +24,7 @@ REFUSED = b"x" * 2_000_000  # bytes: more than the topic takes
 
 
 @asynccontextmanager
-async def opened(settings: Settings, policy: FailFast | RetryUntilShutdown) -> AsyncIterator[BatchProducer]:
+async def decode(settings: Settings, policy: FailFast | RetryUntilShutdown) -> AsyncIterator[BatchProducer]:
     """A batch producer that knows the topic."""
     async with open_producer(settings) as producer:
         batches = BatchProducer(producer, policy)
@@ -65,7 +65,7 @@ async def test_records_are_written_and_told_in_order(broker: Settings, policy: F
     partition = partition_of(key, broker.topic_partitions)
     written = [f"{number}:".encode() + b"x" * 1_000 for number in range(3_000)]
     assert sum(map(len, written)) > 4 * LARGEST_BATCH
-    async with opened(broker, policy) as batches, asyncio.timeout(LIMIT):
+    async with decode(broker, policy) as batches, asyncio.timeout(LIMIT):
         handles = []
         for number, value in enumerate(written):
             if number % 3:
@@ -89,7 +89,7 @@ async def test_a_refused_batch_ends_its_partition_and_no_other(broker: Settings)
     def record(value: bytes) -> Record:
         return Record(WEBHOOKS.name, key, value, [], "id")
 
-    async with opened(broker, FailFast()) as batches, asyncio.timeout(LIMIT):
+    async with decode(broker, FailFast()) as batches, asyncio.timeout(LIMIT):
         await batches.enqueue_all([record(b"first")]).answer
         refused, behind = batches.enqueue_all([record(REFUSED)]), batches.enqueue_all([record(b"behind")])
         for handle in (refused, behind):
@@ -100,7 +100,7 @@ async def test_a_refused_batch_ends_its_partition_and_no_other(broker: Settings)
         enqueue(batches, b"elsewhere", told, (partition + 1) % broker.topic_partitions)
         await batches.flush()
     assert told == [b"elsewhere"]
-    async with opened(broker, FailFast()) as successor, asyncio.timeout(LIMIT):
+    async with decode(broker, FailFast()) as successor, asyncio.timeout(LIMIT):
         await successor.enqueue_all([record(b"again")]).answer
     assert await values(broker, partition) == [b"first", b"again"]
 
@@ -108,7 +108,7 @@ async def test_a_refused_batch_ends_its_partition_and_no_other(broker: Settings)
 async def test_a_refused_batch_holds_its_partition_and_its_age_is_told(broker: Settings) -> None:
     """Retry: nothing overtakes a refused record, others go on, and ``failing_since`` gets old although they do."""
     told: list[bytes] = []
-    async with opened(broker, RETRY) as batches, asyncio.timeout(LIMIT):
+    async with decode(broker, RETRY) as batches, asyncio.timeout(LIMIT):
         enqueue(batches, b"first", told)
         await until_true(lambda: told == [b"first"])
         enqueue(batches, REFUSED, told)

@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 import pytest
 
-from stream.domain.errors import FuseBlownError
+from stream.domain.errors import DlqLimitError
 from stream.local.simulators import Fault, Simulators, serving
 from stream.settings import Settings
 from stream.topics import CRM_GROUP, DEAD, JOURNAL_GROUP
@@ -194,7 +194,7 @@ async def test_a_wrong_address_stops_the_sync(broker: Settings, database_url: st
     async with serving(Simulators(scale=0.0)) as base:
         await publish(broker, [event(f"L{n}", key=f"+55119{n:08d}") for n in range(60)])
         process = await crm_sync(broker, f"{base}/nowhere", database_url, FUSE_IN_A_ROW="20")
-        assert await process.left() == FuseBlownError.exit_code
+        assert await process.left() == DlqLimitError.exit_code
     log = "".join(process.said)
     assert "the CRM refused 20 leads and took no write in between" in log
     assert "C2S_BASE_URL" in log

@@ -17,7 +17,7 @@ from aiokafka import ConsumerRecord
 
 from stream.crm.key_order import KeyOrder
 from stream.crm.sync import CRM_CONSUMER
-from stream.crm.writes import Deliveries
+from stream.crm.writes import CrmWrites
 from stream.domain.errors import StopError, TransientError
 from stream.kafka import attempts, consumer_loop
 from stream.kafka.clients import open_consumer
@@ -229,7 +229,7 @@ async def test_a_killed_sync_writes_nothing_twice(
     await until(lambda: read_all(broker))
     said = await stopped(process)
     told = [message["lead"] for message in simulators.messages]
-    unconfirmed = {one.lead for one in await Deliveries(pool).unconfirmed()}
+    unconfirmed = {one.lead for one in await CrmWrites(pool).unconfirmed()}
     assert len(told) == len(set(told))
     assert set(told) | unconfirmed == wanted
     assert len(unconfirmed) <= broker.crm_concurrency
@@ -257,7 +257,7 @@ async def test_a_crm_that_refuses_for_now_is_waited_for(
     await until(lambda: read_all(broker))
     await stopped(process)
     assert sorted(message["lead"] for message in simulators.messages) == sorted(f"L{n}" for n in range(50))
-    assert await Deliveries(pool).unconfirmed() == []
+    assert await CrmWrites(pool).unconfirmed() == []
 
 
 async def _asked(simulators: Simulators) -> bool:

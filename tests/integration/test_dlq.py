@@ -15,7 +15,7 @@ from stream.domain.deadletters import dead_letter_headers
 from stream.domain.errors import PoisonError
 from stream.domain.events import Outcome, decode_event, event_id
 from stream.domain.leads import Source, decode_webhook
-from stream.domain.letters import Fate, Wanted
+from stream.domain.letters import LetterFilter, LetterStatus
 from stream.domain.parking import Parking
 from stream.kafka.clients import open_producer
 from stream.settings import Settings
@@ -184,8 +184,8 @@ async def test_redriven_letters_go_back_once(full: Settings) -> None:
     assert (refused.lead.id, refused.source) == ("refused", Source.C2S)
     assert (await run(full, "redrive", "--all", "--execute"))["redriven"] == []
     assert numbers(await run(full, "list")) == [0, 4]
-    fates = {letter["number"]: letter["fate"] for letter in (await run(full, "list", "--closed"))["letters"]}
-    assert fates == {0: "open", 1: "redriven", 2: "redriven", 3: "redriven", 4: "open"}
+    statuses = {letter["number"]: letter["fate"] for letter in (await run(full, "list", "--closed"))["letters"]}
+    assert statuses == {0: "open", 1: "redriven", 2: "redriven", 3: "redriven", 4: "open"}
     assert len(await everything(full, WEBHOOKS.name)) == 2
 
 
@@ -211,7 +211,7 @@ async def test_who_is_killed_between_a_letter_and_its_marker_loses_nothing(
 ) -> None:
     """The letter is open still; redriven again it comes out twice, under one identity."""
     letters = Letters(full, frozenset(), lambda: NOW)
-    plan = await letters.plan(await letters.find(Wanted(offsets=frozenset({1}))))
+    plan = await letters.plan(await letters.find(LetterFilter(offsets=frozenset({1}))))
 
     async def killed(*_: object) -> None:
         raise KeyboardInterrupt
@@ -220,12 +220,12 @@ async def test_who_is_killed_between_a_letter_and_its_marker_loses_nothing(
         patched.setattr(Letters, "_close", killed)
         with pytest.raises(KeyboardInterrupt):
             await letters.redrive(plan)
-    assert await letters.find(Wanted(offsets=frozenset({1}))) == list(plan.letters)
+    assert await letters.find(LetterFilter(offsets=frozenset({1}))) == list(plan.letters)
     await letters.redrive(plan)
     ids = {event_id(decode_webhook(record.value).lead) for record in await everything(full, WEBHOOKS.name)}
     assert (len(ids), len(await everything(full, WEBHOOKS.name))) == (1, 2)
-    (closed,) = await letters.find(Wanted(offsets=frozenset({1}), fates=frozenset(Fate)))
-    assert closed.fate is Fate.REDRIVEN
+    (closed,) = await letters.find(LetterFilter(offsets=frozenset({1}), statuses=frozenset(LetterStatus)))
+    assert closed.status is LetterStatus.REDRIVEN
 
 
 async def test_more_letters_than_are_published_at_once(broker: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -234,10 +234,10 @@ async def test_more_letters_than_are_published_at_once(broker: Settings, monkeyp
     for n in range(25):
         await write(broker, [dead("enrich", c2s_webhook(f"L{n}")), dead("enrich", b"!")])
     letters = Letters(broker, frozenset(), lambda: NOW)
-    await letters.redrive(await letters.plan(await letters.find(Wanted())))
+    await letters.redrive(await letters.plan(await letters.find(LetterFilter())))
     back = [decode_webhook(record.value).lead.id for record in await everything(broker, WEBHOOKS.name)]
     assert sorted(back) == sorted(f"L{n}" for n in range(25))
-    assert len(await letters.find(Wanted())) == 25
+    assert len(await letters.find(LetterFilter())) == 25
 
 
 async def test_a_worker_answers_what_was_redriven(full: Settings, database_url: str) -> None:

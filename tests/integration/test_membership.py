@@ -74,7 +74,7 @@ async def test_a_member_that_is_alive_joins_again(broker: Settings, group: str) 
 
 
 async def test_the_command_says_who_left_and_who_was_no_member(broker: Settings) -> None:
-    """An operator sees each name's fate; one that is no member gives exit code 1."""
+    """An operator sees each name's status; one that is no member gives exit code 1."""
     async with member(broker, WORKER_GROUP, "worker-3") as goes:
         await read_until_assigned(goes, 4)
     assert await command(broker, "leave", "worker-3") == (0, "worker-3: left\n", "")

@@ -14,19 +14,19 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord
 from prometheus_client import REGISTRY
 
 from stream import topics
-from stream.dead_letters.guard import Tripwire
-from stream.domain.dead_letter_limit import Rating
+from stream.dead_letters.guard import DlqGuard
+from stream.domain.dead_letter_limit import DlqLimit
 from stream.domain.events import event_id
 from stream.domain.identity import Contact, Phone
 from stream.domain.leads import Source, decode_webhook, encode_webhook
-from stream.domain.parking import Parking, Patience
+from stream.domain.parking import Parking, RetryPolicy
 from stream.kafka.batch_producer import BatchProducer, RetryUntilShutdown
 from stream.kafka.clients import open_admin, open_consumer, open_producer
 from stream.kafka.offset_tracker import Tracker
 from stream.ops.topics import create_missing, differences, must_stop
 from stream.settings import Settings
-from stream.worker.outcomes import Exits
-from stream.worker.pending_webhook import Delivery, Message
+from stream.worker.outcomes import Outcomes
+from stream.worker.pending_webhook import Message, PendingWebhook
 from stream.worker.retry_reader import RetryReader
 from tests.fakes import NOW, RecordingProducer
 from tests.integration.enriched import command, committed, everything, until
@@ -202,11 +202,11 @@ async def test_what_is_due_waits_while_the_worker_is_busy_but_not_for_ever(broke
 async def test_what_waits_for_room_for_its_source_holds_up_no_other(broker: Settings, clock: Clock) -> None:
     """Of a flood nothing is moved while its part of the queue is used up; the other source's webhooks come back."""
     recorded = RecordingProducer()
-    exits: Any = Exits(recorded, clock, Patience((timedelta(0),), LONGEST), Tripwire(Rating(100, 0.75, 100)))
+    outcomes: Any = Outcomes(recorded, clock, RetryPolicy((timedelta(0),), LONGEST), DlqGuard(DlqLimit(100, 0.75, 100)))
     flood = [parked_webhook(number, Source.C2S) for number in range(60)]
     others = [parked_webhook(number, Source.GOOGLE_ADS) for number in range(60, 70)]
     for one in [*flood, *others]:
-        exits.parked(one, "queue")
+        outcomes.parked(one, "queue")
     async with open_producer(broker) as producer:
         for (topic, record), partition in zip(recorded.records, recorded.placed, strict=True):
             if topic == FIRST.name:
@@ -230,7 +230,7 @@ def parked_webhook(number: int, source: Source) -> Any:
     webhook = decode_webhook(value)
     phone = Phone.parse(f"1198765{number:04d}")
     assert phone is not None
-    return Delivery(
+    return PendingWebhook(
         Message(record, Tracker()), webhook, Contact(phone, None, None, phone.alias), event_id(webhook.lead)
     )
 

@@ -17,8 +17,8 @@ from aiokafka import ConsumerRecord, TopicPartition
 from structlog.testing import capture_logs
 
 from stream import topics
-from stream.dead_letters.guard import Tripwire
-from stream.domain.dead_letter_limit import Rating
+from stream.dead_letters.guard import DlqGuard
+from stream.domain.dead_letter_limit import DlqLimit
 from stream.domain.events import EnrichedEvent, Outcome, Tier, decode_event, event_id
 from stream.domain.identity import contact_of
 from stream.domain.leads import decode_webhook
@@ -33,7 +33,7 @@ from stream.settings import Settings
 from stream.worker.agent import Enricher, Limits
 from stream.worker.health import WorkerFacts
 from stream.worker.lifecycle import Stop, Worker
-from stream.worker.outcomes import Exits
+from stream.worker.outcomes import Outcomes
 from tests.conftest import PARTITIONS
 from tests.fakes import c2s_webhook
 from tests.inside import PATIENCE
@@ -100,10 +100,10 @@ async def living(
             producer.enqueue(topics.CHANGELOG.name, key, value, [], partition=partition)
 
         cache = TableCache(runtime.table, publish, Lifetimes(86_400.0, 3_600.0, 1_000), lambda: 0.0)
-        tripwire = Tripwire(Rating(100, 0.75, 100))
-        exits = Exits(producer, rig.clock, PATIENCE, tripwire)
+        dlq_guard = DlqGuard(DlqLimit(100, 0.75, 100))
+        outcomes = Outcomes(producer, rig.clock, PATIENCE, dlq_guard)
         limits = Limits(deadline=LIMIT, slots=64, queue=1_000, queue_limit=LIMIT, span=1_000)
-        enricher = Enricher(cache, rig.worker(), exits, producer, limits, rig.clock, frozenset())
+        enricher = Enricher(cache, rig.worker(), outcomes, producer, limits, rig.clock, frozenset())
         runtime.add_agent(enricher.run)
         allowance = Allowance(LIMIT, LIMIT)
         facts = WorkerFacts(Probe("the broker"), Probe("the database"), allowance)
@@ -118,7 +118,7 @@ async def living(
             watchdog=Watchdog(facts.gather, allowance, every=0.1),
             pulse=Pulse(LIMIT),
             probes=list,
-            tripwire=tripwire,
+            dlq_guard=dlq_guard,
             grace=LIMIT,
         )
         stop = Stop()

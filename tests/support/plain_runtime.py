@@ -26,7 +26,7 @@ from stream import topics
 from stream.domain.errors import StopError
 from stream.kafka.batches import Batch
 from stream.kafka.clients import consumer_options, open_consumer, positions, reached
-from stream.kafka.header_names import be_lenient
+from stream.kafka.header_names import tolerate_invalid_header_names
 from stream.kafka.offset_tracker import Trackers
 from stream.kafka.open_transactions import OpenTransactions
 from stream.logs import get_logger
@@ -45,7 +45,7 @@ class PlainRuntime(ConsumerRebalanceListener):  # type: ignore[misc]
     """Reads ``webhooks`` for one agent, in the worker's group."""
 
     def __init__(self, settings: Settings) -> None:
-        be_lenient()
+        tolerate_invalid_header_names()
         self.trackers = Trackers()
         self.table: dict[bytes, bytes] = {}
         self._settings = settings

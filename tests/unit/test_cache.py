@@ -166,7 +166,7 @@ def test_what_is_settled_at_a_glance_is_what_the_policy_says(
 def test_most_hits_are_settled_at_a_glance(table: Table) -> None:
     """Who was asked for once and comes again under the same name needs no gathering of knowledge."""
     table.remember(answered((CANDIDATE,), PERSON), PERSON)
-    opened = table.cache.surest(0, CONTACT, T)
+    opened = table.cache.primary_entry(0, CONTACT, T)
     assert opened is not None
     answer = opened.answer(CONTACT, SOMEONE.name)
     assert answer is not None
@@ -241,24 +241,24 @@ def test_what_was_opened_is_forgotten_when_it_changes(table: Table) -> None:
     """A new entry, one that is gone and one that recovery has brought are seen at once, on each partition its own."""
     for partition in (0, 1):
         table.remember(answered((CANDIDATE,), PERSON), PERSON, partition=partition)
-        assert table.cache.surest(partition, CONTACT, T) is not None
-    before = table.cache.surest(1, CONTACT, T)
+        assert table.cache.primary_entry(partition, CONTACT, T) is not None
+    before = table.cache.primary_entry(1, CONTACT, T)
     again = replace(PERSON, facts="others", fetched_at=PERSON.fetched_at + 1)
     table.remember(answered((CANDIDATE,), again), again)
-    after = table.cache.surest(0, CONTACT, T)
+    after = table.cache.primary_entry(0, CONTACT, T)
     assert after is not None
     assert after.entry.facts == "others"
-    assert table.cache.surest(1, CONTACT, T) is before
+    assert table.cache.primary_entry(1, CONTACT, T) is before
     table.cache.sweep(T + 3 * KNOWN)
-    assert table.cache.surest(0, CONTACT, T) is None
-    assert table.cache.surest(1, CONTACT, T) is None
+    assert table.cache.primary_entry(0, CONTACT, T) is None
+    assert table.cache.primary_entry(1, CONTACT, T) is None
 
 
 def test_no_more_entries_are_kept_opened_than_a_share_of_the_capacity(table: Table) -> None:
     """They begin anew when there are too many, so that their memory is bounded."""
     for partition in range(30):
         table.remember(answered((CANDIDATE,), PERSON), PERSON, partition=partition)
-    first, again = ([table.cache.surest(partition, CONTACT, T) for partition in range(30)] for _ in range(2))
+    first, again = ([table.cache.primary_entry(partition, CONTACT, T) for partition in range(30)] for _ in range(2))
     assert all(first)
     assert sum(one is other for one, other in zip(first, again, strict=True)) <= 100 // OPENED + 1
 

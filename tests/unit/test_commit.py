@@ -65,10 +65,10 @@ async def test_what_is_finished_during_a_commit_is_committed_by_who_asks_next(
     """The last commit of a worker that leaves, or that loses a partition, may come while the periodic one runs."""
     tracker = consumer.trackers.open()[WEBHOOKS]
     async with asyncio.timeout(LIMIT):
-        tracker.finish(0)
+        tracker.complete(0)
         periodic = asyncio.create_task(consumer.commit())
         await broker.begun.wait()
-        tracker.finish(1)
+        tracker.complete(1)
         last = asyncio.create_task(consumer.commit())
         await asyncio.sleep(0)
         broker.gate.set()
@@ -81,10 +81,10 @@ async def test_many_who_ask_at_once_share_one_commit(consumer: TrackingConsumer,
     """Nothing is committed twice, and nobody returns before what was finished is committed."""
     tracker = consumer.trackers.open()[WEBHOOKS]
     async with asyncio.timeout(LIMIT):
-        tracker.finish(0)
+        tracker.complete(0)
         first = asyncio.create_task(consumer.commit())
         await broker.begun.wait()
-        tracker.finish(1)
+        tracker.complete(1)
         others = [asyncio.create_task(consumer.commit()) for _ in range(5)]
         await asyncio.sleep(0)
         broker.gate.set()

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from stream import topics
-from stream.domain.dead_letter_limit import Rating
-from stream.domain.errors import DatabaseUnavailableError, FuseBlownError, PartnerUnavailableError
+from stream.domain.dead_letter_limit import DlqLimit
+from stream.domain.errors import DatabaseUnavailableError, DlqLimitError, PartnerUnavailableError
 from stream.domain.events import Outcome, Tier
 from stream.domain.identity import contact_of
 from stream.domain.leads import Source, decode_webhook, encode_webhook, source_in
@@ -235,7 +235,7 @@ async def test_whoever_leaves_parks_what_flies(rig: Rig, worker: Worker) -> None
     assert len(parked(worker)) == 6
     assert {headers_of(record)["reason"] for record in parked(worker)} == {"shutdown"}
     rig.gate.open.set()
-    await worker.enricher.flights.drain(LIMIT)
+    await worker.enricher.single_flight.drain(LIMIT)
     assert len(worker.events()) == 6
     worker.producer.deliver()
     assert worker.trackers.committable() == {PARTITION: 6}
@@ -251,7 +251,7 @@ async def test_what_waits_when_partitions_go_is_left_to_whoever_gets_them(rig: R
     await asyncio.sleep(0)  # the first takes the only slot
     worker.enricher.in_flight.abandon_waiting()
     rig.gate.open.set()
-    await worker.enricher.flights.drain(LIMIT)
+    await worker.enricher.single_flight.drain(LIMIT)
     assert [event.lead.id for event in worker.events()] == ["first"]
     assert rig.calls("diretrix") == 1
     worker.producer.deliver()
@@ -337,11 +337,11 @@ async def test_what_waits_too_long_for_a_slot_is_parked(rig: Rig) -> None:
     rig.gate.open.clear()
     await worker.read(webhook("a"), webhook("b", OTHER))
     async with asyncio.timeout(LIMIT):
-        while not parked(worker):  # noqa: ASYNC110 - the flight sets no event
+        while not parked(worker):  # noqa: ASYNC110 - the lookup sets no event
             await asyncio.sleep(0.001)
     assert headers_of(parked(worker)[0])["reason"] == "queue"
     rig.gate.open.set()
-    await worker.enricher.flights.drain(LIMIT)
+    await worker.enricher.single_flight.drain(LIMIT)
     assert [event.lead.id for event in worker.events()] == ["b", "a"]
 
 
@@ -360,7 +360,7 @@ async def test_who_finds_the_queue_full_is_parked_and_the_reader_goes_on(
     async with asyncio.timeout(LIMIT):
         await worker.read(*values)
         assert [event.lead.id for event in worker.events()] == ["known", "lead-4"]
-        while not parked(worker):  # noqa: ASYNC110 - a flight that ends sets no event
+        while not parked(worker):  # noqa: ASYNC110 - a lookup that ends sets no event
             await asyncio.sleep(0.001)
     assert [(event.lead.id, event.outcome) for event in worker.events()] == [
         ("known", Outcome.ENRICHED),
@@ -369,7 +369,7 @@ async def test_who_finds_the_queue_full_is_parked_and_the_reader_goes_on(
     ]
     assert [(record.value, headers_of(record)["reason"]) for record in parked(worker)] == [(values[2], "queue")]
     rig.gate.open.set()
-    await worker.enricher.flights.drain(LIMIT)
+    await worker.enricher.single_flight.drain(LIMIT)
     order = [event.lead.id for event in worker.events()[3:]]
     assert sorted(order) == ["lead-0", "lead-1", "lead-3"]
     assert order.index("lead-0") < order.index("lead-3")
@@ -382,13 +382,13 @@ async def test_who_finds_the_queue_full_is_not_given_up(rig: Rig) -> None:
     await worker.read(webhook("first"))
     await worker.read(webhook("second", OTHER), headers=tried(NOW - timedelta(hours=24)))
     async with asyncio.timeout(LIMIT):
-        while not parked(worker):  # noqa: ASYNC110 - a flight that ends sets no event
+        while not parked(worker):  # noqa: ASYNC110 - a lookup that ends sets no event
             await asyncio.sleep(0.001)
     assert worker.producer.of(topics.DEAD.name) == []
     (record,) = parked(worker)
     assert headers_of(record)["attempt"] == "26"
     rig.gate.open.set()
-    await worker.enricher.flights.drain(LIMIT)
+    await worker.enricher.single_flight.drain(LIMIT)
 
 
 async def test_who_is_known_is_answered_although_the_queue_and_all_slots_are_full(rig: Rig) -> None:
@@ -404,7 +404,7 @@ async def test_who_is_known_is_answered_although_the_queue_and_all_slots_are_ful
     await worker.read(*(webhook(f"stranger-{n}", one) for n, one in enumerate(strangers[1:], 1)))
     await worker.read(webhook("c", other), webhook("c-2", other))
     async with asyncio.timeout(LIMIT):
-        while len(worker.events()) < 6:  # noqa: ASYNC110 - a flight that ends sets no event
+        while len(worker.events()) < 6:  # noqa: ASYNC110 - a lookup that ends sets no event
             await asyncio.sleep(0.001)
     outcomes = {event.lead.id: (event.outcome, event.tier) for event in worker.events()}
     assert {lead: outcome for lead, outcome in outcomes.items() if not lead.startswith("stranger")} == {
@@ -415,27 +415,27 @@ async def test_who_is_known_is_answered_although_the_queue_and_all_slots_are_ful
     }
     assert {outcome for lead, (outcome, _) in outcomes.items() if lead.startswith("stranger")} == {Outcome.PENDING}
     rig.let_go()
-    await worker.enricher.flights.drain(LIMIT)
+    await worker.enricher.single_flight.drain(LIMIT)
     assert {event.lead.id for event in worker.events() if event.outcome == Outcome.ENRICHED} >= {"a", "stranger-1"}
     assert rig.calls("diretrix") == 2 + 3
 
 
 async def test_the_letter_that_blows_the_fuse_is_held_back(rig: Rig) -> None:
     """It is not written and stays unfinished, as does every one after it; whoever watches is told to leave."""
-    worker = Worker(rig, rating=Rating(in_a_row=3, share=1.0, minimum=1_000))
+    worker = Worker(rig, rating=DlqLimit(in_a_row=3, share=1.0, minimum=1_000))
     rig.know(SOMEONE)
     await worker.receive(b"1", b"2", webhook(), b"3", b"4", b"5", b"6", webhook("b"))
     assert [record.value for record in worker.producer.of(topics.DEAD.name)] == [b"1", b"2", b"3", b"4"]
     worker.producer.deliver()
     assert worker.trackers.committable() == {PARTITION: 5}
     assert {event.lead.id for event in worker.events()} == {"lead-1", "b"}
-    with pytest.raises(FuseBlownError, match="3 dead letters in a row"):
-        await worker.tripwire.watch()
+    with pytest.raises(DlqLimitError, match="3 dead letters in a row"):
+        await worker.dlq_guard.watch()
 
 
 async def test_what_was_tried_for_too_long_blows_no_fuse(rig: Rig) -> None:
     """An outage of a day is no bad release: all its webhooks end as letters."""
-    worker = Worker(rig, rating=Rating(in_a_row=2, share=0.1, minimum=2))
+    worker = Worker(rig, rating=DlqLimit(in_a_row=2, share=0.1, minimum=2))
     headers = tried(NOW - timedelta(hours=30))
     rig.gate.failing = DatabaseUnavailableError("database: ConnectionError")
     await worker.receive(*(webhook(f"lead-{n}", (SOMEONE, OTHER)[n % 2]) for n in range(6)), headers=headers)
@@ -486,18 +486,18 @@ async def test_large_webhooks_beyond_the_queues_bytes_are_parked_and_none_is_los
         value = c2s_webhook(f"lead-{number}", name=one.name, phone=one.phone, email="x" * size)
         same = c2s_webhook(f"same-{number}", name=SOMEONE.name, phone=SOMEONE.phone, email="x" * size)
         await worker.read(value, same)
-        assert worker.enricher.flights.bytes_held < 200_000 + 2 * size
+        assert worker.enricher.single_flight.bytes_held < 200_000 + 2 * size
     assert len(parked(worker)) >= 35
     assert {headers_of(record)["reason"] for record in parked(worker)} == {"queue"}
     rig.gate.open.set()
-    await worker.enricher.flights.drain(LIMIT)
+    await worker.enricher.single_flight.drain(LIMIT)
     worker.producer.deliver()
     assert worker.trackers.committable() == {PARTITION: 40}
-    assert worker.enricher.flights.bytes_held == 0
+    assert worker.enricher.single_flight.bytes_held == 0
 
 
 async def test_who_is_parked_while_it_waits_keeps_no_bytes(rig: Rig) -> None:
-    """Once the broker has what it left, a webhook that waits for its flight holds neither value nor headers."""
+    """Once the broker has what it left, a webhook that waits for its lookup holds neither value nor headers."""
     worker = Worker(rig, slots=1)
     rig.gate.open.clear()
     await worker.read(webhook("first", SOMEONE), webhook("second", OTHER))
@@ -507,5 +507,5 @@ async def test_who_is_parked_while_it_waits_keeps_no_bytes(rig: Rig) -> None:
     worker.producer.deliver()
     assert [(one.message.value, one.message.headers) for one in waiting] == [(None, ())] * 2
     rig.gate.open.set()
-    await worker.enricher.flights.drain(LIMIT)
+    await worker.enricher.single_flight.drain(LIMIT)
     assert worker.trackers.committable() == {PARTITION: 2}

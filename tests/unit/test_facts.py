@@ -52,7 +52,7 @@ class Worker:
 
     def finish_one(self, partition: tuple[str, int] = PARTITION) -> None:
         """A webhook arrives and ends."""
-        self.trackers.open()[partition].finish(self.arrive(partition))
+        self.trackers.open()[partition].complete(self.arrive(partition))
 
     def commit(self) -> None:
         """The broker accepts what is finished."""
@@ -133,8 +133,8 @@ async def test_a_full_queue_that_moves_is_no_loss() -> None:
     tracker = worker.trackers.open()[PARTITION]
     for first, second in zip(waiting[::2], waiting[1::2], strict=True):
         worker.at += 1.0
-        tracker.finish(second)
-        tracker.finish(first)
+        tracker.complete(second)
+        tracker.complete(first)
         worker.commit()
         assert await worker.diagnosed() is None
 

@@ -12,28 +12,32 @@ from stream.domain.events import event_id
 from stream.domain.identity import contact_of
 from stream.domain.leads import decode_webhook
 from stream.kafka.offset_tracker import Tracker
-from stream.worker.pending_webhook import Delivery, Message
-from stream.worker.single_flight import Flights
+from stream.worker.pending_webhook import PendingWebhook, SourceRecord
+from stream.worker.single_flight import SingleFlight
 from tests.fakes import c2s_webhook
 
 LIMIT = 60.0  # seconds
 
 
-def delivery(offset: int, *, phone: str = "", email: str = "", partition: int = 0) -> Delivery:
+def delivery(offset: int, *, phone: str = "", email: str = "", partition: int = 0) -> PendingWebhook:
     webhook = decode_webhook(c2s_webhook(f"lead-{offset}", phone=phone, email=email))
     record = ConsumerRecord("webhooks", partition, offset, 0, 1, None, b"", None, 0, 0, ())
-    message = Message(record, Tracker())
-    return Delivery(message, webhook, contact_of(webhook.lead, frozenset()), event_id(webhook.lead))
+    message = SourceRecord(record, Tracker())
+    return PendingWebhook(message, webhook, contact_of(webhook.lead, frozenset()), event_id(webhook.lead))
 
 
 def someone(number: int) -> str:
     return f"1197654{number:04d}"
 
 
-def flights(
-    look_up: Callable[[Delivery, str], Awaitable[str]], *, slots: int = 2, queue: int = 1000, queue_limit: float = LIMIT
-) -> Flights:
-    return Flights(look_up, slots=slots, queue=queue, queue_limit=queue_limit)
+def single_flight(
+    look_up: Callable[[PendingWebhook, str], Awaitable[str]],
+    *,
+    slots: int = 2,
+    queue: int = 1000,
+    queue_limit: float = LIMIT,
+) -> SingleFlight:
+    return SingleFlight(look_up, slots=slots, queue=queue, queue_limit=queue_limit)
 
 
 class Memory:
@@ -47,7 +51,7 @@ class Memory:
         self.gate = asyncio.Event()
         self.at_once = self.most = 0
 
-    async def look_up(self, one: Delivery, failed: str) -> str:
+    async def look_up(self, one: PendingWebhook, failed: str) -> str:
         """Answer one webhook."""
         self.at_once += 1
         self.most = max(self.most, self.at_once)
@@ -65,7 +69,7 @@ class Memory:
 async def test_two_hundred_deliveries_of_one_new_contact_are_one_look_up() -> None:
     """A burst of one contact pays once, and every webhook ends, in order."""
     memory = Memory()
-    fleet = flights(memory.look_up)
+    fleet = single_flight(memory.look_up)
     for offset in range(200):
         fleet.submit(delivery(offset, phone=someone(1)))
         await asyncio.sleep(0)
@@ -78,9 +82,9 @@ async def test_two_hundred_deliveries_of_one_new_contact_are_one_look_up() -> No
 
 
 async def test_what_shares_any_alias_joins_the_flight() -> None:
-    """Phone only, then phone and e-mail, then e-mail only: one flight, one after the other."""
+    """Phone only, then phone and e-mail, then e-mail only: one lookup, one after the other."""
     memory = Memory()
-    fleet = flights(memory.look_up)
+    fleet = single_flight(memory.look_up)
     fleet.submit(delivery(0, phone=someone(1)))
     fleet.submit(delivery(1, phone=someone(1), email="ana@example.com.br"))
     third = delivery(2, email="ana@example.com.br")
@@ -98,7 +102,7 @@ async def test_what_shares_any_alias_joins_the_flight() -> None:
 async def test_contacts_fly_beside_one_another_up_to_the_slots() -> None:
     """Different contacts do not wait for one another, but no more are looked up at once than there are slots."""
     memory = Memory()
-    fleet = flights(memory.look_up, slots=3)
+    fleet = single_flight(memory.look_up, slots=3)
     for offset in range(10):
         fleet.submit(delivery(offset, phone=someone(offset)))
     async with asyncio.timeout(LIMIT):
@@ -115,7 +119,7 @@ async def test_contacts_fly_beside_one_another_up_to_the_slots() -> None:
 async def test_a_flight_that_gets_no_slot_is_told_so_and_gives_none_back() -> None:
     """What waits longer than its limit ends as "queue" with all of its webhooks; the slots stay as many."""
     memory = Memory()
-    fleet = flights(memory.look_up, slots=1, queue_limit=0.02)
+    fleet = single_flight(memory.look_up, slots=1, queue_limit=0.02)
     fleet.submit(delivery(0, phone=someone(0)))
     await asyncio.sleep(0)
     for offset in (1, 2):
@@ -140,13 +144,13 @@ async def test_a_failure_is_handed_to_the_webhooks_behind_it() -> None:
     """One failed call is enough: what waits for the same contact does not ask again."""
     asked: list[str] = []
 
-    async def fails(one: Delivery, failed: str) -> str:
+    async def fails(one: PendingWebhook, failed: str) -> str:
         one.ended = True
         asked.append(failed)
         await asyncio.sleep(0)
         return failed or "diretrix: status 500"
 
-    fleet = flights(fails)
+    fleet = single_flight(fails)
     for offset in range(3):
         fleet.submit(delivery(offset, phone=someone(1)))
     await fleet.drain(LIMIT)
@@ -157,14 +161,14 @@ async def test_an_exception_nobody_foresaw_ends_the_webhook_as_internal() -> Non
     """A bug costs its webhook a detour, never the webhooks behind it."""
     reasons: list[str] = []
 
-    async def breaks(one: Delivery, failed: str) -> str:
+    async def breaks(one: PendingWebhook, failed: str) -> str:
         if not failed:
             raise ValueError("a bug")
         one.ended = True
         reasons.append(failed)
         return ""
 
-    fleet = flights(breaks)
+    fleet = single_flight(breaks)
     for offset in range(2):
         fleet.submit(delivery(offset, phone=someone(1)))
     await fleet.drain(LIMIT)
@@ -173,9 +177,9 @@ async def test_an_exception_nobody_foresaw_ends_the_webhook_as_internal() -> Non
 
 
 async def test_the_queue_holds_contacts_and_whoever_waits_for_one_joins_it() -> None:
-    """It is full of contacts, not of their webhooks, and has room again when one has landed."""
+    """It is full of contacts, not of their webhooks, and has room again when one has on_completed."""
     memory = Memory()
-    fleet = flights(memory.look_up, queue=2)
+    fleet = single_flight(memory.look_up, queue=2)
     for offset in range(4):
         fleet.submit(delivery(offset, phone=someone(0)))
     assert (fleet.is_busy_for("c2s"), fleet.is_full_for("c2s")) == (True, False)
@@ -189,7 +193,7 @@ async def test_the_queue_holds_contacts_and_whoever_waits_for_one_joins_it() -> 
 async def test_closing_stops_what_flies() -> None:
     """A worker that leaves asks no partner for anything more, and nothing ends after it."""
     memory = Memory()
-    fleet = flights(memory.look_up, slots=1)
+    fleet = single_flight(memory.look_up, slots=1)
     for offset in range(4):
         fleet.submit(delivery(offset, phone=someone(offset % 2)))
     await asyncio.sleep(0)
@@ -203,7 +207,7 @@ async def test_closing_stops_what_flies() -> None:
 async def test_an_alias_of_another_partition_is_another_contact() -> None:
     """Order holds within a partition; a webhook of another one is not held up."""
     memory = Memory()
-    fleet = flights(memory.look_up)
+    fleet = single_flight(memory.look_up)
     fleet.submit(delivery(0, phone=someone(1)))
     assert fleet.find(delivery(1, phone=someone(1), partition=1)) is None
     memory.gate.set()

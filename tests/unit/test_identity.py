@@ -23,9 +23,9 @@ from stream.domain.identity import (
     _read_any_phone,
     _read_email,
     contact_of,
-    denylist,
     identified,
     is_placeholder,
+    parse_denylist,
 )
 from stream.domain.leads import Lead, Source
 from stream.domain.typed_contact import TypedContact
@@ -380,8 +380,8 @@ def test_aliases_come_with_the_surest_first() -> None:
 
 def test_the_firms_own_numbers_are_nobodys_in_any_spelling() -> None:
     """What is on the denylist is neither key nor alias, however it is typed there or here."""
-    nobodys = denylist(["(11) 3456-7891", "Contato@Firma.com.br", "529.982.247-25", "?"])
-    contact = contact_of(lead("+55 11 34567891", "contato@firma.com.br", "52998224725"), nobodys)
+    denied_aliases = parse_denylist(["(11) 3456-7891", "Contato@Firma.com.br", "529.982.247-25", "?"])
+    contact = contact_of(lead("+55 11 34567891", "contato@firma.com.br", "52998224725"), denied_aliases)
     assert contact == Contact(None, None, None, "L1")
 
 

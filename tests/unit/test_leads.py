@@ -62,11 +62,11 @@ def published(webhook: Webhook, payload: Any, **changes: Any) -> bytes:
     return encode_webhook(webhook.source, webhook.received_at, payload, {**read, **changes})
 
 
-def said(value: bytes, nobodys: frozenset[str] = frozenset()) -> tuple[object, ...]:
+def said(value: bytes, denied_aliases: frozenset[str] = frozenset()) -> tuple[object, ...]:
     """All that an event says of a webhook."""
     webhook = decode_webhook(value)
     lead = webhook.lead
-    contact = contact_of(lead, nobodys)
+    contact = contact_of(lead, denied_aliases)
     created = (typed_contact(lead, contact), lead.message, lead.answers) if SOURCES[lead.source].is_created else ()
     facts = (lead.source, lead.id, lead.updated_at, lead.hook_action, lead.name, lead.product, lead.is_test)
     return (*facts, *created, webhook.received_at, contact)

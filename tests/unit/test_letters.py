@@ -13,7 +13,7 @@ from producers.items import Part, dead_letter, webhook
 from stream.domain.deadletters import TOO_LARGE, dead_letter_headers
 from stream.domain.errors import PoisonError
 from stream.domain.leads import Source, decode_webhook
-from stream.domain.letters import Fate, Letter, Wanted, marker, read_letter, read_marker
+from stream.domain.letters import Letter, LetterFilter, LetterStatus, marker, read_letter, read_marker
 from stream.domain.parking import Parking
 from stream.domain.redrive import revive
 from tests.fakes import c2s_webhook
@@ -77,12 +77,12 @@ def test_whatever_lies_in_the_topic_is_listed(headers: list[tuple[str, bytes]]) 
     assert read_marker(headers) is None
 
 
-@pytest.mark.parametrize("fate", [Fate.REDRIVEN, Fate.DROPPED])
-def test_a_marker_says_what_became_of_a_letter(fate: Fate) -> None:
+@pytest.mark.parametrize("status", [LetterStatus.REDRIVEN, LetterStatus.DROPPED])
+def test_a_marker_says_what_became_of_a_letter(status: LetterStatus) -> None:
     """It names the letter's offset; a letter is no marker, whatever headers its message had."""
-    assert read_marker(marker(7, fate, NOW)) == (7, fate)
+    assert read_marker(marker(7, status, NOW)) == (7, status)
     written = dead_letter_headers(
-        headers=marker(7, fate, NOW),
+        headers=marker(7, status, NOW),
         topic="webhooks",
         partition=0,
         offset=0,
@@ -99,24 +99,24 @@ def test_a_marker_says_what_became_of_a_letter(fate: Fate) -> None:
 @pytest.mark.parametrize(
     ("wanted", "takes"),
     [
-        (Wanted(), True),
-        (Wanted(offsets=frozenset({7})), True),
-        (Wanted(offsets=frozenset({8})), False),
-        (Wanted(stages=frozenset({"enrich", "crm"})), True),
-        (Wanted(stages=frozenset({"crm"})), False),
-        (Wanted(errors=frozenset({"GivenUpError"})), False),
-        (Wanted(topics=frozenset({"contacts.enriched"})), False),
-        (Wanted(since=NOW), True),
-        (Wanted(since=NOW + timedelta(seconds=1)), False),
-        (Wanted(until=NOW), False),
-        (Wanted(until=NOW + timedelta(seconds=1)), True),
-        (Wanted(fates=frozenset({Fate.DROPPED})), False),
+        (LetterFilter(), True),
+        (LetterFilter(offsets=frozenset({7})), True),
+        (LetterFilter(offsets=frozenset({8})), False),
+        (LetterFilter(stages=frozenset({"enrich", "crm"})), True),
+        (LetterFilter(stages=frozenset({"crm"})), False),
+        (LetterFilter(errors=frozenset({"GivenUpError"})), False),
+        (LetterFilter(topics=frozenset({"contacts.enriched"})), False),
+        (LetterFilter(since=NOW), True),
+        (LetterFilter(since=NOW + timedelta(seconds=1)), False),
+        (LetterFilter(until=NOW), False),
+        (LetterFilter(until=NOW + timedelta(seconds=1)), True),
+        (LetterFilter(statuses=frozenset({LetterStatus.DROPPED})), False),
     ],
 )
-def test_filters_narrow_down(wanted: Wanted, takes: bool) -> None:  # noqa: FBT001 - a case
+def test_filters_narrow_down(wanted: LetterFilter, takes: bool) -> None:  # noqa: FBT001 - a case
     """Each alone decides; together all must agree; open letters unless asked otherwise."""
     assert wanted.takes(letter()) is takes
-    assert Wanted().is_everything
+    assert LetterFilter().is_everything
 
 
 def test_a_redriven_webhook_keeps_its_identity_and_loses_its_tries() -> None:

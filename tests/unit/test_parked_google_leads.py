@@ -90,11 +90,11 @@ async def test_google_leads_are_created_when_the_queue_is_full(rig: Rig) -> None
     rig.gate.open.clear()
     await worker.read(*(google(f"g-{number}", PEOPLE[number]) for number in range(4)))
     async with asyncio.timeout(LIMIT):
-        while len(worker.events()) < 3:  # noqa: ASYNC110 - a flight that ends sets no event
+        while len(worker.events()) < 3:  # noqa: ASYNC110 - a lookup that ends sets no event
             await asyncio.sleep(0.001)
     assert created(worker.events()) == {"g-1", "g-2", "g-3"}
     rig.gate.open.set()
-    await worker.enricher.flights.drain(LIMIT)
+    await worker.enricher.single_flight.drain(LIMIT)
 
 
 async def test_a_google_lead_that_can_not_be_parked_is_created(rig: Rig) -> None:
@@ -127,7 +127,7 @@ async def test_a_dead_letter_with_an_event_is_finished_once_both_are_delivered(r
 
 
 async def test_a_deadly_webhook_is_a_dead_letter_that_says_what_to_do(rig: Rig) -> None:
-    """It is not parked: it would only come back. The webhooks behind it in its flight are looked up."""
+    """It is not parked: it would only come back. The webhooks behind it in its lookup are looked up."""
     worker = Worker(rig)
     rig.gate.failing = DeadlyError(3, "11111111-1111-1111-1111-111111111111")
     await worker.receive(google())

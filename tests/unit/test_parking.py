@@ -13,7 +13,7 @@ from stream.domain.parking import (
     HELD_BACK,
     LATE,
     Parking,
-    Patience,
+    RetryPolicy,
     Tries,
     count_of,
     instant_of,
@@ -25,14 +25,14 @@ from stream.topics import RETRIES, WEBHOOKS
 
 NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 MINUTE, TEN, HOUR = (timedelta(minutes=minutes) for minutes in (1, 10, 60))
-PATIENCE = Patience((MINUTE, TEN, HOUR), timedelta(days=1))
+PATIENCE = RetryPolicy((MINUTE, TEN, HOUR), timedelta(days=1))
 DOWN = "diretrix: status 500"
 
 
 def test_every_failure_waits_longer_up_to_the_last_tier() -> None:
     """A minute, ten minutes, then an hour each time."""
     plans = [PATIENCE.park(attempts, None, NOW, DOWN) for attempts in range(5)]
-    assert [plan and (plan.attempt, plan.tier, plan.not_before - NOW) for plan in plans] == [
+    assert [plan and (plan.attempt, plan.retry_level, plan.not_before - NOW) for plan in plans] == [
         (1, 0, MINUTE),
         (2, 1, TEN),
         (3, 2, HOUR),
@@ -43,7 +43,7 @@ def test_every_failure_waits_longer_up_to_the_last_tier() -> None:
 
 def test_with_fewer_delays_the_last_one_is_kept() -> None:
     """One delay: always the first tier."""
-    plan = Patience((MINUTE,), timedelta(days=1)).park(7, None, NOW, DOWN)
+    plan = RetryPolicy((MINUTE,), timedelta(days=1)).park(7, None, NOW, DOWN)
     assert plan == Parking(8, NOW, NOW + MINUTE, 0)
 
 

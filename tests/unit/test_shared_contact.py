@@ -75,4 +75,4 @@ async def test_what_is_recalled_without_a_slot_starts_from_the_table() -> None:
     said = [event for event in worker.events() if event.lead.id == "l3" and event.person is not None]
     assert [event for event in said if event.match == "name"] == []
     rig.ledgers[-1].held.set()
-    await worker.enricher.flights.drain(5)
+    await worker.enricher.single_flight.drain(5)

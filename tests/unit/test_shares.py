@@ -13,8 +13,8 @@ from stream.domain.identity import contact_of
 from stream.domain.leads import Source, decode_webhook, encode_webhook
 from stream.domain.shares import may_take
 from stream.kafka.offset_tracker import Tracker
-from stream.worker.pending_webhook import Delivery, Message
-from stream.worker.single_flight import Flights
+from stream.worker.pending_webhook import PendingWebhook, SourceRecord
+from stream.worker.single_flight import SingleFlight
 from stream.worker.slots import FairSlots
 from tests.fakes import NOW, c2s_webhook
 from tests.unit.test_flights import someone
@@ -59,7 +59,7 @@ def test_no_order_of_asking_passes_the_limit_or_takes_a_share(
     assert sum(used.values()) <= limit
 
 
-def google(number: int, name: str = "") -> Delivery:
+def google(number: int, name: str = "") -> PendingWebhook:
     columns = [
         {"column_id": "PHONE_NUMBER", "string_value": f"+55{someone(number)}"},
         {"column_id": "FULL_NAME", "string_value": name},
@@ -68,16 +68,16 @@ def google(number: int, name: str = "") -> Delivery:
     return delivery_of(number, encode_webhook(Source.GOOGLE_ADS, NOW, payload, None))
 
 
-def c2s(number: int) -> Delivery:
+def c2s(number: int) -> PendingWebhook:
     return delivery_of(number, c2s_webhook(f"lead-{number}", phone=someone(number)))
 
 
-def delivery_of(number: int, value: bytes) -> Delivery:
+def delivery_of(number: int, value: bytes) -> PendingWebhook:
     from aiokafka import ConsumerRecord  # noqa: PLC0415 - of this helper only
 
     webhook = decode_webhook(value)
     record = ConsumerRecord("webhooks", 0, number, 0, 1, None, value, None, 0, 0, ())
-    return Delivery(Message(record, Tracker()), webhook, contact_of(webhook.lead, frozenset()), str(number))
+    return PendingWebhook(SourceRecord(record, Tracker()), webhook, contact_of(webhook.lead, frozenset()), str(number))
 
 
 class Partner:
@@ -87,7 +87,7 @@ class Partner:
         self.begun: list[str] = []
         self.gates: list[asyncio.Event] = []
 
-    async def look_up(self, one: Delivery, failed: str) -> str:
+    async def look_up(self, one: PendingWebhook, failed: str) -> str:
         """Wait for this one's gate."""
         gate = asyncio.Event()
         self.begun.append(str(one.webhook.source))
@@ -105,67 +105,69 @@ async def begun(partner: Partner, count: int) -> None:
 async def test_a_flood_leaves_the_queue_to_others() -> None:
     """C2S may fill three quarters of the queue; Google leads still find room, and are looked up in turn with it."""
     partner = Partner()
-    flights = Flights(partner.look_up, slots=2, queue=40, queue_limit=LIMIT, sources=lambda: BOTH)
+    single_flight = SingleFlight(partner.look_up, slots=2, queue=40, queue_limit=LIMIT, sources=lambda: BOTH)
     taken_in = 0
-    while not flights.is_full_for(C2S):
-        flights.submit(c2s(taken_in))
+    while not single_flight.is_full_for(C2S):
+        single_flight.submit(c2s(taken_in))
         taken_in += 1
     assert taken_in == 30
     for number in range(100, 110):
-        assert not flights.is_full_for(GOOGLE)
-        flights.submit(google(number))
-    assert flights.is_full_for(GOOGLE)
+        assert not single_flight.is_full_for(GOOGLE)
+        single_flight.submit(google(number))
+    assert single_flight.is_full_for(GOOGLE)
     await begun(partner, 2)
     for ended in range(20):
         partner.gates[ended].set()
         await begun(partner, ended + 3)
     assert partner.begun[2:22].count(GOOGLE) == 10  # one after the other, however many of C2S came before
-    assert not flights.is_full_for(C2S)
-    await flights.close()
+    assert not single_flight.is_full_for(C2S)
+    await single_flight.close()
 
 
 async def test_a_source_that_nobody_has_seen_makes_room_by_asking() -> None:
     """Where one source has filled the queue alone, it gets no more places once another one has come."""
     partner = Partner()
     sources: set[str] = set()
-    flights = Flights(partner.look_up, slots=40, queue=40, queue_limit=LIMIT, sources=lambda: frozenset(sources))
+    single_flight = SingleFlight(
+        partner.look_up, slots=40, queue=40, queue_limit=LIMIT, sources=lambda: frozenset(sources)
+    )
     for number in range(40):
-        assert not flights.is_full_for(C2S)
-        flights.submit(c2s(number))
-    assert flights.is_full_for(GOOGLE)
+        assert not single_flight.is_full_for(C2S)
+        single_flight.submit(c2s(number))
+    assert single_flight.is_full_for(GOOGLE)
     sources.add(GOOGLE)
     await begun(partner, 40)
     partner.gates[0].set()
     async with asyncio.timeout(LIMIT):
-        while flights.is_full_for(GOOGLE):  # noqa: ASYNC110 - a flight that lands sets no event
+        while single_flight.is_full_for(GOOGLE):  # noqa: ASYNC110 - a lookup that lands sets no event
             await asyncio.sleep(0)
-    assert flights.is_full_for(C2S)
-    await flights.close()
+    assert single_flight.is_full_for(C2S)
+    await single_flight.close()
 
 
 async def test_a_flood_keeps_what_is_parked_for_its_own_source_waiting_and_no_other() -> None:
     """While C2S has filled its part, its parked webhooks wait, and Google's come back to half of Google's share."""
     partner = Partner()
-    flights = Flights(partner.look_up, slots=2, queue=40, queue_limit=LIMIT, sources=lambda: BOTH)
+    single_flight = SingleFlight(partner.look_up, slots=2, queue=40, queue_limit=LIMIT, sources=lambda: BOTH)
     for number in range(19):
-        flights.submit(c2s(number))
-    assert not flights.is_busy_for(C2S), "half of the queue is free"
+        single_flight.submit(c2s(number))
+    assert not single_flight.is_busy_for(C2S), "half of the queue is free"
     for number in range(19, 30):
-        flights.submit(c2s(number))
-    assert flights.is_full_for(C2S)
+        single_flight.submit(c2s(number))
+    assert single_flight.is_full_for(C2S)
     for number in range(100, 105):
-        assert flights.is_busy_for(C2S)
-        assert not flights.is_busy_for(GOOGLE)
-        flights.submit(google(number))
-    assert flights.is_busy_for(GOOGLE), "the other half of its share is for webhooks that were not parked"
-    assert not flights.is_full_for(GOOGLE)
-    await flights.close()
+        assert single_flight.is_busy_for(C2S)
+        assert not single_flight.is_busy_for(GOOGLE)
+        single_flight.submit(google(number))
+    assert single_flight.is_busy_for(GOOGLE), "the other half of its share is for webhooks that were not parked"
+    assert not single_flight.is_full_for(GOOGLE)
+    await single_flight.close()
 
 
 LARGE = 1_000  # characters of a webhook
 
 
-def large(number: int, source: str = C2S) -> Delivery:
+def large(number: int, source: str = C2S) -> PendingWebhook:
     if source == GOOGLE:
         return google(number, "x" * LARGE)
     return delivery_of(number, c2s_webhook(f"lead-{number}", phone=someone(number), name="x" * LARGE))
@@ -176,61 +178,61 @@ async def test_the_queue_holds_no_more_bytes_than_it_may(contacts: int) -> None:
     """Large webhooks fill it although there are places; whoever joins a contact that waits needs room as well."""
     partner = Partner()
     limit = 100 * LARGE
-    flights = Flights(partner.look_up, slots=1, queue=5_000, queue_limit=LIMIT, queue_bytes=limit)
+    single_flight = SingleFlight(partner.look_up, slots=1, queue=5_000, queue_limit=LIMIT, queue_bytes=limit)
     most, taken_in = large(0).message.size, 0
-    while flights.has_room_for(C2S):
-        flights.submit(large(taken_in % contacts))
+    while single_flight.has_room_for(C2S):
+        single_flight.submit(large(taken_in % contacts))
         taken_in += 1
     assert limit <= taken_in * most < limit + 2 * most
-    assert flights.is_busy_for(C2S)
-    assert not flights.is_full_for(C2S), "there are places"
+    assert single_flight.is_busy_for(C2S)
+    assert not single_flight.is_full_for(C2S), "there are places"
     await begun(partner, 1)
     partner.gates[0].set()
     async with asyncio.timeout(LIMIT):
-        while not flights.has_room_for(C2S):  # noqa: ASYNC110 - a webhook that ends sets no event
+        while not single_flight.has_room_for(C2S):  # noqa: ASYNC110 - a webhook that ends sets no event
             await asyncio.sleep(0)
-    await flights.close()
+    await single_flight.close()
 
 
 async def test_large_webhooks_of_one_source_leave_the_others_their_part() -> None:
     """Half of the bytes are reserved in equal shares, as places are."""
-    flights = Flights(
+    single_flight = SingleFlight(
         Partner().look_up, slots=1, queue=5_000, queue_limit=LIMIT, sources=lambda: BOTH, queue_bytes=100 * LARGE
     )
     counts = dict.fromkeys((C2S, GOOGLE), 0)
     for source in (C2S, GOOGLE):
-        while flights.has_room_for(source):
-            flights.submit(large(1_000 * (source == GOOGLE) + counts[source], source))
+        while single_flight.has_room_for(source):
+            single_flight.submit(large(1_000 * (source == GOOGLE) + counts[source], source))
             counts[source] += 1
     sizes = {source: counts[source] * large(0, source).message.size / LARGE for source in counts}
     assert 74 <= sizes[C2S] <= 77
     assert 22 <= sizes[GOOGLE] <= 27
-    await flights.close()
+    await single_flight.close()
 
 
 async def test_bytes_are_free_again_when_all_has_ended() -> None:
     """Whatever way a webhook leaves the queue: looked up, recalled, or refused a slot."""
     ends = asyncio.Event()
 
-    async def look_up(one: Delivery, failed: str) -> str:
+    async def look_up(one: PendingWebhook, failed: str) -> str:
         del one
         if not failed:
             await ends.wait()
         return failed
 
-    async def recall(one: Delivery) -> bool:
+    async def recall(one: PendingWebhook) -> bool:
         return one.message.offset % 2 == 0
 
-    flights = Flights(look_up, slots=1, queue=100, queue_limit=0.05, recall=recall, queue_bytes=10 * LARGE)
+    single_flight = SingleFlight(look_up, slots=1, queue=100, queue_limit=0.05, recall=recall, queue_bytes=10 * LARGE)
     for number in range(8):
-        flights.submit(large(number), known_only=number == 7)
-    assert flights.bytes_held > 8 * LARGE
+        single_flight.submit(large(number), known_only=number == 7)
+    assert single_flight.bytes_held > 8 * LARGE
     async with asyncio.timeout(LIMIT):
-        while flights.bytes_held > 2 * LARGE:  # noqa: ASYNC110 - what leaves the queue sets no event
+        while single_flight.bytes_held > 2 * LARGE:  # noqa: ASYNC110 - what leaves the queue sets no event
             await asyncio.sleep(0.01)
         ends.set()
-        await flights.drain(LIMIT)
-    assert flights.bytes_held == 0
+        await single_flight.drain(LIMIT)
+    assert single_flight.bytes_held == 0
 
 
 async def test_slots_are_given_in_turns() -> None:

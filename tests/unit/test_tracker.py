@@ -35,14 +35,14 @@ def test_watermark_never_passes_an_unfinished_offset_and_reaches_the_end(
             open_offsets.add(offset)
         else:
             offset = data.draw(st.sampled_from(sorted(open_offsets)), label="finishes")
-            tracker.finish(offset)
+            tracker.complete(offset)
             open_offsets.remove(offset)
         if open_offsets:
             assert tracker.watermark == min(open_offsets)
         assert tracker.unfinished == len(open_offsets)
     assert tracker.watermark == offsets[-1] + 1
     assert tracker.span == 0
-    assert tracker.finished == len(offsets)
+    assert tracker.completed == len(offsets)
 
 
 def test_nothing_is_committable_before_the_first_arrival() -> None:
@@ -56,8 +56,8 @@ def test_finishing_what_is_not_under_way_changes_nothing(foreign: int) -> None:
     tracker = Tracker()
     for offset in (10, 11, 12):
         tracker.arrive([offset])
-    tracker.finish(12)
-    tracker.finish(foreign)
+    tracker.complete(12)
+    tracker.complete(foreign)
     assert tracker.watermark == 10
     assert tracker.unfinished == 2
 
@@ -75,8 +75,8 @@ def test_span_counts_from_the_oldest_unfinished_to_the_newest_read() -> None:
     tracker = Tracker()
     for offset in (100, 101, 150, 90_000):
         tracker.arrive([offset])
-    tracker.finish(100)
-    tracker.finish(150)
+    tracker.complete(100)
+    tracker.complete(150)
     assert tracker.span == 3
 
 
@@ -88,7 +88,7 @@ def test_what_is_passed_over_is_committed_once_all_before_it_is_finished() -> No
     tracker.arrive([10])
     tracker.pass_over(40)
     assert (tracker.watermark, tracker.span, tracker.unfinished) == (10, 1, 1)
-    tracker.finish(10)
+    tracker.complete(10)
     assert trackers.committable() == {PARTITION: 40}
     trackers.committed({PARTITION: 40})
     tracker.pass_over(41)
@@ -123,7 +123,7 @@ def test_a_generation_forgets_the_one_before() -> None:
     old.arrive([5])
     trackers.renew([PARTITION])
     trackers.open()[PARTITION].arrive([5])
-    old.finish(5)
+    old.complete(5)
     assert old.closed
     assert trackers.committable() == {PARTITION: 5}
 
@@ -137,7 +137,7 @@ def test_nothing_new_begins_when_partitions_are_about_to_go_but_what_flies_count
     trackers.close()
     trackers.restart()  # a stray seek in between opens nothing
     assert trackers.open() == {}
-    tracker.finish(5)
+    tracker.complete(5)
     assert trackers.committable() == {PARTITION: 6}
 
 
@@ -149,7 +149,7 @@ def test_only_watermarks_that_moved_are_committed() -> None:
     for tracker in trackers.open().values():
         tracker.arrive([1])
     trackers.committed(trackers.committable())
-    trackers.open()[moved].finish(1)
+    trackers.open()[moved].complete(1)
     assert trackers.committable() == {moved: 2}
 
 
@@ -194,7 +194,7 @@ class Reader(RuleBasedStateMachine):
         if self.handed:
             tracker, offset = self.handed.pop(which % len(self.handed))
             self.answered.add(offset)
-            tracker.finish(offset)
+            tracker.complete(offset)
 
     @rule()
     def commit(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from datetime import datetime, timedelta
 
-from stream.runtime.clock import TurnClock
+from stream.runtime.clock import TickClock
 from tests.fakes import NOW
 
 
@@ -24,7 +24,7 @@ class Ticking:
 async def test_one_turn_has_one_instant_and_the_next_another() -> None:
     """The clock is read once until the loop has turned."""
     ticking = Ticking()
-    clock = TurnClock(ticking)
+    clock = TickClock(ticking)
     assert clock() == clock() == NOW + timedelta(seconds=1)
     await asyncio.sleep(0)
     assert clock() == NOW + timedelta(seconds=2)
@@ -32,5 +32,5 @@ async def test_one_turn_has_one_instant_and_the_next_another() -> None:
 
 def test_without_a_loop_each_look_counts() -> None:
     """Nothing would ever turn."""
-    clock = TurnClock(Ticking())
+    clock = TickClock(Ticking())
     assert clock() != clock()

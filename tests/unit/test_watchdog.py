@@ -27,7 +27,7 @@ WHOLE = 2 * DEADLINE + QUEUE_LIMIT
 WELL = Facts(
     oldest_due_age=0.0,
     unfinished=0,
-    since_finished=0.0,
+    since_completed=0.0,
     uncommitted=0,
     since_commit=0.0,
     broker_away=0.0,
@@ -42,7 +42,7 @@ WELL = Facts(
         (replace(WELL, agent_restarts=1, broker_away=1.0), "agent was restarted"),
         (replace(WELL, broker_away=BROKER_PATIENCE + 1), "broker is away"),
         (replace(WELL, oldest_due_age=2 * DEADLINE + 1), "twice its deadline"),
-        (replace(WELL, unfinished=1, since_finished=STALL + 1), "none has been finished"),
+        (replace(WELL, unfinished=1, since_completed=STALL + 1), "none has been finished"),
         (replace(WELL, uncommitted=1, since_commit=STALL + 1), "none has been committed"),
         (replace(WELL, unfinished=1, overtaken=WHOLE + 1), "got lost"),
         (replace(WELL, unfinished=1, stuck=UNHEARD * WHOLE + 1), "got lost"),
@@ -58,11 +58,11 @@ def test_a_stall_is_told_with_its_reason(facts: Facts, reason: str) -> None:
     "facts",
     [
         WELL,
-        replace(WELL, since_finished=9_999.0, since_commit=9_999.0),  # an idle night
-        replace(WELL, unfinished=5, since_finished=STALL),
+        replace(WELL, since_completed=9_999.0, since_commit=9_999.0),  # an idle night
+        replace(WELL, unfinished=5, since_completed=STALL),
         replace(WELL, uncommitted=5, since_commit=STALL),
         replace(WELL, oldest_due_age=2 * DEADLINE),
-        replace(WELL, broker_away=BROKER_PATIENCE, unfinished=5, since_finished=299.0),
+        replace(WELL, broker_away=BROKER_PATIENCE, unfinished=5, since_completed=299.0),
         replace(WELL, unfinished=5_000, overtaken=WHOLE, stuck=UNHEARD * WHOLE),  # a full queue that moves
         replace(WELL, unsettled=UNSETTLED),  # a long recovery
         replace(WELL, broker_away=1.0, unsettled=9_999.0),

@@ -27,7 +27,7 @@ async def at_once(*_: object) -> None:
     """End."""
 
 
-class Flights:
+class SingleFlight:
     """What flies, as far as the end looks at it."""
 
     under_way = 0
@@ -37,7 +37,7 @@ class Flights:
         self.land = asyncio.Event()
 
     async def drain(self, seconds: float) -> None:
-        """Wait until it has landed."""
+        """Wait until it has on_completed."""
         self.drained_for = seconds
         await self.land.wait()
 
@@ -48,8 +48,8 @@ class World:
     def __init__(self) -> None:
         self.trackers = Trackers()
         self.trackers.renew([PARTITION])
-        self.flights = Flights()
-        self.flights.land.set()
+        self.single_flight = SingleFlight()
+        self.single_flight.land.set()
         self.parked: list[str] = []
         self.fetches = True
         self.runtime = SimpleNamespace(
@@ -76,7 +76,7 @@ class World:
 
     def worker(self) -> Worker:
         """The worker of these parts."""
-        enricher = SimpleNamespace(flights=self.flights, park_all=self.parked.append, stop=at_once)
+        enricher = SimpleNamespace(single_flight=self.single_flight, park_all=self.parked.append, stop=at_once)
         waits = SimpleNamespace(run=for_ever, beat=for_ever, watch=for_ever)
         parts: dict[str, Any] = {
             "runtime": self.runtime,
@@ -86,7 +86,7 @@ class World:
             "retry": waits,
             "watchdog": self.watchdog,
             "pulse": waits,
-            "tripwire": waits,
+            "dlq_guard": waits,
         }
         return Worker(**parts, probes=lambda: [for_ever()], grace=600.0)
 
@@ -146,21 +146,21 @@ async def test_a_runtime_that_does_not_end_is_not_waited_for(world: World) -> No
 
 async def test_a_stop_begins_nothing_more(world: World) -> None:
     """Not in this generation, and not in one that begins while what is under way has its grace."""
-    world.flights.land.clear()
+    world.single_flight.land.clear()
     running = asyncio.create_task(world.worker().run(world.stop))
     world.stop.tell()
-    while world.flights.drained_for is None:  # noqa: ASYNC110 - the worker sets no event
+    while world.single_flight.drained_for is None:  # noqa: ASYNC110 - the worker sets no event
         await asyncio.sleep(0)
     world.trackers.renew([PARTITION])
-    assert (world.trackers.open(), world.flights.drained_for, world.fetches) == ({}, 600.0, False)
-    world.flights.land.set()
+    assert (world.trackers.open(), world.single_flight.drained_for, world.fetches) == ({}, 600.0, False)
+    world.single_flight.land.set()
     assert await running == 0
     assert world.parked == ["shutdown"]
 
 
 async def test_a_second_signal_ends_the_grace(world: World) -> None:
     """What flies is parked at once."""
-    world.flights.land.clear()
+    world.single_flight.land.clear()
     world.stop.tell()
     world.stop.tell()
     assert await world.worker().run(world.stop) == 0
@@ -175,7 +175,7 @@ async def test_what_could_not_be_put_away_is_said(world: World, what: str) -> No
     else:
         tracker = world.trackers.open()[PARTITION]
         tracker.arrive([0])
-        tracker.finish(0)
+        tracker.complete(0)
         world.runtime.commit = for_ever
     world.stop.tell()
     assert await world.worker().run(world.stop) == 1
@@ -206,7 +206,7 @@ async def test_a_last_commit_that_is_refused_is_tried_again(world: World, monkey
 
     tracker = world.trackers.open()[PARTITION]
     tracker.arrive([0])
-    tracker.finish(0)
+    tracker.complete(0)
     world.runtime.commit = commit
     world.stop.tell()
     assert await world.worker().run(world.stop) == 0

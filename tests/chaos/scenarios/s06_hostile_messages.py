@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaProducer
 
 from stream import topics
 from stream.kafka.clients import client_options
-from stream.kafka.header_names import be_lenient
+from stream.kafka.header_names import tolerate_invalid_header_names
 from tests.chaos import scenario
 from tests.chaos.hostile import Hostile, Writer
 from tests.chaos.rig import Rig
@@ -36,7 +36,7 @@ class Scenario(scenario.Scenario):
 
     def play(self, rig: Rig, webhooks: int, hostile: int, per_second: int) -> None:
         """``hostile``: messages beside the good ``webhooks``."""
-        be_lenient()  # the scenario reads these messages as well
+        tolerate_invalid_header_names()  # the scenario reads these messages as well
         worker = rig.stack.children["worker"]
         pid = worker.pid
         people = rig.people(webhooks // 10)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-class RefusalError(Exception):
+class HttpError(Exception):
     """Ends a request with ``status``. ``message`` is for the sender: it never says how we are built."""
 
     def __init__(self, status: int, message: str, headers: dict[str, str] | None = None) -> None:
