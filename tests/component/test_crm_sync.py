@@ -65,7 +65,7 @@ class FailingDeliveries(CrmWrites):
     async def mark(self, c2s_id: str, facts: str, status: str, reason: str = "") -> None:
         """Fail, or settle."""
         self._fail()
-        await super().settle(c2s_id, facts, status, reason)
+        await super().mark(c2s_id, facts, status, reason)
 
     async def release(self, c2s_id: str, facts: str) -> None:
         """Fail, or release."""
@@ -86,7 +86,7 @@ class FailingDeliveries(CrmWrites):
     async def mark_lead(self, source: str, lead_id: str, status: str, c2s_id: str | None = None) -> None:
         """Fail, or settle."""
         self._fail()
-        await super().settle_lead(source, lead_id, status, c2s_id)
+        await super().mark_lead(source, lead_id, status, c2s_id)
 
     async def _wait(self) -> None:
         if self.away is not None:

@@ -49,7 +49,7 @@ async def unconfirmed(pool: asyncpg.Pool, database_url: str) -> str:
     deliveries = CrmWrites(pool)
     for lead in (HOSTILE, "[/x]", UUID_LEAD):
         await deliveries.claim(lead, "facts", str(uuid4()))
-        await deliveries.settle(lead, "facts", "unconfirmed", "c2s: status 500")
+        await deliveries.mark(lead, "facts", "unconfirmed", "c2s: status 500")
     return database_url
 
 

@@ -26,7 +26,7 @@ from stream.kafka.offset_tracker import Tracker
 from stream.ops.topics import create_missing, differences, must_stop
 from stream.settings import Settings
 from stream.worker.outcomes import Outcomes
-from stream.worker.pending_webhook import Message, PendingWebhook
+from stream.worker.pending_webhook import PendingWebhook, SourceRecord
 from stream.worker.retry_reader import RetryReader
 from tests.fakes import NOW, RecordingProducer
 from tests.integration.enriched import command, committed, everything, until
@@ -231,7 +231,7 @@ def parked_webhook(number: int, source: Source) -> Any:
     phone = Phone.parse(f"1198765{number:04d}")
     assert phone is not None
     return PendingWebhook(
-        Message(record, Tracker()), webhook, Contact(phone, None, None, phone.alias), event_id(webhook.lead)
+        SourceRecord(record, Tracker()), webhook, Contact(phone, None, None, phone.alias), event_id(webhook.lead)
     )
 
 
