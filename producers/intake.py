@@ -15,7 +15,7 @@ from producers.items import Part, Record, dead_letter, webhook
 from producers.publisher import BrokerUnavailableError, Publisher
 from producers.sampled import SampledLog
 from stream import metrics
-from stream.domain.deadletters import Stage
+from stream.domain.dead_letters import Stage
 from stream.domain.errors import PoisonError
 from stream.domain.sources.lead import Source
 from stream.logs import get_logger

@@ -11,7 +11,7 @@ import msgspec
 import orjson
 
 from stream import topics
-from stream.domain.deadletters import Stage, dead_letter_headers
+from stream.domain.dead_letters import Stage, dead_letter_headers
 from stream.domain.errors import PoisonError
 from stream.domain.events import event_headers, event_id
 from stream.domain.identity import identified

@@ -17,9 +17,9 @@ from aiokafka.errors import KafkaError
 from stream import topics
 from stream.commands import screen
 from stream.dead_letters.queue import Letters, Plan
+from stream.domain.dead_letters import STAGES, Letter, LetterFilter, LetterStatus, what_is_not_there
 from stream.domain.errors import StopError, StreamError
 from stream.domain.identity import parse_denylist
-from stream.domain.letters import STAGES, Letter, LetterFilter, LetterStatus, what_is_not_there
 from stream.domain.text import one_line
 from stream.logs import mask
 from stream.runtime.startup import settings_or_exit

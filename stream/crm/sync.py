@@ -25,7 +25,7 @@ from stream.crm.pause import Pause
 from stream.crm.writes import CrmWrites
 from stream.dead_letters.guard import DlqGuard
 from stream.domain.crm import Create, Skip, Tell, WriteStatus, decide, source_in_crm
-from stream.domain.deadletters import Stage, dead_letter_headers
+from stream.domain.dead_letters import Stage, dead_letter_headers
 from stream.domain.errors import (
     Billed,
     CredentialsRefusedError,

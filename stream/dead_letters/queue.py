@@ -16,8 +16,8 @@ from datetime import UTC, datetime
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 
+from stream.domain.dead_letters import Letter, LetterFilter, LetterStatus, marker, read_letter, read_marker
 from stream.domain.errors import PoisonError, StopError
-from stream.domain.letters import Letter, LetterFilter, LetterStatus, marker, read_letter, read_marker
 from stream.domain.redrive import Revived, revive
 from stream.kafka.clients import consumer_options, open_producer
 from stream.settings import Settings

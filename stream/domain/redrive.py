@@ -15,13 +15,12 @@ from typing import Any
 
 import orjson
 
-from stream.domain.deadletters import TOO_LARGE, Stage
+from stream.domain.dead_letters import TOO_LARGE, Letter, Stage
 from stream.domain.errors import PoisonError
 from stream.domain.events import decode_event, event_headers, event_id
 from stream.domain.headers import CE_SOURCE, CE_TIME, CE_TYPE, OF_TRIES, REDRIVEN, REROUTE
 from stream.domain.identity import identified
 from stream.domain.leads import decode_webhook, encode_webhook, lead_from, normalised_of
-from stream.domain.letters import Letter
 from stream.domain.parking import instant_of
 from stream.domain.sources.lead import Source
 

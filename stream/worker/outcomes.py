@@ -13,7 +13,7 @@ from datetime import datetime
 from stream import metrics, topics
 from stream.dead_letters.guard import DlqGuard
 from stream.domain.availability import Availability, partner_of
-from stream.domain.deadletters import TOO_LARGE, Stage, dead_letter_headers
+from stream.domain.dead_letters import TOO_LARGE, Stage, dead_letter_headers
 from stream.domain.errors import DlqLimitError, GivenUpError, PoisonError
 from stream.domain.events import Answer, Outcome, Tier, encode_event, event_headers
 from stream.domain.headers import OF_TRIES, REROUTE

@@ -24,10 +24,10 @@ from stream import metrics, topics
 from stream.crm.client import C2S
 from stream.crm.sync import CrmSync
 from stream.crm.writes import CrmWrites
+from stream.domain.dead_letters import read_letter
 from stream.domain.events import Answer, Outcome, encode_event, event_id
 from stream.domain.identity import contact_of
 from stream.domain.leads import decode_webhook
-from stream.domain.letters import read_letter
 from stream.domain.redrive import revive
 from stream.domain.sources.grupo_olx import read_lead
 from stream.local.simulators import Simulators, serving

@@ -11,11 +11,10 @@ import pytest
 from producers.items import Part, Record, dead_letter
 from stream.dead_letters import queue as dlq
 from stream.dead_letters.queue import Letters
-from stream.domain.deadletters import dead_letter_headers
+from stream.domain.dead_letters import LetterFilter, LetterStatus, dead_letter_headers
 from stream.domain.errors import PoisonError
 from stream.domain.events import Outcome, decode_event, event_id
 from stream.domain.leads import Source, decode_webhook
-from stream.domain.letters import LetterFilter, LetterStatus
 from stream.domain.parking import Parking
 from stream.kafka.clients import open_producer
 from stream.settings import Settings

@@ -18,7 +18,7 @@ from stream import topics
 from stream.crm.key_order import KeyOrder
 from stream.crm.sync import CRM_CONSUMER
 from stream.dead_letters import queue as dlq
-from stream.domain.letters import LetterFilter
+from stream.domain.dead_letters import LetterFilter
 from stream.kafka import consumer_loop
 from stream.kafka.batch_producer import BatchProducer, RetryUntilShutdown
 from stream.kafka.clients import client_options, open_admin, open_consumer, open_producer

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from stream.domain.deadletters import dead_letter_headers
+from stream.domain.dead_letters import dead_letter_headers
 
 NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 

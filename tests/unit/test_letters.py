@@ -10,10 +10,18 @@ import orjson
 import pytest
 
 from producers.items import Part, dead_letter, webhook
-from stream.domain.deadletters import TOO_LARGE, dead_letter_headers
+from stream.domain.dead_letters import (
+    TOO_LARGE,
+    Letter,
+    LetterFilter,
+    LetterStatus,
+    dead_letter_headers,
+    marker,
+    read_letter,
+    read_marker,
+)
 from stream.domain.errors import PoisonError
 from stream.domain.leads import Source, decode_webhook
-from stream.domain.letters import Letter, LetterFilter, LetterStatus, marker, read_letter, read_marker
 from stream.domain.parking import Parking
 from stream.domain.redrive import revive
 from tests.fakes import c2s_webhook

@@ -9,7 +9,7 @@ import pytest
 
 from stream.domain import headers
 from stream.domain.crm import WriteStatus
-from stream.domain.deadletters import Stage
+from stream.domain.dead_letters import Stage
 from stream.domain.events import Answer, Calls, Outcome, schema
 from stream.domain.provider import CRM_PARTNER, CallStatus, Provider
 from stream.providers.specs import provider_specs

@@ -1,4 +1,4 @@
-"""Dead letters as an operator sees them: what each says of itself, which are open, which are meant.
+"""Dead letters: what each says of itself in headers beside the original bytes, which are open, which are meant.
 
 A letter is closed by a *marker*, a record of the same topic that names its offset and says what became of it.
 Markers are younger than what they close, so retention takes them later
@@ -9,19 +9,32 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
+from functools import cache
+from importlib import metadata
 
-from stream.domain.deadletters import Stage
 from stream.domain.errors import GivenUpError, LeadRefusedError, PoisonError
 from stream.domain.headers import DEAD_LETTER_PREFIX, DeadLetter
 from stream.domain.parking import instant_of
 from stream.domain.text import one_line
 
+LONGEST_REASON = 500  # characters
+TOO_LARGE = "too large to be moved to its contact's partition"  # a reason that no redrive mends
 Headers = Sequence[tuple[str, bytes]]
 UNKNOWN = "unknown"
 CLASSES = frozenset(one.__name__ for one in (PoisonError, GivenUpError, LeadRefusedError))
 LONGEST_NAME = 80  # characters that are shown of a class or topic that somebody else wrote
+
+
+class Stage(StrEnum):
+    """Where a message died: the producers, the worker, the CRM sync."""
+
+    RECEIVE = "receive"
+    ENRICH = "enrich"
+    CRM = "crm"
+
+
 STAGES = (*(stage.value for stage in Stage), UNKNOWN)  # the last one: what somebody else wrote
 
 
@@ -163,3 +176,55 @@ def _number(text: str) -> int:
         return int(text[:20])
     except ValueError:
         return -1
+
+
+def dead_letter_headers(  # noqa: PLR0913 - a dead letter has this many facts
+    *,
+    headers: Iterable[tuple[str, bytes | None]],
+    topic: str,
+    partition: int,
+    offset: int,
+    timestamp: float,
+    stage: Stage,
+    error: str,
+    reason: str,
+    attempts: int,
+    failed_at: datetime,
+    first_failed: datetime | None = None,
+) -> list[tuple[str, bytes | None]]:
+    """The original headers and ours. ``timestamp`` in epoch seconds; ``reason`` must be masked already.
+
+    ``attempts``: tries, the last one included. ``first_failed``: when the first of them did, None for the last.
+    """
+    facts = {
+        DeadLetter.TOPIC: topic,
+        DeadLetter.PARTITION: str(partition),
+        DeadLetter.OFFSET: str(offset),
+        DeadLetter.TIMESTAMP: _instant(timestamp),
+        DeadLetter.STAGE: stage,
+        DeadLetter.ERROR: error,
+        DeadLetter.REASON: reason[:LONGEST_REASON],
+        DeadLetter.ATTEMPTS: str(attempts),
+        DeadLetter.FIRST_FAILED: (first_failed or failed_at).isoformat(),
+        DeadLetter.FAILED_AT: failed_at.isoformat(),
+        DeadLetter.VERSION: version(),
+    }
+    kept = [(name, value) for name, value in headers if not name.startswith(DEAD_LETTER_PREFIX)]
+    return kept + [(name.value, value.encode("utf-8", "replace")) for name, value in facts.items()]
+
+
+def _instant(timestamp: float) -> str:
+    """RFC 3339; a time that no calendar holds as its number: the letter is written whatever a producer claims."""
+    try:
+        return datetime.fromtimestamp(timestamp, UTC).isoformat()
+    except (ValueError, OverflowError, OSError):
+        return str(timestamp)
+
+
+@cache
+def version() -> str:
+    """The version of this package, "unknown" where it is not installed."""
+    try:
+        return metadata.version("lead-stream")
+    except metadata.PackageNotFoundError:
+        return "unknown"
