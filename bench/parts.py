@@ -21,6 +21,7 @@ import orjson
 from bench.leads import crowd, entries, known, records, repeats
 from producers.duplicates import Duplicates
 from producers.items import Part, webhook
+from stream import logs
 from stream.domain import matching
 from stream.domain.choice import next_step
 from stream.domain.events import Answer, Outcome, encode_event, event_headers, event_id
@@ -31,7 +32,6 @@ from stream.domain.sources.c2s import read_lead as lead_from_c2s
 from stream.domain.sources.lead import Lead, Source
 from stream.kafka.clients import partition_of
 from stream.kafka.offset_tracker import Tracker
-from stream.logs import setup as logs
 from stream.lookup.table_cache import Lifetimes, TableCache
 from stream.settings import load
 

@@ -13,9 +13,9 @@ import click
 from aiokafka.errors import KafkaError
 from pydantic import SecretStr, ValidationError
 
+from stream import logs
 from stream.domain.errors import StopError, StreamError
 from stream.domain.provider import CRM_PARTNER, Provider
-from stream.logs import setup as logs
 from stream.settings import SECRET_NAMES, UNLIMITED, Settings, examine, removed, slips
 
 EXIT_CONFIGURATION = 2

@@ -20,8 +20,7 @@ from producers.memory import MemoryPublisher
 from producers.server import listen
 from stream.domain.events import Outcome, Tier
 from stream.local.people import population
-from stream.logs import configure
-from stream.logs import setup as logs
+from stream.logs import configure, masked
 from stream.settings import load
 from tests.fakes import NOW, c2s_webhook
 from tests.inside import PARTITION, Worker
@@ -58,13 +57,13 @@ async def http() -> AsyncIterator[aiohttp.ClientSession]:
 
 @pytest.fixture
 def _log_restored() -> Iterator[None]:
-    root, secrets = logging.getLogger(), set(logs._secrets)  # noqa: SLF001 - what configure changes is put back
+    root, secrets = logging.getLogger(), set(masked._secrets)  # noqa: SLF001 - what configure changes is put back
     handlers, level = list(root.handlers), root.level
     yield
-    root.handlers, logs._secrets = handlers, secrets  # noqa: SLF001
+    root.handlers, masked._secrets = handlers, secrets  # noqa: SLF001
     root.setLevel(level)
     logging.captureWarnings(capture=False)
-    logs._masked.cache_clear()  # noqa: SLF001
+    masked._masked.cache_clear()  # noqa: SLF001
     structlog.reset_defaults()
 
 

@@ -16,8 +16,8 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.logs import configure, get_logger, mask, webhook_line
-from stream.logs import setup as logs
+from stream.logs import configure, get_logger, mask, masked, webhook_line
+from stream.logs import webhook_lines as lines_of_webhooks
 from stream.settings import load
 
 SECRETS = {
@@ -32,15 +32,15 @@ CLEAR = ["98765", "529.982", "529982", "ana.souza", "example.com", "secret", "si
 
 @pytest.fixture
 def _restored() -> Iterator[None]:
-    root, secrets = logging.getLogger(), set(logs._secrets)  # noqa: SLF001 - what configure changes is put back
+    root, secrets = logging.getLogger(), set(masked._secrets)  # noqa: SLF001 - what configure changes is put back
     handlers, level = list(root.handlers), root.level
     hooks = sys.excepthook, threading.excepthook, sys.unraisablehook
     yield
     sys.excepthook, threading.excepthook, sys.unraisablehook = hooks
-    root.handlers, logs._secrets = handlers, secrets  # noqa: SLF001
+    root.handlers, masked._secrets = handlers, secrets  # noqa: SLF001
     root.setLevel(level)
     logging.captureWarnings(capture=False)
-    logs._masked.cache_clear()  # noqa: SLF001
+    masked._masked.cache_clear()  # noqa: SLF001
     structlog.reset_defaults()
 
 
@@ -235,8 +235,8 @@ async def test_the_line_of_a_webhook_is_the_line_that_the_log_would_write(
 @given(st.lists(st.one_of(st.text(min_size=1), st.from_regex(r"[0-9a-f]{0,6}[0-9]{8,16}[0-9a-f]{0,6}\n?")), min_size=1))
 def test_ids_that_are_masked_together_are_masked_as_each_alone(leads: list[str]) -> None:
     """However many webhooks share a turn of the loop, each id is shown as the log would show it, on its own line."""
-    together = logs._shown(leads)  # noqa: SLF001 - no log is read back for each of so many
-    assert together == [shown for lead in leads for shown in logs._shown([lead])]  # noqa: SLF001
+    together = lines_of_webhooks._shown(leads)  # noqa: SLF001 - no log is read back for each of so many
+    assert together == [shown for lead in leads for shown in lines_of_webhooks._shown([lead])]  # noqa: SLF001
     for lead, shown in zip(leads, together, strict=True):
         assert shown in {mask(lead), repr(mask(lead))}
 

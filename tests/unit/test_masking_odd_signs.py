@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from stream.logs.setup import _mask_value, mask
+from stream.logs.masked import _mask_value, mask
 from tests.unit.test_masking import AREAS, CPFS, digits_of
 
 # fmt: off

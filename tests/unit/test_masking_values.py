@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stream.logs.masked import _mask_value, mask
 from stream.logs.masking import is_secret_key
-from stream.logs.setup import _mask_value, mask
 from tests.unit.test_masking import AREAS, CPFS, digits_of
 
 MOBILES = st.tuples(
