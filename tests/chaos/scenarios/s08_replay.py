@@ -49,7 +49,8 @@ class Scenario(scenario.Scenario):
     def _replay(rig: Rig, target: Target | datetime, wanted: int, how: str, *, kill: bool = False) -> None:
         rig.stop("worker")
         moved = rig.replay(target)
-        rig.promise(moved == wanted, f"{how}: {moved} records to be read again, not {wanted}")
+        # A webhook that was parked and came back lies in the topic twice; how many were depends on the machine's load.
+        rig.promise(moved >= wanted, f"{how}: only {moved} records to be read again, not {wanted}")
         rig.say(f"replay {how}: {moved} records")
         already = len(rig.evidence.emissions)
         rig.restart("worker")
