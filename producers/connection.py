@@ -90,6 +90,7 @@ class Connection(asyncio.BufferedProtocol):
         self._is_answering = False
         self._is_cut = False
         self.is_over = False
+        self._is_expired = False
         self._begun = 0  # requests
         self._reads = 0
         self._head_bytes = 0.0  # that have come of a head that is not whole
@@ -105,6 +106,8 @@ class Connection(asyncio.BufferedProtocol):
         self._transport.set_write_buffer_limits(high=WRITE_HIGH)
         self.deadline = self._loop.time() + self._limits.first_byte
         self._inner.connection_made(Outgoing(self, self._transport))
+        if self._is_expired:  # its place was given away before it was set up
+            self._transport.abort()
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Where the next bytes go; they are passed on before anybody else reads."""
@@ -192,6 +195,7 @@ class Connection(asyncio.BufferedProtocol):
     def expire(self) -> None:
         """End a connection whose deadline has passed."""
         self.deadline = self.write_deadline = NEVER
+        self._is_expired = True
         if self._transport is not None:
             self._transport.abort()
 

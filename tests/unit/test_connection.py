@@ -48,7 +48,7 @@ class MemoryTransport(asyncio.Transport):
         """Nothing is buffered."""
 
 
-def connect(served: list[str]) -> tuple[Connection, MemoryTransport]:
+def connect(served: list[str], *, is_expired: bool = False) -> tuple[Connection, MemoryTransport]:
     async def handle(request: web.BaseRequest) -> web.Response:
         served.append(request.path)
         return answer(200, {})
@@ -56,6 +56,8 @@ def connect(served: list[str]) -> tuple[Connection, MemoryTransport]:
     shared = Shared(DEFAULT, bytearray(READ_SIZE), Turnstile())
     connection = Connection(web.Server(handle)(), "127.0.0.1", "127.0.0.1", shared, lambda _: None)
     transport = MemoryTransport()
+    if is_expired:
+        connection.expire()
     connection.connection_made(transport)
     return connection, transport
 
@@ -83,6 +85,14 @@ async def test_a_connection_that_ends_with_its_request_fails_nothing(between: in
     await turns(10)
     gc.collect()
     assert errors == []
+
+
+async def test_a_connection_whose_place_was_given_away_is_not_kept() -> None:
+    """It may lose its place before its transport is there."""
+    connection, transport = connect([], is_expired=True)
+    assert transport.is_closed
+    connection.connection_lost(None)
+    await turns(2)
 
 
 async def test_a_stranger_is_read_in_small_pieces() -> None:
