@@ -23,9 +23,6 @@ from aiohttp import web
 from producers.limits import Limits
 from producers.responses import SERVER, plain_answer
 from producers.turnstile import Turnstile
-from stream.logs import get_logger
-
-log = get_logger(__name__)
 
 READ_SIZE = 16_384  # bytes
 STRANGERS_READ = 2_048  # bytes: the most that is parsed in one piece for who has not shown a secret
@@ -327,6 +324,6 @@ class Outgoing(asyncio.Transport):
 def connection_of(request: web.BaseRequest) -> Connection:
     """The connection that a request has come on. Raises ConnectionResetError when its client has gone."""
     transport = request.transport
-    if not isinstance(transport, Outgoing):
+    if not isinstance(transport, Outgoing) or transport.connection.is_over:
         raise ConnectionResetError("the client has gone")
     return transport.connection

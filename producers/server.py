@@ -1,7 +1,7 @@
 """The HTTP server below the routes: aiohttp's low-level server behind connections with limits.
 
-Six fixed paths need no router. Only what aiohttp documents is used; so a security release of it can be taken the day it
-comes (ADR 13).
+A few fixed paths need no router. Only what aiohttp documents is used, so a security release of it can be taken the day
+it comes (ADR 13).
 """
 
 from __future__ import annotations
@@ -25,9 +25,6 @@ from producers.listener import Listener, listening_sockets
 from producers.responses import answer
 from producers.sampled import SampledLog
 from producers.turnstile import Turnstile
-from stream.logs import get_logger
-
-log = get_logger(__name__)
 
 LARGEST_LINE = 8_190  # bytes of the request line, and of one header
 MOST_HEADERS = 64
@@ -178,10 +175,8 @@ class Server:
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         try:
             connection = connection_of(request)
-        except ConnectionResetError:
-            return _gone()
-        if connection.is_over:
-            return _gone()
+        except ConnectionResetError:  # nobody would learn of it: the webhook is not taken
+            return answer(503, {"message": "the connection is closed"})
         is_ahead = connection.begin_answer()
         try:
             if is_ahead:
@@ -194,11 +189,6 @@ class Server:
             return response
         finally:
             connection.end_answer(is_read=request.content.is_eof())
-
-
-def _gone() -> web.Response:
-    """The answer that nobody reads: a webhook whose sender would not learn of it is not taken."""
-    return answer(503, {"message": "the connection is closed"})
 
 
 class _ToSampledLog(logging.Filter):

@@ -5,8 +5,8 @@ they took, measured, or expected where it can't be measured: bytes say little of
 get ``per_turn`` seconds (one piece of work may pass it), so a turn stays short however many connections are busy, and
 new connections are accepted in every turn. Whoever used least lately passes first: a newcomer waits for the piece that
 is under way, not for a thousand connections of somebody else. Whoever has shown a right secret lately gets a larger
-share, also for its next connections. Expensive pieces count more than in proportion, so that
-cheap requests do not wait for a share of what hundreds of addresses spend on expensive ones.
+share, also for its next connections. Expensive pieces count more than in proportion, so that cheap requests do not wait
+for a share of what hundreds of addresses spend on expensive ones.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ class Turnstile:
     The users bound the queue: a connection waits here at most once with its bytes and once with its request.
     """
 
-    def __init__(self, per_turn: float = PER_TURN, usage: Usage | None = None) -> None:
+    def __init__(self, per_turn: float = PER_TURN) -> None:
         """``per_turn``: seconds of strangers' work in one turn of the loop."""
         self._per_turn = self._left = per_turn
-        self._usage = Usage() if usage is None else usage
+        self._usage = Usage()
         self._waiting: dict[str, deque[tuple[float, Passed]]] = {}
         self._order: list[tuple[float, int, str]] = []  # a heap: what a client had used, when it came, the client
         self._numbers = count()

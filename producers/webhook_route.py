@@ -78,7 +78,7 @@ class WebhookRoute:
         until = self._until()
         if not self._secrets.verify(presented(how, request)):
             raise self._wrong(request)
-        self._trust(request)
+        self._trust(request, self._shared.client(request))
         with budget.hold() as held:
             _, parts = self._endpoint.split(await self._body(request, held))
             receipt = await self._shared.intake.take(self._endpoint.source, parts, until)
@@ -100,14 +100,15 @@ class WebhookRoute:
                     connection.turnstile.charge(client, time.perf_counter() - started)
             if not self._secrets.verify(secret):
                 raise self._wrong(request)
-            self._trust(request)
+            self._trust(request, client)
             receipt = await self._shared.intake.take(self._endpoint.source, parts, until)
             return answer(*self._endpoint.answer(receipt))
 
-    def _trust(self, request: web.BaseRequest) -> None:
+    @staticmethod
+    def _trust(request: web.BaseRequest, client: str) -> None:
         connection = connection_of(request)
         connection.is_authenticated = True
-        connection.turnstile.favour(self._shared.client(request))
+        connection.turnstile.favour(client)
 
     async def _body(self, request: web.BaseRequest, held: HeldBody) -> bytes:
         return await read_body(request, self._endpoint.largest_body, self._seconds, held)
