@@ -1,4 +1,4 @@
-"""Holds dead letters back, and the process with them, once the fuse is exceeded."""
+"""Holds dead letters back, and the process with them, once the fuse is blown."""
 
 from __future__ import annotations
 
@@ -56,9 +56,9 @@ class DlqGuard:
 
     def error(self) -> DlqLimitError:
         """Why the process leaves."""
-        return DlqLimitError(f"the dead-letter fuse is exceeded: {self._state.exceeded}; {self._advice}")
+        return DlqLimitError(f"the dead-letter fuse is blown: {self._state.exceeded}; {self._advice}")
 
     async def watch(self) -> None:
-        """Wait until the fuse is exceeded; raises DlqLimitError then."""
+        """Wait until the fuse is blown; raises DlqLimitError then."""
         await self._blown.wait()
         raise self.error()

@@ -51,7 +51,7 @@ class DlqLimitState:
         self._refused = 0
 
     def refused(self) -> str:
-        """The CRM refuses one lead. Gives why the fuse is exceeded, as ``record_invalid`` does."""
+        """The CRM refuses one lead. Gives why the fuse is blown, as ``record_invalid`` does."""
         self._refused += 1
         if not self.exceeded and self._refused >= self._limit.in_a_row:
             self.exceeded = f"the CRM refused {self._refused} leads and took no write in between"

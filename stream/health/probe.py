@@ -35,7 +35,7 @@ class Probe:
         self._outage = outage(what)
         self._clock = clock
         self._every = every
-        self._retry_policy = patience
+        self._patience = patience
         self._since: float | None = None
 
     @property
@@ -53,8 +53,8 @@ class Probe:
             else:
                 self._answered()
                 return reached
-            if self.away > self._retry_policy:
-                raise StopError(f"{self._what} is away: nothing answered for {self._retry_policy:.0f} s")
+            if self.away > self._patience:
+                raise StopError(f"{self._what} is away: nothing answered for {self._patience:.0f} s")
             await asyncio.sleep(self._every)
 
     async def run(self, ask: Callable[[], Awaitable[object]]) -> None:

@@ -46,7 +46,7 @@ class WorkerFacts:
     ) -> None:
         self._probe = broker
         self._database = database
-        self._retry_policy = allowance
+        self._allowance = allowance
         self._clock = clock
         self._parts: tuple[Progress, Enricher] | None = None
         self._finished, self._committed, self._overtaken, self._stuck, self._unsettled = (Ages() for _ in range(5))
@@ -85,7 +85,7 @@ class WorkerFacts:
 
     async def healthy(self) -> dict[str, str]:
         """Progress: unhealthy when the watchdog would make the worker leave."""
-        return {"progress": diagnose(await self.gather(), self._retry_policy) or ""}
+        return {"progress": diagnose(await self.gather(), self._allowance) or ""}
 
     def without(self) -> dict[str, str]:
         """What an otherwise healthy worker waits for."""

@@ -48,14 +48,14 @@ class Outcomes:
         self,
         producer: BatchProducer,
         now: Callable[[], datetime],
-        patience: RetryPolicy,
+        retry_policy: RetryPolicy,
         dlq_guard: DlqGuard,
         availability: Callable[[str], Availability] = lambda _: Availability.AVAILABLE,
     ) -> None:
         """``availability``: of a partner by its name, and of whatever is no partner."""
         self._producer = producer
         self._now = now
-        self._retry_policy = patience
+        self._retry_policy = retry_policy
         self.dlq_guard = dlq_guard
         self._availability = availability
         self._said: list[tuple[str, str | None, str | None]] = []  # what the answers of this turn say

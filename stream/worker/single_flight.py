@@ -52,7 +52,7 @@ class Lookup:
 
 
 class SingleFlight:
-    """All single_flight of a worker."""
+    """All look-ups of a worker."""
 
     def __init__(  # noqa: PLR0913 - its bounds
         self,
@@ -65,7 +65,7 @@ class SingleFlight:
         sources: Callable[[], frozenset[str]] = frozenset,
         queue_bytes: int = QUEUE_BYTES,
     ) -> None:
-        """``queue``: single_flight there may be; ``queue_limit``: seconds a lookup may wait for a slot.
+        """``queue``: look-ups there may be; ``queue_limit``: seconds one may wait for a slot.
 
         ``sources``: those that have a share of the queue, beside whoever asks. ``queue_bytes``: values and headers of
         all webhooks in it; the last one of a source may pass it.
@@ -119,7 +119,7 @@ class SingleFlight:
                 lookup.keys.add(key)
 
     def is_full_for(self, source: str) -> bool:
-        """Whether ``source`` has as many single_flight as it may: a webhook may still join one, but none may start."""
+        """Whether ``source`` has as many look-ups as it may: a webhook may still join one, but none may start."""
         return self._places.is_full_for(source)
 
     def has_room_for(self, source: str) -> bool:
@@ -146,7 +146,7 @@ class SingleFlight:
             await asyncio.wait(set(self._tasks), timeout=seconds)
 
     async def close(self) -> None:
-        """Stop all single_flight where they are; what has not ended then is the caller's to park."""
+        """Stop all look-ups where they are; what has not ended then is the caller's to park."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

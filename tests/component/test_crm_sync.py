@@ -509,7 +509,7 @@ async def test_unconfirmed_lists_what_somebody_must_look_at(crm: Crm, database_s
 
 
 async def test_unconfirmed_says_when_the_database_is_away() -> None:
-    """A command that can't ask says so in one line and outcomes with 1."""
+    """A command that can't ask says so in one line and exits with 1."""
     code, _, said = await command(url="postgresql://127.0.0.1:9/x")
     assert code == 1
     assert said.splitlines()[-1].startswith("crm-sync: database: ")

@@ -175,7 +175,7 @@ def test_open_routes_are_warned_of() -> None:
 
 
 def test_a_port_that_is_taken_ends_it_with_a_reason() -> None:
-    """The second one on a port outcomes with 1 and one clear line."""
+    """The second one on a port exits with 1 and one clear line."""
     with running(SECRETS) as (_, port, _):
         second = subprocess.run(
             [sys.executable, "-m", "producers"],

@@ -53,7 +53,7 @@ async def test_a_process_stops_before_it_pours_everything_away(
     await publish(broker, rubbish, topic)
     code, log = await ended(broker, name, database_url, FUSE_IN_A_ROW="20")
     assert code == BLOWN, log[-2_000:]
-    assert "the dead-letter fuse is exceeded: 20 dead letters in a row" in log
+    assert "the dead-letter fuse is blown: 20 dead letters in a row" in log
     assert "stream dlq list" in log
     written = {record.value for record in await everything(broker, DEAD.name)}
     assert len(written) <= 19

@@ -177,7 +177,7 @@ async def test_an_exception_nobody_foresaw_ends_the_webhook_as_internal() -> Non
 
 
 async def test_the_queue_holds_contacts_and_whoever_waits_for_one_joins_it() -> None:
-    """It is full of contacts, not of their webhooks, and has room again when one has on_completed."""
+    """It is full of contacts, not of their webhooks, and has room again when one is completed."""
     memory = Memory()
     fleet = single_flight(memory.look_up, queue=2)
     for offset in range(4):

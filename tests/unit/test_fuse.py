@@ -14,7 +14,7 @@ DEFAULTS = load({}).fuse
 
 
 def read(fuse: DlqLimitState, what: str, now: float = 0.0) -> str:
-    """Read ``g`` good ones and ``d`` dead ones; why the fuse is exceeded."""
+    """Read ``g`` good ones and ``d`` dead ones; why the fuse is blown."""
     for one in what:
         if one == "g":
             fuse.record_valid(now)

@@ -27,13 +27,13 @@ def test_a_generated_file_is_of_today(name: str) -> None:
 
 
 def test_the_check_passes_on_fresh_files(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """``--check`` outcomes with 0 and names no file."""
+    """``--check`` exits with 0 and names no file."""
     assert main(["--check"], copy) == 0
     assert capsys.readouterr().out == "the generated files are fresh\n"
 
 
 def test_the_check_names_a_stale_file_and_writes_nothing(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """``--check`` outcomes with 1, names the stale file only and leaves it as it is; without it the file is written."""
+    """``--check`` exits with 1, names the stale file only and leaves it as it is; without it the file is written."""
     page = copy / "docs" / "operations.md"
     fresh = page.read_text(encoding="utf-8")
     stale = fresh.replace("| `LOG_LEVEL` | `INFO` |", "| `LOG_LEVEL` | `DEBUG` |")

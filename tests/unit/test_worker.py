@@ -37,7 +37,7 @@ class SingleFlight:
         self.land = asyncio.Event()
 
     async def drain(self, seconds: float) -> None:
-        """Wait until it has on_completed."""
+        """Wait until it has ended."""
         self.drained_for = seconds
         await self.land.wait()
 
