@@ -30,7 +30,7 @@ from stream.lookup.ports import CallLedger, LookupRequest, PersonReader, PersonS
 from stream.lookup.table_cache import Lifetimes, TableCache
 from stream.providers.specs import provider_specs
 from stream.settings import Settings
-from tests.fakes import FakeContactDirectory, FakeDatabase, FakeLedger, FakePartner
+from tests.support.fakes import FakeContactDirectory, FakeDatabase, FakeLedger, FakePartner
 
 
 @dataclass(slots=True)

@@ -35,7 +35,7 @@ from stream.settings import Settings, load
 from stream.store.contacts import ContactStore
 from stream.store.ledger import Ledger
 from stream.store.pool import open_pool
-from tests.fakes import FakeContactDirectory
+from tests.support.fakes import FakeContactDirectory
 
 GOALS = (">= 200 first-seen contacts/s stored",)
 COMMAND = "python -m bench stored"

@@ -19,9 +19,9 @@ from testcontainers.community.kafka import KafkaContainer
 from stream.domain.errors import StopError
 from stream.local.kafka import LocalKafka, download
 from stream.settings import Settings
-from tests import containers
-from tests.broker import PARTITIONS, make_anew, remove_topics, settings_of, take_turn
-from tests.containers import can_run, note, running
+from tests.support import containers
+from tests.support.broker import PARTITIONS, make_anew, remove_topics, settings_of, take_turn
+from tests.support.containers import can_run, note, running
 
 __all__ = ["PARTITIONS", "remove_topics"]  # tests import them from here as well
 

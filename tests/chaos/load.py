@@ -16,7 +16,7 @@ from stream.domain.sources.google_ads import read_lead as lead_from_google
 from stream.local.day import Writer
 from stream.local.people import Someone
 from stream.local.stack import C2S_TOKEN, GOOGLE_KEY
-from tests.e2e.system import call
+from tests.support.system import call
 
 GOOGLE_SHARE = 0.1
 DAYS = 100_000  # a seed is also a day; calendars end

@@ -20,7 +20,7 @@ from stream.local.stack import Stack
 from stream.settings import Settings
 from stream.topics import Topic
 from tests.chaos.evidence import Arrival, Call, Emission, Evidence, Letter, Place
-from tests.e2e.system import crm
+from tests.support.system import crm
 
 LIMIT = 120.0  # seconds for one look
 READ = [topic for topic in topics.ALL if topic is not topics.CHANGELOG]

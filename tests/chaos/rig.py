@@ -25,7 +25,7 @@ from tests.chaos.evidence import Evidence
 from tests.chaos.load import LARGEST, TICK, Load, posts
 from tests.chaos.reader import Reader
 from tests.chaos.report import Report
-from tests.e2e.system import post, teach
+from tests.support.system import post, teach
 
 SETTLE_LIMIT = 600.0  # seconds after the last webhook until every one must have its end, however busy the machine
 STANDSTILL = 120.0  # seconds without progress after which it is given up

@@ -22,8 +22,8 @@ from stream.ops.migrate import migrate
 from stream.settings import Settings, load
 from stream.store.ledger import Ledger
 from stream.store.pool import open_pool
-from tests.clock import Clock
-from tests.containers import running
+from tests.support.clock import Clock
+from tests.support.containers import running
 
 POSTGRES_IMAGE = "postgres:18.1-bookworm"  # as in docker-compose.yml
 TEMPLATE = "lead_stream_template"

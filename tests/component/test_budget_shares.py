@@ -23,7 +23,7 @@ from stream.settings import Settings
 from stream.store.ledger import MOST_ABANDONED, Ledger
 from stream.store.pool import open_pool
 from stream.store.sources import SourceBook
-from tests.clock import NOON, Clock
+from tests.support.clock import NOON, Clock
 
 TODAY = date(2026, 11, 24)
 C2S, GOOGLE, PORTAL = "c2s", "google_ads", "portal"

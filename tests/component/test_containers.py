@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from testcontainers.core.container import DockerContainer
 
-from tests import containers
-from tests.containers import can_run, running
+from tests.support import containers
+from tests.support.containers import can_run, running
 
 IMAGE = "confluentinc/cp-kafka:7.9.2"
 

@@ -29,7 +29,7 @@ from stream.domain.events import NAMESPACE
 from stream.domain.person import Candidate, Income, Person, person_from_candidate, person_from_work
 from stream.local.simulators import Fault, Simulators, serving
 from stream.settings import Settings, load
-from tests.waiting import LIMIT
+from tests.support.waiting import LIMIT
 
 NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 OF_AGE = timedelta(seconds=1)  # twice the time-out of a call

@@ -12,9 +12,9 @@ from stream.domain.crm import Create, decide
 from stream.domain.events import Outcome, event_id
 from stream.domain.leads import decode_webhook
 from stream.local.people import population
-from tests.fakes import c2s_webhook
-from tests.inside import Worker
-from tests.real_rig import RealRig, real_rig
+from tests.support.agent_rig import Worker
+from tests.support.fakes import c2s_webhook
+from tests.support.real_rig import RealRig, real_rig
 from tests.unit.test_parked_google_leads import google
 
 SOMEONE, OTHER = population(2, seed=77)

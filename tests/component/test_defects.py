@@ -22,9 +22,9 @@ from stream.domain.events import Outcome, Tier
 from stream.local.people import population
 from stream.logs import configure, masked
 from stream.settings import load
-from tests.fakes import NOW, c2s_webhook
-from tests.inside import PARTITION, Worker
-from tests.real_rig import RealRig, real_rig
+from tests.support.agent_rig import PARTITION, Worker
+from tests.support.fakes import NOW, c2s_webhook
+from tests.support.real_rig import RealRig, real_rig
 
 C2S = "/api/v1/webhooks/c2s"
 GOOGLE = "/api/v1/webhooks/google-ads"

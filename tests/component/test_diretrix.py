@@ -26,8 +26,8 @@ from stream.providers import http
 from stream.providers.diretrix import Diretrix
 from stream.providers.guard import ATTEMPTS, Guard
 from stream.settings import load
-from tests.fakes import unbooked
-from tests.waiting import LIMIT
+from tests.support.fakes import unbooked
+from tests.support.waiting import LIMIT
 
 PASSWORD = "not-to-be-seen"
 MARIA = {"nome": "MARIA LIMA", "cpf": "52998224725"}

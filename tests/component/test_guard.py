@@ -21,8 +21,8 @@ from stream.domain.errors import (
 )
 from stream.providers import guard as guard_module
 from stream.providers.guard import ATTEMPTS, FAILURES, LONGEST_OBEDIENCE, LONGEST_WAIT, REFUSED_FOR, Guard
-from tests.fakes import unbooked
-from tests.waiting import LIMIT
+from tests.support.fakes import unbooked
+from tests.support.waiting import LIMIT
 
 
 @dataclass

@@ -13,7 +13,7 @@ from stream.logs.outages import REMIND_EVERY
 from stream.providers import guard as guard_module
 from stream.providers.guard import FAILURES, OPEN_FOR, REFUSED_FOR, Guard
 from tests.component.test_guard import Clock, Partner
-from tests.fakes import unbooked
+from tests.support.fakes import unbooked
 
 SHORT = 0.05  # seconds; the breaker's own clock is the world's
 

@@ -29,7 +29,7 @@ from stream.providers.guard import Guard
 from stream.providers.http import partner_session
 from stream.providers.work_api import WorkApi
 from stream.settings import load
-from tests.fakes import unbooked
+from tests.support.fakes import unbooked
 
 PHONE, CPF = Phone("+5511987654321"), "52998224725"
 MARIA = [{"nome": "MARIA LIMA", "cpf": CPF}]

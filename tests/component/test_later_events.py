@@ -21,7 +21,7 @@ from stream.domain.person import Candidate, person_from_candidate
 from stream.local.simulators import Simulators, serving
 from stream.reporting.journal import Journal
 from stream.settings import load
-from tests.integration.enriched import event
+from tests.support.enriched import event
 
 MARIA = person_from_candidate(Candidate("MARIA LIMA", "52998224725"), datetime(2026, 1, 31, tzinfo=UTC))
 

@@ -8,9 +8,9 @@ from collections.abc import Awaitable, Callable
 import asyncpg
 import pytest
 
-from tests.lookup_scenarios import SCENARIOS, Rig
-from tests.real_rig import real_rig
-from tests.waiting import LIMIT
+from tests.support.lookup_scenarios import SCENARIOS, Rig
+from tests.support.real_rig import real_rig
+from tests.support.waiting import LIMIT
 
 
 @pytest.mark.parametrize("check", SCENARIOS, ids=lambda check: check.__name__)

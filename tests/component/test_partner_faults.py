@@ -12,9 +12,9 @@ from stream.domain.events import Outcome
 from stream.local.people import population
 from stream.local.simulators import Fault
 from stream.providers.guard import FAILURES
-from tests.fakes import c2s_webhook
-from tests.inside import LIMIT, Worker
-from tests.real_rig import RealRig, real_rig
+from tests.support.agent_rig import LIMIT, Worker
+from tests.support.fakes import c2s_webhook
+from tests.support.real_rig import RealRig, real_rig
 
 SOMEONE, *OTHERS = population(30, seed=41)
 

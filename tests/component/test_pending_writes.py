@@ -23,9 +23,9 @@ from stream.ops.migrate import migrate
 from stream.settings import load
 from stream.store.contacts import ContactStore
 from stream.store.pool import open_pool
-from tests.fakes import NOW
-from tests.lookup_scenarios import OTHER, SOMEONE, answer, contact, request, resolve
-from tests.real_rig import RealRig, real_rig
+from tests.support.fakes import NOW
+from tests.support.lookup_scenarios import OTHER, SOMEONE, answer, contact, request, resolve
+from tests.support.real_rig import RealRig, real_rig
 
 LIMIT = 60.0  # seconds
 CPF = SOMEONE.cpf

@@ -13,7 +13,7 @@ import pytest
 from stream.domain.errors import StopError
 from stream.local.kafka import free_port
 from stream.local.processes import Child
-from tests.waiting import LIMIT, wait_until
+from tests.support.waiting import LIMIT, wait_until
 
 SERVES = ["http.server", "--bind", "127.0.0.1"]
 

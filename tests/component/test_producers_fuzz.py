@@ -156,7 +156,7 @@ ANY = st.one_of(C2S_POSTS, GOOGLE_POSTS, PORTAL_POSTS, C2S_POSTS, GOOGLE_POSTS, 
 @pytest.fixture(scope="module")
 def front() -> Iterator[tuple[int, psutil.Process]]:
     """The server's port and process."""
-    process = subprocess.Popen([sys.executable, "-m", "tests.fuzz_front"], stdout=subprocess.PIPE)
+    process = subprocess.Popen([sys.executable, "-m", "tests.support.fuzz_front"], stdout=subprocess.PIPE)
     try:
         assert process.stdout is not None
         yield int(process.stdout.readline()), psutil.Process(process.pid)

@@ -109,7 +109,9 @@ def process(**limits: Any) -> Iterator[tuple[Front, psutil.Process]]:
     """A server in a process of its own, so that its memory and its time are not ours."""
     arguments = [orjson.dumps({"per_address": HUGE, **limits}).decode(), orjson.dumps(SECRETS).decode()]
     child = subprocess.Popen(
-        [sys.executable, "-m", "tests.receiver_front", *arguments], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        [sys.executable, "-m", "tests.support.receiver_front", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
     )
     try:
         assert child.stdout is not None

@@ -33,10 +33,10 @@ from stream.store import ledger as ledger_module
 from stream.store.ledger import MOST_ABANDONED, Ledger
 from stream.store.pool import open_pool
 from tests.component.test_deadly_webhooks import ABANDONED
-from tests.fakes import NOW
-from tests.lookup_scenarios import PRICING, answer, contact, request
-from tests.real_rig import RealRig, real_rig
-from tests.waiting import LIMIT, until_true
+from tests.support.fakes import NOW
+from tests.support.lookup_scenarios import PRICING, answer, contact, request
+from tests.support.real_rig import RealRig, real_rig
+from tests.support.waiting import LIMIT, until_true
 
 PEOPLE = population(30, seed=5)
 SHORT = 0.05  # seconds

@@ -23,7 +23,7 @@ from stream.domain.sources.c2s import read_lead as lead_from_c2s
 from stream.local.kafka import free_port
 from stream.local.people import Someone, population, typed
 from stream.local.simulators import Fault, Simulators, population_body, serving
-from tests.waiting import LIMIT
+from tests.support.waiting import LIMIT
 
 BASIC = {"Authorization": aiohttp.encode_basic_auth("us", "secret")}
 WITH_DATA = "DADOS DO CLIENTE\nCPF: 529.982.247-25"

@@ -14,7 +14,7 @@ from stream.domain.errors import BudgetSpentError, DatabaseUnavailableError
 from stream.settings import Settings
 from stream.store.ledger import Ledger
 from stream.store.pool import open_pool
-from tests.clock import Clock
+from tests.support.clock import Clock
 
 PRICE = Decimal("0.01")
 CPF = "52998224725"

@@ -22,7 +22,7 @@ from stream.local.simulators import Fault, Simulators, serving
 from stream.providers.guard import ATTEMPTS, Guard
 from stream.providers.work_api import WorkApi
 from stream.settings import load
-from tests.fakes import unbooked
+from tests.support.fakes import unbooked
 
 TOKEN = "t0ken+of/nobody"
 CPF = Cpf("52998224725")

@@ -8,8 +8,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 from stream.local.kafka import free_port
 from stream.local.processes import Child
-from tests.e2e.system import answer, said
-from tests.waiting import LIMIT
+from tests.support.system import answer, said
+from tests.support.waiting import LIMIT
 
 SECRETS = dict.fromkeys(("DIRETRIX_USER", "DIRETRIX_PASSWORD", "WORK_API_TOKEN"), "x") | {"DIRETRIX_DAILY_BUDGET": "0"}
 

@@ -7,7 +7,6 @@ import os
 
 import pytest
 
-from tests.broker import emptied, settings_of
 from tests.component.conftest import (  # noqa: F401 - fixtures
     database_settings,
     database_url,
@@ -18,6 +17,7 @@ from tests.component.conftest import (  # noqa: F401 - fixtures
     template,
 )
 from tests.conftest import GIVEN
+from tests.support.broker import emptied, settings_of
 
 
 @pytest.fixture(autouse=True)

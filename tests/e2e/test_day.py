@@ -12,7 +12,7 @@ from stream.domain.sources import SOURCES
 from stream.local.day import Day, story, trace
 from stream.local.demo import Result, judge, play, prepare
 from stream.local.stack import Stack
-from tests.e2e.system import LIMIT, call, crm, events_until, ids, wait_until
+from tests.support.system import LIMIT, call, crm, events_until, ids, wait_until
 
 TIER_LINES = ("Found existing enrichment", "DB HIT", "DIRETRIX API", "FORM CPF")
 SCALE = 0.05

@@ -9,7 +9,7 @@ import pytest
 
 from stream.local.people import population
 from stream.local.stack import Stack
-from tests.e2e.system import events_until, faults, ids, lead, metric, post, teach
+from tests.support.system import events_until, faults, ids, lead, metric, post, teach
 
 FLOOD, HITS = 1_500, 30
 SLOTS, QUEUE, SPAN = 4, 20, 1_000

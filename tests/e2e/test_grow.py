@@ -13,7 +13,7 @@ from stream.domain.events import Tier
 from stream.local.people import Someone, population
 from stream.local.processes import Child
 from stream.local.stack import Stack
-from tests.e2e.system import LIMIT, counts, events_until, ids, lead, post, teach, wait_until
+from tests.support.system import LIMIT, counts, events_until, ids, lead, post, teach, wait_until
 
 FEW, MANY = 2, 5
 

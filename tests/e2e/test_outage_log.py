@@ -14,7 +14,7 @@ import pytest
 
 from stream.local.people import population
 from stream.local.stack import Stack
-from tests.e2e.system import lead, post, said, teach, wait_until
+from tests.support.system import lead, post, said, teach, wait_until
 
 NAMES = ("producers", "worker", "crm-sync", "journal")
 AWAY = 20.0  # seconds

@@ -14,8 +14,8 @@ from stream import topics
 from stream.local.people import population
 from stream.local.stack import Stack
 from stream.providers.guard import FAILURES, OPEN_FOR
-from tests.e2e.system import LIMIT, counts, events_until, faults, ids, lead, metric, post, said, teach, wait_until
-from tests.integration.enriched import everything
+from tests.support.enriched import everything
+from tests.support.system import LIMIT, counts, events_until, faults, ids, lead, metric, post, said, teach, wait_until
 
 DELAYS = (2.0, 30.0, 60.0)  # seconds; whoever waits for the second one is late
 WEBHOOKS = 50

@@ -8,7 +8,7 @@ import pytest
 
 from stream.local.people import population
 from stream.local.stack import Stack
-from tests.e2e.system import call, counts, crm, events_until, faults, ids, lead, post, teach, wait_until
+from tests.support.system import call, counts, crm, events_until, faults, ids, lead, post, teach, wait_until
 
 
 @pytest.fixture

@@ -24,8 +24,8 @@ from stream.local.day import story
 from stream.local.demo import judge, play, prepare
 from stream.local.people import Someone, population, typed
 from stream.local.stack import C2S_TOKEN, GOOGLE_KEY, Stack
-from tests.e2e.clear import leaks
-from tests.e2e.system import events_until, faults, lead, post, teach, wait_until
+from tests.support.clear_text import leaks
+from tests.support.system import events_until, faults, lead, post, teach, wait_until
 
 C2S, GOOGLE = "/api/v1/webhooks/c2s", "/api/v1/webhooks/google-ads"
 WRONG = "wrong-but-somebodys-token"

@@ -22,8 +22,8 @@ from stream.local.stack import Stack
 from stream.ops.topics import create_missing
 from stream.settings import Settings, load
 from stream.topics import WEBHOOKS
-from tests.e2e.system import crm, events_until, ids, lead, post, teach, wait_until
-from tests.secure_kafka import PASSWORD, SecureKafka
+from tests.support.secure_kafka import PASSWORD, SecureKafka
+from tests.support.system import crm, events_until, ids, lead, post, teach, wait_until
 
 LIMIT = 60.0  # seconds
 pytestmark = pytest.mark.usefixtures("jars")

@@ -14,7 +14,8 @@ from stream.local.people import Someone, population
 from stream.local.processes import Child, answers
 from stream.local.stack import Stack
 from stream.ops.groups import members
-from tests.e2e.system import (
+from tests.support.enriched import lag
+from tests.support.system import (
     begin_again,
     call,
     counts,
@@ -28,7 +29,6 @@ from tests.e2e.system import (
     teach,
     wait_until,
 )
-from tests.integration.enriched import lag
 
 SLOTS, QUEUE = 4, 8
 GRACE = 2.0  # seconds

@@ -17,8 +17,8 @@ from stream.domain.leads import Source
 from stream.kafka.clients import client_options, partition_of
 from stream.local.people import Someone, population
 from stream.local.stack import Stack
-from tests.e2e.system import counts, events_until, ids, lead, metric, teach, wait_until
-from tests.integration.enriched import committed
+from tests.support.enriched import committed
+from tests.support.system import counts, events_until, ids, lead, metric, teach, wait_until
 
 PARTITIONS = 2
 HELD = "leads_open_transaction_seconds"

@@ -13,7 +13,7 @@ from tests.component.conftest import (  # noqa: F401 - fixtures
     postgres_url,
     template,
 )
-from tests.integration.enriched import end_started
+from tests.support.enriched import end_started
 
 
 @pytest.fixture(autouse=True)

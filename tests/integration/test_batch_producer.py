@@ -16,7 +16,7 @@ from stream.kafka.batch_producer import BatchProducer, FailFast, RetryUntilShutd
 from stream.kafka.clients import LARGEST_BATCH, open_producer, partition_of
 from stream.settings import Settings
 from stream.topics import WEBHOOKS
-from tests.waiting import LIMIT, until_true
+from tests.support.waiting import LIMIT, until_true
 
 RETRY = RetryUntilShutdown(delay_seconds=0.05)
 both_policies = pytest.mark.parametrize("policy", [FailFast(), RETRY], ids=["fail fast", "retry"])

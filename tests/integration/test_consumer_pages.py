@@ -16,8 +16,8 @@ from stream.domain.errors import DlqLimitError
 from stream.local.simulators import Fault, Simulators, serving
 from stream.settings import Settings
 from stream.topics import CRM_GROUP, DEAD, JOURNAL_GROUP
-from tests.integration.enriched import command, committed, event, everything, lag, publish, start, until
 from tests.integration.test_dlq import dead, write
+from tests.support.enriched import command, committed, event, everything, lag, publish, start, until
 
 LIMIT = 60.0  # seconds
 

@@ -25,8 +25,8 @@ from stream.kafka.consumer_loop import ConsumerLoop
 from stream.local.simulators import Fault, Simulators, serving
 from stream.settings import Settings
 from stream.topics import CRM_GROUP, DEAD, ENRICHED
-from tests.integration.enriched import committed, event, everything, lag, publish, start, until
-from tests.waiting import LIMIT
+from tests.support.enriched import committed, event, everything, lag, publish, start, until
+from tests.support.waiting import LIMIT
 
 Handle = Callable[[ConsumerRecord], Awaitable[None]]
 

@@ -19,9 +19,9 @@ from stream.domain.parking import Parking
 from stream.kafka.clients import open_producer
 from stream.settings import Settings
 from stream.topics import DEAD, ENRICHED, WEBHOOKS
-from tests.fakes import c2s_webhook
-from tests.integration.enriched import command, event, everything, start, until
-from tests.integration.test_fuse import surroundings
+from tests.integration.test_dlq_guard import surroundings
+from tests.support.enriched import command, event, everything, start, until
+from tests.support.fakes import c2s_webhook
 
 NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 PHONE, EMAIL, CPF = "11987654321", "ana.souza@example.com", "52998224725"

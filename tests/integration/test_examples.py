@@ -9,8 +9,8 @@ import orjson
 
 from stream.settings import Settings
 from stream.topics import WEBHOOKS
-from tests.integration.enriched import ROOT, committed, environment, event, everything, publish, start, until
-from tests.waiting import LIMIT
+from tests.support.enriched import ROOT, committed, environment, event, everything, publish, start, until
+from tests.support.waiting import LIMIT
 
 GROUP = "a-downstream-team"
 

@@ -8,7 +8,7 @@ import signal
 from stream.local.kafka import free_port
 from stream.settings import Settings
 from tests.conftest import PARTITIONS
-from tests.integration.enriched import start
+from tests.support.enriched import start
 
 LIMIT = 90.0  # seconds
 CHECKS = 4  # of all partitions, after the shrunk limits

@@ -13,7 +13,7 @@ from stream import topics
 from stream.kafka.clients import client_options, open_consumer
 from stream.kafka.header_names import tolerate_invalid_header_names
 from stream.settings import Settings
-from tests.odd_header import send_odd_header
+from tests.support.odd_header import send_odd_header
 
 WEBHOOKS = topics.WEBHOOKS.name
 LIMIT = 120.0  # seconds

@@ -17,8 +17,8 @@ from stream.kafka.consumer_loop import open_consumer_loop
 from stream.reporting.journal import JOURNAL_CONSUMER, Journal
 from stream.settings import Settings
 from stream.topics import JOURNAL_GROUP
-from tests.integration.enriched import NOW, committed, event, identity, lag, publish, start, until
-from tests.waiting import LIMIT
+from tests.support.enriched import NOW, committed, event, identity, lag, publish, start, until
+from tests.support.waiting import LIMIT
 
 LATER = NOW + timedelta(minutes=5)
 

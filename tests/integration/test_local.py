@@ -25,8 +25,8 @@ from stream.local.postgres import LocalPostgres
 from stream.ops.alive import is_alive
 from stream.ops.topics import create_missing
 from stream.settings import Settings, load
-from tests.waiting import LIMIT
-from tests.waiting import wait_until as until
+from tests.support.waiting import LIMIT
+from tests.support.waiting import wait_until as until
 
 NOWHERE = "http://127.0.0.1:9"
 pytestmark = pytest.mark.usefixtures("jars")

@@ -13,7 +13,7 @@ from stream.kafka.clients import client_options, open_admin
 from stream.kafka.static_members import remove_members
 from stream.settings import Settings
 from stream.topics import WEBHOOKS, WORKER_GROUP
-from tests.integration.enriched import command, until
+from tests.support.enriched import command, until
 
 SESSION = 240.0  # seconds; far above what the tests wait
 

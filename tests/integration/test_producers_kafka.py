@@ -27,8 +27,8 @@ from stream.domain.leads import Source, decode_webhook
 from stream.local.kafka import LocalKafka
 from stream.settings import Settings
 from stream.topics import DEAD, WEBHOOKS
-from tests.broker import make_anew, make_topics, settings_of
-from tests.waiting import LIMIT, until, until_true
+from tests.support.broker import make_anew, make_topics, settings_of
+from tests.support.waiting import LIMIT, until, until_true
 
 ROOT = Path(__file__).parents[2]
 TOKEN, PORTAL = "integration-token", "olx:integration-password"

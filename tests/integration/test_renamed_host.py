@@ -12,7 +12,7 @@ import pytest
 from stream.local.kafka import free_port
 from stream.local.processes import answers
 from stream.settings import Settings
-from tests.integration.enriched import start
+from tests.support.enriched import start
 
 LIMIT = 60.0  # seconds; far below the 312 that such a worker waited
 # A container's host name is what the process is told when it asks; nothing else of the machine changes.

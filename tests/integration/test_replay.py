@@ -21,8 +21,8 @@ from stream.kafka.clients import open_admin, open_consumer
 from stream.ops.replay import Absolute, Earliest, Replay, Shift, plan
 from stream.settings import Settings
 from stream.topics import CRM_GROUP, ENRICHED, WEBHOOKS, WORKER_GROUP
-from tests.integration.enriched import command, committed, event, everything, publish, until
-from tests.waiting import LIMIT
+from tests.support.enriched import command, committed, event, everything, publish, until
+from tests.support.waiting import LIMIT
 
 COUNT = 40
 

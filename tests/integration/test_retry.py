@@ -28,9 +28,9 @@ from stream.settings import Settings
 from stream.worker.outcomes import Outcomes
 from stream.worker.pending_webhook import PendingWebhook, SourceRecord
 from stream.worker.retry_reader import RetryReader
-from tests.fakes import NOW, RecordingProducer
-from tests.integration.enriched import command, committed, everything, until
 from tests.integration.test_topics import remove
+from tests.support.enriched import command, committed, everything, until
+from tests.support.fakes import NOW, RecordingProducer
 
 FIRST, SECOND, THIRD = topics.RETRIES
 LONGEST = timedelta(hours=1)

@@ -17,8 +17,8 @@ from stream.kafka.batch_producer import BatchProducer, RetryUntilShutdown
 from stream.kafka.clients import open_consumer, open_producer
 from stream.settings import Settings
 from stream.worker.retry_reader import RetryReader
-from tests.integration.enriched import until
 from tests.integration.test_retry import FIRST, LONGEST, Clock, back, stands, until_back, waits
+from tests.support.enriched import until
 
 NAMES = [f"w{number}" for number in range(30)]
 

@@ -15,10 +15,10 @@ from stream.local.stack import Stack
 from stream.ops.groups import members
 from stream.settings import Settings
 from stream.topics import WEBHOOKS, WORKER_GROUP
-from tests.broker import make_anew, take_turn
-from tests.integration.enriched import everything
 from tests.integration.test_membership import member, read_until_assigned
-from tests.waiting import until_true
+from tests.support.broker import make_anew, take_turn
+from tests.support.enriched import everything
+from tests.support.waiting import until_true
 
 
 async def who(settings: Settings) -> list[str]:

@@ -14,7 +14,7 @@ from stream.kafka.clients import open_admin, open_consumer, open_producer
 from stream.ops.topics import Difference, create_missing, differences, must_stop
 from stream.settings import Settings, load
 from stream.topics import ALL, CHANGELOG, DEAD, ENRICHED, RETRIES, RETRY_GROUP, WEBHOOKS, WORKER_GROUP
-from tests.integration.enriched import command, until
+from tests.support.enriched import command, until
 
 
 @pytest.fixture

@@ -27,8 +27,8 @@ from stream.ops.replay import Absolute, Replay, plan
 from stream.reporting.journal import JOURNAL_CONSUMER, Journal
 from stream.settings import Settings
 from stream.worker.retry_reader import RetryReader
-from tests.integration.enriched import committed, event, until
 from tests.integration.test_dlq import LETTERS
+from tests.support.enriched import committed, event, until
 
 ABORTED, COMMITTED = "aborted", "committed"
 

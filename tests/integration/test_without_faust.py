@@ -35,12 +35,12 @@ from stream.worker.health import WorkerFacts
 from stream.worker.lifecycle import Stop, Worker
 from stream.worker.outcomes import Outcomes
 from tests.conftest import PARTITIONS
-from tests.fakes import c2s_webhook
-from tests.inside import PATIENCE
-from tests.integration.enriched import committed, everything, reading
+from tests.support.agent_rig import PATIENCE
+from tests.support.enriched import committed, everything, reading
+from tests.support.fakes import c2s_webhook
 from tests.support.plain_runtime import PlainRuntime
-from tests.unit.test_exits import Rig
-from tests.waiting import LIMIT, until, until_true
+from tests.support.waiting import LIMIT, until, until_true
+from tests.unit.test_outcomes import Rig
 
 Runtime = PlainRuntime | FaustRuntime
 PEOPLE = population(48, seed=61)

@@ -17,8 +17,8 @@ from stream.kafka import consumer_lag
 from stream.kafka.attempts import Attempts
 from stream.kafka.consumer_loop import Fetched, RecordHandler, Work
 from stream.logs.outages import forget
-from tests.memory_consumer import FIRST, MARKER, SECOND, SPEC, MemoryConsumer, metric, running
-from tests.waiting import until_true
+from tests.support.memory_consumer import FIRST, MARKER, SECOND, SPEC, MemoryConsumer, metric, running
+from tests.support.waiting import until_true
 
 NO_COMMIT = replace(SPEC, commit_every=3600.0)  # but the last one
 

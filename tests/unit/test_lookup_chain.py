@@ -16,11 +16,11 @@ from stream.domain.contact_facts import ContactFacts
 from stream.domain.events import Outcome, Tier
 from stream.domain.identity import Cpf, Email, Phone
 from stream.domain.person import Candidate, Person
-from tests.fake_rig import FakeRig
-from tests.fakes import NOW, FakeDatabase, c2s_webhook
-from tests.inside import PARTITION, Worker
-from tests.lookup_scenarios import SCENARIOS, SOMEONE, Rig, contact, request, resolve
-from tests.waiting import LIMIT
+from tests.support.agent_rig import PARTITION, Worker
+from tests.support.fake_rig import FakeRig
+from tests.support.fakes import NOW, FakeDatabase, c2s_webhook
+from tests.support.lookup_scenarios import SCENARIOS, SOMEONE, Rig, contact, request, resolve
+from tests.support.waiting import LIMIT
 
 
 @pytest.mark.parametrize("check", SCENARIOS, ids=lambda check: check.__name__)

@@ -22,9 +22,9 @@ from stream.domain.identity import contact_of
 from stream.domain.leads import Source, decode_webhook, encode_webhook
 from stream.domain.parking import BUDGET_SPENT
 from stream.local.people import Someone, population
-from tests.fakes import NOW, partition_for
-from tests.inside import HOME, LIMIT, PARTITION, Worker
-from tests.unit.test_exits import Rig, headers_of, tried
+from tests.support.agent_rig import HOME, LIMIT, PARTITION, Worker
+from tests.support.fakes import NOW, partition_for
+from tests.unit.test_outcomes import Rig, headers_of, tried
 
 PEOPLE = population(40, seed=57)
 SOMEONE = PEOPLE[0]

@@ -14,9 +14,9 @@ from stream.domain.errors import DatabaseUnavailableError
 from stream.local.people import population
 from stream.store import pending_writes
 from stream.store.pending_writes import PendingWrites
-from tests.fake_rig import FakeRig
-from tests.fakes import FakeDatabase
-from tests.lookup_scenarios import SOMEONE, answer, contact, request
+from tests.support.fake_rig import FakeRig
+from tests.support.fakes import FakeDatabase
+from tests.support.lookup_scenarios import SOMEONE, answer, contact, request
 
 LIMIT = 10.0  # seconds
 

@@ -19,9 +19,9 @@ from stream.kafka.batches import Batch
 from stream.kafka.clients import consumer_options, positions, reached
 from stream.kafka.open_transactions import OpenTransactions
 from stream.settings import load
-from tests.fakes import c2s_webhook
-from tests.inside import HOME, LIMIT, PARTITION, Worker
-from tests.unit.test_exits import Rig
+from tests.support.agent_rig import HOME, LIMIT, PARTITION, Worker
+from tests.support.fakes import c2s_webhook
+from tests.unit.test_outcomes import Rig
 
 ROOT = Path(__file__).parents[2]
 FIRST, SECOND = TopicPartition("webhooks", 0), TopicPartition("webhooks", 1)

@@ -20,9 +20,9 @@ from stream.domain.events import EnrichedEvent
 from stream.logs.outages import forget
 from stream.reporting.journal import JOURNAL_CONSUMER, Journal
 from stream.worker.retry_reader import RetryReader
-from tests.integration.enriched import event
-from tests.memory_consumer import FIRST, MemoryConsumer, position, running
-from tests.waiting import until_true
+from tests.support.enriched import event
+from tests.support.memory_consumer import FIRST, MemoryConsumer, position, running
+from tests.support.waiting import until_true
 
 
 async def test_no_more_is_read_than_there_is_room_for() -> None:

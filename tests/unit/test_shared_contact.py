@@ -12,10 +12,10 @@ from stream.domain.leads import Source, encode_webhook
 from stream.domain.parking import BUDGET_SPENT, SOURCE_SPENT
 from stream.domain.person import Candidate, person_from_work
 from stream.local.people import population
-from tests.fake_rig import FakeRig
-from tests.fakes import NOW, FakeLedger, c2s_webhook
-from tests.inside import Worker
-from tests.lookup_scenarios import SOMEONE
+from tests.support.agent_rig import Worker
+from tests.support.fake_rig import FakeRig
+from tests.support.fakes import NOW, FakeLedger, c2s_webhook
+from tests.support.lookup_scenarios import SOMEONE
 
 
 def google(lead: str, phone: str, name: str) -> bytes:

@@ -16,8 +16,8 @@ from stream.kafka.offset_tracker import Tracker
 from stream.worker.pending_webhook import PendingWebhook, SourceRecord
 from stream.worker.single_flight import SingleFlight
 from stream.worker.slots import FairSlots
-from tests.fakes import NOW, c2s_webhook
-from tests.unit.test_flights import someone
+from tests.support.fakes import NOW, c2s_webhook
+from tests.unit.test_single_flight import someone
 
 C2S, GOOGLE = "c2s", "google_ads"
 BOTH = frozenset({C2S, GOOGLE})

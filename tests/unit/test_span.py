@@ -14,9 +14,9 @@ from stream.domain.leads import decode_webhook
 from stream.faust_runtime.app import make_app
 from stream.local.people import population
 from stream.settings import load
-from tests.fakes import c2s_webhook
-from tests.inside import PARTITION, Worker
-from tests.unit.test_exits import Rig
+from tests.support.agent_rig import PARTITION, Worker
+from tests.support.fakes import c2s_webhook
+from tests.unit.test_outcomes import Rig
 
 SPAN, EARLY = 10, 8
 LIMIT = 60.0  # seconds

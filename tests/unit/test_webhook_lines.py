@@ -14,9 +14,9 @@ from stream.domain.leads import decode_webhook, lead_id_in, source_in
 from stream.local.people import population
 from stream.logs import configure
 from stream.settings import load
-from tests.fake_rig import FakeRig
-from tests.fakes import c2s_webhook
-from tests.inside import Worker
+from tests.support.agent_rig import Worker
+from tests.support.fake_rig import FakeRig
+from tests.support.fakes import c2s_webhook
 from tests.unit.test_logs import _restored  # noqa: F401 - a fixture
 
 SOMEONE, STRANGER = population(2, seed=31)

@@ -13,7 +13,7 @@ import asyncpg
 
 from tests.chaos import scenario
 from tests.chaos.rig import Rig
-from tests.e2e.system import counts
+from tests.support.system import counts
 
 BOUNCES = 3
 UNDER_WAY = 11.0  # seconds; after them nothing is under way that was begun before

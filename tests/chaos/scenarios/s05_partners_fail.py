@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.chaos import scenario
 from tests.chaos.rig import Rig
-from tests.e2e.system import answer, counts, faults
+from tests.support.system import answer, counts, faults
 
 PARTNERS = ("diretrix", "work")
 # Fewer in a row than open the breaker: each of them is met, not the breaker.

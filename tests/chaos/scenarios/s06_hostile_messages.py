@@ -16,7 +16,7 @@ from stream.kafka.header_names import tolerate_invalid_header_names
 from tests.chaos import scenario
 from tests.chaos.hostile import Hostile, Writer
 from tests.chaos.rig import Rig
-from tests.odd_header import send_odd_header
+from tests.support.odd_header import send_odd_header
 
 CODECS = (None, "gzip")
 ODD = (b"noise", b"with a header whose name is no text", b"noise")

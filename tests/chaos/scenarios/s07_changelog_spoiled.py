@@ -15,7 +15,7 @@ from stream.ops.topics import create_missing
 from stream.settings import Settings
 from tests.chaos import scenario
 from tests.chaos.rig import Rig
-from tests.e2e.system import counts, events_until, lead
+from tests.support.system import counts, events_until, lead
 
 CHANGELOG = topics.CHANGELOG.name
 LIMIT = 120.0  # seconds

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from stream.ops.replay import Earliest, Target
 from tests.chaos import scenario
 from tests.chaos.rig import Rig
-from tests.e2e.system import counts
+from tests.support.system import counts
 
 
 class Scenario(scenario.Scenario):

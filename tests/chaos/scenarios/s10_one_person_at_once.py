@@ -11,7 +11,7 @@ import asyncpg
 from stream.local.people import Someone
 from tests.chaos import scenario
 from tests.chaos.rig import Rig
-from tests.e2e.system import counts
+from tests.support.system import counts
 
 
 class Scenario(scenario.Scenario):

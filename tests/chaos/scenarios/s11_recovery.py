@@ -19,8 +19,8 @@ from stream.lookup.table_cache import Lifetimes, TableCache
 from stream.settings import Settings
 from tests.chaos import scenario, verifier
 from tests.chaos.rig import Rig
-from tests.e2e.system import counts
-from tests.fakes import NOW
+from tests.support.fakes import NOW
+from tests.support.system import counts
 
 LONGEST = 5.0  # seconds
 

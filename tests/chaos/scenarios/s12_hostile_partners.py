@@ -7,7 +7,7 @@ import psutil
 from stream.local.hostile import KINDS
 from tests.chaos import scenario
 from tests.chaos.rig import Rig
-from tests.e2e.system import faults
+from tests.support.system import faults
 
 PARTNERS = ("diretrix", "work")
 # Fewer in a row than open the breaker: each of them is met, not the breaker.

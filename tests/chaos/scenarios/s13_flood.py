@@ -15,7 +15,7 @@ from stream.local.processes import Child
 from stream.local.stack import GOOGLE_KEY
 from tests.chaos import scenario
 from tests.chaos.rig import Rig
-from tests.e2e.system import call, crm, lead
+from tests.support.system import call, crm, lead
 
 BUDGET = 80  # calls a day; a quarter of it is each of two sources' own
 IN_A_POST = 50  # webhooks

@@ -24,7 +24,7 @@ from stream.domain.errors import PoisonError
 from stream.domain.leads import Source, decode_webhook
 from stream.domain.parking import Parking
 from stream.domain.redrive import revive
-from tests.fakes import c2s_webhook
+from tests.support.fakes import c2s_webhook
 
 NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 GOLDEN = Path(__file__).parents[1] / "golden"

@@ -19,9 +19,9 @@ from stream.kafka.partition_queue import QueuedRecord
 from stream.local.people import Someone, population
 from stream.lookup.chain import LookupChain
 from stream.worker import agent as enrich
-from tests.fake_rig import FakeRig
-from tests.fakes import NOW, c2s_webhook, partition_for
-from tests.inside import HOME, PARTITION, Worker
+from tests.support.agent_rig import HOME, PARTITION, Worker
+from tests.support.fake_rig import FakeRig
+from tests.support.fakes import NOW, c2s_webhook, partition_for
 
 LIMIT = 60.0  # seconds
 SOMEONE, OTHER = population(2, seed=31)

@@ -20,7 +20,7 @@ from stream.kafka.static_members import leave
 from stream.ops.topics import create_missing
 from stream.settings import Settings, load
 from stream.topics import ALL, GROUPS, RETRY_GROUP
-from tests.waiting import LIMIT, until
+from tests.support.waiting import LIMIT, until
 
 PARTITIONS = 4
 ASK_LIMIT = 20.0  # seconds in which a broker that is given must answer

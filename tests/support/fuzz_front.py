@@ -1,4 +1,4 @@
-"""``python -m tests.fuzz_front``: the producers' server in front of a broker that takes everything and keeps nothing.
+"""``python -m tests.support.fuzz_front``: the producers' server before a broker that takes all and keeps nothing.
 
 A process of its own, so that its memory can be looked at. Prints its port.
 """

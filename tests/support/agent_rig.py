@@ -21,7 +21,7 @@ from stream.lookup.table_cache import Lifetimes, TableCache
 from stream.worker.agent import Enricher, Limits
 from stream.worker.outcomes import Outcomes
 from stream.worker.single_flight import QUEUE_BYTES
-from tests.fakes import NOW, RecordingProducer
+from tests.support.fakes import NOW, RecordingProducer
 
 LIMIT = 60.0  # seconds
 PARTITION = (topics.WEBHOOKS.name, 0)

@@ -9,7 +9,7 @@ import pytest
 
 from stream.local.people import population, typed
 from stream.logs import mask
-from tests.e2e.clear import leaks
+from tests.support.clear_text import leaks
 
 (SOMEONE,) = population(1, 3)
 CPF = SOMEONE.cpf

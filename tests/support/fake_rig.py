@@ -9,8 +9,8 @@ from stream.domain.errors import PartnerUnavailableError
 from stream.local.people import Someone
 from stream.lookup.chain import LookupChain
 from stream.lookup.ports import PersonStore
-from tests.fakes import FakeContactDirectory, FakeDatabase, FakeLedger, FakePartner, FakePersonProvider
-from tests.lookup_scenarios import PRICING, Clock
+from tests.support.fakes import FakeContactDirectory, FakeDatabase, FakeLedger, FakePartner, FakePersonProvider
+from tests.support.lookup_scenarios import PRICING, Clock
 
 
 class FakeRig:

@@ -24,7 +24,7 @@ from stream.local.people import Someone
 from stream.local.processes import Child
 from stream.local.simulators import population_body
 from stream.local.stack import C2S_TOKEN, Stack
-from tests.waiting import LIMIT, wait_until
+from tests.support.waiting import LIMIT, wait_until
 
 __all__ = ["LIMIT", "wait_until"]  # tests import them from here as well
 

@@ -21,7 +21,7 @@ from stream.domain.person import Candidate, Person, person_from_candidate
 from stream.kafka.clients import client_options, consumer_options, open_admin
 from stream.settings import Settings
 from stream.topics import ENRICHED
-from tests.waiting import LIMIT, until
+from tests.support.waiting import LIMIT, until
 
 __all__ = ["LIMIT", "until"]  # tests import them from here as well
 

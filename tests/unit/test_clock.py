@@ -6,7 +6,7 @@ import asyncio
 from datetime import datetime, timedelta
 
 from stream.runtime.clock import TickClock
-from tests.fakes import NOW
+from tests.support.fakes import NOW
 
 
 class Ticking:

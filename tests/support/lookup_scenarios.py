@@ -24,8 +24,8 @@ from stream.lookup.ports import LookupRequest, LookupResult, PersonReader, Perso
 from stream.providers.specs import provider_specs
 from stream.settings import load
 from stream.store.keeper import LEASE
-from tests.fakes import NOW
-from tests.waiting import LIMIT
+from tests.support.fakes import NOW
+from tests.support.waiting import LIMIT
 
 PRICING = PricingPolicy(
     providers=provider_specs(

@@ -9,7 +9,7 @@ import pytest
 from stream.domain.errors import DlqLimitError
 from stream.settings import Settings
 from stream.topics import CRM_GROUP, DEAD, ENRICHED, WEBHOOKS, WORKER_GROUP
-from tests.integration.enriched import committed, everything, lag, publish, start, until
+from tests.support.enriched import committed, everything, lag, publish, start, until
 
 BLOWN = DlqLimitError.exit_code
 LIMIT = 120.0  # seconds

@@ -14,7 +14,7 @@ from stream.domain.leads import decode_webhook
 from stream.kafka.offset_tracker import Tracker
 from stream.worker.pending_webhook import PendingWebhook, SourceRecord
 from stream.worker.single_flight import SingleFlight
-from tests.fakes import c2s_webhook
+from tests.support.fakes import c2s_webhook
 
 LIMIT = 60.0  # seconds
 

@@ -17,7 +17,7 @@ from stream.domain.identity import Contact, Cpf, Email, Phone
 from stream.domain.person import Candidate, person_from_work
 from stream.local.people import population
 from stream.lookup.table_cache import OPENED, Lifetimes, TableCache, partition_of_key, table_key
-from tests.fakes import NOW
+from tests.support.fakes import NOW
 
 SOMEONE, OTHER = population(2, seed=5)
 PHONE = Phone("+55" + SOMEONE.phone)

@@ -1,4 +1,4 @@
-"""``python -m tests.receiver_front LIMITS SETTINGS``: the producers' server in a process of its own, on uvloop.
+"""``python -m tests.support.receiver_front LIMITS SETTINGS``: the producers' server in a process of its own, on uvloop.
 
 LIMITS and SETTINGS are JSON objects. The broker takes everything and keeps nothing, so that the memory of the
 process is that of the server. Prints its port; log lines go to standard error.
