@@ -27,6 +27,7 @@ from bench.result import Options, Row, at_least, at_most
 from bench.sides import Side, running, stage, workplace
 from stream import topics
 from stream.domain.errors import StopError
+from stream.local.processes import Child, answers
 from stream.local.stack import C2S_TOKEN, Stack
 
 FLOOR = 0.65  # of the rate of aiohttp + publish: fairness and public interfaces come first (ADR 13)
@@ -84,8 +85,8 @@ class Play:
         with running(side, self._stack, self._folder, self._folder) as child:
             if side is OURS:
                 await asyncio.to_thread(child.wait_for, f"{self._stack.producers_internal_url}/readyz")
-            elif side is OTHER:  # an earlier one has its pages on the public port
-                await asyncio.to_thread(child.wait_for, f"{self._stack.producers_url}/readyz")
+            elif side is OTHER:
+                await _is_ready(self._stack, child)
             else:
                 await _listens(self._stack.producers_url)
             await load(self._stack, self._warm)
@@ -144,6 +145,16 @@ def _bodied(payloads: list[bytes], size: int) -> Iterator[bytes]:
     left = iter(payloads)
     while body := list(itertools.islice(left, size)):
         yield b"[" + b",".join(body) + b"]"
+
+
+async def _is_ready(stack: Stack, child: Child) -> None:
+    """Wait until another tree's receiver is ready: the first releases serve their pages on the public port."""
+    pages = (f"{stack.producers_internal_url}/readyz", f"{stack.producers_url}/readyz")
+    async with asyncio.timeout(30):
+        while not any([await asyncio.to_thread(answers, page) for page in pages]):
+            if not child.is_running:
+                raise StopError(f"{child.name} ended: {child.tail()}")
+            await asyncio.sleep(0.05)
 
 
 async def _listens(url: str) -> None:
