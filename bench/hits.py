@@ -21,7 +21,20 @@ from aiokafka.structs import ConsumerRecord
 from bench.broker import Item, empty_topics, fill, until_events
 from bench.leads import crowd, entries, known, records, repeats
 from bench.result import Options, Row, at_least
-from bench.sides import OURS, PLAIN, QUIX, STOCK, Side, people_file, running, saying, stage, workplace
+from bench.sides import (
+    OTHER_TREE,
+    OURS,
+    PLAIN,
+    QUIX,
+    STOCK,
+    Side,
+    other_tree,
+    people_file,
+    running,
+    saying,
+    stage,
+    workplace,
+)
 from producers.items import Record
 from stream import topics
 from stream.domain.errors import StopError
@@ -33,7 +46,8 @@ COMMAND = "python -m bench hits"
 PARTITIONS = 4
 WEBHOOKS = 100_000  # measured
 PEOPLE = 10_000  # with three aliases each they fill most of a table
-SIDES = (OURS, PLAIN, QUIX, STOCK)
+OTHER = other_tree(*OURS.arguments)
+SIDES = (OURS, PLAIN, OTHER) if OTHER_TREE else (OURS, PLAIN, QUIX, STOCK)
 SAMPLE = 500  # events of each side that are held against ours
 CHUNK = 20_000  # webhooks that are made and written at a time
 MOST_KEPT = 200_000  # webhooks kept from round to round, 5 KB each; where there are more, they are made anew
@@ -111,7 +125,7 @@ class Play:
         for turn, chunk in enumerate(self._kept or self._made()):
             print(f"  filling the topic: {turn * CHUNK:,} of {self._count:,}", file=sys.stderr, end="\r")
             await fill(self._settings, topics.WEBHOOKS.name, _items(chunk, keyed=side.keyed))
-        if side.arguments == OURS.arguments:
+        if side.arguments == OURS.arguments or side is OTHER:
             await fill(self._settings, topics.CHANGELOG.name, self._entries)
 
         with running(side, self._stack, self._people, self._folder) as child:

@@ -24,7 +24,7 @@ from bench import cores
 from bench.broker import empty_topics, end_of
 from bench.leads import crowd, repeats
 from bench.result import Options, Row, at_least, at_most
-from bench.sides import Side, running, stage, workplace
+from bench.sides import OTHER_TREE, Side, other_tree, running, stage, workplace
 from stream import topics
 from stream.domain.errors import StopError
 from stream.local.processes import Child, answers
@@ -45,8 +45,8 @@ PUBLISH = Side(
     "aiohttp + publish", ("bench.peers.receiver_publish",), "acks=all, idempotent, key = id; nothing else; uvloop"
 )
 BARE = Side("bare aiohttp", ("bench.peers.receiver_bare",), "nothing: answers; uvloop")
-OTHER = Side("another tree", ("bench.peers.receiver_other",), "the receiver of BENCH_OTHER_TREE: an earlier one")
-SIDES = (OURS, PUBLISH, *((OTHER,) if os.environ.get("BENCH_OTHER_TREE") else ()), BARE)
+OTHER = other_tree("producers")
+SIDES = (OURS, PUBLISH, *((OTHER,) if OTHER_TREE else ()), BARE)
 FIGURES = (("rate", "webhooks/s"), ("p50_ms", "ms"), ("p99_ms", "ms"), ("cost", "us of the core"))
 ROUTE = "/api/v1/webhooks/c2s"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import signal
 import sys
@@ -57,6 +58,14 @@ STOCK = Side(
     ("bench.peers.faust_stock", "worker", "-l", "warn", "--without-web"),
     "acks=all, commit each 2.8 s whether delivered or not, table with changelog: defaults",
 )
+
+
+OTHER_TREE = os.environ.get("BENCH_OTHER_TREE", "")  # the folder of an earlier release, to be measured beside this one
+
+
+def other_tree(*arguments: str) -> Side:
+    """The same process of ``OTHER_TREE``."""
+    return Side("another tree", ("bench.peers.other_tree", *arguments), f"{' '.join(arguments)} of {OTHER_TREE}")
 
 
 @contextmanager
