@@ -22,7 +22,7 @@ import click
 from bench.entries import ENTRIES
 from bench.known import fill, with_family
 from bench.result import Options, Row
-from stream.domain.choice import Found, next_step
+from stream.domain.choice import PersonFound, next_step
 from stream.domain.events import Answer, Outcome, Tier, encode_event
 from stream.domain.identity import contact_of
 from stream.domain.leads import Source, decode_webhook, encode_webhook
@@ -95,7 +95,7 @@ def _hits(cache: TableCache, values: list[bytes], count: int) -> float:
         contact = contact_of(webhook.lead, frozenset())
         known = cache.recall(partition_of(contact.key.encode(), partitions), contact, now.timestamp())
         step = next_step(contact, webhook.lead.name, known)
-        if not isinstance(step, Found):
+        if not isinstance(step, PersonFound):
             raise TypeError("no hit")
         answer = Answer(Outcome.ENRICHED, Tier.CACHE, step.match, step.person.person, step.person.facts)
         held.append((webhook, contact, answer, encode_event(webhook, contact, answer, now)))

@@ -17,7 +17,7 @@ from uuid import UUID, uuid4
 from bench.reasons import Policy, why_asked
 from bench.residents import Resident
 from bench.visits import Visit
-from stream.domain.choice import Answered, Ask, Found, Step, is_sure, next_step
+from stream.domain.choice import Answered, Ask, PersonFound, Step, is_conclusive, next_step
 from stream.domain.contact_facts import ContactFacts
 from stream.domain.identity import Contact, Cpf, Phone
 from stream.domain.person import Candidate
@@ -226,7 +226,7 @@ class Ours:
         partition = partition_of(contact.key.encode(), self._settings.topic_partitions)
         known = self._cache.recall(partition, contact, now)
         at_once = self._policy(contact, name, known)
-        if isinstance(at_once, Answered) and is_sure(at_once, contact, known):
+        if isinstance(at_once, Answered) and is_conclusive(at_once, contact, known):
             return
         request = LookupRequest(contact, name, "lead", "c2s", str(uuid4()))
         asked = self._partner.calls.copy()
@@ -234,7 +234,7 @@ class Ours:
             result = await self._chain.resolve(request, known, self._settings.lookup_deadline.total_seconds())
         if result.failure is not None:
             raise result.failure
-        person = result.answer.person if isinstance(result.answer, Found) else None
+        person = result.answer.person if isinstance(result.answer, PersonFound) else None
         self._cache.remember(partition, result.facts, person, now)
         self.bill.paid += result.calls[Provider.DIRETRIX]
         self.bill.paying += result.calls[Provider.DIRETRIX] > 0

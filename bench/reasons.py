@@ -40,7 +40,7 @@ def first_rule(contact: Contact, name: str, known: ContactFacts, **_: Any) -> St
         return choice.Ask(step.alias)
     if isinstance(step, first_fit.Complete):
         return choice.Complete(Candidate(step.candidate.name, step.candidate.cpf), match)
-    return choice.Found(step.person, match) if isinstance(step, first_fit.Found) else choice.NobodyKnows()
+    return choice.PersonFound(step.person, match) if isinstance(step, first_fit.PersonFound) else choice.NobodyKnows()
 
 
 def why_asked(contact: Contact, name: str, known: ContactFacts, alias: Phone | Email, policy: Policy) -> str:

@@ -22,7 +22,7 @@ from bench.payers import Partner, pricing
 from bench.result import Options, Row, at_least
 from bench.tier2 import PARTIES, fill
 from bench.visits import BEGIN, Visit
-from stream.domain.choice import Found
+from stream.domain.choice import PersonFound
 from stream.domain.contact_facts import ContactFacts
 from stream.domain.provider import Provider
 from stream.local.people import population
@@ -115,7 +115,7 @@ async def _store(pool: asyncpg.Pool, settings: Settings, visits: Sequence[Visit]
         for visit in left:
             request = LookupRequest(visit.contact, visit.someone.name, "lead", "c2s", str(uuid4()))
             result = await chain.resolve(request, ContactFacts(), deadline)
-            if not isinstance(result.answer, Found) or result.calls[Provider.DIRETRIX] != 1:
+            if not isinstance(result.answer, PersonFound) or result.calls[Provider.DIRETRIX] != 1:
                 raise RuntimeError("a first-seen contact was not looked up as one")
 
     begin = time.perf_counter()

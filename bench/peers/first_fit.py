@@ -44,7 +44,7 @@ class Complete:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class PersonFound:
     """A person answers."""
 
     person: Any
@@ -62,11 +62,11 @@ class _Candidate:
     cpf: str
 
 
-def next_step(contact: Any, name: str, known: Any) -> Ask | Complete | Found | NobodyKnows:
+def next_step(contact: Any, name: str, known: Any) -> Ask | Complete | PersonFound | NobodyKnows:
     """What to do next for the lead called ``name``."""
     chosen = _by_form(contact, name, known) or _by_aliases(contact, name, known)
     person = known.persons.get(chosen.candidate.cpf) if isinstance(chosen, Complete) else None
-    return chosen if person is None or person.stale else Found(person, chosen.match)
+    return chosen if person is None or person.stale else PersonFound(person, chosen.match)
 
 
 def _by_form(contact: Any, name: str, known: Any) -> Complete | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stream.domain.choice import Ambiguous, Answered, Found
+from stream.domain.choice import Ambiguous, Answered, PersonFound
 from stream.domain.events import Answer, Outcome, Tier
 from stream.domain.provider import NO_CALLS, CallCounts
 
@@ -11,7 +11,7 @@ MAX_CANDIDATES = 10  # names that an event of an ambiguous lead lists
 
 def answer_of(step: Answered, tier: Tier, calls: CallCounts = NO_CALLS) -> Answer:
     """The answer that a step is; ``tier``: who gave it, ``calls``: what was paid for it."""
-    if isinstance(step, Found):
+    if isinstance(step, PersonFound):
         return Answer(
             Outcome.ENRICHED,
             tier=tier,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stream.domain.choice import Ambiguous, Ask, Complete, Found, NobodyKnows, is_sure, next_step
+from stream.domain.choice import Ambiguous, Ask, Complete, NobodyKnows, PersonFound, is_conclusive, next_step
 from stream.domain.contact_facts import ContactFacts, KnownPerson
 from stream.domain.events import Match
 from stream.domain.identity import Contact, Cpf, Email, Phone
@@ -33,13 +33,13 @@ def knowing(*people: Candidate, **parts: object) -> ContactFacts:
 def test_a_couple_on_one_phone_is_told_apart_by_the_name(name: str, whose: Candidate) -> None:
     """Whoever of two people on one phone writes gets their own data."""
     known = knowing(ANA, JOSE, answers={PHONE.alias: (ANA, JOSE)})
-    assert next_step(contact(PHONE), name, known) == Found(person(whose), Match.NAME)
+    assert next_step(contact(PHONE), name, known) == PersonFound(person(whose), Match.NAME)
 
 
 def test_a_lead_without_a_name_gets_the_only_candidate() -> None:
     """No name contradicts nobody: the only candidate answers, with a warning; of two, nobody does."""
     known = knowing(ANA, answers={PHONE.alias: (ANA,)})
-    assert next_step(contact(PHONE), "", known) == Found(person(ANA), Match.NO_NAME)
+    assert next_step(contact(PHONE), "", known) == PersonFound(person(ANA), Match.NO_NAME)
     known.answers[PHONE.alias] = (ANA, JOSE)
     assert next_step(contact(PHONE), "", known) == Ambiguous((ANA, JOSE))
 
@@ -47,14 +47,14 @@ def test_a_lead_without_a_name_gets_the_only_candidate() -> None:
 def test_another_phone_with_a_known_e_mail_is_answered_without_asking() -> None:
     """Somebody who comes back with another phone and the same e-mail is answered without a paid call."""
     known = knowing(ANA, answers={EMAIL.alias: (ANA,)})
-    assert next_step(contact(OTHER_PHONE, EMAIL), "Ana Lima", known) == Found(person(ANA), Match.NAME)
+    assert next_step(contact(OTHER_PHONE, EMAIL), "Ana Lima", known) == PersonFound(person(ANA), Match.NAME)
 
 
 @pytest.mark.parametrize("name", ["Bruno Rocha", ""])
 def test_a_listed_alias_answers_only_when_the_name_fits(name: str) -> None:
     """A phone that was only listed beside a person is no answer for others nor for the nameless: it is asked for."""
     known = knowing(ANA, listed={PHONE.alias: (ANA,)})
-    assert next_step(contact(PHONE), "Ana Souza", known) == Found(person(ANA), Match.NAME)
+    assert next_step(contact(PHONE), "Ana Souza", known) == PersonFound(person(ANA), Match.NAME)
     assert next_step(contact(PHONE), name, known) == Ask(PHONE)
 
 
@@ -63,8 +63,8 @@ def test_a_form_cpf_comes_before_everything() -> None:
     known = knowing(JOSE, answers={PHONE.alias: (JOSE,)})
     assert next_step(contact(PHONE, cpf=Cpf(ANA.cpf)), "Ana", known) == Complete(Candidate("", ANA.cpf), None)
     known.persons[ANA.cpf] = person(ANA)
-    assert next_step(contact(PHONE, cpf=Cpf(ANA.cpf)), "Ana Souza", known) == Found(person(ANA), Match.NAME)
-    assert next_step(contact(cpf=Cpf(ANA.cpf)), "Bruno Rocha", known) == Found(person(ANA), Match.NAME_DIFFERS)
+    assert next_step(contact(PHONE, cpf=Cpf(ANA.cpf)), "Ana Souza", known) == PersonFound(person(ANA), Match.NAME)
+    assert next_step(contact(cpf=Cpf(ANA.cpf)), "Bruno Rocha", known) == PersonFound(person(ANA), Match.NAME_DIFFERS)
 
 
 def test_a_form_cpf_that_nobody_knows_gives_way_to_the_aliases() -> None:
@@ -77,7 +77,7 @@ def test_a_form_cpf_that_nobody_knows_gives_way_to_the_aliases() -> None:
 def test_two_answers_that_differ_are_conflicting_and_the_name_decides() -> None:
     """The phone is José's, the e-mail is Ana's, Ana writes: she answers, marked as conflicting."""
     known = knowing(ANA, JOSE, answers={PHONE.alias: (JOSE,), EMAIL.alias: (ANA,)})
-    assert next_step(contact(PHONE, EMAIL), "Ana Souza", known) == Found(person(ANA), Match.CONFLICTING)
+    assert next_step(contact(PHONE, EMAIL), "Ana Souza", known) == PersonFound(person(ANA), Match.CONFLICTING)
 
 
 def test_when_no_candidate_fits_the_e_mail_is_asked_and_then_the_phone_s_person_taken() -> None:
@@ -85,7 +85,7 @@ def test_when_no_candidate_fits_the_e_mail_is_asked_and_then_the_phone_s_person_
     known = knowing(JOSE, answers={PHONE.alias: (JOSE,)})
     assert next_step(contact(PHONE, EMAIL), "Ana Souza", known) == Ask(EMAIL)
     known.answers[EMAIL.alias] = ()
-    assert next_step(contact(PHONE, EMAIL), "Ana Souza", known) == Found(person(JOSE), Match.NAME_DIFFERS)
+    assert next_step(contact(PHONE, EMAIL), "Ana Souza", known) == PersonFound(person(JOSE), Match.NAME_DIFFERS)
 
 
 def test_the_e_mail_is_not_asked_while_the_phone_answers() -> None:
@@ -118,7 +118,7 @@ def test_a_stale_person_answers_only_where_allowed() -> None:
     known = ContactFacts(answers={PHONE.alias: (ANA,)}, persons={ANA.cpf: person(ANA, stale=True)})
     assert next_step(contact(PHONE), "Ana Souza", known) == Complete(ANA, Match.NAME)
     allowed = next_step(contact(PHONE), "Ana Souza", known, allow_stale=True)
-    assert allowed == Found(person(ANA, stale=True), Match.NAME)
+    assert allowed == PersonFound(person(ANA, stale=True), Match.NAME)
 
 
 # Families, namesakes and recycled numbers: never the wrong person without a warning.
@@ -133,7 +133,7 @@ NAMELESS = Candidate("", "39053344705")
 def test_the_best_grade_wins_whatever_the_order(order: tuple[Candidate, ...], name: str, whose: Candidate) -> None:
     """Father and son on one phone get their own data."""
     known = knowing(FATHER, SON, answers={PHONE.alias: order})
-    assert next_step(contact(PHONE), name, known) == Found(person(whose), Match.NAME)
+    assert next_step(contact(PHONE), name, known) == PersonFound(person(whose), Match.NAME)
 
 
 def test_two_people_who_fit_as_well_are_answered_with_nobody() -> None:
@@ -149,20 +149,20 @@ def test_two_people_who_fit_as_well_are_answered_with_nobody() -> None:
 def test_the_other_alias_settles_a_tie_where_it_is_known() -> None:
     """Of two namesakes on the phone the one whom the e-mail names as well answers, at no cost."""
     known = knowing(ANA, answers={PHONE.alias: (ANA, Candidate(ANA.name, JOSE.cpf)), EMAIL.alias: (ANA,)})
-    assert next_step(contact(PHONE, EMAIL), "Ana Souza Lima", known) == Found(person(ANA), Match.NAME)
+    assert next_step(contact(PHONE, EMAIL), "Ana Souza Lima", known) == PersonFound(person(ANA), Match.NAME)
 
 
 def test_a_first_name_alone_is_warned_of() -> None:
     """One candidate with that first name answers, marked; on a phone that is only listed it is asked for."""
     known = knowing(ANA, answers={PHONE.alias: (JOSE, ANA)})
-    assert next_step(contact(PHONE), "Ana", known) == Found(person(ANA), Match.FIRST_NAME)
+    assert next_step(contact(PHONE), "Ana", known) == PersonFound(person(ANA), Match.FIRST_NAME)
     assert next_step(contact(PHONE), "Ana", knowing(ANA, listed={PHONE.alias: (ANA,)})) == Ask(PHONE)
 
 
 def test_a_listed_alias_gives_way_to_its_asked_owner() -> None:
     """The son's own phone, listed beside the father, answers with the son once it was asked for."""
     known = knowing(FATHER, SON, answers={PHONE.alias: (SON,)}, listed={PHONE.alias: (FATHER,)})
-    assert next_step(contact(PHONE), "Carlos Souza Filho", known) == Found(person(SON), Match.NAME)
+    assert next_step(contact(PHONE), "Carlos Souza Filho", known) == PersonFound(person(SON), Match.NAME)
     other = knowing(FATHER, answers={PHONE.alias: (JOSE,)}, listed={PHONE.alias: (FATHER,)})
     assert next_step(contact(PHONE), "Carlos Souza", other) == Complete(JOSE, Match.NAME_DIFFERS)
 
@@ -172,7 +172,7 @@ def test_a_namesake_listed_for_an_asked_alias_can_t_be_told_from_its_owner() -> 
     former, owner = Candidate("ANA LIMA ROCHA", ANA.cpf), Candidate("ANA DIAS ROCHA", JOSE.cpf)
     known = knowing(former, owner, answers={PHONE.alias: (former,)}, listed={PHONE.alias: (owner,)})
     assert next_step(contact(PHONE), "Ana Rocha", known) == Ambiguous((former, owner))
-    assert next_step(contact(PHONE), "Ana Lima Rocha", known) == Found(person(former), Match.NAME)
+    assert next_step(contact(PHONE), "Ana Lima Rocha", known) == PersonFound(person(former), Match.NAME)
 
 
 def test_a_candidate_without_a_name_is_compared_once_the_person_has_one() -> None:
@@ -181,7 +181,7 @@ def test_a_candidate_without_a_name_is_compared_once_the_person_has_one() -> Non
     assert next_step(contact(PHONE), "Ana Souza", known) == Complete(NAMELESS, Match.NO_NAME)
     for name, match in (("Ana Souza", Match.NAME), ("Bruno Rocha", Match.NAME_DIFFERS)):
         known.persons[NAMELESS.cpf] = person(Candidate("ANA SOUZA", NAMELESS.cpf))
-        assert next_step(contact(PHONE), name, known) == Found(known.persons[NAMELESS.cpf], match)
+        assert next_step(contact(PHONE), name, known) == PersonFound(known.persons[NAMELESS.cpf], match)
 
 
 def test_a_candidate_of_whom_nothing_is_to_be_had_is_no_answer() -> None:
@@ -195,31 +195,33 @@ def test_a_form_cpf_whose_record_has_no_name_is_warned_of() -> None:
     """There was nothing to compare, and the event says so."""
     nameless = person(NAMELESS)
     known = ContactFacts(persons={NAMELESS.cpf: nameless})
-    assert next_step(contact(cpf=Cpf(NAMELESS.cpf)), "Ana", known) == Found(nameless, Match.NO_NAME)
+    assert next_step(contact(cpf=Cpf(NAMELESS.cpf)), "Ana", known) == PersonFound(nameless, Match.NO_NAME)
 
 
 def test_a_registered_name_that_contradicts_is_warned_of() -> None:
     """The right CPF under a social name: the person, with a warning."""
     registered = person(Candidate("JOSEFINA SOUZA LIMA", ANA.cpf))
     known = ContactFacts(answers={PHONE.alias: (ANA,)}, persons={ANA.cpf: registered})
-    assert next_step(contact(PHONE), "Ana Souza", known) == Found(registered, Match.NAME_DIFFERS)
+    assert next_step(contact(PHONE), "Ana Souza", known) == PersonFound(registered, Match.NAME_DIFFERS)
 
 
 def test_a_form_cpf_that_nobody_knows_makes_the_phone_s_owner_doubtful() -> None:
     """The owner has the lead's name and another CPF than the one that was typed: a namesake, or a slip."""
     known = knowing(ANA, answers={PHONE.alias: (ANA,)}, dead_ends={JOSE.cpf})
-    assert next_step(contact(PHONE, cpf=Cpf(JOSE.cpf)), "Ana Souza", known) == Found(person(ANA), Match.CONFLICTING)
+    assert next_step(contact(PHONE, cpf=Cpf(JOSE.cpf)), "Ana Souza", known) == PersonFound(
+        person(ANA), Match.CONFLICTING
+    )
     known.dead_ends = {ANA.cpf}
-    assert next_step(contact(PHONE, cpf=Cpf(ANA.cpf)), "Ana Souza", known) == Found(person(ANA), Match.NAME)
+    assert next_step(contact(PHONE, cpf=Cpf(ANA.cpf)), "Ana Souza", known) == PersonFound(person(ANA), Match.NAME)
 
 
 def test_a_form_cpf_of_somebody_else_gives_way_to_a_known_owner_who_fits() -> None:
     """A spouse's CPF in the form: the phone's owner has the lead's name and answers; nothing is asked for it."""
     known = knowing(JOSE, ANA, answers={PHONE.alias: (ANA,)})
     typed = contact(PHONE, cpf=Cpf(JOSE.cpf))
-    assert next_step(typed, "Ana Souza", known) == Found(person(ANA), Match.NAME)
-    assert next_step(typed, "Bruno Rocha", known) == Found(person(JOSE), Match.NAME_DIFFERS)
-    assert next_step(typed, "José", known) == Found(person(JOSE), Match.NAME), "a CPF and a first name are enough"
+    assert next_step(typed, "Ana Souza", known) == PersonFound(person(ANA), Match.NAME)
+    assert next_step(typed, "Bruno Rocha", known) == PersonFound(person(JOSE), Match.NAME_DIFFERS)
+    assert next_step(typed, "José", known) == PersonFound(person(JOSE), Match.NAME), "a CPF and a first name are enough"
 
 
 def test_an_assumed_area_code_is_a_guess() -> None:
@@ -227,7 +229,7 @@ def test_an_assumed_area_code_is_a_guess() -> None:
     guess = Contact(PHONE, None, None, "key", area_code_assumed=True)
     assert next_step(guess, "Ana Souza", ContactFacts()) == NobodyKnows()
     known = knowing(ANA, answers={PHONE.alias: (ANA,)})
-    assert next_step(guess, "Ana Souza", known) == Found(person(ANA), Match.NAME)
+    assert next_step(guess, "Ana Souza", known) == PersonFound(person(ANA), Match.NAME)
     assert next_step(guess, "", known) == next_step(guess, "Bruno Rocha", known) == NobodyKnows()
 
 
@@ -236,19 +238,19 @@ def test_only_what_is_sure_is_answered_while_an_alias_was_not_looked_up() -> Non
     known = knowing(ANA, answers={PHONE.alias: (ANA,)})
     both = contact(PHONE, EMAIL)
     for name in ("Ana Souza", "Ana"):
-        assert not is_sure(next_step(both, name, known), both, known)
-        assert is_sure(next_step(contact(PHONE), name, known), contact(PHONE), known)
+        assert not is_conclusive(next_step(both, name, known), both, known)
+        assert is_conclusive(next_step(contact(PHONE), name, known), contact(PHONE), known)
     known.listed[EMAIL.alias] = ()  # looked up, and nobody there
-    assert is_sure(next_step(both, "Ana Souza", known), both, known)
-    assert is_sure(next_step(both, "Ana", known), both, known)
+    assert is_conclusive(next_step(both, "Ana Souza", known), both, known)
+    assert is_conclusive(next_step(both, "Ana", known), both, known)
 
 
 def test_who_was_only_listed_is_not_answered_from_the_table() -> None:
     """Whether the alias has an owner by now PostgreSQL alone knows."""
     known = knowing(ANA, listed={PHONE.alias: (ANA,)})
     step = next_step(contact(PHONE), "Ana Souza", known)
-    assert step == Found(person(ANA), Match.NAME)
-    assert not is_sure(step, contact(PHONE), known)
+    assert step == PersonFound(person(ANA), Match.NAME)
+    assert not is_conclusive(step, contact(PHONE), known)
 
 
 def test_an_alias_that_is_listed_for_another_family_is_no_evidence() -> None:
@@ -257,4 +259,4 @@ def test_an_alias_that_is_listed_for_another_family_is_no_evidence() -> None:
     assert next_step(contact(PHONE, EMAIL), "Ana Souza", known) == Ask(PHONE)
     husband = Candidate("BRUNO DIAS LIMA", JOSE.cpf)
     known.listed[EMAIL.alias] = (ANA, husband)
-    assert next_step(contact(PHONE, EMAIL), "Ana Souza", known) == Found(person(ANA), Match.NAME)
+    assert next_step(contact(PHONE, EMAIL), "Ana Souza", known) == PersonFound(person(ANA), Match.NAME)
