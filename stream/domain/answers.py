@@ -1,4 +1,4 @@
-"""From what the policy decided to what the event says."""
+"""Converts a decision of the policy to the answer of an event."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ MAX_CANDIDATES = 10  # names that an event of an ambiguous lead lists
 
 
 def answer_of(step: Answered, tier: Tier, calls: CallCounts = NO_CALLS) -> Answer:
-    """The answer that a step is; ``tier``: who gave it, ``calls``: what was paid for it."""
+    """The answer for a final step. ``tier``: the look-up tier that gave it; ``calls``: the calls paid for it."""
     if isinstance(step, PersonFound):
         return Answer(
             Outcome.ENRICHED,

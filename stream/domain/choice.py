@@ -39,7 +39,7 @@ class Complete(msgspec.Struct, frozen=True):
 
 
 class PersonFound(msgspec.Struct, frozen=True):
-    """This person answers the lead."""
+    """A person answers the lead."""
 
     person: KnownPerson
     match: Match | None

@@ -38,7 +38,7 @@ class Emission:
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class DeadLetter:
     """One dead letter; ``origin``: where it lay in ``webhooks``, None when it never did."""
 
     origin: Place | None
@@ -64,7 +64,7 @@ class Evidence:
 
     arrivals: list[Arrival] = field(default_factory=list)
     emissions: list[Emission] = field(default_factory=list)
-    letters: list[Letter] = field(default_factory=list)
+    letters: list[DeadLetter] = field(default_factory=list)
     parked: set[str] = field(default_factory=set)
     answered: set[str] = field(default_factory=set)
     calls: list[Call] = field(default_factory=list)

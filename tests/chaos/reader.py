@@ -19,7 +19,7 @@ from stream.kafka.clients import consumer_options
 from stream.local.stack import Stack
 from stream.settings import Settings
 from stream.topics import Topic
-from tests.chaos.evidence import Arrival, Call, Emission, Evidence, Letter, Place
+from tests.chaos.evidence import Arrival, Call, DeadLetter, Emission, Evidence, Place
 from tests.support.system import crm
 
 LIMIT = 120.0  # seconds for one look
@@ -159,11 +159,11 @@ def emission(record: ConsumerRecord) -> Emission:
     )
 
 
-def letter(record: ConsumerRecord) -> Letter:
+def letter(record: ConsumerRecord) -> DeadLetter:
     """A dead letter; what the CRM sync buried is no end of a webhook."""
     facts = {name: (value or b"").decode("utf-8", "replace") for name, value in record.headers}
     is_webhook = facts.get("dl-topic") == topics.WEBHOOKS.name
-    return Letter(
+    return DeadLetter(
         _origin(facts) if is_webhook else None,
         read_webhook(record.value)[0] if is_webhook else "",
         facts.get("dl-stage", ""),

@@ -10,7 +10,7 @@ from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 
-from tests.chaos.evidence import Arrival, Call, Emission, Evidence, Letter
+from tests.chaos.evidence import Arrival, Call, DeadLetter, Emission, Evidence
 
 PENDING = "pending"
 SETTLING = 1.0  # seconds between a call that was settled and its answer being stored
@@ -18,7 +18,7 @@ NOT_BILLED = frozenset({"free"})
 UNKNOWN_END = frozenset({"reserved", "unsure"})
 
 
-def ended(emissions: Iterable[Emission], letters: Iterable[Letter]) -> set[str]:
+def ended(emissions: Iterable[Emission], letters: Iterable[DeadLetter]) -> set[str]:
     """Ids of the webhooks that have an end."""
     ids = {event.event_id for event in emissions if event.outcome != PENDING}
     return ids | {letter.event_id for letter in letters if letter.event_id}

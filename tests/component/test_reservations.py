@@ -100,7 +100,7 @@ async def test_a_call_that_gets_no_turn_is_in_no_books(rig: RealRig, monkeypatch
     chain = rig.worker()
     first = asyncio.create_task(look_up(chain, 0))
     await until_true(lambda: rig.calls("diretrix") == 1)
-    with pytest.raises(PartnerUnavailableError, match="no turn in time"):
+    with pytest.raises(PartnerUnavailableError, match="no slot in time"):
         await look_up(chain, 1)
     assert await rig.statuses("diretrix") == ["reserved"]
     assert await rig.pool.fetchval("SELECT calls FROM stream.budgets") == 1

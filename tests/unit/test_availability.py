@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from stream.domain.availability import LONGEST_HELD, TRIAL_PAUSE, Availability, PartnerGate, partner_of
-from stream.domain.parking import LATE
+from stream.domain.availability import MAX_HOLD, TRIAL_PAUSE_SECONDS, Availability, PartnerGate, partner_of
+from stream.domain.parking import MAX_LATE
 
 
 class World:
@@ -38,7 +38,7 @@ def test_nobody_comes_back_for_a_partner_that_is_down(world: World) -> None:
     world.is_ = Availability.UNAVAILABLE
     for _ in range(100):
         assert (world.gate.room("diretrix"), world.taken()) == (0, 0)
-        world.at += TRIAL_PAUSE
+        world.at += TRIAL_PAUSE_SECONDS
 
 
 def test_one_finds_out_whether_a_partner_is_back(world: World) -> None:
@@ -48,7 +48,7 @@ def test_one_finds_out_whether_a_partner_is_back(world: World) -> None:
         assert world.taken() == 1
         world.is_ = Availability.UNAVAILABLE
         assert world.taken() == 0
-        world.at += TRIAL_PAUSE
+        world.at += TRIAL_PAUSE_SECONDS
     world.is_ = Availability.TRIAL
     assert world.taken() == 1
     world.is_ = Availability.AVAILABLE
@@ -62,10 +62,10 @@ def test_a_trial_that_another_worker_answers_lets_ever_more_come_back(world: Wor
     for _ in range(5):
         seen.append(world.taken())
         assert world.taken() == 0
-        world.at += TRIAL_PAUSE
+        world.at += TRIAL_PAUSE_SECONDS
     assert seen == [1, 2, 4, 8, 16]
     world.gate.room("diretrix")
-    world.at += 10 * TRIAL_PAUSE
+    world.at += 10 * TRIAL_PAUSE_SECONDS
     assert world.taken() == 32
 
 
@@ -93,6 +93,6 @@ def test_a_reason_names_its_partner(reason: str, partner: str) -> None:
 
 def test_what_waits_for_a_partner_comes_back_while_its_tries_are_believed() -> None:
     """Else its age would begin anew, and it would never be given up; a shorter patience counts."""
-    assert LONGEST_HELD < LATE
-    assert PartnerGate(lambda _: Availability.TRIAL, lambda: 0.0, timedelta(days=1)).longest == LONGEST_HELD
-    assert PartnerGate(lambda _: Availability.TRIAL, lambda: 0.0, timedelta(minutes=1)).longest == timedelta(minutes=1)
+    assert MAX_HOLD < MAX_LATE
+    assert PartnerGate(lambda _: Availability.TRIAL, lambda: 0.0, timedelta(days=1)).max_hold == MAX_HOLD
+    assert PartnerGate(lambda _: Availability.TRIAL, lambda: 0.0, timedelta(minutes=1)).max_hold == timedelta(minutes=1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.chaos import verifier
-from tests.chaos.evidence import Arrival, Call, Emission, Evidence, Letter
+from tests.chaos.evidence import Arrival, Call, DeadLetter, Emission, Evidence
 
 
 def arrival(offset: int, event_id: str, *, key: str = "a", moved: bool = False) -> Arrival:
@@ -16,8 +16,8 @@ def event(
     return Emission((0, 0), event_id, revision, key, outcome, at)
 
 
-def letter(event_id: str, origin: tuple[int, int] | None = None) -> Letter:
-    return Letter(origin, event_id, "enrich", "not JSON")
+def letter(event_id: str, origin: tuple[int, int] | None = None) -> DeadLetter:
+    return DeadLetter(origin, event_id, "enrich", "not JSON")
 
 
 def call(reserved_at: float, settled_at: float | None, status: str = "paid", alias: str = "p:1") -> Call:

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from stream.domain.dead_letter_limit import WINDOW, DlqLimit, DlqLimitState
+from stream.domain.dead_letter_limit import WINDOW_SECONDS, DlqLimit, DlqLimitState
 from stream.settings import load
 
 RATING = DlqLimit(in_a_row=5, share=0.5, minimum=10)
@@ -62,7 +62,7 @@ def test_what_is_older_than_the_window_is_forgotten() -> None:
     """Nine, and a minute later nine again: never ten within one."""
     fuse = DlqLimitState(RATING)
     read(fuse, "dg" * 4 + "dd", now=0.0)
-    assert read(fuse, "gdg" + "dg" * 5, now=WINDOW + 1.0) == ""
+    assert read(fuse, "gdg" + "dg" * 5, now=WINDOW_SECONDS + 1.0) == ""
 
 
 def test_a_blown_fuse_stays_blown() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.domain.forms import LONGEST_ANSWER, MOST_ANSWERS, FormAnswer, read_form
+from stream.domain.forms import MAX_ANSWER_CHARS, MAX_ANSWERS, FormAnswer, read_form
 from stream.domain.own_cpf import asks_for_own_cpf
 
 CPF, OTHER = "529.982.247-25", "111.444.777-35"
@@ -133,5 +133,5 @@ def test_whatever_is_not_the_contact_is_an_answer_in_its_order() -> None:
 def test_answers_are_bounded(pairs: list[tuple[str, str]]) -> None:
     """No form gives more answers, or longer ones, than an event carries."""
     answers = read_form(columns(*pairs)).answers
-    assert len(answers) <= MOST_ANSWERS
-    assert all(len(one.question) <= LONGEST_ANSWER and len(one.answer) <= LONGEST_ANSWER for one in answers)
+    assert len(answers) <= MAX_ANSWERS
+    assert all(len(one.question) <= MAX_ANSWER_CHARS and len(one.answer) <= MAX_ANSWER_CHARS for one in answers)

@@ -15,14 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.domain.crm import Create, decide, source_in_crm
+from stream.domain.crm_message import MAX_MESSAGE_CHARS, description
 from stream.domain.errors import PoisonError
 from stream.domain.events import NAMESPACE, Answer, EnrichedEvent, Outcome, decode_event, encode_event, event_id
 from stream.domain.forms import FormAnswer
 from stream.domain.identity import Phone, contact_of
-from stream.domain.leads import RULES, Webhook, decode_webhook, encode_webhook, normalised_of
-from stream.domain.message import LONGEST, description
+from stream.domain.leads import RULES_VERSION, Webhook, decode_webhook, encode_webhook, normalised_of
 from stream.domain.sources.grupo_olx import PAYLOAD_SCHEMA, read_lead
-from stream.domain.sources.lead import LONGEST_MESSAGE, Lead, Source
+from stream.domain.sources.lead import MAX_LEAD_MESSAGE_CHARS, Lead, Source
 from stream.local.people import population, typed
 
 GOLDEN = Path(__file__).parent.parent / "golden"
@@ -138,7 +138,7 @@ def test_any_field_but_the_id_may_be_anything(fields: dict[str, Any]) -> None:
     again = decode_webhook(message).lead
     assert contact_of(again, frozenset()) == contact
     assert (again.id, again.name, again.message, again.answers) == (read.id, read.name, read.message, read.answers)
-    assert len(description(event(read))) <= LONGEST
+    assert len(description(event(read))) <= MAX_MESSAGE_CHARS
 
 
 @pytest.mark.parametrize("value", [None, "", " ", True, 1.5, [], {}, "a/../b", "x" * 257])
@@ -200,12 +200,12 @@ def test_the_description_has_all_that_was_said() -> None:
 def test_a_long_message_reaches_the_salesperson() -> None:
     """A message is cut at its own limit, far above that of other texts."""
     text = description(event(lead(message="palavra " * 200)))
-    assert len(lead(message="palavra " * 500).message) == LONGEST_MESSAGE
+    assert len(lead(message="palavra " * 500).message) == MAX_LEAD_MESSAGE_CHARS
     assert ("palavra " * 200).strip() in text
 
 
 def test_other_rules_have_another_number() -> None:
-    """Whoever changes how a payload is read gives RULES its next number, and this digest its next value."""
+    """Whoever changes how a payload is read gives RULES_VERSION its next number, and this digest its next value."""
     chance = random.Random(7)
     read = [read_lead(golden(name)) for name in ("lead", "sparse", "no_listing")]
     for someone in population(100, seed=7):
@@ -213,7 +213,7 @@ def test_other_rules_have_another_number() -> None:
         phones = (parts, {"phoneNumber": typed(someone.phone, chance)}, {**parts, "ddd": "10"})
         read += [lead(name=someone.name, email=someone.email.upper(), **phone) for phone in phones]
     said = repr([normalised_of(one, contact_of(one, frozenset())) for one in read])
-    assert (RULES, hashlib.sha256(said.encode()).hexdigest()[:16]) == (2, "d835248980962a0a")
+    assert (RULES_VERSION, hashlib.sha256(said.encode()).hexdigest()[:16]) == (2, "d835248980962a0a")
 
 
 @pytest.mark.parametrize("outcome", [Outcome.PENDING, Outcome.NO_CONTACT, Outcome.NOT_FOUND])

@@ -15,7 +15,7 @@ from stream.domain.forms import FormAnswer
 from stream.domain.identity import (
     _PLAIN_EMAIL,
     _PLAIN_PHONE,
-    LONGEST_PHONE,
+    MAX_PHONE_CHARS,
     Contact,
     Cpf,
     Email,
@@ -23,7 +23,7 @@ from stream.domain.identity import (
     _read_any_phone,
     _read_email,
     contact_of,
-    identified,
+    identifiers_of,
     is_placeholder,
     parse_denylist,
 )
@@ -269,7 +269,7 @@ def test_the_short_way_for_plain_emails_says_what_the_library_says(text: str) ->
 @example("+55 98765-0001")
 def test_the_short_way_for_plain_phones_says_what_the_long_one_says(text: str) -> None:
     """Whatever is read by one pattern is what all the rules would have made of it."""
-    assert Phone.parse(text) == (_read_any_phone(text) if len(text) <= LONGEST_PHONE else None)
+    assert Phone.parse(text) == (_read_any_phone(text) if len(text) <= MAX_PHONE_CHARS else None)
 
 
 @given(st.integers(1, 999_999_998), st.sampled_from(["{}{}{}{}", "{}.{}.{}-{}", " {} {} {} {} ", "CPF {}.{}.{}/{}"]))
@@ -390,7 +390,7 @@ def test_nothing_shows_an_identifier_by_accident() -> None:
     source = lead("11987654321", "ana.souza@example.com", "52998224725")
     contact = contact_of(source, NOBODY)
     shown = f"{contact} {contact!r} {contact.masked} {source!r} {contact.phone} {contact.email!r} {contact.cpf}"
-    shown += f"{identified(source, NOBODY)!r}"
+    shown += f"{identifiers_of(source, NOBODY)!r}"
     shown += f"{TypedContact('11987654321', 'ana.souza@example.com')!r} {FormAnswer('CPF', '52998224725')!r}"
     for clear in ("98765", "ana.souza", "example", "529982", "52998224725"):
         assert clear not in shown
@@ -401,7 +401,7 @@ def test_nothing_shows_an_identifier_by_accident() -> None:
 @pytest.mark.parametrize("typed", [("11987654321", "a@x.com", "52998224725"), ("", "a@x.com", ""), ("?", "", "1")])
 def test_a_contact_is_known_by_the_same_to_producers_and_worker(typed: tuple[str, str, str]) -> None:
     """The one does without what the other makes of it; neither is looked at by the garbage collector."""
-    known_by, contact = identified(lead(*typed), NOBODY), contact_of(lead(*typed), NOBODY)
+    known_by, contact = identifiers_of(lead(*typed), NOBODY), contact_of(lead(*typed), NOBODY)
     fields = ("phone", "email", "cpf", "key")
     assert [getattr(known_by, name) for name in fields] == [getattr(contact, name) for name in fields]
     assert not gc.is_tracked(known_by)

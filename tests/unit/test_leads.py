@@ -19,9 +19,9 @@ from bench.leads import as_typed
 from stream.domain.errors import PoisonError
 from stream.domain.events import schema
 from stream.domain.forms import FormAnswer
-from stream.domain.identity import contact_of, identified
+from stream.domain.identity import contact_of, identifiers_of
 from stream.domain.leads import (
-    RULES,
+    RULES_VERSION,
     Lead,
     Source,
     Webhook,
@@ -412,7 +412,7 @@ def test_the_checksum_is_of_the_payloads_bytes_alone(blanks: bytes) -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"rules": RULES + 1},
+        {"rules": RULES_VERSION + 1},
         {"rules": None},
         {"name": "a\x00b"},
         {"lead": ""},
@@ -465,7 +465,7 @@ def test_producers_and_worker_read_the_same_contact(customer: dict[str, Any], ar
     except TypeError:  # a lone surrogate, an integer beyond 64 bit
         return
     lead = lead_from_c2s(orjson.loads(raw))
-    read = identified(lead, frozenset(), area_code)
+    read = identifiers_of(lead, frozenset(), area_code)
     webhook = decode_webhook(encode_webhook(Source.C2S, NOW, raw, normalised_of(lead, read)))
     contact = contact_of(webhook.lead, frozenset(), area_code)
     assert (contact.key, contact.phone, contact.email) == (read.key, read.phone, read.email)
@@ -530,7 +530,7 @@ def test_an_instant_is_written_as_python_writes_it(instant: datetime) -> None:
 
 
 def test_other_rules_have_another_number() -> None:
-    """Whoever changes how a payload is read gives RULES its next number, and this digest its next value."""
+    """Whoever changes how a payload is read gives RULES_VERSION its next number, and this digest its next value."""
     chance = random.Random(7)
     read = [lead_from_c2s(golden(name)) for name in ("c2s_close_naive", "c2s_create", "c2s_update_offset")]
     read += [lead_from_google(golden(name)) for name in ("google_form", "google_form_newer", "google_test")]
@@ -542,4 +542,4 @@ def test_other_rules_have_another_number() -> None:
             attributes = {"updated_at": "2026-01-31 09:00:00 -0300", "customer": customer}
             read.append(lead_from_c2s({"id": someone.cpf, "hook_action": " x ", "attributes": attributes}))
     said = repr([normalised_of(lead, contact_of(lead, frozenset())) for lead in read])
-    assert (RULES, hashlib.sha256(said.encode()).hexdigest()[:16]) == (2, "3c9200b6a1a06249")
+    assert (RULES_VERSION, hashlib.sha256(said.encode()).hexdigest()[:16]) == (2, "3c9200b6a1a06249")

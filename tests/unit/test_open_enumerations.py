@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator, ValidationError
 
 from stream.domain.crm import Create, Skip, Tell, decide
+from stream.domain.crm_message import description, message
 from stream.domain.errors import PoisonError
 from stream.domain.events import (
     NAMESPACE,
@@ -30,7 +31,6 @@ from stream.domain.events import (
 )
 from stream.domain.identity import contact_of
 from stream.domain.leads import Lead, Source, Webhook, decode_webhook
-from stream.domain.message import description, message
 from stream.domain.person import Candidate, person_from_candidate
 from stream.reporting.journal import passes
 

@@ -8,17 +8,17 @@ import pytest
 
 from stream.domain.leads import Source
 from stream.domain.parking import (
-    CUT_SHORT,
-    EARLY,
-    HELD_BACK,
-    LATE,
+    INTERRUPTED,
+    MAX_EARLY,
+    MAX_LATE,
+    NOT_ASKED,
+    FailedAttempts,
     Parking,
     RetryPolicy,
-    Tries,
     count_of,
+    failed_attempts_of,
     instant_of,
     own_partitions,
-    tries_of,
 )
 from stream.settings import MOST_DELAYS
 from stream.topics import RETRIES, WEBHOOKS
@@ -47,7 +47,7 @@ def test_with_fewer_delays_the_last_one_is_kept() -> None:
     assert plan == Parking(8, NOW, NOW + MINUTE, 0)
 
 
-@pytest.mark.parametrize("reason", sorted(CUT_SHORT))
+@pytest.mark.parametrize("reason", sorted(INTERRUPTED))
 def test_what_we_cut_short_is_no_failure(reason: str) -> None:
     """A worker that leaves, or is full, makes no webhook wait longer, nor gives it up: the count stays."""
     for attempts, counted in ((0, 1), (1, 1), (2, 2), (9, 9)):
@@ -57,7 +57,7 @@ def test_what_we_cut_short_is_no_failure(reason: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("reason", "down"), [*((f"diretrix: {reason}", False) for reason in HELD_BACK), ("work: status 503", True)]
+    ("reason", "down"), [*((f"diretrix: {reason}", False) for reason in NOT_ASKED), ("work: status 503", True)]
 )
 def test_what_waits_for_a_partner_that_is_down_takes_the_first_delay_each_time(reason: str, *, down: bool) -> None:
     """Nobody was asked, or the one call that finds out failed: the count stays, and the age alone ends it."""
@@ -94,23 +94,31 @@ def test_the_headers_are_read_as_they_were_written() -> None:
 
 @pytest.mark.parametrize(
     ("late", "believed"),
-    [(-EARLY, True), (timedelta(0), True), (LATE, True), (-2 * EARLY, False), (LATE + EARLY, False)],
+    [
+        (-MAX_EARLY, True),
+        (timedelta(0), True),
+        (MAX_LATE, True),
+        (-2 * MAX_EARLY, False),
+        (MAX_LATE + MAX_EARLY, False),
+    ],
 )
 def test_what_a_webhook_says_of_its_tries_is_believed_when_it_comes_back_in_time(
     late: timedelta, *, believed: bool
 ) -> None:
     """A record that was copied, replayed, or never parked by us does not come when it is due."""
     said = {name: value.decode() for name, value in Parking(3, NOW - HOUR, NOW, 0).headers(DOWN)}
-    assert tries_of(lambda name: said.get(name, ""), NOW + late) == (Tries(3, NOW - HOUR) if believed else Tries())
+    assert failed_attempts_of(lambda name: said.get(name, ""), NOW + late) == (
+        FailedAttempts(3, NOW - HOUR) if believed else FailedAttempts()
+    )
 
 
 @pytest.mark.parametrize("missing", ["first-failed", "not-before"])
 def test_half_of_what_is_said_of_tries_is_nothing(missing: str) -> None:
     """Nor is a first failure after the time of the next try believed."""
     said = {name: value.decode() for name, value in Parking(3, NOW, NOW, 0).headers(DOWN)}
-    assert tries_of(lambda name: said[name] if name != missing else "", NOW) == Tries()
-    said["first-failed"] = (NOW + EARLY).isoformat()
-    assert tries_of(said.__getitem__, NOW) == Tries()
+    assert failed_attempts_of(lambda name: said[name] if name != missing else "", NOW) == FailedAttempts()
+    said["first-failed"] = (NOW + MAX_EARLY).isoformat()
+    assert failed_attempts_of(said.__getitem__, NOW) == FailedAttempts()
 
 
 @pytest.mark.parametrize("text", ["", "-1", "1.5", "x", "9" * 5_000, "٣"])

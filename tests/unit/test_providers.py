@@ -39,7 +39,10 @@ def test_every_provider_has_its_own_terms() -> None:
             }
         )
     )
-    terms = {name: (one.price, one.daily_budget, one.at_once, one.rate, one.deadline) for name, one in specs.items()}
+    terms = {
+        name: (one.price, one.daily_budget, one.max_concurrent_calls, one.rate, one.deadline)
+        for name, one in specs.items()
+    }
     assert terms == {
         Provider.DIRETRIX: (Decimal("0.5"), 7, 3, 2.0, 4.0),
         Provider.WORK: (Decimal("0.1"), None, 5, None, 6.0),
@@ -57,7 +60,7 @@ def test_an_event_has_a_count_for_every_provider() -> None:
     assert set(Calls.__struct_fields__) == set(Provider)
     assert set(schema("contacts.enriched")["properties"]["calls"]["properties"]) == set(Provider)
     for provider in Provider:
-        told = Answer(Outcome.NOT_FOUND, calls={provider: 2}).told_calls
+        told = Answer(Outcome.NOT_FOUND, calls={provider: 2}).event_calls
         assert {one: getattr(told, one) for one in Provider} == {one: 2 * (one is provider) for one in Provider}
 
 
@@ -72,8 +75,8 @@ def test_values_that_others_rely_on_do_not_change() -> None:
     assert list(Provider) == ["diretrix", "work"]
     assert list(CallStatus) == ["reserved", "paid", "free", "unsure"]
     assert list(Stage) == ["receive", "enrich", "crm"]
-    assert {"attempt", "first-failed", "not-before", "reason"} == headers.OF_TRIES
+    assert {"attempt", "first-failed", "not-before", "reason"} == headers.RETRY_HEADERS
     names = [headers.CE_VERSION, headers.CE_ID, headers.CE_TYPE, headers.CE_SOURCE, headers.CE_TIME]
     assert names == ["ce_specversion", "ce_id", "ce_type", "ce_source", "ce_time"]
-    assert all(name.startswith(headers.DEAD_LETTER_PREFIX) for name in headers.DeadLetter)
+    assert all(name.startswith(headers.DEAD_LETTER_PREFIX) for name in headers.DeadLetterHeader)
     assert (headers.REROUTE, headers.REDRIVEN, headers.DEAD_LETTER_PREFIX) == ("reroute", "redriven", "dl-")

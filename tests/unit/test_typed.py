@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from stream.domain.crm_message import MAX_MESSAGE_CHARS, description
 from stream.domain.events import Answer, EnrichedEvent, Match, Outcome, decode_event, encode_event
 from stream.domain.identity import contact_of
 from stream.domain.leads import Webhook
-from stream.domain.message import LONGEST, description
 from stream.domain.person import Candidate, Person, person_from_candidate, person_from_work
 from stream.domain.sources.c2s import read_lead as lead_from_c2s
 from stream.domain.sources.google_ads import read_lead as lead_from_google
@@ -197,7 +197,7 @@ def test_answers_are_cut_before_anything_else() -> None:
     columns = [("PHONE_NUMBER", "98765-0123 " + "x" * 280), *((f"P{number}", "a" * 300) for number in range(20))]
     said = event(google(*columns), person=person, match=Match.NAME_DIFFERS)
     text = description(said)
-    assert LONGEST - 400 < len(text) <= LONGEST
+    assert MAX_MESSAGE_CHARS - 400 < len(text) <= MAX_MESSAGE_CHARS
     facts = description(event(google(), person=person, match=Match.NAME_DIFFERS))
     assert text.startswith(facts + "\nTelefone como digitado: 98765-0123")
     assert "ATENÇÃO" in text
@@ -224,7 +224,7 @@ def test_no_description_is_longer_than_the_crm_takes(
     }
     said = event(google(("PHONE_NUMBER", typed), *answers), person=person_from_work(work, CPF, NOW))
     text = description(said)
-    assert len(text) <= LONGEST
+    assert len(text) <= MAX_MESSAGE_CHARS
     shown = one_line((said.lead.typed and said.lead.typed.phone) or "")
     if shown:
         assert f"Telefone como digitado: {shown}" in text

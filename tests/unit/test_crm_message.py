@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stream.domain.crm_message import MAX_MESSAGE_CHARS, description, message
 from stream.domain.events import EnrichedEvent, EventContact, EventLead, Match, Outcome
 from stream.domain.match_warnings import ambiguous_lines
-from stream.domain.message import LONGEST, description, message
 from stream.domain.person import (
     Address,
     Candidate,
@@ -166,8 +166,8 @@ def test_whatever_a_source_says_makes_a_message(
         emails=(text, text),
     )
     written = message(event(person))
-    assert len(written) <= LONGEST
-    assert len(written) < LONGEST or written.endswith("[...]")
+    assert len(written) <= MAX_MESSAGE_CHARS
+    assert len(written) < MAX_MESSAGE_CHARS or written.endswith("[...]")
 
 
 @pytest.mark.parametrize(
