@@ -24,9 +24,7 @@ from stream.domain.provider import Provider
 MAX_ADDRESSES = 3
 MAX_PHONES = 5
 MAX_EMAILS = 5
-MAX_ENTRIES_READ = (
-    200  # entries of one list that are looked at; a phone takes long enough to stop the loop by thousands
-)
+MAX_ENTRIES_READ = 200  # of one list; reading thousands of phones would block the event loop
 CURRENCY = "BRL"
 CPF_DIGITS = 11
 MAX_TEXT_CHARS = 500  # of one fact
@@ -155,7 +153,7 @@ _decoder = msgspec.json.Decoder(Person)
 
 
 def candidates_from_diretrix(body: Any) -> tuple[Candidate, ...]:
-    """Read Diretrix's array, best first. An entry whose ``cpf`` is not eleven digits is left out; such entries occur."""
+    """Read Diretrix's array, best first. Entries without a ``cpf`` of eleven digits occur, and are left out."""
     if isinstance(body, dict):
         body = [body]
     if not isinstance(body, list):

@@ -299,7 +299,7 @@ def _numbered(digits: str) -> str | None:
 
 
 def _foreign(digits: str, *, strictly: bool) -> str | None:
-    """A foreign number. ``strictly``: the library must know its range as used; otherwise a possible length is enough."""
+    """A foreign number. ``strictly``: the library must know its range as used; otherwise a possible length will do."""
     try:
         number = phonenumbers.parse(f"+{digits}")
     except NumberParseException:

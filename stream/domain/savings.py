@@ -62,7 +62,7 @@ class Savings:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """The savings of one day and source. ``tiers``: webhooks that needed a contact, by tier; "" if none answered yet."""
+    """The savings of one day and source. ``tiers``: webhooks that needed a contact, by tier; "" without one."""
 
     day: str
     source: str

@@ -2,7 +2,6 @@
 
 Rule 1: code that depends on a webhook's source asks this table, and never compares the source's name.
 
-
 docs/extending.md says how to add a source.
 """
 

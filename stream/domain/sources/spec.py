@@ -15,7 +15,7 @@ Identity = Callable[[Lead], str]
 
 @dataclass(frozen=True, slots=True)
 class ExistsInCrm:
-    """The CRM has the lead already, so the lead gets messages. ``closed_action``: after this hook action it gets none."""
+    """The CRM has the lead already: it gets messages. ``closed_action``: after this hook action it gets none."""
 
     closed_action: str
 
