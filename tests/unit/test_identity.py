@@ -40,7 +40,7 @@ NO_DENIED_ALIASES: frozenset[str] = frozenset()
     ],
 )
 def test_an_email_has_one_spelling(typed: str, address: str) -> None:
-    """Case, brackets and blanks do not make another contact; dots and tags do."""
+    """Case, brackets and blanks do not change an address; dots and tags do."""
     assert Email.parse(typed) == Email(address)
     assert Email.parse(address) == Email(address)
 
@@ -48,8 +48,8 @@ def test_an_email_has_one_spelling(typed: str, address: str) -> None:
 @pytest.mark.parametrize(
     "typed", ["", "ana", "ana@x", "a@b@c.com", "ana..b@x.com", "ana@localhost", "a" * 250 + "@x.com"]
 )
-def test_what_is_no_address_is_none(typed: str) -> None:
-    """A text that no mail could reach is no contact."""
+def test_a_text_without_an_address_is_none(typed: str) -> None:
+    """A text that is no valid address is not read."""
     assert Email.parse(typed) is None
 
 
@@ -63,7 +63,7 @@ def test_what_is_no_address_is_none(typed: str) -> None:
 @example("İ@x.com")
 @example("ß@x.com")
 def test_any_text_is_an_email_or_none(text: str) -> None:
-    """No text raises, and what is read reads as itself."""
+    """No text raises. An address that was read is read as itself."""
     email = Email.parse(text)
     if email is not None:
         assert Email.parse(email.address) == email
@@ -78,14 +78,14 @@ def test_any_text_is_an_email_or_none(text: str) -> None:
 @example("\N{KELVIN SIGN}arl@x.com")
 @example("a" * 65 + "@x.com")
 @example("a@" + "b" * 64 + ".com")
-def test_the_short_way_for_plain_emails_says_what_the_library_says(text: str) -> None:
-    """Whatever is read without asking the library is what it would have answered."""
+def test_the_fast_path_for_plain_emails_agrees_with_the_library(text: str) -> None:
+    """An address that the fast pattern reads is the one that the library reads."""
     assert Email.parse(text) == _read_email(text)
 
 
 @given(st.integers(1, 999_999_998), st.sampled_from(["{}{}{}{}", "{}.{}.{}-{}", " {} {} {} {} ", "CPF {}.{}.{}/{}"]))
 def test_every_spelling_of_a_cpf_is_one_cpf(root: int, form: str) -> None:
-    """A CPF with right check digits is read however it is punctuated."""
+    """A CPF with right check digits is read with any punctuation."""
     digits = f"{root:09d}"
     for _ in range(2):
         digits += str(-sum(int(digit) * (len(digits) + 1 - at) for at, digit in enumerate(digits)) % 11 % 10)
@@ -97,7 +97,7 @@ def test_every_spelling_of_a_cpf_is_one_cpf(root: int, form: str) -> None:
 @example("52998224725" * 2)
 @example("٥٢٩٩٨٢٢٤٧٢٥")
 def test_a_cpf_with_wrong_digits_is_none(text: str) -> None:
-    """No text raises; whatever is read has eleven ASCII digits that check."""
+    """No text raises. A CPF that was read has eleven ASCII digits with right check digits."""
     cpf = Cpf.parse(text)
     if cpf is not None:
         assert len(cpf.digits) == 11
@@ -109,7 +109,7 @@ def lead(phone: str = "", email: str = "", cpf: str = "") -> Lead:
 
 
 def test_the_key_is_phone_then_email_then_cpf_then_the_lead() -> None:
-    """The surest thing that there is names the contact."""
+    """The surest identifier is the key."""
     assert contact_of(lead("11987654321", "a@x.com", "52998224725"), NO_DENIED_ALIASES).key == "+5511987654321"
     assert contact_of(lead("", "A@x.com", "52998224725"), NO_DENIED_ALIASES).key == "a@x.com"
     assert contact_of(lead("", "", "529.982.247-25"), NO_DENIED_ALIASES).key == "52998224725"
@@ -118,20 +118,20 @@ def test_the_key_is_phone_then_email_then_cpf_then_the_lead() -> None:
 
 
 def test_aliases_come_with_the_surest_first() -> None:
-    """A CPF says more than a phone, a phone more than an e-mail."""
+    """Aliases are ordered: CPF, phone, e-mail."""
     contact = contact_of(lead("11987654321", "a@x.com", "52998224725"), NO_DENIED_ALIASES)
     assert contact.aliases == ("c:52998224725", "p:+5511987654321", "e:a@x.com")
 
 
-def test_the_firms_own_numbers_are_nobodys_in_any_spelling() -> None:
-    """What is on the denylist is neither key nor alias, however it is typed there or here."""
+def test_denied_aliases_identify_nobody_in_any_spelling() -> None:
+    """A value on the denylist is neither key nor alias, however it is spelt there or in the lead."""
     denied_aliases = parse_denylist(["(11) 3456-7891", "Contato@Firma.com.br", "529.982.247-25", "?"])
     contact = contact_of(lead("+55 11 34567891", "contato@firma.com.br", "52998224725"), denied_aliases)
     assert contact == Contact(None, None, None, "L1")
 
 
-def test_nothing_shows_an_identifier_by_accident() -> None:
-    """``str`` and ``repr`` of everything that holds an identifier are masked."""
+def test_str_and_repr_show_no_identifier() -> None:
+    """``str`` and ``repr`` of each object that holds an identifier are masked."""
     source = lead("11987654321", "ana.souza@example.com", "52998224725")
     contact = contact_of(source, NO_DENIED_ALIASES)
     shown = f"{contact} {contact!r} {contact.masked} {source!r} {contact.phone} {contact.email!r} {contact.cpf}"
@@ -144,10 +144,10 @@ def test_nothing_shows_an_identifier_by_accident() -> None:
 
 
 @pytest.mark.parametrize("typed", [("11987654321", "a@x.com", "52998224725"), ("", "a@x.com", ""), ("?", "", "1")])
-def test_a_contact_is_known_by_the_same_to_producers_and_worker(typed: tuple[str, str, str]) -> None:
-    """The one does without what the other makes of it; neither is looked at by the garbage collector."""
-    known_by, contact = identifiers_of(lead(*typed), NO_DENIED_ALIASES), contact_of(lead(*typed), NO_DENIED_ALIASES)
+def test_producers_and_worker_find_the_same_identifiers(typed: tuple[str, str, str]) -> None:
+    """``Identifiers`` and ``Contact`` of a lead agree, and the garbage collector tracks neither."""
+    identifiers, contact = identifiers_of(lead(*typed), NO_DENIED_ALIASES), contact_of(lead(*typed), NO_DENIED_ALIASES)
     fields = ("phone", "email", "cpf", "key")
-    assert [getattr(known_by, name) for name in fields] == [getattr(contact, name) for name in fields]
-    assert not gc.is_tracked(known_by)
+    assert [getattr(identifiers, name) for name in fields] == [getattr(contact, name) for name in fields]
+    assert not gc.is_tracked(identifiers)
     assert not gc.is_tracked(contact)

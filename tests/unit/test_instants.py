@@ -29,7 +29,7 @@ NOON = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
     ],
 )
 def test_an_instant_is_read_in_each_spelling(text: str, instant: datetime) -> None:
-    """RFC 3339, C2S's offset and a naive time are one instant, in UTC."""
+    """RFC 3339, C2S's offsets and times without a zone are read as UTC."""
     read = parse_instant(text, "x")
     assert read == instant
     assert read.tzinfo is UTC
@@ -38,8 +38,8 @@ def test_an_instant_is_read_in_each_spelling(text: str, instant: datetime) -> No
 @pytest.mark.parametrize(
     "value", [None, "", 1, "yesterday", "2026-13-01T00:00:00Z", "0001-01-01T00:00:00+14:00", ["x"]]
 )
-def test_what_is_no_instant_is_poison_with_its_path(value: object) -> None:
-    """A time that can't be read names its field."""
+def test_a_value_that_is_no_instant_raises_poison_with_its_path(value: object) -> None:
+    """A time that can't be read raises PoisonError with its path."""
     with pytest.raises(PoisonError) as caught:
         parse_instant(value, "attributes.updated_at")
     assert caught.value.path == "attributes.updated_at"
@@ -47,5 +47,5 @@ def test_what_is_no_instant_is_poison_with_its_path(value: object) -> None:
 
 @given(st.datetimes(timezones=st.just(UTC)))
 def test_an_instant_is_written_as_python_writes_it(instant: datetime) -> None:
-    """The ids of deliveries are made of it: the quick way writes every instant as ``isoformat`` does."""
+    """``utc_isoformat`` writes every instant as ``isoformat`` does: event ids depend on it."""
     assert utc_isoformat(instant) == instant.isoformat()

@@ -39,8 +39,8 @@ OLX_FIELDS = [name for name in SOURCES[Source.GRUPO_OLX].payload_schema["propert
         (plain_record(C2S, received_at="?"), "not an instant"),
     ],
 )
-def test_what_can_never_be_read_is_poison(value: bytes | None, reason: str) -> None:
-    """No JSON, or another shape: poison that says so."""
+def test_a_value_that_can_never_be_read_raises_poison(value: bytes | None, reason: str) -> None:
+    """A value that is no JSON, or no webhook, raises PoisonError with the reason."""
     with pytest.raises(PoisonError, match=reason):
         decode_webhook(value)
 
@@ -48,8 +48,8 @@ def test_what_can_never_be_read_is_poison(value: bytes | None, reason: str) -> N
 @pytest.mark.parametrize(
     "odd", ['"a\\u0000b"', "18446744073709551616", "1" * 300, "[" * 300 + "]" * 300, '{"na\\u0000me": 1}', "1e300"]
 )
-def test_an_odd_value_in_a_field_that_nobody_reads_costs_no_lead(odd: str) -> None:
-    """A NUL, a large number or deep nesting beside the lead was answered 200, and is no reason to lose it."""
+def test_an_odd_value_in_an_unread_field_loses_no_lead(odd: str) -> None:
+    """A NUL, a large number or deep nesting in a field that is not read does not lose the lead."""
     value = plain_record({**C2S, "odd": orjson.Fragment(odd.encode())})
     assert decode_webhook(value).lead == decode_webhook(plain_record(C2S)).lead
 
@@ -57,7 +57,7 @@ def test_an_odd_value_in_a_field_that_nobody_reads_costs_no_lead(odd: str) -> No
 @given(st.binary())
 @example(b'{"source":"c2s","received_at":"2026-01-31T12:00:00Z","payload":{"id":"\\u0000"}}')
 def test_any_bytes_are_a_webhook_or_poison(value: bytes) -> None:
-    """No bytes raise anything but PoisonError."""
+    """Any bytes are decoded or raise PoisonError."""
     try:
         webhook = decode_webhook(value)
     except PoisonError:
@@ -78,9 +78,9 @@ def test_any_bytes_are_a_webhook_or_poison(value: bytes) -> None:
 def test_any_json_is_a_webhook_or_poison(
     source: str, payload: Any, fields: dict[str, Any], attributes: dict[str, Any], odd: str
 ) -> None:
-    """No JSON raises anything but PoisonError; what is read is accepted by the schema, written again and equal.
+    """Any JSON is decoded or raises PoisonError. A decoded one fits the schema and is the same after encoding.
 
-    And what the producers make of it says the same to the worker, payload or not.
+    The worker reads the same facts from the record that the producers publish for it.
     """
     if odd == "parts":
         at = "2026-01-31T12:00:00Z"

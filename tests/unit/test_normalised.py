@@ -25,15 +25,15 @@ LEAD = {"id": "L1", "attributes": {"updated_at": "2026-01-31T12:00:00Z", "custom
 OTHER = {"name": "Bia", "phone": "21912345678", "email": None}
 
 
-def test_what_the_producers_read_is_not_read_again() -> None:
-    """A payload beside a ``normalised`` of today's rules and of this very payload is passed over, whatever it says."""
+def test_a_normalised_payload_is_not_read_again() -> None:
+    """With a ``normalised`` of the current rules and the right checksum the payload is not read."""
     webhook = decode_webhook(plain_record(LEAD))
     assert event_facts(producer_record(webhook, {"anything": 1})) == event_facts(plain_record(LEAD))
 
 
 @pytest.mark.parametrize("forgotten", ["payload_crc", "rules"])
-def test_a_payload_that_was_edited_is_read(forgotten: str) -> None:
-    """An upstream that copies a message and edits it gets the person of its own payload, never the copied one."""
+def test_an_edited_payload_is_read(forgotten: str) -> None:
+    """A record that was copied and edited gives the lead of its own payload, never the copied one."""
     value = producer_record(decode_webhook(plain_record(LEAD)), LEAD)
     edited = value.replace(b"98765-4321", b"91234-4321")
     assert (
@@ -50,8 +50,8 @@ def test_a_payload_that_was_edited_is_read(forgotten: str) -> None:
 
 
 @pytest.mark.parametrize("changed", [None, "1", 1.5, -1, 2**70])
-def test_a_checksum_that_is_none_is_no_proof(changed: object) -> None:
-    """Where the checksum has another type or value, the payload is read."""
+def test_with_a_wrong_checksum_the_payload_is_read(changed: object) -> None:
+    """If the checksum has another type or value, the payload is read."""
     message = orjson.loads(producer_record(decode_webhook(plain_record(LEAD)), LEAD))
     message["normalised"] = {**message["normalised"], "name": "Bia", "payload_crc": changed}
     value = json.dumps(message).encode()
@@ -59,8 +59,8 @@ def test_a_checksum_that_is_none_is_no_proof(changed: object) -> None:
 
 
 @pytest.mark.parametrize("blanks", [b"", b" ", b"\n\t "])
-def test_the_checksum_is_of_the_payloads_bytes_alone(blanks: bytes) -> None:
-    """Blanks around the payload are no part of it: whoever formats the message anew need not read it again."""
+def test_the_checksum_does_not_cover_blanks_around_the_payload(blanks: bytes) -> None:
+    """A record with other blanks around the payload keeps its ``normalised``."""
     value = producer_record(decode_webhook(plain_record(LEAD)), {"anything": 1})
     spaced = value.replace(b'"payload":', b'"payload":' + blanks).replace(b',"normalised"', blanks + b',"normalised"')
     assert event_facts(spaced) == event_facts(plain_record(LEAD))
@@ -82,8 +82,8 @@ def test_the_checksum_is_of_the_payloads_bytes_alone(blanks: bytes) -> None:
         {"is_test": None},
     ],
 )
-def test_what_they_would_not_have_written_is_read_from_the_payload(changes: dict[str, Any]) -> None:
-    """Other rules, another type, a NUL, no instant: the payload counts, and nothing is lost."""
+def test_an_invalid_normalised_is_ignored(changes: dict[str, Any]) -> None:
+    """If ``normalised`` has other rules, a wrong type, a NUL or no instant, the payload is read."""
     other = {"id": "L2", "attributes": {"updated_at": "2026-01-31T13:00:00Z", "customer": OTHER}}
     assert event_facts(producer_record(decode_webhook(plain_record(LEAD)), other, **changes)) == event_facts(
         plain_record(other)
@@ -104,8 +104,8 @@ def test_what_they_would_not_have_written_is_read_from_the_payload(changes: dict
         {"message": 5},
     ],
 )
-def test_typed_text_that_they_would_not_have_written_is_read_from_the_payload(changes: dict[str, Any]) -> None:
-    """Too many answers, too long ones, a NUL, another type: what the form says counts."""
+def test_a_normalised_with_invalid_typed_text_is_ignored(changes: dict[str, Any]) -> None:
+    """If typed text has too many answers, too long ones, a NUL or a wrong type, the payload is read."""
     form = golden("google_form")
     assert event_facts(
         producer_record(decode_webhook(plain_record(form, "google_ads")), form, **changes)
@@ -119,7 +119,7 @@ typed_values = json_values | st.sampled_from(
 
 @given(st.dictionaries(st.sampled_from(["name", "phone", "email"]), typed_values), st.sampled_from(["", "11"]))
 def test_producers_and_worker_read_the_same_contact(customer: dict[str, Any], area_code: str) -> None:
-    """Whatever JSON a source puts into name, phone and e-mail, the key of the message is the worker's key."""
+    """For any JSON in name, phone and e-mail, producers and worker find the same key and contact."""
     payload = {"id": "L1", "attributes": {"updated_at": "2026-01-31T12:00:00Z", "customer": customer}}
     try:
         raw = orjson.dumps(payload)
@@ -146,8 +146,8 @@ def test_producers_and_worker_read_the_same_contact(customer: dict[str, Any], ar
         {"PHONE_NUMBER": "+51 987 654 022"},
     ],
 )
-def test_what_was_typed_is_the_same_to_the_worker_whoever_reads_it(columns: dict[str, Any]) -> None:
-    """The event says of a form the same whether the producers read it or the worker does."""
+def test_typed_text_is_the_same_whoever_reads_the_form(columns: dict[str, Any]) -> None:
+    """An event says the same about a form whether the producers or the worker read it."""
     payload = {
         "lead_id": "g",
         "user_column_data": [{"column_id": name, "string_value": text} for name, text in columns.items()],
@@ -157,7 +157,7 @@ def test_what_was_typed_is_the_same_to_the_worker_whoever_reads_it(columns: dict
 
 
 def test_producers_and_workers_may_complete_phones_by_other_area_codes() -> None:
-    """A completed phone is read again by the worker: its own DEFAULT_AREA_CODE, or none, decides."""
+    """The worker reads a completed phone again, with its own DEFAULT_AREA_CODE or none."""
     payload = {"id": "L1", "attributes": {"updated_at": "2026-01-31T12:00:00Z", "customer": {"phone": "98765-0001"}}}
     lead = lead_from_c2s(payload)
     read = normalised_of(lead, contact_of(lead, frozenset(), "11"))
@@ -169,8 +169,8 @@ def test_producers_and_workers_may_complete_phones_by_other_area_codes() -> None
 
 
 @pytest.mark.parametrize("phone", ["+5511999990000", "11 1111-1111", "call me"])
-def test_what_the_producers_left_out_is_read_by_whoever_knows_more(phone: str) -> None:
-    """A denied, placeholder or unreadable phone leaves no number of rules: a worker that denies nobody reads it."""
+def test_a_phone_that_the_producers_left_out_is_read_by_the_worker(phone: str) -> None:
+    """A denied, placeholder or unreadable phone sets ``rules`` to None, so a worker with another denylist reads it."""
     payload = {"id": "L1", "attributes": {"updated_at": "2026-01-31T12:00:00Z", "customer": {"phone": phone}}}
     lead = lead_from_c2s(payload)
     read = normalised_of(lead, contact_of(lead, frozenset({"p:+5511999990000"})))
@@ -178,14 +178,14 @@ def test_what_the_producers_left_out_is_read_by_whoever_knows_more(phone: str) -
     assert event_facts(encode_webhook(Source.C2S, NOW, payload, read)) == event_facts(plain_record(payload))
 
 
-def test_the_workers_denylist_holds_for_what_the_producers_read() -> None:
-    """A number that only the worker denies is nobody's there."""
+def test_the_workers_denylist_applies_to_a_normalised_lead() -> None:
+    """An alias that only the worker denies identifies nobody there."""
     denied = frozenset({"p:+5511987654321", "e:ana@example.com"})
     assert event_facts(producer_record(decode_webhook(plain_record(LEAD)), LEAD), denied)[-1].key == "L1"  # type: ignore[attr-defined]
 
 
-def test_other_rules_have_another_number() -> None:
-    """Whoever changes how a payload is read gives RULES_VERSION its next number, and this digest its next value."""
+def test_other_rules_have_another_version() -> None:
+    """If the reading of a payload changes, increase RULES_VERSION and update this digest."""
     chance = random.Random(7)
     read = [lead_from_c2s(golden(name)) for name in ("c2s_close_naive", "c2s_create", "c2s_update_offset")]
     read += [lead_from_google(golden(name)) for name in ("google_form", "google_form_newer", "google_test")]

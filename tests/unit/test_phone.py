@@ -21,7 +21,7 @@ FULL_WIDTH = "".join(chr(ord(digit) + 0xFEE0) for digit in "11987654321")
 
 @dataclass(frozen=True)
 class Number:
-    """A Brazilian number as the plan has it: area, and the number without a ninth digit."""
+    """A number of the Brazilian numbering plan: the area code, and the number without its ninth digit."""
 
     area: str
     eight: str
@@ -34,7 +34,7 @@ class Number:
 
     @property
     def e164(self) -> str:
-        """Its one spelling."""
+        """The number in E.164."""
         return f"+55{self.area}{self.number}"
 
 
@@ -77,14 +77,14 @@ def spelled(draw: st.DrawFn) -> tuple[Number, str]:
 @example((Number("11", "87654321"), "5511987654321@c.us"))
 @example((Number("11", "87654321"), "https://wa.me/5511987654321"))
 def test_every_spelling_of_a_phone_is_one_phone(case: tuple[Number, str]) -> None:
-    """However a Brazilian phone is typed, its key is the same."""
+    """Every spelling of a Brazilian phone is read as the same phone."""
     number, typed = case
     assert Phone.parse(typed) == Phone(number.e164)
 
 
 @given(numbers)
 def test_a_phone_read_again_is_itself(number: Number) -> None:
-    """Reading is idempotent, and every spelling that we ask a database for is that phone and no other."""
+    """Parsing is idempotent, and each spelling that a database is asked for is that phone and no other."""
     phone = Phone.parse(number.e164)
     assert phone is not None
     assert phone.national == number.area + number.number
@@ -92,14 +92,14 @@ def test_a_phone_read_again_is_itself(number: Number) -> None:
 
 
 @given(numbers)
-def test_the_library_agrees_that_it_is_possible(number: Number) -> None:
-    """What we call a Brazilian phone has a length that the numbering plan knows."""
+def test_the_library_accepts_the_length_of_every_phone(number: Number) -> None:
+    """The library calls the length of every Brazilian phone possible."""
     assert phonenumbers.is_possible_number(phonenumbers.parse(number.e164))
 
 
 @given(areas, st.text("0123456789", min_size=8, max_size=9))
 def test_what_the_library_calls_a_persons_number_is_one(area: str, digits: str) -> None:
-    """No landline and no mobile of the library's ranges is missed; one of eight digits gets its 9."""
+    """Every landline and mobile in the library's ranges is read; a mobile of eight digits gets its 9."""
     number = phonenumbers.parse(f"+55{area}{digits}")
     kinds = {phonenumbers.PhoneNumberType.MOBILE, phonenumbers.PhoneNumberType.FIXED_LINE}
     is_firms = len(digits) == 8 and digits.startswith(NON_GEOGRAPHIC)
@@ -114,7 +114,7 @@ def test_what_the_library_calls_a_persons_number_is_one(area: str, digits: str) 
 @example("+55" * 20)
 @example("ramal")
 def test_any_text_is_a_phone_or_none(text: str) -> None:
-    """No text raises; what is read is E.164 and reads as itself."""
+    """No text raises. A phone that was read is E.164 and is read as itself."""
     phone = Phone.parse(text)
     if phone is not None:
         assert phone.e164[0] == "+"
@@ -134,20 +134,20 @@ def test_any_text_is_a_phone_or_none(text: str) -> None:
     ],
 )
 def test_a_foreign_number_keeps_its_country(typed: str, e164: str) -> None:
-    """A foreign phone is kept, is never Diretrix's business, and has one spelling."""
+    """A foreign phone keeps its country code, is not asked of Diretrix, and has one spelling."""
     phone = Phone.parse(typed)
     assert phone == Phone(e164)
     assert (phone.is_brazilian, phone.national, phone.spellings()) == (False, "", (e164,))
 
 
-def test_a_plus_that_was_meant_for_brazil_is_forgiven() -> None:
-    """``+11 98765-4321`` is no number of any country."""
+def test_a_plus_before_an_area_code_is_ignored() -> None:
+    """``+11 98765-4321`` is a number of no country, so it is read as a Brazilian one."""
     assert Phone.parse("+11 98765-4321") == Phone("+5511987654321")
 
 
 @pytest.mark.parametrize("typed", ["11 98765-4321 / 11 3333-4444", "11987654321 ou 21912344321", "11987654321,abc"])
 def test_of_two_phones_in_one_field_the_first_counts(typed: str) -> None:
-    """A field with two phones is not lost."""
+    """Of two phones in one field the first is read."""
     assert Phone.parse(typed) == Phone("+5511987654321")
 
 
@@ -167,13 +167,13 @@ def test_of_two_phones_in_one_field_the_first_counts(typed: str) -> None:
         "1" * 65,
     ],
 )
-def test_what_is_nobodys_phone_is_none(typed: str) -> None:
-    """Toll-free numbers, numbers without an area, wrong areas, too many digits, e-mails: no phone."""
+def test_a_text_without_a_persons_phone_is_none(typed: str) -> None:
+    """Toll-free numbers, missing or wrong area codes, too many digits and e-mails are no phone."""
     assert Phone.parse(typed) is None
 
 
 def test_a_ninth_digit_is_taken_away_only_where_it_was_added() -> None:
-    """A mobile of a newer range without its 9 would be somebody else's landline."""
+    """``spellings`` drops the 9 of older ranges only: a newer mobile without it would be another person's landline."""
     assert Phone("+5511987654321").spellings() == ("11987654321", "5511987654321", "1187654321", "551187654321")
     assert Phone("+5511941234567").spellings() == ("11941234567", "5511941234567")
     assert Phone("+551133334444").spellings() == ("1133334444", "551133334444")
@@ -190,6 +190,6 @@ def test_a_ninth_digit_is_taken_away_only_where_it_was_added() -> None:
 @example("+11 98765-4321")
 @example("551190000.0000")
 @example("+55 98765-0001")
-def test_the_short_way_for_plain_phones_says_what_the_long_one_says(text: str) -> None:
-    """Whatever is read by one pattern is what all the rules would have made of it."""
+def test_the_fast_path_for_plain_phones_agrees_with_the_full_rules(text: str) -> None:
+    """A phone that the fast pattern reads is the one that the full rules read."""
     assert Phone.parse(text) == (_read_any_phone(text) if len(text) <= MAX_PHONE_CHARS else None)

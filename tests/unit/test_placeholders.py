@@ -13,7 +13,7 @@ NO_DENIED_ALIASES: frozenset[str] = frozenset()
     "typed", ["11999999999", "(11) 98888-8888", "11 91234-5678", "1123456789", "11 3333-3333", "+1 212 222 2222"]
 )
 def test_numbers_that_people_invent_are_placeholders(typed: str) -> None:
-    """Who types 99999-9999 has not given a phone."""
+    """Invented numbers such as 99999-9999 are placeholders."""
     phone = Phone.parse(typed)
     assert phone is not None
     assert is_placeholder(phone, NO_DENIED_ALIASES)
@@ -22,7 +22,7 @@ def test_numbers_that_people_invent_are_placeholders(typed: str) -> None:
 @pytest.mark.parametrize("digit", "0123456789")
 @pytest.mark.parametrize("area", ["11", "55", "98"])
 def test_one_digit_repeated_is_a_placeholder_in_every_area(digit: str, area: str) -> None:
-    """A mobile of one repeated digit is nobody's, typed with or without its ninth digit."""
+    """A mobile of one repeated digit is a placeholder, with or without its ninth digit."""
     assert is_placeholder(Phone(f"+55{area}9{8 * digit}"), NO_DENIED_ALIASES)
     eight = Phone.parse(f"{area} {8 * digit}")
     assert eight is None or is_placeholder(eight, NO_DENIED_ALIASES)
@@ -37,8 +37,8 @@ def test_one_digit_repeated_is_a_placeholder_in_every_area(digit: str, area: str
         *("11 2345-6780", "99 99999-1234", "22 2222-1234", "+1 212 345 6789", "+351 912 345 678"),
     ],
 )
-def test_a_number_that_only_looks_counted_is_somebodys(typed: str) -> None:
-    """Only whole numbers of the list are placeholders: a row of counted digits occurs in real numbers."""
+def test_a_number_with_ascending_digits_is_no_placeholder(typed: str) -> None:
+    """Only the listed numbers are placeholders: real numbers contain ascending digits."""
     phone = Phone.parse(typed)
     assert phone is not None
     assert not is_placeholder(phone, NO_DENIED_ALIASES)
@@ -57,7 +57,7 @@ def test_a_number_that_only_looks_counted_is_somebodys(typed: str) -> None:
     ],
 )
 def test_invented_addresses_are_placeholders(address: str) -> None:
-    """Who types teste@ has not given an e-mail."""
+    """Invented addresses such as teste@ are placeholders."""
     email = Email.parse(address)
     assert email is not None
     assert is_placeholder(email, NO_DENIED_ALIASES)
@@ -65,11 +65,11 @@ def test_invented_addresses_are_placeholders(address: str) -> None:
 
 @pytest.mark.parametrize("digits", ["11111111111", "00000000000", "12345678909"])
 def test_invented_cpfs_are_placeholders(digits: str) -> None:
-    """Repeated and counted digits have right check digits and are nobody's."""
+    """CPFs of repeated or ascending digits are placeholders, although their check digits are right."""
     assert is_placeholder(Cpf(digits), NO_DENIED_ALIASES)
 
 
 @pytest.mark.parametrize("real", [Phone("+5511987654321"), Email("a@x.com"), Email("testa@x.com"), Cpf("52998224725")])
 def test_real_values_are_no_placeholders(real: Phone | Email | Cpf) -> None:
-    """What looks like somebody's is taken for it."""
+    """A real phone, e-mail or CPF is no placeholder."""
     assert not is_placeholder(real, NO_DENIED_ALIASES)

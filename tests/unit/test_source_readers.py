@@ -119,8 +119,8 @@ SCHEMA = Draft202012Validator(schema("webhooks"))
         ),
     ],
 )
-def test_what_production_sends_is_read(name: str, expected: Lead, key: str) -> None:
-    """Each golden webhook goes through the topic and gives its lead and key."""
+def test_production_payloads_are_read(name: str, expected: Lead, key: str) -> None:
+    """Each golden payload, encoded and decoded, gives its lead and key."""
     payload = golden(name)
     value = encode_webhook(expected.source, NOW, payload, {"key": key})
     webhook = decode_webhook(value)
@@ -146,7 +146,7 @@ def test_what_production_sends_is_read(name: str, expected: Lead, key: str) -> N
     ],
 )
 def test_a_c2s_event_that_can_not_be_read_names_the_field(payload: dict[str, Any], path: str) -> None:
-    """What is required and missing, or of another shape, is poison with its path."""
+    """A required field that is missing or has the wrong type raises PoisonError with its path."""
     with pytest.raises(PoisonError) as caught:
         lead_from_c2s(payload)
     assert caught.value.path == path
@@ -162,14 +162,14 @@ def test_a_c2s_event_that_can_not_be_read_names_the_field(payload: dict[str, Any
     ],
 )
 def test_a_google_form_that_can_not_be_read_names_the_field(payload: dict[str, Any], path: str) -> None:
-    """The same for a form."""
+    """A required field of a form that is missing or has the wrong type raises PoisonError with its path."""
     with pytest.raises(PoisonError) as caught:
         lead_from_google(payload)
     assert caught.value.path == path
 
 
-def test_an_optional_part_of_another_shape_loses_no_lead() -> None:
-    """Odd products, names, phones and times count as not given."""
+def test_an_optional_field_of_the_wrong_type_loses_no_lead() -> None:
+    """Products, names, phones and times of the wrong type count as not given."""
     customer = {"name": ["Ana"], "phone": 11987654321, "email": {"a": 1}}
     lead = lead_from_c2s({"id": 7, "attributes": {**C2S["attributes"], "customer": customer, "product": "Casa"}})
     assert (lead.id, lead.name, lead.phone, lead.email, lead.product) == ("7", "", "11987654321", "", None)
@@ -177,8 +177,8 @@ def test_an_optional_part_of_another_shape_loses_no_lead() -> None:
     assert (form.updated_at, form.is_test, form.name) == (None, False, "")
 
 
-def test_the_first_of_a_column_that_occurs_twice_counts() -> None:
-    """A form's columns are read in their order; the person's own come before those of work."""
+def test_of_a_column_that_occurs_twice_the_first_counts() -> None:
+    """Columns are read in order; private phone and e-mail come before those of work."""
     columns = [
         {"column_id": "work_phone", "string_value": "1133334444"},
         {"column_id": "PHONE_NUMBER", "string_value": "11987654321"},
@@ -191,7 +191,7 @@ def test_the_first_of_a_column_that_occurs_twice_counts() -> None:
 
 
 def test_long_texts_and_nul_do_not_reach_an_event() -> None:
-    """A text is cut to what an event carries, and PostgreSQL can hold it."""
+    """A text is cut to 500 characters and has no NUL."""
     customer = {"name": "A\x00na" + "x" * 1_000}
     lead = lead_from_c2s({"id": "L", "attributes": {**C2S["attributes"], "customer": customer}})
     assert lead.name.startswith("Anax")
