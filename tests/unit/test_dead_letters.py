@@ -1,4 +1,4 @@
-"""Dead letters as an operator sees them, and what becomes of them when they are redriven."""
+"""Dead letters: how they are read, filtered, closed by markers and redriven."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def letter(  # noqa: PLR0913 - a letter
     offset: int = 7,
     failed_at: datetime = NOW,
 ) -> DeadLetter:
-    """A letter as the project writes it."""
+    """A dead letter as the project writes it."""
     written = dead_letter_headers(
         headers=headers or [],
         topic=topic,
@@ -59,7 +59,7 @@ def letter(  # noqa: PLR0913 - a letter
 
 
 def test_a_letter_is_read_as_it_was_written() -> None:
-    """Every fact that a writer puts down comes back; its own headers are apart from ours."""
+    """Every fact that was written is read again; the original headers are apart from ours."""
     found = letter(headers=[("ce_id", b"x"), ("dl-closes", b"1")])
     assert found.original == (("ce_id", b"x"),)
     assert (found.topic, found.partition, found.original_offset, found.stage, found.error) == (
@@ -78,8 +78,8 @@ def test_a_letter_is_read_as_it_was_written() -> None:
     "headers",
     [[], [("dl-offset", b"x" * 5_000)], [("dl-failed-at", b"\xff"), ("dl-attempts", b"-9")], [("dl-closes", b"")]],
 )
-def test_whatever_lies_in_the_topic_is_listed(headers: list[tuple[str, bytes]]) -> None:
-    """What somebody else wrote there is a letter of an unknown stage, dated by when it was written."""
+def test_any_record_of_the_topic_is_listed(headers: list[tuple[str, bytes]]) -> None:
+    """A record that somebody else wrote is a dead letter of an unknown stage, dated by its time stamp."""
     found = read_dead_letter(1, None, None, headers, NOW)
     assert (found.stage, found.original_offset, found.attempts, found.failed_at) == ("unknown", -1, 0, NOW)
     assert read_marker(headers) is None
@@ -87,7 +87,7 @@ def test_whatever_lies_in_the_topic_is_listed(headers: list[tuple[str, bytes]]) 
 
 @pytest.mark.parametrize("status", [DeadLetterStatus.REDRIVEN, DeadLetterStatus.DROPPED])
 def test_a_marker_says_what_became_of_a_letter(status: DeadLetterStatus) -> None:
-    """It names the letter's offset; a letter is no marker, whatever headers its message had."""
+    """A marker names the dead letter's offset and status; a dead letter is no marker, whatever its headers."""
     assert read_marker(marker(7, status, NOW)) == (7, status)
     written = dead_letter_headers(
         headers=marker(7, status, NOW),
@@ -122,13 +122,13 @@ def test_a_marker_says_what_became_of_a_letter(status: DeadLetterStatus) -> None
     ],
 )
 def test_filters_narrow_down(wanted: DeadLetterFilter, matches: bool) -> None:  # noqa: FBT001 - a case
-    """Each alone decides; together all must agree; open letters unless asked otherwise."""
+    """All criteria must match; without a status only open dead letters match."""
     assert wanted.matches(letter()) is matches
     assert DeadLetterFilter().is_everything
 
 
-def test_a_redriven_webhook_keeps_its_identity_and_loses_its_tries() -> None:
-    """Same topic, partition, key, bytes and headers; what counted tries is gone, and a header says so."""
+def test_a_redriven_webhook_keeps_its_identity_and_loses_its_retry_headers() -> None:
+    """Topic, partition, key, bytes and headers stay; the retry headers are removed, and a header says it was redriven."""
     tries = Parking(9, NOW, NOW, 2).headers("diretrix: status 500")
     value = c2s_webhook(phone="11987654321")
     found = letter(headers=[("ce_id", b"x"), *tries, ("reroute", b"1"), ("redriven", b"2"), ("theirs", b"\xff")])
@@ -137,8 +137,8 @@ def test_a_redriven_webhook_keeps_its_identity_and_loses_its_tries() -> None:
     assert redriven.headers == [("ce_id", b"x"), ("theirs", b"\xff"), ("redriven", b"7")]
 
 
-def test_what_the_producers_refused_becomes_what_they_would_have_made_of_it() -> None:
-    """A body that this version can read goes out as the producers send it: key, identity, bytes, time of arrival."""
+def test_a_redriven_body_is_published_as_the_producers_would() -> None:
+    """A body that this version can read gets the key, identity, bytes and arrival time that the producers would give it."""
     part = Part(BODY, orjson.loads(BODY))
     sent = webhook(Source.C2S, part, NOW, NOBODY)
     written = dead_letter(Source.C2S, part, NOW, PoisonError("an older version could not read it"))
@@ -154,7 +154,7 @@ def test_what_the_producers_refused_becomes_what_they_would_have_made_of_it() ->
 
 
 def test_a_redriven_event_goes_back_to_the_events() -> None:
-    """What the CRM refused goes out once more under the same identity, as it was."""
+    """An event that the CRM refused is published unchanged under the same identity."""
     value = orjson.dumps(
         {
             "event_id": "e",
@@ -185,7 +185,7 @@ def test_a_redriven_event_goes_back_to_the_events() -> None:
         (letter("somebody's"), BODY, "stage"),
     ],
 )
-def test_what_would_only_die_again_is_refused(found: DeadLetter, value: bytes | None, reason: str) -> None:
-    """It says why, without what it stumbled over."""
+def test_a_letter_that_would_fail_again_is_refused(found: DeadLetter, value: bytes | None, reason: str) -> None:
+    """PoisonError says why, without quoting the value."""
     with pytest.raises(PoisonError, match=reason):
         redriven_record(found, value, NOBODY)
