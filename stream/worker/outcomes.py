@@ -184,7 +184,7 @@ class Outcomes:
 
     def _count(self, answer: Answer) -> None:
         """Count an answer; the metrics are told once for all of a turn of the loop."""
-        self._said.append(answer.said)
+        self._said.append(answer.enum_texts)
         if len(self._said) == 1:
             try:
                 asyncio.get_running_loop().call_soon(self._tell)

@@ -128,7 +128,7 @@ def test_filters_narrow_down(wanted: DeadLetterFilter, matches: bool) -> None:  
 
 
 def test_a_redriven_webhook_keeps_its_identity_and_loses_its_retry_headers() -> None:
-    """Topic, partition, key, bytes and headers stay; the retry headers are removed, and a header says it was redriven."""
+    """Topic, partition, key, bytes and headers stay; retry headers are removed; a header says it was redriven."""
     tries = Parking(9, NOW, NOW, 2).headers("diretrix: status 500")
     value = c2s_webhook(phone="11987654321")
     found = letter(headers=[("ce_id", b"x"), *tries, ("reroute", b"1"), ("redriven", b"2"), ("theirs", b"\xff")])
@@ -138,7 +138,7 @@ def test_a_redriven_webhook_keeps_its_identity_and_loses_its_retry_headers() -> 
 
 
 def test_a_redriven_body_is_published_as_the_producers_would() -> None:
-    """A body that this version can read gets the key, identity, bytes and arrival time that the producers would give it."""
+    """A body that can be read now gets the key, identity, bytes and time that the producers would give it."""
     part = Part(BODY, orjson.loads(BODY))
     sent = webhook(Source.C2S, part, NOW, NOBODY)
     written = dead_letter(Source.C2S, part, NOW, PoisonError("an older version could not read it"))
@@ -181,7 +181,7 @@ def test_a_redriven_event_goes_back_to_the_events() -> None:
         (letter("crm"), b"{}", "not an event"),
         (letter("receive", headers=[("ce_source", b"/lead-stream/producers/c2s")]), b"{}", "required"),
         (letter("receive", headers=[("ce_source", b"/lead-stream/producers/c2s")]), b"[]", "object"),
-        (letter("receive"), BODY, "sender"),
+        (letter("receive"), BODY, "ce_source"),
         (letter("somebody's"), BODY, "stage"),
     ],
 )

@@ -48,7 +48,7 @@ def test_an_unsure_call_counts_as_spent_and_a_free_one_does_not() -> None:
 
 
 def test_lines_add_up_to_the_whole() -> None:
-    """The lines add up to the period; a day with calls and no webhook has one; tiers leave out leads without contact."""
+    """The lines add up to the period; a day with calls alone has one; tiers leave out leads without contact."""
     counts = [calls("paid", 2), CallCount("2026-02-01", "diretrix", "google_ads", "paid", 1, PRICE)]
     answered = [answers("enriched", "cache", 3), answers("test", None, 1), answers("pending", None, 2, 2)]
     first, second = by_day_and_source(counts, answered, PRICE)
