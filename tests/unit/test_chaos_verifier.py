@@ -102,7 +102,7 @@ def test_a_fact_that_the_crm_holds_twice_is_found() -> None:
     evidence = Evidence(
         messages=[{"lead": "1", "body": "x"}, {"lead": "1", "body": "x"}, {"lead": "2", "body": "x"}],
         leads=[{"id": "crm-1"}, {"id": "crm-2"}, {"id": "crm-3"}],
-        booked_leads={"crm-1"},
+        recorded_leads={"crm-1"},
         unconfirmed_leads=1,
     )
     assert verifier.written_twice(evidence) == 2
