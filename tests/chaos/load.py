@@ -89,7 +89,7 @@ def next_due(due: float, webhooks: int, per_second: float, now: float) -> float:
 
 
 def posts(people: list[Someone], webhooks: int, size: int, seed: int, first: int) -> Iterator[Post]:
-    """Bodies of ``webhooks`` of random ``people``: C2S in arrays of ``size``, some of Google, numbered from ``first``."""
+    """Bodies of ``webhooks`` of random ``people``: C2S in arrays of ``size``, some of Google, from number ``first``."""
     write, number = Writer(seed % DAYS), first
     chance = random.Random(seed)
     chosen = (chance.choice(people) for _ in range(webhooks))

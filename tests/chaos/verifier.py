@@ -44,7 +44,7 @@ def repeated(emissions: Iterable[Emission]) -> int:
 
 
 def out_of_order(arrivals: Iterable[Arrival], emissions: Iterable[Emission]) -> int:
-    """Webhooks whose first event came before that of an earlier webhook of the contact; parked and moved ones are exempt.
+    """Webhooks whose first event came before an earlier one's of the contact; parked and moved webhooks are exempt.
 
     Only the first event counts: a webhook that is read again after a crash emits again.
     """
@@ -92,7 +92,7 @@ def beyond(committed: Mapping[int, int], evidence: Evidence) -> list[Arrival]:
 
 
 def _is_copy(copy: Arrival, arrival: Arrival) -> bool:
-    """Whether ``copy`` is ``arrival``, moved. It must have come later, because anybody may write a header that says so."""
+    """Whether ``copy`` is ``arrival``, moved. It must be later, because anybody may write a header that says so."""
     return copy.place != arrival.place and copy.at >= arrival.at
 
 

@@ -37,7 +37,7 @@ class Scenario(scenario.Scenario):
     }
 
     def play(self, rig: Rig, strangers: int, google: int, known: int) -> None:
-        """``strangers``: C2S webhooks of the flood; meanwhile ``google`` leads of new people and ``known`` contacts come."""
+        """``strangers``: C2S webhooks of the flood. ``google``: new leads. ``known``: known contacts."""
         people = rig.people(strangers + google + known)
         friends, guests, crowd = people[:known], people[known : known + google], people[known + google :]
         rig.post([lead(f"known-{number}", one) for number, one in enumerate(friends)])
