@@ -18,7 +18,7 @@ THRESHOLD = 85  # the usual one, of 100
 
 
 def next_step(contact: Any, name: str, known: Any) -> Ask | Complete | PersonFound | NobodyKnows:
-    """What to do next for the lead called ``name``."""
+    """Decide the next step for the lead called ``name``."""
     for alias in filter(None, (contact.phone, contact.email)):
         answered = known.answers.get(alias.alias)
         for one in (*(answered or ()), *known.listed.get(alias.alias, ())):
