@@ -14,8 +14,8 @@ text: *homonym*; *suffix* (the names differ by a suffix that was left out); *mid
 which is no contradiction, because directories leave them out); *unknown* (any other reason). If the rule knew the true
 person, the text is exactly the wrong one's name and not the true one's (*suffix, both known*; *exact*), or it
 contradicts the names by which the rule knew the true one (*closer*), or more of the lead's phone and e-mail are the
-wrong one's (*aliases*). People's names are those that the rule saw: a directory may have a name from before a marriage, a shortened
-one, or none.
+wrong one's (*aliases*). People's names are those that the rule saw: a directory may have a name from before a marriage,
+a shortened one, or none.
 """
 
 from __future__ import annotations

@@ -25,13 +25,13 @@ from stream.topics import RETRIES, WEBHOOKS
 
 NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 MINUTE, TEN, HOUR = (timedelta(minutes=minutes) for minutes in (1, 10, 60))
-PATIENCE = RetryPolicy((MINUTE, TEN, HOUR), timedelta(days=1))
+RETRY_POLICY = RetryPolicy((MINUTE, TEN, HOUR), timedelta(days=1))
 DOWN = "diretrix: status 500"
 
 
 def test_every_failure_waits_longer_up_to_the_last_level() -> None:
     """The delays are a minute, ten minutes, then an hour each time."""
-    plans = [PATIENCE.park(attempts, None, NOW, DOWN) for attempts in range(5)]
+    plans = [RETRY_POLICY.park(attempts, None, NOW, DOWN) for attempts in range(5)]
     assert [plan and (plan.attempt, plan.retry_level, plan.not_before - NOW) for plan in plans] == [
         (1, 0, MINUTE),
         (2, 1, TEN),
@@ -51,9 +51,9 @@ def test_with_fewer_delays_the_last_one_is_kept() -> None:
 def test_an_interrupted_attempt_is_no_failure(reason: str) -> None:
     """An attempt that a shutdown or a full queue ends neither raises the count nor gives the webhook up."""
     for attempts, counted in ((0, 1), (1, 1), (2, 2), (9, 9)):
-        assert PATIENCE.park(attempts, None, NOW, reason) == Parking(counted, NOW, NOW + MINUTE, 0)
+        assert RETRY_POLICY.park(attempts, None, NOW, reason) == Parking(counted, NOW, NOW + MINUTE, 0)
     old = NOW - timedelta(days=2)
-    assert PATIENCE.park(9, old, NOW, reason) == Parking(9, old, NOW + MINUTE, 0)
+    assert RETRY_POLICY.park(9, old, NOW, reason) == Parking(9, old, NOW + MINUTE, 0)
 
 
 @pytest.mark.parametrize(
@@ -62,30 +62,30 @@ def test_an_interrupted_attempt_is_no_failure(reason: str) -> None:
 def test_a_webhook_that_waits_for_a_partner_takes_the_first_delay(reason: str, *, down: bool) -> None:
     """While the partner is down the count stays; only the age ends the retries."""
     for attempts, counted in ((0, 1), (1, 1), (9, 9)):
-        plan = PATIENCE.park(attempts, None, NOW, reason, partner_down=down)
+        plan = RETRY_POLICY.park(attempts, None, NOW, reason, partner_down=down)
         assert plan == Parking(counted, NOW, NOW + MINUTE, 0)
-    assert PATIENCE.park(9, NOW - timedelta(days=1), NOW, reason, partner_down=down) is None
+    assert RETRY_POLICY.park(9, NOW - timedelta(days=1), NOW, reason, partner_down=down) is None
 
 
 def test_the_first_failure_is_remembered_and_ends_it() -> None:
     """The age counts from the first failure; at the limit there is no further retry."""
     almost = NOW - timedelta(days=1) + timedelta(seconds=1)
-    plan = PATIENCE.park(24, almost, NOW, DOWN)
+    plan = RETRY_POLICY.park(24, almost, NOW, DOWN)
     assert plan is not None
     assert plan.first_failed == almost
-    assert PATIENCE.park(24, NOW - timedelta(days=1), NOW, DOWN) is None
+    assert RETRY_POLICY.park(24, NOW - timedelta(days=1), NOW, DOWN) is None
 
 
 def test_a_first_failure_in_the_future_does_not_keep_a_webhook_for_ever() -> None:
     """A first failure in the future counts as now."""
-    plan = PATIENCE.park(1, NOW + timedelta(days=9_999), NOW, DOWN)
+    plan = RETRY_POLICY.park(1, NOW + timedelta(days=9_999), NOW, DOWN)
     assert plan is not None
     assert plan.first_failed == NOW
 
 
 def test_the_headers_are_read_as_they_were_written() -> None:
     """The retry headers are read as they were written."""
-    plan = PATIENCE.park(1, NOW - HOUR, NOW, DOWN)
+    plan = RETRY_POLICY.park(1, NOW - HOUR, NOW, DOWN)
     assert plan is not None
     said = {name: value.decode() for name, value in plan.headers(DOWN)}
     assert (count_of(said["attempt"]), instant_of(said["first-failed"])) == (2, NOW - HOUR)
