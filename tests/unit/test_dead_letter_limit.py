@@ -10,7 +10,7 @@ from stream.domain.dead_letter_limit import WINDOW_SECONDS, DlqLimit, DlqLimitSt
 from stream.settings import load
 
 LIMIT = DlqLimit(in_a_row=5, share=0.5, minimum=10)
-DEFAULTS = load({}).state
+DEFAULTS = load({}).fuse
 
 
 def read(state: DlqLimitState, what: str, now: float = 0.0) -> str:
