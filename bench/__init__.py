@@ -1,1 +1,1 @@
-"""Programs that make the figures of the README, each with its goal: ``python -m bench``."""
+"""The benchmarks behind docs/performance.md, each with its goal: ``python -m bench``."""

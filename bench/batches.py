@@ -1,6 +1,6 @@
-"""What the batch producer costs a record, in this process, before a broker that acknowledges in the next tick.
+"""The cost of the batch producer for one record, in this process, with a broker that acknowledges in the next tick.
 
-Sides take turns in short chunks and the lower quartile of a side's chunks counts: other work on the machine only adds.
+The sides alternate in short chunks. A side's lower quartile counts, because other work on the machine only adds time.
 ``batches alone`` is the floor: aiokafka's encoding of the same batches, without queue, bound and acknowledgement.
 """
 
@@ -33,7 +33,7 @@ Side = Callable[[Sequence[Record]], Awaitable[None]]
 
 
 class InstantProducer:
-    """What the batch producer needs of aiokafka's."""
+    """The part of aiokafka's producer that the batch producer uses."""
 
     def __init__(self) -> None:
         topics = {"webhooks": set(range(PARTITIONS))}
@@ -41,7 +41,7 @@ class InstantProducer:
         self.client = SimpleNamespace(cluster=cluster)
 
     def create_batch(self) -> BatchBuilder:
-        """A real one, as large as in production."""
+        """Create a real batch of the production size."""
         return BatchBuilder(LARGEST_BATCH, 0)
 
     async def send_batch(self, batch: BatchBuilder, topic: str, *, partition: int) -> asyncio.Future[None]:
@@ -53,12 +53,12 @@ class InstantProducer:
         return acknowledged
 
     async def partitions_for(self, topic: str) -> set[int]:
-        """As the metadata says."""
+        """The partitions, as the metadata would say."""
         return self.client.cluster.partitions_for_topic(topic)
 
 
 async def sides() -> dict[str, Side]:
-    """How records leave, by name."""
+    """The ways to publish records, by name."""
     fake: Any = InstantProducer()
     of_worker, of_producers = BatchProducer(fake, RetryUntilShutdown()), BatchProducer(fake, FailFast())
     for one in (of_worker, of_producers):
@@ -71,7 +71,7 @@ async def sides() -> dict[str, Side]:
 
 
 async def enqueued(enqueue: Callable[..., None], flush: Callable[[], Awaitable[None]], chunk: Sequence[Record]) -> None:
-    """As the worker's agent does: a callback a record, some hundred records a tick."""
+    """As the worker's agent: one callback for each record, some hundred records in a tick."""
     left = len(chunk)
 
     def acknowledged() -> None:
@@ -89,7 +89,7 @@ async def enqueued(enqueue: Callable[..., None], flush: Callable[[], Awaitable[N
 async def published(
     knows: Callable[[Sequence[Record]], bool], enqueue_all: Callable[[Sequence[Record]], Any], chunk: Sequence[Record]
 ) -> None:
-    """As the producers' requests do: a handle a record, each awaited."""
+    """As the producers' requests: one awaited handle for each record."""
     for tick in _ticks(chunk, SENDERS):
         handles = []
         for one in tick:
@@ -100,7 +100,7 @@ async def published(
 
 
 async def encoded(producer: InstantProducer, chunk: Sequence[Record]) -> None:
-    """The floor."""
+    """The floor: encoding alone."""
     for tick in _ticks(chunk, TICK):
         batches = [producer.create_batch() for _ in range(PARTITIONS)]
         for one in tick:
@@ -123,7 +123,7 @@ async def run(options: Options) -> list[Row]:
 
 
 async def in_turns(sides: dict[str, Side], made: Sequence[Record], times: int) -> dict[str, tuple[float, float]]:
-    """Microseconds of processor time a record: the first decile and the first quartile of each side's chunks."""
+    """Microseconds of processor time for a record: first decile and first quartile of each side's chunks."""
     costs: dict[str, list[float]] = {name: [] for name in sides}
     names = list(sides)
     gc.collect()

@@ -1,4 +1,4 @@
-"""What benchmarks do with the broker: empty topics, fill them, wait for events, read when the broker got them."""
+"""Broker helpers of the benchmarks: empty topics, fill them, wait for events, read the broker's time stamps."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ IN_FLIGHT = 8  # batches of a partition on their way while topics are filled
 
 
 async def empty_topics(settings: Settings) -> None:
-    """All topics of the map, new; with them the broker forgets what groups have committed.
+    """Delete and create all topics of the map, and with them the committed offsets.
 
-    The broker stamps events itself: the figures are its own clock's.
+    The broker stamps the events, so the figures come from its clock.
     """
     ours = {topic.name for topic in topics.ALL}
     async with open_admin(settings) as admin, asyncio.timeout(LIMIT):
@@ -48,7 +48,7 @@ async def _stamp_by_broker(admin: AIOKafkaAdminClient) -> None:
 
 
 async def fill(settings: Settings, topic: str, items: Iterable[Item]) -> None:
-    """Write items, in their order within a partition."""
+    """Write items, in order within a partition."""
     by_partition = groupby(sorted(items, key=lambda item: item[0]), key=lambda item: item[0])
     lanes = {partition: list(group) for partition, group in by_partition}
     async with open_producer(settings) as producer:
@@ -75,7 +75,7 @@ async def _fill(producer: AIOKafkaProducer, topic: str, partition: int, lane: li
 
 
 async def end_of(settings: Settings, topic: str) -> int:
-    """Records written to a topic so far."""
+    """The number of records in a topic so far."""
     async with _reader(settings) as consumer:
         return await _end(consumer, topic)
 
@@ -83,7 +83,7 @@ async def end_of(settings: Settings, topic: str) -> int:
 async def until_events(
     settings: Settings, count: int, say: Callable[[int], None], alive: Callable[[], bool]
 ) -> AsyncIterator[ConsumerRecord]:
-    """Wait for ``count`` events; gives all there are. Raises StopError when none come for a minute."""
+    """Wait for ``count`` events and return all. Raises StopError if none comes for a minute."""
     async with _reader(settings) as consumer:
         there, moved = 0, time.monotonic()
         while there < count:

@@ -1,4 +1,4 @@
-"""Brazilian names with their real frequencies: what most adults are called, and Faker's lists for the others.
+"""Brazilian names with their real frequencies: the names of most adults, and Faker's lists for the others.
 
 Shares of given names are those of the census of 2010 (per cent of each sex),
         shares of surnames those of the census of
@@ -114,7 +114,7 @@ OTHER_SURNAMES = 0.15  # the same of surnames
 
 
 class Draw:
-    """Draws one of a table's keys by its weight, or with probability ``other`` one of ``others``."""
+    """Draws one of a table's keys by its weight or, with probability ``other``, one of ``others``."""
 
     def __init__(self, weights: dict[str, float], others: tuple[str, ...], other: float) -> None:
         self._names = list(weights)

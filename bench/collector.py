@@ -1,7 +1,7 @@
-"""What Python's garbage collector costs a hit, by its settings, with 50,000 entries in the table.
+"""The cost of Python's garbage collector for a hit, by its settings, with 50,000 entries in the table.
 
-Each setting in a fresh process: webhooks are read, found in the table and encoded as events; what a worker holds until
-the broker has acknowledged it is held here, and let go of as often as ``HELD`` webhooks are together.
+Each setting runs in a fresh process: webhooks are read, found in the table and encoded as events. The objects that a
+worker holds until the broker acknowledges are held here too, and freed whenever there are ``HELD`` webhooks.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import click
 from bench.entries import ENTRIES
 from bench.known import fill, with_family
 from bench.result import Options, Row
-from stream.domain.choice import Found, next_step
+from stream.domain.choice import PersonFound, next_step
 from stream.domain.events import Answer, Outcome, Tier, encode_event
 from stream.domain.identity import contact_of
 from stream.domain.leads import Source, decode_webhook, encode_webhook
@@ -46,7 +46,7 @@ HITS = 100_000
 
 
 async def run(options: Options) -> list[Row]:
-    """All settings in turns; medians."""
+    """Measure all settings in alternating rounds; returns medians."""
     measured: dict[str, list[tuple[float, float]]] = {name: [] for name in SETTINGS}
     for _ in range(options.rounds):
         for name in SETTINGS:
@@ -85,7 +85,7 @@ def _table() -> tuple[TableCache, list[bytes]]:
 
 
 def _hits(cache: TableCache, values: list[bytes], count: int) -> float:
-    """Microseconds of CPU time a hit."""
+    """Microseconds of CPU time for a hit."""
     partitions = load({}).topic_partitions
     now = bootstrap.now()
     held: list[object] = []
@@ -95,7 +95,7 @@ def _hits(cache: TableCache, values: list[bytes], count: int) -> float:
         contact = contact_of(webhook.lead, frozenset())
         known = cache.recall(partition_of(contact.key.encode(), partitions), contact, now.timestamp())
         step = next_step(contact, webhook.lead.name, known)
-        if not isinstance(step, Found):
+        if not isinstance(step, PersonFound):
             raise TypeError("no hit")
         answer = Answer(Outcome.ENRICHED, Tier.CACHE, step.match, step.person.person, step.person.facts)
         held.append((webhook, contact, answer, encode_event(webhook, contact, answer, now)))

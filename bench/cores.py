@@ -1,4 +1,4 @@
-"""Which core a process runs on: the side that is measured has one to itself, broker and harness have the rest."""
+"""Assigns processes to cores: the measured side has one core to itself, broker and harness have the rest."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ REST = set(range(1, os.cpu_count() or 1))
 
 
 def pin(pid: int, cores: set[int]) -> None:
-    """Keep a process, its threads and its children on ``cores``; does nothing where that can't be done."""
+    """Keep a process, its threads and its children on ``cores``. Does nothing if the system does not support it."""
     if not PINS:
         return
     family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]

@@ -16,14 +16,14 @@ from bench.typed_names import Typed, type_name
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A person under a phone or an e-mail. ``named``: with the name that stands there, None where there is none."""
+    """A person under a phone or an e-mail. ``named``: the person whose name the entry has, None if it has no name."""
 
     cpf: str
     named: Person | None
 
     @property
     def name(self) -> str:
-        """As sources write it."""
+        """The name as sources write it."""
         return "" if self.named is None else self.named.name.upper()
 
 
@@ -59,12 +59,12 @@ class Lead:
 
     @property
     def aliases(self) -> tuple[Alias, ...]:
-        """What the lead gave."""
+        """The aliases that the lead gave."""
         return tuple(one for one in (self.phone, self.email) if one is not None)
 
 
 def leads(seed: int, count: int) -> Iterator[Lead]:
-    """``count`` leads, the same each time; each has people of its own."""
+    """``count`` leads, the same each time. Each has people of its own."""
     chance = random.Random(seed)
     families = Families(chance)
     for number in range(count):
@@ -93,7 +93,7 @@ _MARRIED = 0.42  # share of writers with a spouse in the household
 
 
 def _writer(kind: str, families: Families, chance: random.Random) -> tuple[Household, Person, Typed]:
-    """A household and its member who can type so: the rates of ``KINDS`` hold for all leads."""
+    """A household and the member who writes. The rates of ``KINDS`` hold for all leads."""
     while True:
         household = families.household()
         person = chance.choice(household.members)
@@ -103,7 +103,7 @@ def _writer(kind: str, families: Families, chance: random.Random) -> tuple[House
 
 
 class _Cast:
-    """All who occur beside one lead."""
+    """Everybody who occurs around one lead."""
 
     def __init__(self, person: Person, household: Household, families: Families, chance: random.Random) -> None:
         self._person, self._families, self._chance = person, families, chance
@@ -113,11 +113,11 @@ class _Cast:
         self._formers: list[Person] = []
 
     def meet(self, cpf: str) -> None:
-        """Whose CPF was typed occurs too."""
+        """Add the person whose CPF was typed."""
         self.people[cpf] = self._known[cpf]
 
     def phone(self, number: int) -> Alias:
-        """The lead's phone, digits of E.164."""
+        """The lead's phone, the digits of E.164."""
         value = f"+55{(11, 21, 31, 41, 51, 81)[number % 6]}9{60_000_000 + number % 39_000_000:08d}"
         return self._alias(value, rates.PHONES, rates.LISTED_PHONES)
 
@@ -175,7 +175,7 @@ class _Cast:
         return self._entry(one, one.in_directory)
 
     def _is_homonym(self, one: Person) -> bool:
-        """Whose name is somebody else's too; shortened, it would be told apart by chance."""
+        """Whether another person has the same name; if it were shortened, chance would tell the two apart."""
         return any(other.name == one.name and other is not one for other in (self._person, *self._formers))
 
     def _entry(self, one: Person, named: Person | None) -> Entry:

@@ -1,10 +1,11 @@
-"""What it costs: paying webhooks in 100, beside those who always ask, a 24 h cache in memory, and the floors.
+"""The cost: paying webhooks in 100, compared with a service that always asks, a 24 h cache in memory, and the floors.
 
-Three traces: the measured one, one whose people come back with another phone or e-mail, and a year of 30,000 webhooks
-a month with restarts and lost tables in it. In the year people type their names, and Diretrix lists relatives and
-former owners, at the matching corpus's rates (``bench/rates.py``); its paid calls are split by what made the project
-ask, beside those of the first rule. In the two traces names are typed whole: how the measured day's were typed is not
-known. They run on a real PostgreSQL; so does the beginning of the year, to hold the stand-in that its rest runs on.
+There are three traces: the measured one, one whose people come back with another phone or e-mail, and a year of 30,000
+webhooks a month with restarts and lost tables. In the year people type their names, and Diretrix lists relatives and
+former owners, at the rates of the matching corpus (``bench/rates.py``). Its paid calls are split by their reason and
+compared with those of the first rule. In the other two traces names are typed whole, because nobody knows how they were
+typed on the measured day. These two run on a real PostgreSQL. So does the beginning of the year, to check the stand-in
+that the rest of the year uses.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ ON_BOTH = 3_000  # webhooks of the year that are answered on PostgreSQL too
 
 
 async def run(options: Options) -> list[Row]:
-    """All traces; the seed makes the people."""
+    """Play all traces; the seed determines the people."""
     with tempfile.TemporaryDirectory(prefix="lead-stream-bench-") as folder, LocalPostgres(Path(folder)) as server:
         settings = load({"DATABASE_URL": server.url})
         await migrate(server.url)
@@ -91,7 +92,7 @@ async def _year(name: str, visits: Sequence[Visit], settings: Settings, seed: in
 
 
 async def _by_reason(name: str, ours: Bill, visits: Sequence[Visit], settings: Settings, seed: int) -> list[Row]:
-    """What the project's rule pays beside the first rule, and why."""
+    """The calls that the project pays, compared with the first rule, by reason."""
     first = await _play(_ours(visits, settings, Ports(), seed, first_rule), visits)
     ratio = ours.paid / first.paid
     note = f"{ours.paid:,} calls paid, {first.paid:,} by the first rule"
@@ -106,7 +107,7 @@ async def _by_reason(name: str, ours: Bill, visits: Sequence[Visit], settings: S
 
 
 async def _held(name: str, visits: Sequence[Visit], settings: Settings, seed: int) -> Row:
-    """The stand-in for PostgreSQL must come to the very bill that PostgreSQL comes to."""
+    """The stand-in for PostgreSQL must give exactly the bill that PostgreSQL gives."""
     fake = await _play(_ours(visits, settings, Ports(), seed), visits)
     async with _on_postgres(settings) as ports:
         real = await _play(_ours(visits, settings, ports, seed), visits)
@@ -143,7 +144,7 @@ async def _on_postgres(settings: Settings) -> AsyncIterator[Ports]:
 
 
 async def _play(payer: Payer, visits: Sequence[Visit]) -> Bill:
-    """Answer all, restarting each week and losing the table twice a year."""
+    """Answer all webhooks, with a restart each week and a lost table twice a year."""
     restart, lose = visits[0].at + RESTART_EVERY, visits[0].at + LOSE_EVERY / 2
     for visit in visits:
         if visit.at >= restart:

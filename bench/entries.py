@@ -1,8 +1,8 @@
-"""What 50,000 entries take, what a worker takes at steady load, and how soon it is back.
+"""The memory of 50,000 entries, the memory of a worker at steady load, and the recovery time.
 
-Memory of the entries: the growth of a fresh process that fills the project's own table. The worker is started as a
-user does, on a real broker whose changelog holds the entries; it is back when the event of a webhook that waited for
-it is there, answered by the table. SIGTERM and SIGKILL, with static membership.
+The memory of the entries is the growth of a fresh process that fills the project's own table. The worker is started as
+a user would, on a real broker whose changelog has the entries. It has recovered when the table has answered a webhook
+that waited for it. Measured after SIGTERM and SIGKILL, with static membership.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ async def run(options: Options) -> list[Row]:
 
 
 async def _memory(entries: int, options: Options) -> Row:
-    """Median of fresh processes."""
+    """The median of fresh processes."""
     command = [sys.executable, "-m", "bench.known", "--entries", str(entries), "--seed", str(options.seed)]
     grown, values = [], 0
     for _ in range(options.rounds):
@@ -64,7 +64,7 @@ async def _memory(entries: int, options: Options) -> Row:
 
 
 async def _fill_changelog(stack: Stack, people: list[Someone], entries: int) -> list[Someone]:
-    """Write the entries to the changelog as a worker does; returns those whose phone it has."""
+    """Write the entries to the changelog as a worker does; returns the people whose phone it has."""
     table: dict[bytes, bytes] = {}
     async with open_producer(stack.settings(), linger_ms=5) as producer:
         for partition, key, value in fill(table, people, entries - 10):
@@ -73,20 +73,20 @@ async def _fill_changelog(stack: Stack, people: list[Someone], entries: int) -> 
 
 
 class Witness:
-    """Sends webhooks and sees their events."""
+    """Sends webhooks and receives their events."""
 
     def __init__(self, producer: AIOKafkaProducer, consumer: AIOKafkaConsumer, partitions: int) -> None:
         self._producer, self._consumer, self._partitions = producer, consumer, partitions
         self._number = 0
 
     async def send(self, one: Someone) -> str:
-        """Publish a webhook of somebody known; returns its lead id once the broker has it."""
+        """Publish a webhook of a known person; returns its lead id once the broker has acknowledged it."""
         future = await self.send_soon(one)
         await future
         return f"lead-{self._number}"
 
     async def send_soon(self, one: Someone) -> asyncio.Future[object]:
-        """Publish it; the future is done when the broker has it."""
+        """Publish a webhook; the future is done when the broker has acknowledged it."""
         self._number += 1
         customer = {"name": one.name, "phone": f"({one.phone[:2]}) {one.phone[2:]}", "email": one.email}
         now = datetime.now(UTC)
@@ -103,7 +103,7 @@ class Witness:
         return future
 
     async def answered(self, lead: str) -> tuple[float, str | None]:
-        """Wait for the event of a lead; returns when it was seen and who answered it."""
+        """Wait for the event of a lead; returns when it was seen and which tier answered."""
         async with asyncio.timeout(LIMIT):
             async for record in self._consumer:
                 event = decode_event(record.value)
@@ -112,7 +112,7 @@ class Witness:
         raise TimeoutError
 
     async def drain(self) -> int:
-        """Read what has come so far; returns how many events."""
+        """Read the events so far; returns their number."""
         return sum(len(batch) for batch in (await self._consumer.getmany(timeout_ms=0)).values())
 
 
@@ -137,7 +137,7 @@ async def _worker(stack: Stack, known: list[Someone], entries: int, options: Opt
 
 
 async def _back(witness: Witness, worker: Child, one: Someone) -> tuple[float, float]:
-    """Seconds from the start of the process to the event of a webhook that waited for it; CPU seconds of it."""
+    """Seconds from the start of the process to the event of a webhook that waited for it, and its CPU seconds."""
     lead = await witness.send(one)
     begin = time.monotonic()
     worker.start()
@@ -174,7 +174,7 @@ async def _recovery(  # noqa: PLR0913 - one measurement
 
 
 async def _steady(witness: Witness, worker: Child, known: list[Someone], entries: int, seconds: float) -> Row:
-    """Memory while known people write; the most that was seen in the second half."""
+    """Memory while known people write: the maximum in the second half."""
     process = psutil.Process(worker.pid)
     begin, sent, seen, most = time.monotonic(), 0, await witness.drain(), 0
     seen = 0

@@ -1,7 +1,7 @@
-"""People with known names and relatives: households that share surnames, given names and suffixes. Seeded.
+"""Invented people with known names and relatives: households that share surnames, given names and suffixes. Seeded.
 
-Nobody here exists. Nothing of the code under test is imported: what two people have in common is known because it was
-made so, not because somebody compared their names.
+The module imports nothing of the code under test. What two people have in common is known because it was generated, not
+because their names were compared.
 """
 
 from __future__ import annotations
@@ -35,43 +35,43 @@ class Person:
 
     @property
     def name(self) -> str:
-        """As in the register."""
+        """The name in the register."""
         return " ".join(filter(None, (*self.given, *self.surnames, self.suffix)))
 
     @property
     def in_directory(self) -> Person:
-        """As Diretrix knows them."""
+        """The name that Diretrix knows."""
         return replace(self, surnames=self.other_surnames) if self.old_in_directory else self
 
 
 @dataclass(frozen=True, slots=True)
 class Household:
-    """``members`` may write; ``relatives`` never do, but are known to partners."""
+    """``members`` may write; ``relatives`` never write, but partners know them."""
 
     kind: str
     members: tuple[Person, ...]
     relatives: tuple[Person, ...] = ()
 
     def beside(self, one: Person) -> tuple[Person, ...]:
-        """Everybody else."""
+        """Everybody else in the household."""
         return tuple(other for other in (*self.members, *self.relatives) if other is not one)
 
     def spouse(self, one: Person) -> Person | None:
-        """Who is married to ``one``: the first two of a couple or a family."""
+        """The person married to ``one``: the first two of a couple or family."""
         if self.kind not in {"couple", "family"} or one not in self.members[:2]:
             return None
         return self.members[1 - self.members.index(one)]
 
 
 class Families:
-    """Makes households, one after the other; no two people have one CPF."""
+    """Creates households one after the other. No two people have the same CPF."""
 
     def __init__(self, chance: random.Random) -> None:
         self._chance = chance
         self._numbers = itertools.count(1)
 
     def household(self) -> Household:
-        """One, of a kind drawn by its rate."""
+        """One household, of a kind drawn by its rate."""
         kind = pick(rates.HOUSEHOLDS, self._chance)
         if kind == "alone":
             one = self.person()
@@ -88,12 +88,12 @@ class Families:
         return Household(kind, tuple(self.person() for _ in range(self._chance.choice((2, 2, 3)))))
 
     def person(self, sex: str = "") -> Person:
-        """Somebody without a household."""
+        """A person without a household."""
         sex = sex or self._chance.choice("FM")
         return Person(self._cpf(), sex, self._given(sex), self._surnames())
 
     def former_owner(self, of: Person) -> Person:
-        """Somebody who had the number before; rarely of the same or nearly the same name."""
+        """The former owner of a number; rarely with the same or nearly the same name."""
         drawn = self._chance.random()
         if drawn < rates.HOMONYM:
             return replace(of, cpf=self._cpf(), other_surnames=(), old_in_directory=False)
@@ -108,7 +108,7 @@ class Families:
         return husband, self._married_in(husband.surnames)
 
     def _married_in(self, surnames: tuple[str, ...]) -> Person:
-        """A wife; at a rate with the husband's last surname, which the register has or has not."""
+        """A wife. At a rate she has the husband's last surname, which the register may have or not."""
         wife, chance = self.person("F"), self._chance
         if chance.random() >= rates.TAKES_NAME:
             return wife
@@ -136,7 +136,7 @@ class Families:
         return Household("family", (father, mother, *children))
 
     def _inherited(self, mothers: tuple[str, ...], fathers: tuple[str, ...]) -> tuple[str, ...]:
-        """The mother's last surname, then the father's: Brazilian children have both as a rule."""
+        """The mother's last surname, then the father's, as Brazilian children mostly have."""
         of_both = (mothers[-1], fathers[-1]) if mothers[-1] != fathers[-1] else (fathers[-1],)
         return (*of_both[:1], fathers[0], *of_both[1:]) if len(fathers) > 1 and self._chance.random() < 0.2 else of_both
 
@@ -146,7 +146,7 @@ class Families:
         return (first, self._chance.choice(seconds)) if seconds else (first,)
 
     def _namesakes(self) -> Household:
-        """Father and son; a Neto's namesake is the grandfather, a Sobrinho's the uncle, and the father is there too."""
+        """Father and son. A Neto's namesake is the grandfather, a Sobrinho's the uncle; the father is there too."""
         elder, chance = self.person("M"), self._chance
         suffix = pick(rates.SUFFIXES, chance)
         younger = replace(elder, cpf=self._cpf(), suffix=suffix)
@@ -185,5 +185,5 @@ class Families:
 
 
 def pick(shares: dict[T, float], chance: random.Random) -> T:
-    """One of the keys, by its share."""
+    """One of the keys, drawn by its share."""
     return chance.choices(list(shares), list(shares.values()))[0]

@@ -1,8 +1,8 @@
-"""How the cost of a webhook grows: with how many are replayed, with how many contacts are known, and beyond the table.
+"""How the cost of a webhook grows with the number of replayed webhooks, with the known contacts, and beyond the table.
 
-Our worker alone, as in ``hits``: a full topic, one core, events a second and microseconds of that core an event.
-Beyond the capacity the table forgets whoever did not come for the longest time: PostgreSQL answers for them.
-A million webhooks are replayed once, whatever ``--rounds`` says, and are never in memory all at once.
+Only our worker runs, as in ``hits``: a full topic, one core, events a second and microseconds of that core for an
+event. Beyond the capacity the table removes its oldest unused entries, and PostgreSQL answers for them. A million
+webhooks are replayed once, whatever ``--rounds`` says, and are never all in memory.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ ON_DISK = 5_000  # bytes in the broker's files, of a webhook and its event
 
 
 async def run(options: Options) -> list[Row]:
-    """Measure each size once a round; ``--scale`` shortens what is replayed."""
+    """Measure each size once a round; ``--scale`` shortens the replay."""
     rows = []
     async with stage({"TOPIC_PARTITIONS": str(PARTITIONS)}) as stack:
         for count in WEBHOOKS:
@@ -65,7 +65,7 @@ async def _measured(stack: Stack, options: Options, what: str, people: int, webh
 
 
 def _must_fit(webhooks: int) -> None:
-    """Raise StopError where the broker's files would fill the disk; half of what is free is left alone."""
+    """Raise StopError if the broker's files would fill the disk; half of the free space is left."""
     free = shutil.disk_usage(tempfile.gettempdir()).free
     if webhooks * ON_DISK * 2 > free:
         raise StopError(f"{webhooks:,} webhooks need {webhooks * ON_DISK / 1e9:.1f} GB, {free / 1e9:.1f} GB are free")

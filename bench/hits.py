@@ -1,9 +1,10 @@
-"""Tier-1 hits: from the webhook in the topic to the delivered event, beside a loop, Quix Streams and stock Faust.
+"""Tier-1 hits, from the webhook in the topic to the acknowledged event, compared with three peers.
 
-All sides do the same on the same broker with the same input, in turns: one process on one core, the broker on
-another. The topic is full before a side starts. Our table is full too (its changelog is written beforehand); a
-peer's state fills with the first webhook of each contact. What is measured is the rest, by the broker's own clock:
-events a second between the first and the last one after that. Every side's events are held against each other.
+The peers are an aiokafka loop, Quix Streams and stock Faust. All sides alternate on the same broker with the same
+input: one process on one core, the broker on another. The topic is full before a side starts. Our table is full too
+(its changelog is written beforehand); a peer's state fills with the first webhook of each contact. The rest is
+measured by the broker's clock: events a second between the first and the last one. The events of all sides are
+compared with each other.
 """
 
 from __future__ import annotations
@@ -54,12 +55,12 @@ MOST_KEPT = 200_000  # webhooks kept from round to round, 5 KB each; where there
 
 
 async def run(options: Options) -> list[Row]:
-    """Measure all sides in turns."""
+    """Measure all sides in alternating rounds."""
     return await in_turns(SIDES, options, COMMAND, {OURS: 1.0})
 
 
 async def in_turns(sides: Sequence[Side], options: Options, command: str, goals: dict[Side, float]) -> list[Row]:
-    """A B C, A B C ...: each side as often as there are rounds. ``goals``: least ratio to the aiokafka loop."""
+    """Run A B C, A B C ...: each side once a round. ``goals``: the minimum ratio to the aiokafka loop."""
     with workplace() as folder:
         async with stage({"TOPIC_PARTITIONS": str(PARTITIONS)}) as stack:
             people, webhooks = max(100, int(PEOPLE * options.scale)), int(WEBHOOKS * options.scale)
@@ -71,7 +72,7 @@ async def in_turns(sides: Sequence[Side], options: Options, command: str, goals:
 
 
 class Heard:
-    """What is kept of a side's events: when the broker got them, whose they are, and what a sample of them says."""
+    """What is kept of a side's events: their time stamps and identities, and the content of a sample."""
 
     def __init__(self, sampled: set[bytes]) -> None:
         self._sampled = sampled
@@ -80,7 +81,7 @@ class Heard:
         self.said: dict[bytes, object] = {}
 
     def add(self, event: ConsumerRecord) -> None:
-        """Keep one event's."""
+        """Keep one event's facts."""
         identity = dict(event.headers)["ce_id"]
         self.stamps.append(event.timestamp)
         self.identities.add(identity)
@@ -89,7 +90,7 @@ class Heard:
 
 
 class Play:
-    """The input, and what was measured with it."""
+    """The input, and the results."""
 
     def __init__(self, stack: Stack, folder: Path, options: Options, *, people: int, webhooks: int) -> None:
         self._stack = stack
@@ -114,13 +115,13 @@ class Play:
         self._input = f"{webhooks:,} webhooks ({size:.0f} bytes in the topic) of {people:,} people"
 
     def _made(self) -> Iterator[list[Record]]:
-        """The webhooks in their order, the same each time."""
+        """The webhooks in order, the same each time."""
         payloads = repeats(self._everyone, self._count, self._seed)
         while chunk := records(islice(payloads, CHUNK), self._received_at):
             yield chunk
 
     async def round(self, side: Side, number: int) -> None:
-        """Let one side do all of it once."""
+        """Let one side process all webhooks once."""
         await empty_topics(self._settings)
         for turn, chunk in enumerate(self._kept or self._made()):
             print(f"  filling the topic: {turn * CHUNK:,} of {self._count:,}", file=sys.stderr, end="\r")
@@ -151,7 +152,7 @@ class Play:
         print(f"round {number}: {side.name:<24} {rate:10,.0f}/s {cost:8.1f} us of the core each", file=sys.stderr)
 
     def _compare(self, side: Side, heard: Heard) -> None:
-        """Each webhook has one event, and every side must have said the same."""
+        """Check that each webhook has one event, and that all sides wrote the same."""
         if len(heard.stamps) != self._count or len(heard.identities) != self._count:
             found = f"{len(heard.stamps)} events, {len(heard.identities)} different"
             raise StopError(f"{side.name}: {found}, of {self._count} webhooks")
@@ -161,7 +162,7 @@ class Play:
                 raise StopError(f"{side.name} says something else:\n{one}\nthan {first.name}:\n{said[identity]}")
 
     def measured(self, side: Side) -> tuple[list[float], list[float]]:
-        """Events a second, and microseconds of the core an event, of each round."""
+        """Events a second, and microseconds of the core for an event, of each round."""
         return self._rates[side], self._costs[side]
 
     def rows(self, command: str, goals: dict[Side, float]) -> list[Row]:
@@ -197,7 +198,7 @@ def _rate(stamps: list[int], first: int) -> float:
 
 
 def _cost(looks: list[tuple[int, float]], first: int) -> float:
-    """Microseconds of processor time an event after the ``first`` ones: comparable on a machine that others use."""
+    """Microseconds of processor time for an event after the ``first`` ones; comparable on a busy machine."""
     begin = next((look for look in looks if look[0] >= first), looks[0])
     there, used = looks[-1]
     return (used - begin[1]) * 1e6 / (there - begin[0]) if there > begin[0] else float("nan")

@@ -1,4 +1,4 @@
-"""Rules that say whose a lead is, driven as the worker drives its own: from what is stored, then from paid answers."""
+"""The rules that choose a lead's person, driven as the worker drives its own: first stored facts, then paid answers."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """A rule. ``silent``: which matches come without a warning."""
+    """A rule. ``silent``: the matches without a warning."""
 
     name: str
     next_step: Callable[[Any, str, Any], Any]
@@ -77,7 +77,7 @@ def decide(judge: Judge, lead: Lead) -> Verdict:
 
 
 def _seen(lead: Lead, known: ContactFacts) -> dict[str, Seen]:
-    """Whom the rule knew of, with every name of theirs."""
+    """The people whom the rule knew, with all their names."""
     aliases: Counter[str] = Counter()
     names: dict[str, list[Person]] = {cpf: [lead.people[cpf]] for cpf in known.persons if cpf not in lead.unknown}
     for alias in lead.aliases:
@@ -89,7 +89,7 @@ def _seen(lead: Lead, known: ContactFacts) -> dict[str, Seen]:
 
 
 def contact_of(lead: Lead) -> Contact:
-    """The lead as the worker has read it."""
+    """The lead as the worker would read it."""
     phone = Phone(lead.phone.value) if lead.phone is not None else None
     email = Email(lead.email.value) if lead.email is not None else None
     key = phone.e164 if phone is not None else email.address if email is not None else lead.cpf
@@ -97,7 +97,7 @@ def contact_of(lead: Lead) -> Contact:
 
 
 def facts_of(lead: Lead) -> ContactFacts:
-    """What PostgreSQL knows before anything is asked: stored answers, people beside whom an alias was listed."""
+    """What PostgreSQL knows before any call: stored answers, and the people beside whom an alias was listed."""
     known = ContactFacts(answers={}, listed={}, persons={}, dead_ends=set())
     for alias in lead.aliases:
         key = _key(alias)
@@ -111,12 +111,12 @@ def facts_of(lead: Lead) -> ContactFacts:
 
 
 def candidates(entries: tuple[Entry, ...]) -> tuple[Candidate, ...]:
-    """As Diretrix names them."""
+    """The candidates that Diretrix names."""
     return tuple(Candidate(name=one.name, cpf=one.cpf) for one in entries)
 
 
 def _complete(candidate: Any, lead: Lead, known: ContactFacts) -> None:
-    """The Work API's answer for the CPF, or the candidate where it does not know it."""
+    """The Work API's answer for the CPF, or the candidate if it does not know the CPF."""
     if candidate.cpf not in lead.unknown:
         known.persons[candidate.cpf] = _person(candidate.cpf, lead.people[candidate.cpf].name)
     elif candidate.name:

@@ -1,7 +1,4 @@
-"""Tier-1 hits when every webhook came without its key: three of four lie on another's partition and are moved first.
-
-The loop beside it reads webhooks that have their key: it would not notice that one lies on the wrong partition.
-"""
+"""Tier-1 hits of webhooks without a key: three of four are on another contact's partition and are rerouted first."""
 
 from __future__ import annotations
 
@@ -14,5 +11,5 @@ COMMAND = "python -m bench keyless"
 
 
 async def run(options: Options) -> list[Row]:
-    """Measure both in turns."""
+    """Measure both sides in alternating rounds."""
     return await in_turns((KEYLESS, PLAIN), options, COMMAND, {KEYLESS: 0.3})

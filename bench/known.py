@@ -25,7 +25,7 @@ Changelog = dict[tuple[int, bytes], bytes]  # partition and key
 
 
 def with_family(people: list[Someone], seed: int) -> list[Someone]:
-    """The same people, each with three more phones and another e-mail that the Work API lists."""
+    """The same people, each with three more phones and another e-mail listed by the Work API."""
     chance = random.Random(seed)
     for one in people:
         one.listed_phones = [f"{one.phone[:2]}9{chance.randint(60_000_000, 99_999_999)}" for _ in range(3)]
@@ -34,14 +34,14 @@ def with_family(people: list[Someone], seed: int) -> list[Someone]:
 
 
 def work_answer(one: Someone) -> dict[str, object]:
-    """What the Work API says of somebody who has moved twice: the most addresses that an event carries."""
+    """The Work API's answer for a person with the most addresses that an event carries."""
     raw = one.work()
     raw["enderecos"] = [{**raw["enderecos"][0], "logradouroNumero": str(number)} for number in (100, 2000, 31)]
     return raw
 
 
 def fill(table: dict[bytes, bytes], people: list[Someone], entries: int) -> Iterator[tuple[int, bytes, bytes]]:
-    """Remember people until the table has ``entries`` entries; yields its changelog, one record an entry."""
+    """Add people until the table has ``entries`` entries; yields its changelog, one record for each entry."""
     settings = load({})
     written: Changelog = {}
 
@@ -73,7 +73,7 @@ def fill(table: dict[bytes, bytes], people: list[Someone], entries: int) -> Iter
 @click.option("--entries", type=int, default=50_000)
 @click.option("--seed", type=int, default=1)
 def main(entries: int, seed: int) -> None:
-    """Print bytes of memory that the entries take, and of their values."""
+    """Print the bytes of memory that the entries take, and the bytes of their values."""
     people = with_family(population(entries // 4, seed), seed)
     table: dict[bytes, bytes] = {}
     process = psutil.Process()

@@ -1,15 +1,15 @@
-"""A repeat's way from POST to event at 200 a second, and the same while 1,000 unknown contacts wait for a partner.
+"""The latency of a repeat, from POST to event at 200 a second, also while 1,000 unknown contacts wait for a partner.
 
-The whole system as a user runs it: producers, worker, simulated partners; the table knows everybody who comes back.
-Open loop: a webhook counts from when it was due, so a system that stands still is charged for it. A busy round
-begins when the partner has its first calls, and the next round when all unknown contacts have been answered. The
-partner takes 2 s a call, half a second more or less by a seeded chance; in another kind of round it takes 2 s sharp,
-so that as many answers as calls may be under way come at the same moment, time and again.
+The whole system runs as a user would run it: producers, worker, simulated partners. The table knows everybody who
+comes back. The loop is open: a webhook's latency counts from when it was due, so a system that stops is charged for
+it. A busy round begins when the partner has its first calls, and the next round when all unknown contacts were
+answered. A call takes 1.5 to 2.5 s, by a seeded chance. In another kind of round it takes exactly 2 s, so that all
+concurrent calls are answered at the same moment, again and again.
 
-A round's p99 hangs on its 15 or 30 slowest webhooks, which one pause of the broker can fill. So a percentile is one of
-all rounds of a kind together. A ratio is one of a round and of the calm rounds before and after it together, since what
-else the machine does concerns those alike; the median of these counts. The spread that is told beside each figure is
-how far it can be believed.
+A round's p99 depends on its 15 or 30 slowest webhooks, which one pause of the broker can delay. So a percentile is
+taken over all rounds of a kind. A ratio compares a round with the calm rounds before and after it, because other load
+on the machine affects these alike; the median of the ratios is reported. The spread beside each figure shows how
+reliable it is.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ PARTNER, SPREAD = 2.0, 0.5  # seconds a call, at most that much more or less
 
 
 async def run(options: Options) -> list[Row]:
-    """Measure calm and busy in turns."""
+    """Measure calm and busy rounds, alternating."""
     everybody = crowd(PEOPLE + 2 * UNKNOWN * options.rounds, options.seed)
     known_people, strangers = everybody[:PEOPLE], everybody[PEOPLE:]
     with workplace() as folder:
@@ -82,16 +82,16 @@ class Play:
         self._sharp: list[dict[str, Any]] = []
 
     async def warm_up(self) -> None:
-        """What repeats do only once, is done; what look-ups do only once, counts."""
+        """Run everything that repeats do only once. The one-time work of look-ups is measured."""
         await self._probe()
 
     async def calm(self, number: int) -> None:
-        """Nothing else goes on."""
+        """A round without other work."""
         self._calm.append(await self._probe())
         _tell(f"round {number + 1}: calm", self._calm[-1])
 
     async def busy(self, number: int) -> None:
-        """A thousand unknown contacts wait for the partner."""
+        """A round while a thousand unknown contacts wait for the partner."""
         self._busy.append(await self._with_strangers(f"round {number + 1}: busy", 2 * number, SPREAD))
 
     async def sharp(self, number: int) -> None:
@@ -149,7 +149,7 @@ class Play:
 
 
 def percentile(rounds: list[dict[str, Any]], percent: int) -> float:
-    """Milliseconds that ``percent`` of all webhooks of the rounds together stayed within."""
+    """The time in milliseconds within which ``percent`` of all webhooks of the rounds were answered."""
     together = [latency for one in rounds for latency in one["event_ms"]]
     return quantiles(together, n=100, method="inclusive")[percent - 1]
 

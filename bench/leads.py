@@ -1,7 +1,6 @@
-"""Seeded input: people, the webhooks that C2S would send of them, and the table that knows them already.
+"""Seeded input: people, the webhooks that C2S would send about them, and a table that knows them already.
 
-A webhook's payload has about 600 bytes, the fields that production sends, phones in the spellings that people
-use and names as people type them.
+A payload has about 600 bytes and the fields that production sends, with phones and names as people type them.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ _SELLERS = ("Marcos Teixeira", "Patrícia Nunes", "Rodrigo Prado")
 
 
 def payload(someone: Someone, number: int, chance: random.Random) -> dict[str, Any]:
-    """Webhook ``number``, of ``someone``; each is a delivery of its own."""
+    """Webhook ``number`` of ``someone``; each is a delivery of its own."""
     place, rooms = chance.choice(_PLACES), chance.randint(1, 4)
     return {
         "id": f"{chance.getrandbits(64):016x}{number:08x}",
@@ -66,13 +65,13 @@ def _instant(number: int, chance: random.Random) -> str:
 
 
 def as_typed(name: str, chance: random.Random) -> str:
-    """A name as its owner types it: whole, in small letters or capitals, without the middle."""
+    """A name as its owner types it: whole, in small letters or capitals, or without the middle."""
     words = name.split()
     return chance.choice((name, name.upper(), name.lower(), f"{words[0]} {words[-1]}"))
 
 
 def repeats(people: Sequence[Someone], count: int, seed: int) -> Iterator[bytes]:
-    """Payloads of ``count`` webhooks: first everybody once, then whoever comes back; JSON as it is received."""
+    """Payloads of ``count`` webhooks: first everybody once, then people who come back; JSON as it is received."""
     chance = random.Random(seed)
     for number in range(count):
         someone = people[number] if number < len(people) else chance.choice(people)
@@ -80,7 +79,7 @@ def repeats(people: Sequence[Someone], count: int, seed: int) -> Iterator[bytes]
 
 
 def trace(people: Sequence[Someone], count: int, seed: int) -> Iterator[bytes]:
-    """Payloads of ``count`` webhooks with the measured share of repeats, as long as there are new people."""
+    """Payloads of ``count`` webhooks with the measured share of repeats, while there are new people."""
     chance = random.Random(seed)
     seen = 0
     for number in range(count):
@@ -91,20 +90,20 @@ def trace(people: Sequence[Someone], count: int, seed: int) -> Iterator[bytes]:
 
 
 def records(payloads: Iterator[bytes], received_at: datetime | None = None) -> list[Record]:
-    """What the producers would publish for them, received now or at ``received_at``."""
+    """The records that the producers would publish for them, received now or at ``received_at``."""
     received_at = received_at or datetime.now(UTC)
     return [webhook(Source.C2S, Part(raw, orjson.loads(raw)), received_at, frozenset()) for raw in payloads]
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A contact that everybody knows: ours by its table, a peer by its own state."""
+    """A known contact: in our table, or in a peer's state."""
 
     contact: Contact
     person: KnownPerson
 
     def for_peers(self) -> dict[str, Any]:
-        """What a peer keeps under the contact's key: what goes into an event."""
+        """A peer's state under the contact's key: the fields that an event needs."""
         return {
             "key": self.contact.key,
             "revision": revision(Outcome.ENRICHED, self.person.facts),

@@ -1,8 +1,8 @@
 """A load generator for HTTP: keep-alive connections that POST prepared bodies, in a process of its own.
 
-Closed: each connection sends when it has its answer; latency is from sending to the answer. Open (``--rate``): requests
-are due at fixed times, whatever the server does; latency is from when a request was *due*, so that a server that
-stands still is charged for everybody who would have come meanwhile (no coordinated omission).
+Closed loop: each connection sends when it has its answer; latency is from sending to the answer. Open loop
+(``--rate``): requests are due at fixed times, whatever the server does; latency is from when a request was *due*. So
+a server that stops is charged for every request that would have come meanwhile (no coordinated omission).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import uvloop
 
 @dataclass(slots=True)
 class Tally:
-    """What was answered. Latencies in seconds; ``began`` and ``ended`` monotonic."""
+    """The answers so far. Latencies in seconds; ``began`` and ``ended`` in monotonic seconds."""
 
     latencies: list[float] = field(default_factory=list)
     statuses: Counter[int] = field(default_factory=Counter)
@@ -31,7 +31,7 @@ class Tally:
     ended: float = 0.0
 
     def report(self) -> dict[str, object]:
-        """For the benchmark that started us."""
+        """The result, for the benchmark that started this process."""
         cuts = quantiles(self.latencies, n=1000, method="inclusive")
         return {
             "requests": len(self.latencies),
@@ -44,7 +44,7 @@ class Tally:
 
 
 class Connection(asyncio.Protocol):
-    """One keep-alive connection: a request, its answer, the next."""
+    """One keep-alive connection: a request, its answer, the next request."""
 
     def __init__(self, load: Load) -> None:
         self._load = load
@@ -53,7 +53,7 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Stand ready."""
+        """The connection is ready."""
         self._transport = cast("asyncio.Transport", transport)  # uvloop's are none by birth
 
     def send(self, body: bytes, due: float) -> None:
@@ -63,7 +63,7 @@ class Connection(asyncio.Protocol):
         self._transport.write(body)
 
     def data_received(self, data: bytes) -> None:
-        """Take an answer; our servers all say its length."""
+        """Read an answer; the measured servers always send its length."""
         self._buffer += data
         head = self._buffer.find(b"\r\n\r\n")
         if head < 0:
@@ -76,12 +76,12 @@ class Connection(asyncio.Protocol):
             self._load.answered(self, status, self._due)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Nobody may hang up while there is work."""
+        """Fail if the server closes a connection while there is work."""
         self._load.lost(exc)
 
 
 class Load:
-    """Bodies, connections, and who is free."""
+    """Bodies, connections, and which connections are free."""
 
     def __init__(self, requests: list[bytes], rate: float) -> None:
         self._waiting = deque(requests)
@@ -93,7 +93,7 @@ class Load:
         self._done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def run(self, host: str, port: int, connections: int) -> Tally:
-        """Send everything; returns what was answered."""
+        """Send everything; returns the tally."""
         loop = asyncio.get_running_loop()
         opened = [await loop.create_connection(lambda: Connection(self), host, port) for _ in range(connections)]
         self._free.extend(connection for _, connection in opened)
@@ -121,7 +121,7 @@ class Load:
             self._free.popleft().send(self._waiting.popleft(), self._due.popleft())
 
     def answered(self, connection: Connection, status: int, due: float) -> None:
-        """One request is through; the connection takes the next."""
+        """Count an answer; the connection takes the next request."""
         now = time.monotonic()
         self.tally.latencies.append(now - due)
         self.tally.statuses[status] += 1
@@ -134,7 +134,7 @@ class Load:
             connection.send(self._waiting.popleft(), now)
 
     def lost(self, error: Exception | None) -> None:
-        """Fail, unless all is done."""
+        """Fail, unless everything was sent."""
         if not self._done.done():
             self._done.set_exception(ConnectionError(f"the server hung up: {error}"))
 

@@ -1,8 +1,8 @@
-"""The right person, a warning, or nobody: leads whose person is known, judged by this project and by two other rules.
+"""The right person, a warning, or nobody: this project and two other rules answer leads whose person is known.
 
-``bench/rates.py`` has every rate of the corpus, ``bench/told_apart.py`` says which silent wrong answers could have been
-avoided. ``--examples N`` prints that many of them, ``--lost N`` leads that the first rule answers rightly and without
-a warning, and this project with a warning or not at all.
+``bench/rates.py`` has every rate of the corpus. ``bench/told_apart.py`` says which wrong answers without a warning
+could have been avoided. ``--examples N`` prints N of those. ``--lost N`` prints N leads that the first rule answers
+rightly and without a warning, and this project with a warning or not at all.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MOST_LOST = 3.0  # in 100
 
 
 async def run(options: Options) -> list[Row]:
-    """Judge the corpus."""
+    """Score each rule on the corpus."""
     scores = score(leads(options.seed, max(100, int(LEADS * options.scale))))
     _print("distinguishable silent wrong answers of this project", scores.wrong, options.examples)
     _print("right answers of the first rule that this project warns of or does not give", scores.given_up, options.lost)
@@ -35,7 +35,7 @@ async def run(options: Options) -> list[Row]:
 
 
 def rows(scores: Scores) -> list[Row]:
-    """The table: a line for each outcome of each rule, then one for each kind of noise."""
+    """The table: one row for each outcome of each rule, then one for each kind of noise."""
     table = []
     for judge in JUDGES:
         one = scores.by_judge[judge.name]
@@ -59,7 +59,7 @@ def rows(scores: Scores) -> list[Row]:
 
 
 def _lost(scores: Scores) -> list[Row]:
-    """What this project warns of or does not give of the first rule's right answers, by what the text proves."""
+    """The first rule's right answers that this project warns of or does not give, by what the text proves."""
     table = []
     for proof in (FIRST_NAME, NO_FIRST_NAME, SURE):
         lost = {outcome: scores.lost[proof, outcome] for outcome in CLASSES if outcome != RIGHT}
@@ -97,7 +97,7 @@ def _row(name: str, value: float, unit: str, note: str = "", goal: tuple[str, bo
 
 
 def _counts(counts: Mapping[str, int], keys: tuple[str, ...]) -> str:
-    """What there is of each; nothing of what there is none of."""
+    """The numbers above 0, as text."""
     return ", ".join(f"{counts[key]:,} {key}" for key in keys if counts[key])
 
 
@@ -109,7 +109,7 @@ def _print(title: str, found: list[Judged], most: int) -> None:
 
 
 def explained(one: Judged) -> str:
-    """A lead with all that was known, for whoever improves the rule."""
+    """A lead with everything that was known, for somebody who improves the rule."""
     lead, verdict = one.lead, one.verdict
     said = lead.people[verdict.cpf].name if verdict.cpf else f"nobody ({verdict.candidates} candidates)"
     lines = [

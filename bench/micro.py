@@ -1,4 +1,4 @@
-"""What the parts of a hit cost, each by itself, and so what each guarantee costs: pyperf on ``bench.parts``."""
+"""The cost of each part of a hit, and so of each guarantee, measured by pyperf on ``bench.parts``."""
 
 from __future__ import annotations
 

@@ -1,13 +1,13 @@
-"""The miss path: contacts that nobody knows yet, while Diretrix and the Work API take their time.
+"""The miss path: look-ups of unknown contacts while Diretrix and the Work API take as long as in production.
 
-By Little's law a worker with S slots can't end more than S / L look-ups a second when one takes L seconds on average.
-What is measured is how near it comes, while every slot has work: from the event that ends the second time that all
-slots were used to the one before the last time. L is what the simulated partners slept for, so that whatever else
-keeps a slot (reading, booking, storing, answering, waiting for a turn or a connection) is loss.
+By Little's law a worker with S slots can't complete more than S / L look-ups a second if one takes L seconds on
+average. The benchmark measures how near it comes while every slot has work: from the end of the second use of all
+slots to the end of the last but one. L is the time for which the simulated partners slept. So all other time in a
+slot (reading, the ledger, storing, answering, waiting for the guard or a connection) counts as loss.
 
-The partners take a seeded time within the ranges that are observed. Beside it, all calls take equally long: then all
-slots end at the same moment, and whatever follows a call comes in bursts. ``workers`` does the same with 1, 2 and 4
-workers.
+The partners take a seeded time within the observed ranges. In a second measurement all calls take equally long: then
+all slots become free at the same moment, and the work after a call comes in bursts. ``workers`` does the same with 1,
+2 and 4 workers.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ RUN_UP, RUN_OUT = 2, 1  # of them, before and after what is measured
 
 
 async def run(options: Options) -> list[Row]:
-    """Look everybody up once a round, with each kind of partner in turns."""
+    """Look everybody up once a round, with both kinds of partner, alternating."""
     count = SLOTS * waves(WAVES, options.scale)
     kinds: tuple[tuple[str, dict[str, float], float | None], ...] = (
         ("miss path: share of slots / latency", {}, 0.95),
@@ -73,7 +73,7 @@ async def run(options: Options) -> list[Row]:
 
 
 def waves(most: int, scale: float) -> int:
-    """How often every slot is used; one of them at least is measured."""
+    """How often every slot is used; at least one of them is measured."""
     return max(RUN_UP + RUN_OUT + 1, round(most * scale))
 
 
@@ -89,14 +89,14 @@ class Measured:
 
 
 class Trial:
-    """Servers and partners; workers come and go with each round."""
+    """Servers and partners; the workers are started and stopped in each round."""
 
     def __init__(self, stack: Stack, slots: int) -> None:
         self._stack = stack
         self._slots = slots
 
     async def round(self, count: int, seed: int, workers: int, alike: dict[str, float]) -> Measured:
-        """Look ``count`` new contacts up; ``alike``: seconds that every call takes, instead of the usual."""
+        """Look up ``count`` new contacts. ``alike``: seconds of every call, instead of the usual range."""
         settings = self._stack.settings()
         await empty_topics(settings)
         people = _spread_evenly(count, seed)
@@ -145,7 +145,7 @@ class Trial:
 
 @asynccontextmanager
 async def ready(slots: int, most_workers: int, scale: float = 1.0) -> AsyncIterator[Trial]:
-    """Servers, and partners as ``scale`` makes them; every other limit lies above what the slots ask for."""
+    """Start servers, and partners with ``scale``; every other limit is above what the slots need."""
     most = str(slots * most_workers)
     extra = {
         "TOPIC_PARTITIONS": str(PARTITIONS),
@@ -160,7 +160,7 @@ async def ready(slots: int, most_workers: int, scale: float = 1.0) -> AsyncItera
 
 
 def _spread_evenly(count: int, seed: int) -> list[Someone]:
-    """People whose contacts are as many on each partition: chance would leave one worker with the last of them."""
+    """People whose contacts are spread evenly over the partitions, so that all workers finish together."""
     lanes: dict[int, list[Someone]] = {number: [] for number in range(PARTITIONS)}
     share = count // PARTITIONS
     for someone in crowd(count * 2, seed):
@@ -178,9 +178,9 @@ def _items(made: list[Record]) -> list[Item]:
 
 
 def _check(events: list[ConsumerRecord], count: int) -> None:
-    """All must have been looked up and found: a parked webhook would end sooner.
+    """Check that all were looked up and found: a parked webhook would end sooner.
 
-    One that is read again, because partitions moved while it was looked up, is answered by PostgreSQL.
+    A webhook that is read again, because partitions moved during its look-up, is answered by PostgreSQL.
     """
     tiers = Counter(decode_event(event.value).tier for event in events)
     if len(events) != count or not tiers.keys() <= {"diretrix", "postgres"} or tiers["diretrix"] < FIRST_SEEN * count:

@@ -1,7 +1,7 @@
-"""The pure parts of a hit, each by itself, timed by pyperf: ``python -m bench.parts -o parts.json``.
+"""The pure parts of a hit, each timed alone by pyperf: ``python -m bench.parts -o parts.json``.
 
-Inputs differ from call to call (a thousand webhooks of a thousand people), so that no part is fed from a cache that
-production would not have; where a part remembers spellings, both ways are timed.
+The input differs from call to call (a thousand webhooks of a thousand people), so no part profits from a cache that
+production would not have. If a part caches spellings, it is timed with and without the cached value.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ NOBODY: frozenset[str] = frozenset()
 
 
 def over(function: Callable[[Any], object], inputs: Iterable[Any]) -> Callable[[int], float]:
-    """A pyperf time function: calls with one input after the other."""
+    """A pyperf time function: one call for each input."""
     given = list(inputs)
 
     def timed(loops: int) -> float:
@@ -65,7 +65,7 @@ def main() -> None:
 
 
 def parts(count: int = COUNT) -> dict[str, Callable[[int], float]]:
-    """What is timed, by name, over ``count`` webhooks of as many people."""
+    """The timed parts, by name, over ``count`` webhooks of as many people."""
     people = crowd(count, 1)
     payloads = list(repeats(people, count, 1))
     made = records(iter(payloads))
@@ -117,7 +117,7 @@ def parts(count: int = COUNT) -> dict[str, Callable[[int], float]]:
 
 
 def _answered(cache: TableCache, contact: Contact, lead: Lead, now: float) -> Answer:
-    """As the agent asks the table."""
+    """Ask the table as the agent does."""
     entry = cache.primary_entry(0, contact, now)
     answer = None if entry is None else entry.answer(contact, lead.name)
     assert answer is not None
@@ -125,7 +125,7 @@ def _answered(cache: TableCache, contact: Contact, lead: Lead, now: float) -> An
 
 
 def _bare(value: bytes) -> bytes:
-    """A message as another system publishes it."""
+    """A record as another system publishes it."""
     message = orjson.loads(value)
     del message["normalised"]
     return orjson.dumps(message)
@@ -161,7 +161,7 @@ def _logged(inputs: list[tuple[Contact, str]]) -> Callable[[int], float]:
     logs.configure(load({}), "bench")
 
     async def lines(loops: int) -> None:
-        """As many a turn of the loop as the agent answers."""
+        """Log lines for as many webhooks as the agent answers in one tick."""
         left = itertools.islice(itertools.cycle(inputs), loops)
         while turn := list(itertools.islice(left, TURN)):
             for contact, lead in turn:

@@ -1,7 +1,7 @@
-"""Ways to answer a trace of webhooks, and what each of them pays.
+"""Ways to answer a trace of webhooks, and the cost of each.
 
-``Ours`` is the project's own table, chain and policies; the others are the services that one might write instead,
-each as good as its idea allows: canonical contacts, both aliases looked up, an answer shared by whoever comes next.
+``Ours`` is the project's own table, chain and policies. The others are services that one might write instead, each as
+good as its idea allows: canonical contacts, both aliases looked up, and an answer shared by all later webhooks.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from uuid import UUID, uuid4
 from bench.reasons import Policy, why_asked
 from bench.residents import Resident
 from bench.visits import Visit
-from stream.domain.choice import Answered, Ask, Found, Step, is_sure, next_step
+from stream.domain.choice import Answered, Ask, PersonFound, Step, is_conclusive, next_step
 from stream.domain.contact_facts import ContactFacts
 from stream.domain.identity import Contact, Cpf, Phone
 from stream.domain.person import Candidate
@@ -35,7 +35,7 @@ from tests.support.fakes import FakeContactDirectory, FakeDatabase, FakeLedger, 
 
 @dataclass(slots=True)
 class Bill:
-    """What a trace came to. A call is paid for when somebody was found; ``calls`` counts the free ones too."""
+    """The result of a trace. A call is paid if somebody was found; ``calls`` includes free ones."""
 
     webhooks: int = 0
     paying: int = 0  # webhooks with a call that was paid for
@@ -61,7 +61,7 @@ class Payer(Protocol):
 
 
 class Partner(FakePartner):
-    """Diretrix and the Work API of all who occur in a trace, without their latency."""
+    """Diretrix and the Work API for everybody in a trace, without latency."""
 
     def __init__(self, visits: Iterable[Visit]) -> None:
         super().__init__()
@@ -83,7 +83,7 @@ class Partner(FakePartner):
         """It may always be asked."""
 
     async def by_cpf(self, cpf: Cpf, reserve: Reserve) -> dict[str, Any] | None:
-        """The Work API's answer, made when it is asked for."""
+        """The Work API's answer, made when it is requested."""
         await reserve()
         await self.called("work")
         one = self.people.get(cpf.digits)
@@ -91,7 +91,7 @@ class Partner(FakePartner):
 
 
 class AlwaysAsk:
-    """Pays for each webhook: the phone, and the e-mail when nobody knows the phone."""
+    """Pays for each webhook: for the phone, and for the e-mail if the phone is not known."""
 
     def __init__(self, partner: Partner) -> None:
         self.bill = Bill()
@@ -114,7 +114,7 @@ class AlwaysAsk:
 
 
 class MemoryCache(AlwaysAsk):
-    """The same behind a dict with a TTL, under both aliases, answers of "nobody" in it too."""
+    """AlwaysAsk with a dict and a TTL, under both aliases, which also keeps answers of "nobody"."""
 
     def __init__(self, partner: Partner, lifetime: timedelta) -> None:
         super().__init__(partner)
@@ -148,7 +148,7 @@ class Clock:
 
 
 class CountingLedger(FakeLedger):
-    """A ledger without a budget, which need not be counted anew at each call."""
+    """A ledger without a budget, which is not counted again at each call."""
 
     async def reserve(self, provider: str, *_: Any) -> UUID:
         """Write the intent of a call."""
@@ -159,7 +159,7 @@ class CountingLedger(FakeLedger):
 
 @dataclass(slots=True)
 class Ports:
-    """Where what was paid for is kept: by default in memory, with the real ports' promises."""
+    """Where paid answers are kept: by default in memory, with the guarantees of the real ports."""
 
     clock: Clock = field(default_factory=Clock)
     database: FakeDatabase = field(default_factory=FakeDatabase)
@@ -226,7 +226,7 @@ class Ours:
         partition = partition_of(contact.key.encode(), self._settings.topic_partitions)
         known = self._cache.recall(partition, contact, now)
         at_once = self._policy(contact, name, known)
-        if isinstance(at_once, Answered) and is_sure(at_once, contact, known):
+        if isinstance(at_once, Answered) and is_conclusive(at_once, contact, known):
             return
         request = LookupRequest(contact, name, "lead", "c2s", str(uuid4()))
         asked = self._partner.calls.copy()
@@ -234,7 +234,7 @@ class Ours:
             result = await self._chain.resolve(request, known, self._settings.lookup_deadline.total_seconds())
         if result.failure is not None:
             raise result.failure
-        person = result.answer.person if isinstance(result.answer, Found) else None
+        person = result.answer.person if isinstance(result.answer, PersonFound) else None
         self._cache.remember(partition, result.facts, person, now)
         self.bill.paid += result.calls[Provider.DIRETRIX]
         self.bill.paying += result.calls[Provider.DIRETRIX] > 0
@@ -268,7 +268,7 @@ class Ours:
 
 
 def pricing(settings: Settings) -> PricingPolicy:
-    """As the worker has them, without budgets."""
+    """The worker's policy, without budgets."""
     return PricingPolicy(
         providers={name: replace(spec, daily_budget=None) for name, spec in provider_specs(settings).items()},
         max_age=settings.enrichment_max_age,
@@ -279,5 +279,5 @@ def pricing(settings: Settings) -> PricingPolicy:
 
 
 def distinct(visits: Sequence[Visit], of: Callable[[Contact, Visit], str]) -> int:
-    """How many different known ones there are: calls of who knows in advance that they will come back."""
+    """The number of different known people: the calls of somebody who knows in advance who will come back."""
     return len({of(visit.contact, visit) for visit in visits if visit.someone.known})

@@ -1,7 +1,7 @@
-"""What publishing costs the producers: their publisher beside aiokafka's ``send``, in this process, on a real broker.
+"""The cost of publishing for the producers: their publisher and aiokafka's ``send``, in this process, on a real broker.
 
-Without HTTP, so that it shows: 64 senders, each with its next webhooks as soon as the broker has the ones before.
-Processor time of this process a webhook; the sides take turns.
+There is no HTTP, so nothing hides the cost. 64 senders each publish their next webhooks as soon as the broker has the
+previous ones. The result is this process's processor time for a webhook; the sides alternate.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Publish = Callable[[Sequence[Record]], Awaitable[None]]
 
 
 async def run(options: Options) -> list[Row]:
-    """Publish everything once a round and side."""
+    """Publish everything once for each round and side."""
     count = int(WEBHOOKS * options.scale)
     made = records(repeats(crowd(min(PEOPLE, count), options.seed), count, options.seed))
     costs: dict[tuple[int, str], list[float]] = {}
@@ -87,7 +87,7 @@ async def ours(settings: Settings) -> AsyncIterator[Publish]:
 
 @asynccontextmanager
 async def plain(settings: Settings) -> AsyncIterator[Publish]:
-    """``send`` for each record, and all awaited; the same producer."""
+    """``send`` for each record, all awaited together; the same producer."""
     async with open_producer(settings, **OPTIONS) as producer:
 
         async def publish(body: Sequence[Record]) -> None:

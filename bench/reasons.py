@@ -1,4 +1,4 @@
-"""Why a call was paid for: what the rule knew when it asked."""
+"""The reason of a paid call: what the rule knew when it asked."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ REASONS = (
 
 
 class Policy(Protocol):
-    """What to do next for a lead."""
+    """Decides the next step for a lead."""
 
     def __call__(self, contact: Contact, name: str, known: ContactFacts, **options: Any) -> Step: ...  # noqa: D102
 
@@ -40,11 +40,11 @@ def first_rule(contact: Contact, name: str, known: ContactFacts, **_: Any) -> St
         return choice.Ask(step.alias)
     if isinstance(step, first_fit.Complete):
         return choice.Complete(Candidate(step.candidate.name, step.candidate.cpf), match)
-    return choice.Found(step.person, match) if isinstance(step, first_fit.Found) else choice.NobodyKnows()
+    return choice.PersonFound(step.person, match) if isinstance(step, first_fit.PersonFound) else choice.NobodyKnows()
 
 
 def why_asked(contact: Contact, name: str, known: ContactFacts, alias: Phone | Email, policy: Policy) -> str:
-    """Why ``policy`` asks for ``alias``."""
+    """The reason why ``policy`` asks for ``alias``."""
     phone = contact.phone if isinstance(alias, Email) else None
     if phone is not None and known.answers.get(phone.alias):
         return _of_the_phone(policy(Contact(phone, None, None, contact.key), name, known))
@@ -58,7 +58,7 @@ def why_asked(contact: Contact, name: str, known: ContactFacts, alias: Phone | E
 
 
 def _of_the_phone(alone: Step) -> str:
-    """What the phone alone would have come to."""
+    """The result with the phone alone."""
     if hasattr(alone, "candidates"):
         return PHONE_AMBIGUOUS
     return PHONE_DIFFERS if getattr(alone, "match", None) is Match.NAME_DIFFERS else PHONE_WEAK

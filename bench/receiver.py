@@ -1,9 +1,10 @@
-"""The receiver: webhooks over HTTP until the broker has them, beside bare aiohttp and aiohttp + ``send_and_wait``.
+"""The receiver: webhooks over HTTP until the broker has them, compared with two peers.
 
-Each side is one process on one core; the load generator and the broker have the others. 64 keep-alive connections,
-closed loop. Single webhooks, and bodies of 100. Before a side counts it takes a tenth of the load to warm up; before
-the first of all does, the broker has had a round that does not count. Every other round the sides take their turns the
-other way round: a broker that is still warming up is nobody's in particular.
+The peers are bare aiohttp and aiohttp + ``send_and_wait``. Each side is one process on one core; the load generator
+and the broker have the others. There are 64 keep-alive connections in a closed loop, with single webhooks and with
+bodies of 100. A side warms up with a tenth of the load before it is measured, and the broker with a round that is not
+counted. Every other round the order of the sides is reversed, so that a broker that still warms up disadvantages no
+side.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ ROUTE = "/api/v1/webhooks/c2s"
 
 
 async def run(options: Options) -> list[Row]:
-    """Measure all sides in turns, one webhook a body and a hundred."""
+    """Measure all sides in alternating rounds, with one webhook and with a hundred in a body."""
     with workplace() as folder:
         async with stage() as stack:
             rows = []
@@ -67,7 +68,7 @@ async def run(options: Options) -> list[Row]:
 
 
 class Play:
-    """Bodies of ``size`` webhooks, and what was measured with them."""
+    """Bodies of ``size`` webhooks, and the results."""
 
     def __init__(self, stack: Stack, folder: Path, options: Options, size: int, count: int) -> None:
         self._stack = stack
@@ -80,7 +81,7 @@ class Play:
         self._measured: dict[Side, list[dict[str, Any]]] = {}
 
     async def round(self, side: Side, number: int) -> None:
-        """Let one side take all bodies once; round 0 does not count."""
+        """Send all bodies to one side; round 0 is not counted."""
         await empty_topics(self._stack.settings())
         with running(side, self._stack, self._folder, self._folder) as child:
             if side is OURS:
@@ -158,7 +159,7 @@ async def _is_ready(stack: Stack, child: Child) -> None:
 
 
 async def _listens(url: str) -> None:
-    """Wait until a peer takes connections."""
+    """Wait until a peer accepts connections."""
     host, port = url.removeprefix("http://").split(":")
     async with asyncio.timeout(30):
         while True:
@@ -172,7 +173,7 @@ async def _listens(url: str) -> None:
 
 
 async def load(stack: Stack, bodies: Path, module: str = "bench.load", **options: object) -> dict[str, Any]:
-    """Run the load generator, or the probe, in a process of its own; what it reports."""
+    """Run the load generator, or the probe, in a process of its own; returns its report."""
     arguments = {"url": stack.producers_url + ROUTE, "bodies": bodies, "header": f"X-Webhook-Token: {C2S_TOKEN}"}
     arguments |= {"connections": CONNECTIONS, **options}
     flags = [text for name, value in arguments.items() for text in (f"--{name}", str(value))]
@@ -192,7 +193,7 @@ async def load(stack: Stack, bodies: Path, module: str = "bench.load", **options
 
 
 def used(pid: int) -> float:
-    """Seconds of processor time that a process has used."""
+    """The processor time of a process, in seconds."""
     times = psutil.Process(pid).cpu_times()
     return times.user + times.system
 

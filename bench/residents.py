@@ -1,7 +1,4 @@
-"""The people of a year of webhooks: named and related as in the matching corpus, with what Diretrix says of them.
-
-Each is somebody of ``stream.local.people``, so that the Work API can describe them, under a name of ``bench.families``.
-"""
+"""The people of a year of webhooks, named and related as in the matching corpus, with Diretrix's answers about them."""
 
 from __future__ import annotations
 
@@ -33,7 +30,7 @@ class Resident(Someone):
 
 
 class Residents:
-    """Makes them, one after the other; relatives of earlier ones are among them."""
+    """Creates them one after the other; relatives of earlier ones are among them."""
 
     def __init__(self, most: int, seed: int, chance: random.Random) -> None:
         self._chance = chance
@@ -45,7 +42,7 @@ class Residents:
         return self
 
     def __next__(self) -> Resident:
-        """The next one who was not there before."""
+        """The next new resident."""
         if self._later and self._chance.random() < WRITES_TOO:
             return self._later.pop(self._chance.randrange(len(self._later)))
         household = self._families.household()
@@ -86,7 +83,7 @@ class Residents:
         return one
 
     def ask(self, one: Resident, alias: str) -> None:
-        """Draw what Diretrix says of a phone or an e-mail of theirs; whom nobody knows is another rate's."""
+        """Draw Diretrix's answer for one of their phones or e-mails. Unknown ones have a rate of their own."""
         assert one.person is not None
         assert one.household is not None
         shares = rates.EMAILS if "@" in alias else rates.PHONES
@@ -103,7 +100,7 @@ class Residents:
         one.answers[alias] = [Candidate(person.in_directory.name.upper(), person.cpf) for person in people]
 
     def type(self, one: Resident, *, again: bool) -> str:
-        """Their name as typed this time."""
+        """The name as typed this time."""
         assert one.person is not None
         if again and self._chance.random() < KEEPS_NAME:
             return one.typed

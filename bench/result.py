@@ -1,4 +1,4 @@
-"""What a benchmark gives back: rows of one table, each with its goal and the command that makes it.
+"""The result of a benchmark: rows of one table, each with its goal and the command that repeats it.
 
 A benchmark is a module ``bench/<name>.py`` with ``GOALS``, lines of text, and ``async def run(options) -> list[Row]``.
 """
@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What every benchmark is told. ``scale`` of less than 1 makes the input smaller: a look, not a figure.
+    """The options of every benchmark. A ``scale`` below 1 makes the input smaller: good for a try, not for a figure.
 
-    ``examples`` and ``lost``: how many leads ``matching`` prints of either kind.
+    ``examples`` and ``lost``: how many leads of each kind ``matching`` prints.
     """
 
     rounds: int = 5
@@ -24,7 +24,7 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One figure. ``goal``: "" and ``met``: None where nothing is to be met; ``note``: input and spread."""
+    """One figure. Without a goal ``goal`` is "" and ``met`` is None. ``note``: input and spread."""
 
     name: str
     value: float

@@ -1,4 +1,4 @@
-"""What a rule makes of leads whose person is known: counted by outcome, by kind of noise, and by why it was wrong."""
+"""Scores a rule on leads whose person is known: by outcome, by kind of noise, and by why it was wrong."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Judged:
 
 @dataclass(slots=True)
 class Score:
-    """What one rule came to."""
+    """The counts of one rule."""
 
     outcomes: Counter[str] = field(default_factory=Counter)
     by_kind: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
@@ -53,13 +53,13 @@ class Score:
 
     @property
     def distinguishable(self) -> int:
-        """Silent wrong answers that could have been avoided."""
+        """Wrong answers without a warning that could have been avoided."""
         return sum(self.why[why] for why in DISTINGUISHABLE)
 
 
 @dataclass(slots=True)
 class Scores:
-    """What all rules came to, and what this project gave up of the first rule's right answers."""
+    """The counts of all rules, and the first rule's right answers that this project gave up."""
 
     leads: int = 0
     by_judge: dict[str, Score] = field(default_factory=lambda: defaultdict(Score))
@@ -87,7 +87,7 @@ class Scores:
 
 
 def score(corpus: Iterable[Lead]) -> Scores:
-    """What each rule makes of the corpus."""
+    """Score each rule on the corpus."""
     scores = Scores()
     for lead in corpus:
         scores.add(lead)
@@ -97,7 +97,7 @@ def score(corpus: Iterable[Lead]) -> Scores:
 
 
 def judged(judge: Judge, lead: Lead) -> Judged:
-    """Let one rule judge one lead, and hold its answer against the truth."""
+    """Let one rule answer one lead, and compare its answer with the truth."""
     verdict = decide(judge, lead)
     if not verdict.cpf:
         return Judged(lead, verdict, NOBODY)
@@ -112,7 +112,7 @@ def judged(judge: Judge, lead: Lead) -> Judged:
 
 
 def evidence(lead: Lead) -> str:
-    """What the text proves; a CPF that was typed as well makes every text sure."""
+    """What the text proves. A typed CPF makes every text sure."""
     first = lead.typed.first
     if lead.cpf:
         return SURE
@@ -123,7 +123,7 @@ def evidence(lead: Lead) -> str:
 
 
 def groups(lead: Lead) -> tuple[str, ...]:
-    """Under which headings a lead is reported."""
+    """The groups in which a lead is reported."""
     headings = [lead.kind]
     if lead.person.suffix:
         headings.append("(suffix typed)" if lead.typed.suffix else "(suffix left out)")

@@ -1,4 +1,4 @@
-"""The sides of a comparison: our worker as a user starts it, and its peers, each in one process on one core."""
+"""The sides of a comparison: our worker as a user starts it, and its peers, each as one process on one core."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def other_tree(*arguments: str) -> Side:
 
 @contextmanager
 def running(side: Side, stack: Stack, everybody: Path, folder: Path, **extra: str) -> Iterator[Child]:
-    """A side at work on the measured core; stopped in good order, killed when it does not."""
+    """Run a side on the measured core. It is stopped cleanly, and killed if that fails."""
     environment = {
         **stack.environment(),
         "WORKER_INSTANCE_ID": "",  # each round is another member
@@ -90,7 +90,7 @@ def running(side: Side, stack: Stack, everybody: Path, folder: Path, **extra: st
 
 
 def people_file(everybody: list[Known], folder: Path) -> Path:
-    """The file that stands in for the peers' partner."""
+    """The file that replaces the peers' partner."""
     path = folder / "people.jsonl"
     path.write_bytes(b"\n".join(orjson.dumps(one.for_peers()) for one in everybody))
     return path
@@ -98,7 +98,7 @@ def people_file(everybody: list[Known], folder: Path) -> Path:
 
 @asynccontextmanager
 async def stage(extra: dict[str, str] | None = None, scale: float = 1.0) -> AsyncIterator[Stack]:
-    """Broker and database on the cores that nothing is measured on. ``scale``: of the partners' latencies."""
+    """Broker and database on the other cores. ``scale``: of the partners' latencies."""
 
     def say(text: str) -> None:
         print(text, file=sys.stderr)
@@ -123,5 +123,5 @@ _NOW = re.compile(rb'"emitted_at":"[^"]+"')
 
 
 def saying(value: bytes, headers: tuple[tuple[str, bytes], ...]) -> tuple[bytes, tuple[tuple[str, bytes], ...]]:
-    """An event's bytes and headers without the moment at which it was written: equal on all sides."""
+    """An event's bytes and headers without the time of writing: equal on all sides."""
     return _NOW.sub(b"", value), tuple(pair for pair in headers if pair[0] != "ce_time")

@@ -1,8 +1,8 @@
-"""How many first-seen contacts a second can be stored, with everything that a first look-up writes.
+"""The number of first-seen contacts that can be stored in a second, with everything that a first look-up writes.
 
-Two calls' intents and ends in the ledger, the lease, Diretrix's answer with its party, the Work API's answer with the
-person's contacts: what ``LookupChain.resolve`` writes, on partners that answer at once. The database is as large as
-production's, and syncs its commits to the disk as production does.
+``LookupChain.resolve`` writes the reservation and the end of two calls to the ledger, the lease, Diretrix's answer
+with its party, and the Work API's answer with the person's contacts. The partners answer immediately. The database is
+as large as production's and syncs its commits to the disk, as production does.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from bench.payers import Partner, pricing
 from bench.result import Options, Row, at_least
 from bench.tier2 import PARTIES, fill
 from bench.visits import BEGIN, Visit
-from stream.domain.choice import Found
+from stream.domain.choice import PersonFound
 from stream.domain.contact_facts import ContactFacts
 from stream.domain.provider import Provider
 from stream.local.people import population
@@ -44,7 +44,7 @@ ONE_BY_ONE = 300  # contacts a round
 
 
 async def run(options: Options) -> list[Row]:
-    """Store new people as fast as a worker's slots allow, and one at a time."""
+    """Store new people with as many look-ups as a worker has slots, and one at a time."""
     with tempfile.TemporaryDirectory(prefix="lead-stream-bench-") as folder, LocalPostgres(Path(folder)) as server:
         await migrate(server.url)
         parties = max(1_000, int(PARTIES * options.scale))
@@ -79,7 +79,7 @@ async def run(options: Options) -> list[Row]:
 
 
 async def _sync_commits(pool: asyncpg.Pool) -> None:
-    """The embedded server does without, which would flatter it."""
+    """Switch syncing on: the embedded server runs without it, which would flatter the result."""
     for setting in ("fsync", "full_page_writes"):
         await pool.execute(f"ALTER SYSTEM SET {setting} = on")
     await pool.execute("SELECT pg_reload_conf()")
@@ -99,7 +99,7 @@ async def _rounds(
 
 
 async def _store(pool: asyncpg.Pool, settings: Settings, visits: Sequence[Visit], at_once: int) -> float:
-    """Look all of them up, ``at_once`` at a time; returns contacts a second."""
+    """Look up all of them, ``at_once`` at a time; returns contacts a second."""
     partner = Partner(visits)
 
     def now() -> datetime:
@@ -115,7 +115,7 @@ async def _store(pool: asyncpg.Pool, settings: Settings, visits: Sequence[Visit]
         for visit in left:
             request = LookupRequest(visit.contact, visit.someone.name, "lead", "c2s", str(uuid4()))
             result = await chain.resolve(request, ContactFacts(), deadline)
-            if not isinstance(result.answer, Found) or result.calls[Provider.DIRETRIX] != 1:
+            if not isinstance(result.answer, PersonFound) or result.calls[Provider.DIRETRIX] != 1:
                 raise RuntimeError("a first-seen contact was not looked up as one")
 
     begin = time.perf_counter()

@@ -1,6 +1,6 @@
-"""Tier 2 at production's size: 2.6 million contacts, asked one at a time and as many at once as a worker asks.
+"""Tier 2 at production's size: 2.6 million contacts, looked up one at a time and with a worker's concurrency.
 
-The database is the embedded one, its tables larger than its buffers; the tier, its pool and statements are the
+The database is the embedded one, with tables larger than its buffers. The tier, its pool and its statements are the
 worker's own.
 """
 
@@ -73,7 +73,7 @@ async def fill(url: str, parties: int) -> float:
 
 
 def some(chance: random.Random, parties: int, count: int) -> list[Contact]:
-    """Contacts with phone and e-mail, most of them known, in no order."""
+    """Known contacts, mostly, with phone and e-mail, in random order."""
     return [_contact(chance.randint(1, parties), known=chance.random() < KNOWN) for _ in range(count)]
 
 
@@ -136,7 +136,7 @@ async def _size(pool: asyncpg.Pool) -> str:
 
 
 async def _plan(pool: asyncpg.Pool) -> str:
-    """Which way the statements go; a table that is read as a whole would show here."""
+    """The plans of the statements; a full scan of a table would show here."""
     read_whole = 0
     for name, arguments in (
         ("find_people", (["11987654321", "5511987654321"], ["pessoa.1@example.com.br"], MOST_PARTIES)),

@@ -1,21 +1,21 @@
-"""Could a wrong answer have been avoided? Said by what the lead's writer meant, not by the code under test.
+"""Whether a wrong answer could have been avoided, by what the lead's writer meant and not by the code under test.
 
-A wrong person who goes out without a warning is **distinguishable** when
+A wrong person who is sent without a warning is **distinguishable** in two cases:
 
-* *contradicted*: the text has a word that the wrong person does not have: another first given name, a surname that is
-  not among theirs, another generation suffix or one that they lack. A wrong spelling stands for what was meant by it,
-  unless it is as near to a word of the wrong person's; a nickname for every name that it is short for; an initial and
-  a cut surname for whatever begins so; or
-* *tie*: the rule knew the true person by name too, the text contradicts neither, and it is not exactly the wrong
-  one's name alone: to name one of two whom the text fits is a guess.
+* *contradicted*: the text has a word that the wrong person does not have: another first given name, another surname,
+  another generation suffix or one that they lack. A misspelt word stands for the intended one, unless it is as near to
+  a word of the wrong person's; a nickname stands for every name that it is short for; an initial and a cut surname
+  stand for every name that begins so.
+* *tie*: the rule knew the true person by name too, the text contradicts neither of the two, and it is not exactly the
+  wrong one's name alone. To choose one of two people whom the text fits is a guess.
 
-All else is **indistinguishable**. The true person was not known to the rule, and all words of the text are the wrong
-one's too: *homonym*, *suffix* (the names differ by a suffix that was left out), *unknown* (anybody else), *middle* (the
-text has middle names more than the wrong one's; directories leave them out, so that this is no contradiction). Or the
-true person was known, and the text is exactly the wrong one's name and not the true one's: *suffix, both known*,
-*exact*; it contradicts the names under which the rule knew the true one: *closer*; or more of the lead's phone and
-e-mail are the wrong one's: *aliases*. What people are called is taken from the names that the rule saw: a directory
-may have one from before a marriage, a shortened one, or none.
+Every other case is **indistinguishable**. If the rule did not know the true person, the wrong one has all words of the
+text: *homonym*; *suffix* (the names differ by a suffix that was left out); *middle* (the text has more middle names,
+which is no contradiction, because directories leave them out); *unknown* (any other reason). If the rule knew the true
+person, the text is exactly the wrong one's name and not the true one's (*suffix, both known*; *exact*), or it
+contradicts the names by which the rule knew the true one (*closer*), or more of the lead's phone and e-mail are the
+wrong one's (*aliases*). People's names are those that the rule saw: a directory may have a name from before a marriage,
+a shortened one, or none.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _DOUBLED = re.compile(r"(.)\1")
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A person as a rule knew them: under which names, under how many of the lead's aliases."""
+    """A person as a rule knew them: by which names, and under how many of the lead's aliases."""
 
     person: Person
     names: tuple[Person, ...]
@@ -55,7 +55,7 @@ class _Name:
 
 
 def why_wrong(typed: Typed, true: Seen, wrong: Seen) -> str:
-    """Which of the cases above it is. ``true`` has no names where the rule did not know the true person."""
+    """The case of a wrong answer, see the list above. ``true`` has no names if the rule did not know that person."""
     is_known = bool(true.names)
     if contradicted(typed, wrong):
         is_rival = is_known and not contradicted(typed, true)
@@ -77,7 +77,7 @@ def contradicted(typed: Typed, seen: Seen) -> bool:
 
 
 def is_exactly(typed: Typed, seen: Seen) -> bool:
-    """Whether what was meant is one of the person's names, word for word, suffix included."""
+    """Whether the intended words are one of the person's names, word for word, suffix included."""
     if typed.first is None:
         return False
     meant = _Name(typed.first.meant, tuple(sorted(one.meant for one in typed.others)), canonical(typed.suffix))
@@ -105,7 +105,7 @@ def _contradicts(typed: Typed, name: _Name) -> bool:
 
 
 def _has_only_middle_words_more(typed: Typed, seen: Seen) -> bool:
-    """Whether each of the person's names is what was typed without some of its middle words."""
+    """Whether each of the person's names is the typed one without some of its middle words."""
     if typed.first is None or not typed.others:
         return False
     words = {one.meant for one in typed.others}
@@ -137,12 +137,12 @@ def _may_be(word: Word, other: str) -> bool:
 
 
 def _may_begin(word: Word, other: str) -> bool:
-    """An initial, or a word cut off; "E" is the particle as well."""
+    """Whether a word is an initial, or cut off; "E" is the particle as well."""
     return word.shown == "E" or _sound(other).startswith(_sound(word.shown))
 
 
 def _sound(word: str) -> str:
-    """Names that differ by such letters only are one name: Mariah and Maria, Thais and Tais."""
+    """One spelling for names that differ in such letters only: Mariah and Maria, Thais and Tais."""
     return _DOUBLED.sub(r"\1", word.replace("PH", "F").translate(_SOUNDS))
 
 

@@ -1,7 +1,7 @@
-"""How people type their names: one kind of noise a lead, and what was meant by each word that was typed.
+"""How people type their names: one kind of noise for each lead, and the word that was meant by each typed one.
 
-What was meant is kept beside the text, so that it can be said later whether the text tells two people apart, without
-asking the code under test.
+The intended words are kept beside the text. They show later whether the text tells two people apart, without the code
+under test.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _PARTICLES = frozenset({"DA", "DE", "DO", "DAS", "DOS", "E"})
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A word of the typed name: what was meant, what stands there (canonical), in which form."""
+    """A word of the typed name: the intended word, the canonical form of the typed one, and its kind."""
 
     meant: str
     shown: str
@@ -43,7 +43,7 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Typed:
-    """A typed name. ``first``: the given name, where one was typed; ``others``: all words behind it."""
+    """A typed name. ``first``: the given name, if one was typed; ``others``: all words after it."""
 
     text: str
     first: Word | None = None
@@ -66,7 +66,7 @@ class _Part:
 
 @lru_cache(maxsize=100_000)
 def canonical(text: str) -> str:
-    """The words that two spellings of one name have in common: capitals, no accents, particles or double spellings."""
+    """The words that two spellings of one name share: capitals, no accents, particles or double spellings."""
     return " ".join(_SAME_SOUND.get(word, word) for word in _words(text))
 
 
@@ -90,7 +90,7 @@ _NICKNAME_OF = {
 
 
 def type_name(person: Person, kind: str, chance: random.Random) -> Typed | None:
-    """``person``'s name as typed with this kind of noise; None when this person can't."""
+    """``person``'s name typed with this kind of noise; None if this person's name does not allow it."""
     typed = _KINDS[kind](person, chance)
     if typed is None or kind in {"no_name", "placeholder"}:
         return typed
@@ -114,7 +114,7 @@ def _plain_lower(text: str) -> str:
 
 
 def _part(text: str, chance: random.Random) -> _Part:
-    """A word of the name; its particle is left out now and then."""
+    """A word of the name; its particle is sometimes left out."""
     if " " in text and chance.random() < 0.15:
         text = text.rsplit(maxsplit=1)[-1]
     return _Part(text, Word(canonical(text), canonical(text)))
@@ -129,7 +129,7 @@ def _compose(  # noqa: PLR0913 - one a part
     to_the_end: bool = False,
     form: str = "{given} {surnames}",
 ) -> Typed:
-    """Join parts; ``to_the_end``: the end of the name is typed, so that a suffix may be."""
+    """Join parts. ``to_the_end``: the end of the name is typed, so a suffix may be."""
     text = form.format(
         given=" ".join(one.text for one in given), surnames=" ".join(one.text for one in surnames)
     ).strip()
@@ -145,7 +145,7 @@ def _compose(  # noqa: PLR0913 - one a part
 
 
 def _given(person: Person, chance: random.Random, share: float = 0.4) -> list[_Part]:
-    """The first given name; of a compound one the whole at a ``share``."""
+    """The first given name; at a ``share`` the whole of a compound one."""
     whole = len(person.given) > 1 and chance.random() < share
     return [_part(one, chance) for one in (person.given if whole else person.given[:1])]
 
@@ -219,7 +219,7 @@ def _cut(person: Person, chance: random.Random) -> Typed | None:
 
 
 def _bare(text: str) -> str:
-    """Capitals without accents, the letters as they are typed."""
+    """Capitals without accents, with the letters as typed."""
     return "".join(one for one in _without_accents(text).upper() if one.isalpha())
 
 
@@ -230,7 +230,7 @@ def _surname_first(person: Person, chance: random.Random) -> Typed:
 
 
 def _misspelt(text: str, chance: random.Random) -> _Part | None:
-    """One or two letters of the last word are wrong, and it sounds otherwise than what was meant."""
+    """One or two letters of the last word are wrong, so that it sounds different."""
     *before, word = text.split()
     if len(word) < 4:
         return None

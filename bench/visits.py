@@ -1,7 +1,7 @@
-"""Who writes when: traces of webhooks, seeded. Times are simulated; nobody here exists.
+"""Traces of webhooks: who writes when. Seeded, with simulated times and invented people.
 
-What was measured is the share of repeats, 42 of 73. How long people stay away, how often they bring another phone or
-e-mail and how many nobody knows are assumptions, named here.
+The share of repeats, 42 of 73, was measured. How long people stay away, how often they come with another phone or
+e-mail, and how many no partner knows are assumptions; this module names them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ LISTED = 0.6  # of the other ones, those that the Work API lists beside the pers
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """One webhook: who, when, and what was typed ("" is what was not given)."""
+    """One webhook: who, when, and what was typed ("" if not given)."""
 
     at: datetime
     someone: Someone
@@ -37,14 +37,14 @@ class Visit:
 
     @property
     def contact(self) -> Contact:
-        """The contact, as the worker reads it."""
+        """The contact as the worker would read it."""
         phone, email = Phone.parse(self.phone), Email.parse(self.email)
         key = phone.e164 if phone is not None else email.address if email is not None else ""
         return Contact(phone, email, None, key)
 
 
 def measured(seed: int) -> list[Visit]:
-    """The measured trace: 73 webhooks of 31 new people within a day, phone and e-mail in each."""
+    """The measured trace: 73 webhooks of 31 new people within a day, with phone and e-mail in each."""
     return [Visit(at, one, one.phone, one.email, one.name) for at, one, _ in _day(seed)]
 
 
@@ -140,7 +140,7 @@ class _Others:
         self._emails: dict[str, str] = {}
 
     def phone(self, one: Someone) -> str:
-        """Another number, in another range than the first ones."""
+        """Another number, in another range than the first numbers."""
         if one.cpf not in self._phones:
             self._phones[one.cpf] = f"{one.phone[:2]}95{one.phone[4:7]}{one.phone[-4:]}"
             if self._chance.random() < self._listed:

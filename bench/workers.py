@@ -1,7 +1,7 @@
-"""1, 2 and 4 workers, the partners being the limit: how much more is looked up with each.
+"""Look-ups of 1, 2 and 4 workers while the partners are the limit.
 
-Every worker has as many slots, so twice the workers should look up twice as much. The contacts are spread evenly over
-the partitions; the workers join before the webhooks come. What is counted is as in ``misses``.
+Every worker has the same number of slots, so twice the workers should look up twice as much. The contacts are spread
+evenly over the partitions; the workers join before the webhooks come. It is counted as in ``misses``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ WAVES = 10
 
 
 async def run(options: Options) -> list[Row]:
-    """Each number of workers in turns."""
+    """Measure each number of workers in alternating rounds."""
     used = waves(WAVES, options.scale)
     rates: dict[int, list[float]] = {workers: [] for workers in WORKERS}
     async with ready(SLOTS, max(WORKERS), SCALE) as trial:

@@ -1,10 +1,10 @@
-"""An upstream producer: writes webhooks to the topic itself, without the HTTP server.
+"""An upstream producer: writes webhooks to the topic directly, without the HTTP server.
 
     KAFKA_BOOTSTRAP_SERVERS=localhost:9092 python examples/publish.py c2s < leads.jsonl
 
-Each line is one webhook as its source would have posted it. No key and no partitioner is needed: the worker
-moves a record to its contact's partition. Who can name the contact saves it that way by using it as the key
-(a phone as +5511987654321, else the e-mail in lower case) with Java's default partitioner.
+Each line is one webhook as its source would have posted it. No key and no partitioner is needed: the worker moves a
+record to its contact's partition. To save that step, use the contact key as the record's key (a phone as
++5511987654321, else the e-mail in lower case), with the default partitioner of Kafka's Java client.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ async def publish(servers: str, source: str, payloads: Iterable[dict[str, Any]])
             received_at = datetime.now(UTC).isoformat()
             value = json.dumps({"source": source, "received_at": received_at, "payload": payload})
             sent.append(await producer.send("webhooks", value.encode()))
-        await asyncio.gather(*sent)  # raises when one was not acknowledged: run it again, a repeat does no harm
+        await asyncio.gather(*sent)  # raises if a record was not acknowledged: run it again, a repeat does no harm
         return len(sent)
     finally:
         await producer.stop()

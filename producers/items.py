@@ -14,7 +14,7 @@ from stream import topics
 from stream.domain.dead_letters import Stage, dead_letter_headers
 from stream.domain.errors import PoisonError
 from stream.domain.events import event_headers, event_id
-from stream.domain.identity import identified
+from stream.domain.identity import identifiers_of
 from stream.domain.leads import encode_webhook, normalised_of
 from stream.domain.sources import ID_FIELDS, SOURCES
 from stream.domain.sources.lead import Source
@@ -61,7 +61,7 @@ def webhook(
     """
     payload = _object(part)
     lead = SOURCES[source].read(payload)
-    contact = identified(lead, denied_aliases, area_code)
+    contact = identifiers_of(lead, denied_aliases, area_code)
     identity = event_id(lead)
     # The payload's own bytes: what is not known to us survives to the last digit.
     value = encode_webhook(source, received_at, part.raw, normalised_of(lead, contact))

@@ -31,7 +31,7 @@ people = app.Table("people", partitions=int(os.environ.get("TOPIC_PARTITIONS", "
 
 @app.agent(webhooks)
 async def answer(stream: Any) -> None:
-    """Answer webhooks for ever."""
+    """Answer webhooks forever."""
     ask = partner()
     async for value in stream:
         webhook = orjson.loads(value)

@@ -30,21 +30,21 @@ _SOUNDS = str.maketrans({"H": "", "Y": "I", "W": "V", "Z": "S", "K": "C"})
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """An alias has to be asked for."""
+    """An alias must be asked for."""
 
     alias: Any
 
 
 @dataclass(frozen=True, slots=True)
 class Complete:
-    """A candidate's person has to be fetched."""
+    """A candidate's person must be fetched."""
 
     candidate: Any
     match: str | None
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class PersonFound:
     """A person answers."""
 
     person: Any
@@ -62,11 +62,11 @@ class _Candidate:
     cpf: str
 
 
-def next_step(contact: Any, name: str, known: Any) -> Ask | Complete | Found | NobodyKnows:
-    """What to do next for the lead called ``name``."""
+def next_step(contact: Any, name: str, known: Any) -> Ask | Complete | PersonFound | NobodyKnows:
+    """Decide the next step for the lead called ``name``."""
     chosen = _by_form(contact, name, known) or _by_aliases(contact, name, known)
     person = known.persons.get(chosen.candidate.cpf) if isinstance(chosen, Complete) else None
-    return chosen if person is None or person.stale else Found(person, chosen.match)
+    return chosen if person is None or person.stale else PersonFound(person, chosen.match)
 
 
 def _by_form(contact: Any, name: str, known: Any) -> Complete | None:
@@ -116,7 +116,7 @@ def fit(lead_name: str, known_name: str) -> str:
 
 @lru_cache(maxsize=50_000)
 def words(name: str) -> tuple[str, ...]:
-    """The words that say who somebody is."""
+    """The words that identify a person."""
     found = [] if "@" in name else [word for word in _normalised(name) if word not in _TITLES]
     tells = any(len(word) > 1 and word not in _NO_NAMES for word in found)
     return tuple(["JUNIOR" if word == "JR" else word for word in found]) if tells else ()

@@ -21,7 +21,7 @@ COMMIT_EVERY = 1.0  # seconds
 
 
 async def main() -> None:
-    """Read, answer, deliver, commit, for ever."""
+    """Read, answer, publish, commit, forever."""
     ask = partner()
     people: dict[str, Known] = {}
     servers = os.environ["KAFKA_BOOTSTRAP_SERVERS"]

@@ -15,7 +15,7 @@ from bench.peers.event import Headers, event, partner
 
 
 def main() -> None:
-    """Answer webhooks for ever."""
+    """Answer webhooks forever."""
     ask = partner()
     app = Application(
         broker_address=os.environ["KAFKA_BOOTSTRAP_SERVERS"],

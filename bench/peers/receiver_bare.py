@@ -1,4 +1,4 @@
-"""Bare aiohttp: reads the body and answers. Promises nothing: the floor of what a request costs."""
+"""Bare aiohttp: reads the body and answers. It promises nothing: the floor of a request's cost."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from aiohttp import web
 
 
 async def receive(request: web.Request) -> web.Response:
-    """Take a webhook, or an array of them."""
+    """Accept a webhook, or an array of webhooks."""
     orjson.loads(await request.read())
     return web.json_response({"status": "received"}, dumps=lambda body: orjson.dumps(body).decode())
 

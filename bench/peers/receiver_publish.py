@@ -19,7 +19,7 @@ PRODUCER = web.AppKey("producer", AIOKafkaProducer)
 
 
 async def connected(app: web.Application) -> AsyncIterator[None]:
-    """A producer for as long as the application lives."""
+    """Keep a producer open while the application runs."""
     producer = AIOKafkaProducer(
         bootstrap_servers=os.environ["KAFKA_BOOTSTRAP_SERVERS"], acks="all", enable_idempotence=True
     )
@@ -30,7 +30,7 @@ async def connected(app: web.Application) -> AsyncIterator[None]:
 
 
 async def receive(request: web.Request) -> web.Response:
-    """Take a webhook, or an array of them."""
+    """Accept a webhook, or an array of webhooks."""
     body = orjson.loads(await request.read())
     producer = request.app[PRODUCER]
     if isinstance(body, list):

@@ -12,19 +12,19 @@ from typing import Any
 
 from rapidfuzz import fuzz
 
-from bench.peers.first_fit import Ask, Complete, Found, NobodyKnows
+from bench.peers.first_fit import Ask, Complete, NobodyKnows, PersonFound
 
 THRESHOLD = 85  # the usual one, of 100
 
 
-def next_step(contact: Any, name: str, known: Any) -> Ask | Complete | Found | NobodyKnows:
-    """What to do next for the lead called ``name``."""
+def next_step(contact: Any, name: str, known: Any) -> Ask | Complete | PersonFound | NobodyKnows:
+    """Decide the next step for the lead called ``name``."""
     for alias in filter(None, (contact.phone, contact.email)):
         answered = known.answers.get(alias.alias)
         for one in (*(answered or ()), *known.listed.get(alias.alias, ())):
             if fuzz.token_set_ratio(_capitals(name), _capitals(one.name)) >= THRESHOLD:
                 person = known.persons.get(one.cpf)
-                return Complete(one, "name") if person is None else Found(person, "name")
+                return Complete(one, "name") if person is None else PersonFound(person, "name")
         if answered is None:
             return Ask(alias)
     return NobodyKnows()

@@ -17,7 +17,7 @@ from aiokafka.errors import KafkaError
 from stream import topics
 from stream.commands import screen
 from stream.dead_letters.queue import Letters, Plan
-from stream.domain.dead_letters import STAGES, Letter, LetterFilter, LetterStatus, what_is_not_there
+from stream.domain.dead_letters import STAGES, DeadLetter, DeadLetterFilter, DeadLetterStatus, unknown_criteria
 from stream.domain.errors import StopError, StreamError
 from stream.domain.identity import parse_denylist
 from stream.domain.text import one_line
@@ -47,7 +47,7 @@ class Instant(click.ParamType):
 class Given:
     """What was asked for."""
 
-    wanted: LetterFilter
+    wanted: DeadLetterFilter
     reveal: bool
     as_json: bool
 
@@ -58,14 +58,14 @@ def _options(command: Callable[..., None]) -> Callable[..., None]:
     @wraps(command)
     def called(**options: Any) -> None:
         closed = options.pop("closed")
-        wanted = LetterFilter(
+        wanted = DeadLetterFilter(
             offsets=frozenset(options.pop("numbers")),
             stages=frozenset(options.pop("stage")),
             errors=frozenset(options.pop("error")),
             topics=frozenset(options.pop("topic")),
             since=options.pop("since"),
             until=options.pop("until"),
-            statuses=frozenset(LetterStatus) if closed else frozenset({LetterStatus.OPEN}),
+            statuses=frozenset(DeadLetterStatus) if closed else frozenset({DeadLetterStatus.OPEN}),
         )
         command(given=Given(wanted, options.pop("reveal"), options.pop("as_json")), **options)
 
@@ -182,7 +182,7 @@ async def _list(letters: Letters, given: Given) -> None:
     _table(found, given, f"{len(found)} dead letters")
 
 
-async def _found(letters: Letters, given: Given, *, all_numbers: bool = True) -> list[Letter]:
+async def _found(letters: Letters, given: Given, *, all_numbers: bool = True) -> list[DeadLetter]:
     """The letters that are meant. Raises StopError where a number, class or topic is none that there is.
 
     ``all_numbers``: each number must be there; else one of them is enough.
@@ -190,8 +190,8 @@ async def _found(letters: Letters, given: Given, *, all_numbers: bool = True) ->
     found = await letters.find(given.wanted)
     missing = given.wanted.offsets - {letter.offset for letter in found}
     if (missing and all_numbers) or not found:
-        every = await letters.find(LetterFilter(statuses=frozenset(LetterStatus)))
-        fault = what_is_not_there(given.wanted, every, frozenset(one.name for one in topics.ALL))
+        every = await letters.find(DeadLetterFilter(statuses=frozenset(DeadLetterStatus)))
+        fault = unknown_criteria(given.wanted, every, frozenset(one.name for one in topics.ALL))
         if fault:
             raise StopError(mask(fault))
     return found
@@ -215,7 +215,7 @@ async def _show(letters: Letters, given: Given) -> None:
         screen.show_json({"letters": shown})
 
 
-def _must_be_open(wanted: LetterFilter, found: Sequence[Letter]) -> None:
+def _must_be_open(wanted: DeadLetterFilter, found: Sequence[DeadLetter]) -> None:
     closed = wanted.offsets - {letter.offset for letter in found}
     if closed:
         numbers = ", ".join(map(str, sorted(closed)))
@@ -256,7 +256,7 @@ def _verdict(done: str, count: int, *, execute: bool) -> str:
     return f"{count} {done}" if execute else f"a dry run: nothing was changed; with --execute {count} would be {done}"
 
 
-def _table(letters: Sequence[Letter], given: Given, title: str) -> None:
+def _table(letters: Sequence[DeadLetter], given: Given, title: str) -> None:
     rows = [
         (letter.offset, f"{letter.failed_at:%Y-%m-%d %H:%M:%S}", [mask(line) for line in _said(letter, given)])
         for letter in letters
@@ -264,16 +264,18 @@ def _table(letters: Sequence[Letter], given: Given, title: str) -> None:
     screen.show(screen.table(title, "number", "died at", "where, why", rows=rows, right=("number",)))
 
 
-def _said(letter: Letter, given: Given) -> tuple[str, ...]:
+def _said(letter: DeadLetter, given: Given) -> tuple[str, ...]:
     """What a table says of a letter beside its number and its end."""
-    where = letter.topic if letter.origin < 0 else f"{letter.topic}/{letter.partition}/{letter.origin}"
-    status = f"  {letter.status}" if given.wanted.statuses != {LetterStatus.OPEN} else ""
+    where = (
+        letter.topic if letter.original_offset < 0 else f"{letter.topic}/{letter.partition}/{letter.original_offset}"
+    )
+    status = f"  {letter.status}" if given.wanted.statuses != {DeadLetterStatus.OPEN} else ""
     return f"{where}  {letter.stage}  {letter.error}  tries: {letter.attempts}{status}", one_line(
         letter.reason, LONGEST_REASON
     )
 
 
-def _facts(letter: Letter, given: Given) -> dict[str, Any]:
+def _facts(letter: DeadLetter, given: Given) -> dict[str, Any]:
     return {
         "number": letter.offset,
         "fate": letter.status,
@@ -282,7 +284,7 @@ def _facts(letter: Letter, given: Given) -> dict[str, Any]:
         "reason": mask(letter.reason),
         "topic": mask(letter.topic),
         "partition": letter.partition,
-        "offset": letter.origin,
+        "offset": letter.original_offset,
         "timestamp": mask(letter.timestamp),
         "attempts": letter.attempts,
         "first_failed_at": letter.first_failed.isoformat(),

@@ -14,7 +14,7 @@ from yarl import URL
 
 from stream.domain.errors import Billed, CredentialsRefusedError, LeadRefusedError, PartnerUnavailableError, PoisonError
 from stream.domain.provider import CRM_PARTNER
-from stream.domain.sources.fields import LONGEST_ID
+from stream.domain.sources.fields import MAX_ID_CHARS
 from stream.domain.text import is_id
 from stream.providers.body import json_of
 from stream.providers.http import judge_status, segment, sent_once
@@ -93,4 +93,4 @@ def created_id(answer: Any) -> str | None:
 
 
 def _is_usable(lead_id: str) -> bool:
-    return len(lead_id) <= LONGEST_ID and is_id(lead_id)
+    return len(lead_id) <= MAX_ID_CHARS and is_id(lead_id)

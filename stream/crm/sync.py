@@ -25,6 +25,7 @@ from stream.crm.pause import Pause
 from stream.crm.writes import CrmWrites
 from stream.dead_letters.guard import DlqGuard
 from stream.domain.crm import Create, Skip, Tell, WriteStatus, decide, source_in_crm
+from stream.domain.crm_message import MAX_NAME_CHARS, description, message, one_line_attributes
 from stream.domain.dead_letters import Stage, dead_letter_headers
 from stream.domain.errors import (
     Billed,
@@ -36,7 +37,6 @@ from stream.domain.errors import (
     TransientError,
 )
 from stream.domain.events import EnrichedEvent, Outcome, decode_event
-from stream.domain.message import LONGEST_NAME, description, for_a_person, message
 from stream.domain.provider import CRM_PARTNER
 from stream.domain.text import one_line
 from stream.kafka.consumer_loop import ConsumerSpec
@@ -111,7 +111,7 @@ class CrmSync:
     async def _create(self, event: EnrichedEvent, decision: Create) -> None:
         """Create the lead, or tell one that was created what has become known since."""
         source, lead_id = event.lead.source, event.lead.id
-        attributes = for_a_person(self._attributes(event))
+        attributes = one_line_attributes(self._attributes(event))
         if await self._claim_lead(source, lead_id):
             await self._create_lead(event, decision.facts, attributes)
         elif decision.follow_up:
@@ -227,8 +227,8 @@ class CrmSync:
     def _attributes(self, event: EnrichedEvent) -> dict[str, Any]:
         settings = self._settings
         attributes = {
-            "name": one_line(event.lead.name or "", LONGEST_NAME)
-            or one_line(event.person.name.title() if event.person is not None else "", LONGEST_NAME)
+            "name": one_line(event.lead.name or "", MAX_NAME_CHARS)
+            or one_line(event.person.name.title() if event.person is not None else "", MAX_NAME_CHARS)
             or "Lead",
             "phone": event.contact.phone,
             "email": event.contact.email,

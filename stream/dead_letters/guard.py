@@ -40,7 +40,7 @@ class DlqGuard:
 
     def written(self) -> None:
         """The CRM took a write."""
-        self._state.written()
+        self._state.record_crm_write()
 
     def check(self, error: PoisonError) -> None:
         """Raise DlqLimitError instead of letting a letter be written, once there are too many."""
@@ -48,7 +48,7 @@ class DlqGuard:
             return  # it was understood, and an outage of a day is no bad release
         self.tally()
         refused = isinstance(error, LeadRefusedError)
-        if self._state.refused() if refused else self._state.record_invalid(self._clock()):
+        if self._state.record_crm_refusal() if refused else self._state.record_invalid(self._clock()):
             self._advice = CRM_ADVICE if refused else self._advice
             metrics.FUSE_BLOWN.set(1)
             self._blown.set()

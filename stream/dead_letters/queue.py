@@ -16,9 +16,16 @@ from datetime import UTC, datetime
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 
-from stream.domain.dead_letters import Letter, LetterFilter, LetterStatus, marker, read_letter, read_marker
+from stream.domain.dead_letters import (
+    DeadLetter,
+    DeadLetterFilter,
+    DeadLetterStatus,
+    marker,
+    read_dead_letter,
+    read_marker,
+)
 from stream.domain.errors import PoisonError, StopError
-from stream.domain.redrive import Revived, revive
+from stream.domain.redrive import RedrivenRecord, redriven_record
 from stream.kafka.clients import consumer_options, open_producer
 from stream.settings import Settings
 from stream.topics import DEAD
@@ -33,11 +40,11 @@ PATIENCE = 30.0  # seconds without a record until the broker is taken for away
 class Plan:
     """What a redrive would do, or did. ``hopeless``: offsets, and why each would die again."""
 
-    letters: tuple[Letter, ...]
+    letters: tuple[DeadLetter, ...]
     hopeless: dict[int, str]
 
     @property
-    def redriven(self) -> tuple[Letter, ...]:
+    def redriven(self) -> tuple[DeadLetter, ...]:
         """The letters that go on their way."""
         return tuple(letter for letter in self.letters if letter.offset not in self.hopeless)
 
@@ -52,18 +59,18 @@ class Letters:
         self._area_code = settings.default_area_code
         self._now = now
 
-    async def find(self, wanted: LetterFilter) -> list[Letter]:
+    async def find(self, wanted: DeadLetterFilter) -> list[DeadLetter]:
         """The letters that are meant, oldest first, each with what became of it."""
-        letters: dict[int, Letter] = {}
+        letters: dict[int, DeadLetter] = {}
         async for record in _records(self._settings):
             closed = read_marker(record.headers)
             if closed is None:
                 letters[record.offset] = letter_of(record)
             elif closed[0] in letters:
                 letters[closed[0]] = replace(letters[closed[0]], status=closed[1])
-        return [letter for letter in letters.values() if wanted.takes(letter)]
+        return [letter for letter in letters.values() if wanted.matches(letter)]
 
-    async def values(self, letters: Sequence[Letter]) -> AsyncIterator[tuple[Letter, bytes | None]]:
+    async def values(self, letters: Sequence[DeadLetter]) -> AsyncIterator[tuple[DeadLetter, bytes | None]]:
         """Each letter with its bytes, one after the other: together they may be more than memory holds."""
         by_offset = {letter.offset: letter for letter in letters}
         if not by_offset:
@@ -72,12 +79,12 @@ class Letters:
             if record.offset in by_offset:
                 yield by_offset[record.offset], record.value
 
-    async def plan(self, letters: Sequence[Letter]) -> Plan:
+    async def plan(self, letters: Sequence[DeadLetter]) -> Plan:
         """What a redrive of these letters would do."""
         hopeless = {}
         async for letter, value in self.values(letters):
             try:
-                revive(letter, value, self._denied_aliases, self._area_code)
+                redriven_record(letter, value, self._denied_aliases, self._area_code)
             except PoisonError as error:
                 hopeless[letter.offset] = str(error)
         return Plan(tuple(letters), hopeless)
@@ -85,30 +92,30 @@ class Letters:
     async def redrive(self, plan: Plan) -> None:
         """Carry a plan out: each letter is published, then closed."""
         async with open_producer(self._settings) as producer:
-            waiting: list[tuple[Letter, Revived]] = []
+            waiting: list[tuple[DeadLetter, RedrivenRecord]] = []
             async for letter, value in self.values(plan.redriven):
-                waiting.append((letter, revive(letter, value, self._denied_aliases, self._area_code)))
+                waiting.append((letter, redriven_record(letter, value, self._denied_aliases, self._area_code)))
                 if len(waiting) == AT_ONCE:
                     await self._publish(producer, waiting)
                     waiting = []
             await self._publish(producer, waiting)
 
-    async def _publish(self, producer: AIOKafkaProducer, revived: Sequence[tuple[Letter, Revived]]) -> None:
+    async def _publish(self, producer: AIOKafkaProducer, redriven: Sequence[tuple[DeadLetter, RedrivenRecord]]) -> None:
         sent = []
-        for _, one in revived:
+        for _, one in redriven:
             partition = await _existing(producer, one)
             sent.append(
                 await producer.send(one.topic, value=one.value, key=one.key, headers=one.headers, partition=partition)
             )
         await asyncio.gather(*sent)
-        await self._close(producer, [letter for letter, _ in revived], LetterStatus.REDRIVEN)
+        await self._close(producer, [letter for letter, _ in redriven], DeadLetterStatus.REDRIVEN)
 
-    async def drop(self, letters: Sequence[Letter]) -> None:
+    async def drop(self, letters: Sequence[DeadLetter]) -> None:
         """Close letters for good; their bytes stay until retention takes them."""
         async with open_producer(self._settings) as producer:
-            await self._close(producer, letters, LetterStatus.DROPPED)
+            await self._close(producer, letters, DeadLetterStatus.DROPPED)
 
-    async def _close(self, producer: AIOKafkaProducer, letters: Iterable[Letter], status: LetterStatus) -> None:
+    async def _close(self, producer: AIOKafkaProducer, letters: Iterable[DeadLetter], status: DeadLetterStatus) -> None:
         at = self._now()
         sent = [
             await producer.send(DEAD.name, value=b"", headers=marker(letter.offset, status, at), partition=0)
@@ -117,13 +124,13 @@ class Letters:
         await asyncio.gather(*sent)
 
 
-def letter_of(record: ConsumerRecord) -> Letter:
+def letter_of(record: ConsumerRecord) -> DeadLetter:
     """A record of ``webhooks.dead`` as a letter."""
     written = datetime.fromtimestamp(record.timestamp / 1000, UTC)
-    return read_letter(record.offset, record.key, record.value, record.headers, written)
+    return read_dead_letter(record.offset, record.key, record.value, record.headers, written)
 
 
-async def _existing(producer: AIOKafkaProducer, one: Revived) -> int | None:
+async def _existing(producer: AIOKafkaProducer, one: RedrivenRecord) -> int | None:
     """The partition that it lay in, while the topic has it; else its key decides."""
     partitions = await producer.partitions_for(one.topic)
     return one.partition if one.partition in partitions else None

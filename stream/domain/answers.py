@@ -1,8 +1,8 @@
-"""From what the policy decided to what the event says."""
+"""Converts a decision of the policy to the answer of an event."""
 
 from __future__ import annotations
 
-from stream.domain.choice import Ambiguous, Answered, Found
+from stream.domain.choice import Ambiguous, Answered, PersonFound
 from stream.domain.events import Answer, Outcome, Tier
 from stream.domain.provider import NO_CALLS, CallCounts
 
@@ -10,8 +10,8 @@ MAX_CANDIDATES = 10  # names that an event of an ambiguous lead lists
 
 
 def answer_of(step: Answered, tier: Tier, calls: CallCounts = NO_CALLS) -> Answer:
-    """The answer that a step is; ``tier``: who gave it, ``calls``: what was paid for it."""
-    if isinstance(step, Found):
+    """The answer for a final step. ``tier``: the look-up tier that gave it; ``calls``: the calls paid for it."""
+    if isinstance(step, PersonFound):
         return Answer(
             Outcome.ENRICHED,
             tier=tier,

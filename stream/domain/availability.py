@@ -1,4 +1,4 @@
-"""Whether a partner can be asked, and how many parked webhooks may come back for it."""
+"""Whether a partner can be asked, and how many parked webhooks may return to ``webhooks`` for it."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum, auto
 
-TRIAL_PAUSE = 1.0  # seconds after a trial's webhooks have come back until twice as many may
-FIRST_TRIAL = 1  # webhooks
-# What is due comes back then, were its partner still down, and is parked again or given up for its age. Below
-# ``parking.LATE``: until then it is believed since when it is tried.
-LONGEST_HELD = timedelta(hours=1)
+TRIAL_PAUSE_SECONDS = 1.0  # between the last webhook of a trial and the next trial, which is twice as large
+FIRST_TRIAL_WEBHOOKS = 1
+# A webhook that is overdue by this much returns although its partner is down, and is parked again or given up. It must
+# be below ``parking.MAX_LATE``: the headers of a webhook that returns later are not trusted.
+MAX_HOLD = timedelta(hours=1)
 
 
 class Availability(Enum):
-    """Whether a partner can be asked: yes; no; or nobody knows before somebody has tried."""
+    """Whether a partner can be asked: yes, no, or a trial must tell."""
 
     AVAILABLE = auto()
     UNAVAILABLE = auto()
@@ -24,7 +24,7 @@ class Availability(Enum):
 
 @dataclass(slots=True)
 class _Trial:
-    """``left`` of ``size`` webhooks may still come back; the next begins at ``pause_ends`` (monotonic seconds)."""
+    """``left`` of ``size`` webhooks may still return; the next trial begins at ``pause_ends`` (monotonic seconds)."""
 
     size: int
     left: int
@@ -32,43 +32,43 @@ class _Trial:
 
 
 class PartnerGate:
-    """Lets parked webhooks come back for a partner that was down: none, then one, then ever more.
+    """Lets parked webhooks return for a partner that was down: none, then one, then more and more.
 
-    One call tells whether the partner is back, and it may be another worker that makes it. So a trial does not wait
-    for an answer that this worker may never see: while nothing says that the partner is down, twice as many
-    webhooks come back in each trial, and all of them as soon as a call has succeeded here.
+    Another worker may make the call that tells whether the partner is up again, and this worker may never see its
+    result. So a trial does not wait for a result. While nothing says that the partner is down, each trial lets twice as
+    many webhooks return. After a successful call of this worker all of them may.
     """
 
     def __init__(
         self,
         availability: Callable[[str], Availability],
         clock: Callable[[], float],
-        longest: timedelta = LONGEST_HELD,
+        max_hold: timedelta = MAX_HOLD,
     ) -> None:
-        """``availability``: of a partner by its name, and of whatever is no partner; ``clock``: monotonic seconds.
+        """``availability``: by a partner's name; it must accept any other text as well. ``clock``: monotonic seconds.
 
-        ``longest``: after which what is due comes back all the same.
+        ``max_hold``: how overdue a webhook may become before it returns in any case.
         """
-        self.longest = min(longest, LONGEST_HELD)
+        self.max_hold = min(max_hold, MAX_HOLD)
         self._availability = availability
         self._clock = clock
         self._trials: dict[str, _Trial] = {}
 
     def room(self, partner: str) -> int | None:
-        """How many webhooks may come back for ``partner`` now; None where there is no limit."""
+        """How many webhooks may return for ``partner`` now; None if there is no limit."""
         availability = self._availability(partner)
         if availability is not Availability.TRIAL:
             self._trials.pop(partner, None)
             return None if availability is Availability.AVAILABLE else 0
         trial = self._trials.get(partner)
         if trial is None:
-            trial = self._trials[partner] = _Trial(FIRST_TRIAL, FIRST_TRIAL)
+            trial = self._trials[partner] = _Trial(FIRST_TRIAL_WEBHOOKS, FIRST_TRIAL_WEBHOOKS)
         elif not trial.left and self._clock() >= trial.pause_ends:
             trial.size = trial.left = 2 * trial.size
         return trial.left
 
     def take(self, partner: str) -> bool:
-        """Let one webhook come back; False when there is no room."""
+        """Count one webhook that returns. False if none may return now."""
         room = self.room(partner)
         if room is None:
             return True
@@ -76,11 +76,11 @@ class PartnerGate:
             return False
         trial = self._trials[partner]
         trial.left -= 1
-        trial.pause_ends = self._clock() + TRIAL_PAUSE
+        trial.pause_ends = self._clock() + TRIAL_PAUSE_SECONDS
         return True
 
 
 def partner_of(reason: str) -> str:
-    """The partner that a webhook was parked for, "" where its reason names none: ``diretrix: status 503``."""
+    """The partner for which a webhook was parked: the word before the colon in ``diretrix: status 503``, else ""."""
     partner, separator, _ = reason.partition(":")
     return partner if separator else ""

@@ -1,4 +1,4 @@
-"""What is known of one contact: the facts that a look-up gathers and that the policy decides on."""
+"""What is known about one contact: the facts that a look-up gathers and from which the policy decides."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from stream.domain.person import Candidate, Person
 
 
 class KnownPerson(msgspec.Struct, frozen=True):
-    """A person as events carry it. ``stale``: past its time, good only when nothing fresher is to be had."""
+    """A person as events carry it. ``stale``: past its lifetime, so it answers only if nothing fresher can be had."""
 
     cpf: str
     name: str
@@ -20,7 +20,7 @@ class KnownPerson(msgspec.Struct, frozen=True):
 
 
 def known_person(person: Person, *, stale: bool = False) -> KnownPerson:
-    """A person as the policy and the table carry it."""
+    """Convert a person to the form that the policy and the table use."""
     return KnownPerson(
         cpf=person.cpf,
         name=person.name,
@@ -33,11 +33,11 @@ def known_person(person: Person, *, stale: bool = False) -> KnownPerson:
 
 
 class ContactFacts(msgspec.Struct):
-    """What is known of one contact so far; each step of the look-up chain adds to it.
+    """What is known about one contact so far; each step of the look-up chain adds to it.
 
-    ``answers``: what a source answered for an alias, best first; an empty tuple means that nobody knows it.
-    ``listed``: people beside whom an alias was seen.  ``persons``: by CPF.  ``dead_ends``: CPFs without a name
-    that nobody knows.
+    ``answers``: by alias, the candidates that a source named, best first; an empty tuple if no source knows the alias.
+    ``listed``: by alias, the people beside whom it was seen.  ``persons``: by CPF.  ``dead_ends``: CPFs that came
+    without a name and that no provider knows.
     """
 
     answers: dict[str, tuple[Candidate, ...]] = {}
@@ -46,11 +46,11 @@ class ContactFacts(msgspec.Struct):
     dead_ends: set[str] = set()
 
     def copy(self) -> ContactFacts:
-        """The same facts; what is added to one of the two does not show in the other."""
+        """Return the same facts as an independent object."""
         return ContactFacts(self.answers.copy(), self.listed.copy(), self.persons.copy(), self.dead_ends.copy())
 
     def update(self, newer: ContactFacts) -> None:
-        """Add ``newer`` facts, which replace those of the same alias or CPF."""
+        """Add ``newer`` facts. They replace the facts of the same alias or CPF."""
         self.answers.update(newer.answers)
         self.listed.update(newer.listed)
         self.persons.update(newer.persons)

@@ -1,11 +1,11 @@
-"""What the CRM is told of an event: the policy of the CRM sync.
+"""The policy of the CRM sync: what an event writes to the CRM.
 
-A lead that exists there gets a message with the person. A lead that does not is created whatever the outcome, and what
-becomes known later follows as one message (``stream.domain.sources`` says which source is which). The same facts go to
-a lead once.
+A lead that exists in the CRM gets a message with the person. Any other lead is created, whatever the outcome, and what
+becomes known later follows as one message. ``stream.domain.sources`` says which case a source is. The same facts are
+written to a lead once.
 
-A later version may have written values that this one does not know. Of a source that is not known nobody here can
-say whether the CRM has its leads: nothing is written. An outcome that is not known tells nothing without a person.
+A later version may have written values that this version does not know. If the source is unknown, nothing is written:
+this version can't tell whether the CRM has the lead. If the outcome is unknown, nothing is told without a person.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from stream.domain.sources import source_named
 from stream.domain.sources.spec import CreatedInCrm, ExistsInCrm
 
 NOTHING_FOUND = "not-found"
-MAX_MATCH_CHARS = 40  # of a value that a later version wrote
+MAX_MATCH_CHARS = 40  # a later version may write any value
 _OUTCOMES = frozenset(Outcome)
 
 
 class WriteStatus(StrEnum):
-    """Where a write to the CRM stands. ``unconfirmed``: it may have been carried out."""
+    """The status of a write to the CRM. ``unconfirmed``: it may have been carried out."""
 
     CLAIMED = "claimed"
     CONFIRMED = "confirmed"  # of a message
@@ -38,17 +38,17 @@ class WriteStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Skip:
-    """Nothing is to be written, and why."""
+    """Write nothing, for ``reason``."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Tell:
-    """A message to a lead that exists.
+    """Send a message to a lead that exists.
 
-    ``facts``: what is told, as a digest. ``unless``: the same without a warning, "" where there is none; a lead that
-    was told that is not warned any more.
+    ``facts``: a digest of what is told. ``unless``: the digest of the same facts without a warning, "" if there is no
+    warning. A lead that was told those gets no warning afterwards.
     """
 
     facts: str
@@ -57,7 +57,10 @@ class Tell:
 
 @dataclass(frozen=True, slots=True)
 class Create:
-    """A lead of another source is to be created, unless it was; then ``follow_up`` is told, if anything."""
+    """Create the lead. If it was created before and ``follow_up`` is true, send it a message instead.
+
+    ``facts`` and ``unless``: as of ``Tell``.
+    """
 
     facts: str
     follow_up: bool
@@ -65,7 +68,7 @@ class Create:
 
 
 def decide(event: EnrichedEvent, *, note_not_found: bool) -> Skip | Tell | Create:
-    """Decide what the CRM is told. ``note_not_found``: also that nothing was found."""
+    """Decide what to write to the CRM. ``note_not_found``: also tell it that nothing was found."""
     if event.outcome == Outcome.TEST:
         return Skip("test")
     facts, unless = _facts(event)
@@ -89,7 +92,7 @@ def decide(event: EnrichedEvent, *, note_not_found: bool) -> Skip | Tell | Creat
 
 
 def source_in_crm(event: EnrichedEvent, default: str) -> str:
-    """The CRM's name of the source of a lead that we create. ``default``: where the source has none of its own."""
+    """The CRM's name for the source of a lead that we create. ``default``: used if the source defines no name."""
     spec = source_named(event.lead.source)
     if spec is None or not isinstance(spec.crm, CreatedInCrm) or spec.crm.source_name is None:
         return default
@@ -97,14 +100,14 @@ def source_in_crm(event: EnrichedEvent, default: str) -> str:
 
 
 def _named(outcome: str) -> str:
-    """An outcome as a reason: reasons are labels of a metric, and those are bounded."""
+    """An outcome as a reason. Reasons are labels of a metric, so their number must be bounded."""
     return outcome if outcome in _OUTCOMES else "unknown outcome"
 
 
 def _facts(event: EnrichedEvent) -> tuple[str, str]:
-    """The key of what is told and, for a person with a warning, the key of the same without it.
+    """The digest of what is told and, for a person with a warning, the digest of the same facts without it.
 
-    A corrected name then takes the warning back: the bare facts were not told yet.
+    They differ, so that an event with a corrected name is told after the warning.
     """
     if event.person is None:
         return (ambiguous_facts(event.candidates) if event.outcome == Outcome.AMBIGUOUS else NOTHING_FOUND), ""
@@ -115,5 +118,5 @@ def _facts(event: EnrichedEvent) -> tuple[str, str]:
 
 
 def ambiguous_facts(candidates: Iterable[str]) -> str:
-    """The key of several people, by their names."""
+    """The digest of several people, by their names."""
     return "ambiguous+" + hashlib.blake2b("/".join(sorted(candidates)).encode(), digest_size=12).hexdigest()

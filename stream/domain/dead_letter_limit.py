@@ -1,8 +1,13 @@
-"""The fuse of the dead letters: after a bad release it is better to stop than to pour everything away.
+"""The dead-letter limit: after a bad release a process stops before it makes every record a dead letter.
 
-Three ways to blow it: so many dead letters in a row, more than a share of what was read within a minute, or so many
-leads in a row that the CRM refuses without taking one write. A stream of rubbish between good webhooks blows none: half
-of everything may be rubbish. A lead that the CRM refuses while it takes others counts for nothing.
+Settings and log lines call the limit a fuse (``FUSE_...``). It is exceeded in three ways:
+
+1. ``in_a_row`` dead letters follow each other.
+2. More than ``share`` of the records read within a minute became dead letters.
+3. The CRM refuses ``in_a_row`` leads and accepts no write in between.
+
+Invalid records between valid ones do not exceed it while they stay below the share. A lead that the CRM refuses while
+it accepts others is not counted.
 """
 
 from __future__ import annotations
@@ -10,12 +15,12 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
-WINDOW = 60  # seconds
+WINDOW_SECONDS = 60
 
 
 @dataclass(frozen=True, slots=True)
 class DlqLimit:
-    """When the fuse blows. ``share``: of all that was read within the window, once ``minimum`` of it is dead."""
+    """``share``: of the records read within the window; it applies once ``minimum`` of them are dead letters."""
 
     in_a_row: int
     share: float
@@ -23,35 +28,35 @@ class DlqLimit:
 
 
 class DlqLimitState:
-    """Counts what was understood and what was not. Times in seconds of a clock that only goes forward."""
+    """Counts valid and invalid records. Times are seconds of a monotonic clock."""
 
     __slots__ = ("_buckets", "_dead", "_limit", "_read", "_refused", "_row", "exceeded")
 
-    def __init__(self, rating: DlqLimit) -> None:
-        self._limit = rating
+    def __init__(self, limit: DlqLimit) -> None:
+        self._limit = limit
         self._row = self._read = self._dead = self._refused = 0
         self._buckets: deque[list[int]] = deque()  # second, read, dead
         self.exceeded = ""
 
     def record_valid(self, now: float, count: int = 1) -> None:
-        """So much was understood, one after the other."""
+        """Count ``count`` valid records in a row."""
         self._row = 0
         self._count(now, count, 0)
 
     def record_invalid(self, now: float) -> str:
-        """Count what can never succeed. Gives how the limit is exceeded, "" while it is not; it stays exceeded."""
+        """Count an invalid record. Returns why the limit is exceeded, "" while it is not. It stays exceeded."""
         self._row += 1
         self._count(now, 1, 1)
         if not self.exceeded:
             self.exceeded = self._reason()
         return self.exceeded
 
-    def written(self) -> None:
-        """The CRM took a write: its address is right, and so is what we send."""
+    def record_crm_write(self) -> None:
+        """The CRM accepted a write: neither its address nor our requests are at fault."""
         self._refused = 0
 
-    def refused(self) -> str:
-        """The CRM refuses one lead. Gives why the fuse is blown, as ``record_invalid`` does."""
+    def record_crm_refusal(self) -> str:
+        """The CRM refused one lead. Returns the same as ``record_invalid``."""
         self._refused += 1
         if not self.exceeded and self._refused >= self._limit.in_a_row:
             self.exceeded = f"the CRM refused {self._refused} leads and took no write in between"
@@ -61,7 +66,7 @@ class DlqLimitState:
         second, buckets = int(now), self._buckets
         if not buckets or buckets[-1][0] != second:
             buckets.append([second, 0, 0])
-            while buckets[0][0] <= second - WINDOW:
+            while buckets[0][0] <= second - WINDOW_SECONDS:
                 _, read_then, dead_then = buckets.popleft()
                 self._read -= read_then
                 self._dead -= dead_then
@@ -71,9 +76,9 @@ class DlqLimitState:
         self._dead += dead
 
     def _reason(self) -> str:
-        rating = self._limit
-        if self._row >= rating.in_a_row:
+        limit = self._limit
+        if self._row >= limit.in_a_row:
             return f"{self._row} dead letters in a row"
-        if self._dead >= rating.minimum and self._dead > rating.share * self._read:
-            return f"{self._dead} dead letters of {self._read} records read within {WINDOW} s"
+        if self._dead >= limit.minimum and self._dead > limit.share * self._read:
+            return f"{self._dead} dead letters of {self._read} records read within {WINDOW_SECONDS} s"
         return ""

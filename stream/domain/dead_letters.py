@@ -1,7 +1,7 @@
-"""Dead letters: what each says of itself in headers beside the original bytes, which are open, which are meant.
+"""Dead letters: their headers, their status, and the filter by which an operator selects them.
 
-A letter is closed by a *marker*, a record of the same topic that names its offset and says what became of it.
-Markers are younger than what they close, so retention takes them later
+A *marker*, a record of the same topic, closes a dead letter: it names the letter's offset and its new status. A marker
+is younger than the letter that it closes, so retention deletes it later
 (docs/adr/0008-dead-letters-are-closed-by-markers.md).
 """
 
@@ -15,31 +15,31 @@ from functools import cache
 from importlib import metadata
 
 from stream.domain.errors import GivenUpError, LeadRefusedError, PoisonError
-from stream.domain.headers import DEAD_LETTER_PREFIX, DeadLetter
+from stream.domain.headers import DEAD_LETTER_PREFIX, DeadLetterHeader
 from stream.domain.parking import instant_of
 from stream.domain.text import one_line
 
-LONGEST_REASON = 500  # characters
-TOO_LARGE = "too large to be moved to its contact's partition"  # a reason that no redrive mends
+MAX_REASON_CHARS = 500
+TOO_LARGE = "too large to be moved to its contact's partition"  # a redrive would fail for the same reason
 Headers = Sequence[tuple[str, bytes]]
 UNKNOWN = "unknown"
-CLASSES = frozenset(one.__name__ for one in (PoisonError, GivenUpError, LeadRefusedError))
-LONGEST_NAME = 80  # characters that are shown of a class or topic that somebody else wrote
+ERROR_CLASSES = frozenset(one.__name__ for one in (PoisonError, GivenUpError, LeadRefusedError))
+MAX_NAME_CHARS = 80  # shown of a class or topic, which may come from somebody else
 
 
 class Stage(StrEnum):
-    """Where a message died: the producers, the worker, the CRM sync."""
+    """Which component published the dead letter: the producers, the worker, the CRM sync."""
 
     RECEIVE = "receive"
     ENRICH = "enrich"
     CRM = "crm"
 
 
-STAGES = (*(stage.value for stage in Stage), UNKNOWN)  # the last one: what somebody else wrote
+STAGES = (*(stage.value for stage in Stage), UNKNOWN)  # UNKNOWN: a record that somebody else wrote
 
 
-class LetterStatus(StrEnum):
-    """What became of a letter."""
+class DeadLetterStatus(StrEnum):
+    """What became of a dead letter."""
 
     OPEN = "open"
     REDRIVEN = "redriven"
@@ -47,10 +47,11 @@ class LetterStatus(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
-    """One dead letter without its bytes. ``offset`` in ``webhooks.dead`` is its number; ``original`` its own headers.
+class DeadLetter:
+    """One dead letter without its bytes. ``offset`` in ``webhooks.dead`` is its number; ``original``: its own headers.
 
-    ``partition`` and ``origin`` (an offset) are of ``topic``, where it lay; -1 when it never did.
+    ``topic``, ``partition`` and ``original_offset``: where the record was before. Partition and offset are -1 if it
+    was never in a topic.
     """
 
     offset: int
@@ -62,62 +63,64 @@ class Letter:
     reason: str
     topic: str
     partition: int
-    origin: int
+    original_offset: int
     attempts: int
     version: str
     failed_at: datetime
     first_failed: datetime
     timestamp: str
-    status: LetterStatus = LetterStatus.OPEN
+    status: DeadLetterStatus = DeadLetterStatus.OPEN
 
     def header(self, name: str) -> str:
-        """One of its own headers, "" when it is not there."""
+        """The text of one of its own headers, "" if it has no such header."""
         return _texts(self.original).get(name, "")
 
 
-def read_letter(offset: int, key: bytes | None, value: bytes | None, headers: Headers, written: datetime) -> Letter:
-    """Read a record of ``webhooks.dead``; what somebody else wrote there is a letter of an unknown stage."""
+def read_dead_letter(
+    offset: int, key: bytes | None, value: bytes | None, headers: Headers, written: datetime
+) -> DeadLetter:
+    """Read a record of ``webhooks.dead``. A record that somebody else wrote is a dead letter of an unknown stage."""
     facts = _texts(headers)
-    failed_at = instant_of(facts.get(DeadLetter.FAILED_AT, "")) or written
-    return Letter(
+    failed_at = instant_of(facts.get(DeadLetterHeader.FAILED_AT, "")) or written
+    return DeadLetter(
         offset=offset,
         key=key,
         size=len(value or b""),
         original=tuple((name, value) for name, value in headers if not name.startswith(DEAD_LETTER_PREFIX)),
-        stage=facts.get(DeadLetter.STAGE, UNKNOWN),
-        error=facts.get(DeadLetter.ERROR, UNKNOWN),
-        reason=facts.get(DeadLetter.REASON, ""),
-        topic=facts.get(DeadLetter.TOPIC, UNKNOWN),
-        partition=_number(facts.get(DeadLetter.PARTITION, "")),
-        origin=_number(facts.get(DeadLetter.OFFSET, "")),
-        attempts=max(0, _number(facts.get(DeadLetter.ATTEMPTS, ""))),
-        version=facts.get(DeadLetter.VERSION, UNKNOWN),
+        stage=facts.get(DeadLetterHeader.STAGE, UNKNOWN),
+        error=facts.get(DeadLetterHeader.ERROR, UNKNOWN),
+        reason=facts.get(DeadLetterHeader.REASON, ""),
+        topic=facts.get(DeadLetterHeader.TOPIC, UNKNOWN),
+        partition=_number(facts.get(DeadLetterHeader.PARTITION, "")),
+        original_offset=_number(facts.get(DeadLetterHeader.OFFSET, "")),
+        attempts=max(0, _number(facts.get(DeadLetterHeader.ATTEMPTS, ""))),
+        version=facts.get(DeadLetterHeader.VERSION, UNKNOWN),
         failed_at=failed_at,
-        first_failed=instant_of(facts.get(DeadLetter.FIRST_FAILED, "")) or failed_at,
-        timestamp=facts.get(DeadLetter.TIMESTAMP, ""),
+        first_failed=instant_of(facts.get(DeadLetterHeader.FIRST_FAILED, "")) or failed_at,
+        timestamp=facts.get(DeadLetterHeader.TIMESTAMP, ""),
     )
 
 
-def marker(offset: int, status: LetterStatus, at: datetime) -> list[tuple[str, bytes]]:
-    """The headers of the record that closes a letter."""
+def marker(offset: int, status: DeadLetterStatus, at: datetime) -> list[tuple[str, bytes]]:
+    """The headers of the record that closes a dead letter."""
     return [
-        (DeadLetter.CLOSES.value, str(offset).encode()),
-        (DeadLetter.BECAME.value, status.value.encode()),
-        (DeadLetter.CLOSED_AT.value, at.isoformat().encode()),
+        (DeadLetterHeader.CLOSES.value, str(offset).encode()),
+        (DeadLetterHeader.BECAME.value, status.value.encode()),
+        (DeadLetterHeader.CLOSED_AT.value, at.isoformat().encode()),
     ]
 
 
-def read_marker(headers: Headers) -> tuple[int, LetterStatus] | None:
-    """The letter that a record closes and what became of it; None when it is no marker."""
+def read_marker(headers: Headers) -> tuple[int, DeadLetterStatus] | None:
+    """The number and the new status of the dead letter that a record closes; None if the record is no marker."""
     facts = _texts(headers)
-    if DeadLetter.CLOSES not in facts or facts.get(DeadLetter.BECAME) not in set(LetterStatus):
+    if DeadLetterHeader.CLOSES not in facts or facts.get(DeadLetterHeader.BECAME) not in set(DeadLetterStatus):
         return None
-    return _number(facts[DeadLetter.CLOSES]), LetterStatus(facts[DeadLetter.BECAME])
+    return _number(facts[DeadLetterHeader.CLOSES]), DeadLetterStatus(facts[DeadLetterHeader.BECAME])
 
 
 @dataclass(frozen=True, slots=True)
-class LetterFilter:
-    """Which letters are meant; what is empty or None excludes nothing. ``since`` is included, ``until`` is not."""
+class DeadLetterFilter:
+    """Which dead letters an operator selects. An empty field or None excludes none. ``until`` itself is excluded."""
 
     offsets: frozenset[int] = frozenset()
     stages: frozenset[str] = frozenset()
@@ -125,15 +128,15 @@ class LetterFilter:
     topics: frozenset[str] = frozenset()
     since: datetime | None = None
     until: datetime | None = None
-    statuses: frozenset[LetterStatus] = frozenset({LetterStatus.OPEN})
+    statuses: frozenset[DeadLetterStatus] = frozenset({DeadLetterStatus.OPEN})
 
     @property
     def is_everything(self) -> bool:
-        """Whether nothing narrows it down."""
+        """Whether the filter selects by status alone."""
         return not (self.offsets or self.stages or self.errors or self.topics or self.since or self.until)
 
-    def takes(self, letter: Letter) -> bool:
-        """Whether a letter is meant."""
+    def matches(self, letter: DeadLetter) -> bool:
+        """Whether the filter selects a dead letter."""
         return (
             letter.status in self.statuses
             and (not self.offsets or letter.offset in self.offsets)
@@ -145,10 +148,10 @@ class LetterFilter:
         )
 
 
-def what_is_not_there(wanted: LetterFilter, every: Sequence[Letter], topics: frozenset[str]) -> str:
-    """What of ``wanted`` names nothing that exists, and what does; "" where all of it may be meant.
+def unknown_criteria(wanted: DeadLetterFilter, every: Sequence[DeadLetter], topics: frozenset[str]) -> str:
+    """Say which criterion of ``wanted`` names nothing that exists, and what does exist. "" if there is no such one.
 
-    ``every``: all letters of the topic, the closed ones too; ``topics``: ours, in which one may come to lie.
+    ``every``: all dead letters, also the closed ones; ``topics``: the topics from which a dead letter may come.
     """
     numbers = [letter.offset for letter in every]
     unknown = wanted.offsets - set(numbers)
@@ -156,12 +159,12 @@ def what_is_not_there(wanted: LetterFilter, every: Sequence[Letter], topics: fro
         there = f"there are {len(numbers)}, from {numbers[0]} to {numbers[-1]}" if numbers else "there is none at all"
         return f"no dead letter has the number {', '.join(map(str, sorted(unknown)))}: {there}"
     for what, asked, known in (
-        ("class", wanted.errors, CLASSES | {letter.error for letter in every}),
+        ("class", wanted.errors, ERROR_CLASSES | {letter.error for letter in every}),
         ("topic", wanted.topics, topics | {letter.topic for letter in every}),
     ):
         if asked - known:
             named, allowed = (
-                ", ".join(one_line(one, LONGEST_NAME) for one in sorted(some)) for some in (asked - known, known)
+                ", ".join(one_line(one, MAX_NAME_CHARS) for one in sorted(some)) for some in (asked - known, known)
             )
             return f"no dead letter has the {what} {named}; there are: {allowed}"
     return ""
@@ -192,29 +195,30 @@ def dead_letter_headers(  # noqa: PLR0913 - a dead letter has this many facts
     failed_at: datetime,
     first_failed: datetime | None = None,
 ) -> list[tuple[str, bytes | None]]:
-    """The original headers and ours. ``timestamp`` in epoch seconds; ``reason`` must be masked already.
+    """The original headers and ours. ``timestamp`` is in epoch seconds; ``reason`` must be masked already.
 
-    ``attempts``: tries, the last one included. ``first_failed``: when the first of them did, None for the last.
+    ``attempts``: all attempts, the last one included. ``first_failed``: when the first one failed, None if there was
+    only one.
     """
     facts = {
-        DeadLetter.TOPIC: topic,
-        DeadLetter.PARTITION: str(partition),
-        DeadLetter.OFFSET: str(offset),
-        DeadLetter.TIMESTAMP: _instant(timestamp),
-        DeadLetter.STAGE: stage,
-        DeadLetter.ERROR: error,
-        DeadLetter.REASON: reason[:LONGEST_REASON],
-        DeadLetter.ATTEMPTS: str(attempts),
-        DeadLetter.FIRST_FAILED: (first_failed or failed_at).isoformat(),
-        DeadLetter.FAILED_AT: failed_at.isoformat(),
-        DeadLetter.VERSION: version(),
+        DeadLetterHeader.TOPIC: topic,
+        DeadLetterHeader.PARTITION: str(partition),
+        DeadLetterHeader.OFFSET: str(offset),
+        DeadLetterHeader.TIMESTAMP: _instant(timestamp),
+        DeadLetterHeader.STAGE: stage,
+        DeadLetterHeader.ERROR: error,
+        DeadLetterHeader.REASON: reason[:MAX_REASON_CHARS],
+        DeadLetterHeader.ATTEMPTS: str(attempts),
+        DeadLetterHeader.FIRST_FAILED: (first_failed or failed_at).isoformat(),
+        DeadLetterHeader.FAILED_AT: failed_at.isoformat(),
+        DeadLetterHeader.VERSION: version(),
     }
     kept = [(name, value) for name, value in headers if not name.startswith(DEAD_LETTER_PREFIX)]
     return kept + [(name.value, value.encode("utf-8", "replace")) for name, value in facts.items()]
 
 
 def _instant(timestamp: float) -> str:
-    """RFC 3339; a time that no calendar holds as its number: the letter is written whatever a producer claims."""
+    """RFC 3339. A time beyond the calendar is written as a number: no timestamp may prevent a dead letter."""
     try:
         return datetime.fromtimestamp(timestamp, UTC).isoformat()
     except (ValueError, OverflowError, OSError):
@@ -223,7 +227,7 @@ def _instant(timestamp: float) -> str:
 
 @cache
 def version() -> str:
-    """The version of this package, "unknown" where it is not installed."""
+    """The version of this package, "unknown" if the package is not installed."""
     try:
         return metadata.version("lead-stream")
     except metadata.PackageNotFoundError:

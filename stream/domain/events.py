@@ -1,11 +1,11 @@
-"""The events of ``contacts.enriched``: what they say, their ids and revisions, their bytes.
+"""The events of ``contacts.enriched``: their content, ids, revisions and bytes. ``schemas/`` has their JSON Schema.
 
-``event_id`` names the delivery: a replay, a retry or a second delivery has the same. ``revision`` names what
-is said: consumers drop what has the same (event_id, revision). Their JSON Schema is in ``schemas/``.
+``event_id`` identifies the delivery: a replay, a retry and a second delivery have the same. ``revision`` identifies
+the content: consumers drop an event whose (event_id, revision) they know.
 
-The enumerations are open: a later version may write a source, tier, outcome or match that this version does not
-know. So ``EnrichedEvent`` has them as text: compare with ``==``, never with ``is``; each reader decides what a value
-means that it does not know.
+The enumerations are open: a later version may write a source, tier, outcome or match that this version does not know.
+So ``EnrichedEvent`` has them as text. Compare them with ``==``, never with ``is``. Each reader decides what an unknown
+value means.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import orjson
 from stream.domain import headers
 from stream.domain.forms import FormAnswer
 from stream.domain.identity import Contact
-from stream.domain.instants import written
+from stream.domain.instants import utc_isoformat
 from stream.domain.leads import Webhook
 from stream.domain.person import Person
 from stream.domain.provider import NO_CALLS, CallCounts
@@ -37,7 +37,8 @@ EVENT_TYPE = "contacts.enriched"
 EVENT_SOURCE = "/lead-stream/worker"
 NAMESPACE = UUID("6f9c2f1e-53b0-5a6e-9d61-3f5c0b1e7a44")  # never changes: it is part of every event id
 _VERSION_HEADER = (headers.CE_VERSION, b"1.0")
-_NAMED = hashlib.sha1(NAMESPACE.bytes, usedforsecurity=False)  # copied: OpenSSL looks an algorithm up each time
+# Copied for each id: ``hashlib.sha1`` makes OpenSSL look the algorithm up each time.
+_NAMESPACE_HASH = hashlib.sha1(NAMESPACE.bytes, usedforsecurity=False)
 _VARIANTS = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}  # RFC 9562
 
 
@@ -72,49 +73,49 @@ class Match(StrEnum):
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What the worker found out for one webhook. ``person``: JSON, spliced into the event as it is."""
+    """The worker's answer to one webhook. ``person``: JSON, copied into the event unchanged."""
 
     outcome: Outcome
     tier: Tier | None = None
     match: Match | None = None
     person: bytes | None = None
     facts: str = ""
-    candidates: tuple[str, ...] = ()  # names, where several people fit equally well
+    candidates: tuple[str, ...] = ()  # names, if several people fit equally well
     stale: bool = False
     parked: bool = False
     calls: CallCounts = NO_CALLS
-    revision: str = ""  # follows from what it says
-    said: tuple[str, str | None, str | None] = ("", None, None)  # the three of them as they are written
+    revision: str = ""  # computed from the other fields
+    enum_texts: tuple[str, str | None, str | None] = ("", None, None)  # outcome, tier and match as events have them
 
     def __post_init__(self) -> None:
-        words = self.outcome.value, self.tier and self.tier.value, self.match and self.match.value
-        msgspec.structs.force_setattr(self, "said", words)
-        msgspec.structs.force_setattr(self, "revision", revision(self.outcome, self._said_facts()))
+        texts = self.outcome.value, self.tier and self.tier.value, self.match and self.match.value
+        msgspec.structs.force_setattr(self, "enum_texts", texts)
+        msgspec.structs.force_setattr(self, "revision", revision(self.outcome, self._revision_facts()))
 
-    def _said_facts(self) -> str:
-        """What the revision covers.
+    def _revision_facts(self) -> str:
+        """The facts that the revision covers.
 
-        Of ``match`` only the values that the first release did not have: else consumers would take each of its events
-        for a new one.
+        They include ``match`` only if the first release did not have its value: otherwise consumers would take each
+        event of that release for a new one.
         """
         if self.outcome is Outcome.AMBIGUOUS:
             return "/".join(self.candidates)
         return f"{self.facts}/{self.match}" if self.match is Match.FIRST_NAME else self.facts
 
     @property
-    def told_calls(self) -> Calls:
-        """What it has cost, as events say it."""
+    def event_calls(self) -> Calls:
+        """The paid calls, as events have them."""
         return Calls(**{provider.value: count for provider, count in self.calls.items()}) if self.calls else _NO_CALLS
 
 
 def event_id(lead: Lead) -> str:
-    """UUIDv5 of the delivery, named by its source. Raises ValueError for a lead that no reader makes."""
+    """UUIDv5 of the delivery's identity, as its source defines it. Raises ValueError if no reader makes such a lead."""
     return _uuid5(SOURCES[lead.source].identity(lead))
 
 
 def _uuid5(name: str) -> str:
-    """``str(uuid.uuid5(NAMESPACE, name))`` in a quarter of its time: one is made for every webhook."""
-    hashed = _NAMED.copy()
+    """``str(uuid.uuid5(NAMESPACE, name))`` in a quarter of its time: every webhook needs one."""
+    hashed = _NAMESPACE_HASH.copy()
     hashed.update(name.encode())
     digits = hashed.hexdigest()
     variant = _VARIANTS[digits[16]]
@@ -122,17 +123,17 @@ def _uuid5(name: str) -> str:
 
 
 def revision(outcome: Outcome, facts: str) -> str:
-    """A digest of the outcome and of what is said of the person (``Person.facts``)."""
+    """A digest of the outcome and of the person's facts (``Person.facts``)."""
     return hashlib.blake2b(f"{outcome}/{facts}".encode(), digest_size=8).hexdigest()
 
 
 def encode_event(webhook: Webhook, contact: Contact, answer: Answer, emitted_at: datetime, identity: str = "") -> bytes:
-    """The event's bytes. ``identity``: its ``event_id`` where that is known already."""
+    """The event's bytes. ``identity``: its ``event_id``, if the caller knows it already."""
     lead, person = webhook.lead, answer.person
     phone, email, cpf = contact.phone, contact.email, contact.cpf
-    outcome, tier, match = answer.said
+    outcome, tier, match = answer.enum_texts
     return _encode(
-        _Written(
+        _WrittenEvent(
             SCHEMA_VERSION,
             identity or event_id(lead),
             answer.revision,
@@ -150,9 +151,9 @@ def encode_event(webhook: Webhook, contact: Contact, answer: Answer, emitted_at:
             answer.stale,
             answer.parked,
             None if person is None else msgspec.Raw(person),
-            answer.told_calls,
-            written(webhook.received_at),
-            _stamp(emitted_at),
+            answer.event_calls,
+            utc_isoformat(webhook.received_at),
+            _isoformat(emitted_at),
             answer.candidates or msgspec.UNSET,
         )
     )
@@ -179,20 +180,20 @@ def event_headers(
     identity: str, time: datetime, kind: str = EVENT_TYPE, source: str = EVENT_SOURCE
 ) -> list[tuple[str, bytes]]:
     """CloudEvents 1.0, binary mode."""
-    return [_VERSION_HEADER, (headers.CE_ID, identity.encode()), *_described(kind, source, time)]
+    return [_VERSION_HEADER, (headers.CE_ID, identity.encode()), *_ce_headers(kind, source, time)]
 
 
-@lru_cache(maxsize=32)  # those of one turn of the loop share it
-def _described(kind: str, source: str, time: datetime) -> tuple[tuple[str, bytes], ...]:
+@lru_cache(maxsize=32)  # all webhooks of one tick have the same time
+def _ce_headers(kind: str, source: str, time: datetime) -> tuple[tuple[str, bytes], ...]:
     return (
         (headers.CE_TYPE, kind.encode()),
         (headers.CE_SOURCE, source.encode()),
-        (headers.CE_TIME, _stamp(time).encode()),
+        (headers.CE_TIME, _isoformat(time).encode()),
     )
 
 
-@lru_cache(maxsize=8)  # those of one turn of the loop share it
-def _stamp(time: datetime) -> str:
+@lru_cache(maxsize=8)  # all webhooks of one tick have the same time
+def _isoformat(time: datetime) -> str:
     return time.isoformat()
 
 
@@ -200,7 +201,7 @@ Instant = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 class EventLead(msgspec.Struct, frozen=True):
-    """The lead of an event. ``typed``, ``message``, ``answers``: what else was typed, of leads that we create."""
+    """The lead of an event. ``typed``, ``message``, ``answers``: what else was typed, for leads that we create."""
 
     source: str
     id: str
@@ -214,7 +215,7 @@ class EventLead(msgspec.Struct, frozen=True):
 
 
 class EventContact(msgspec.Struct, frozen=True, gc=False):
-    """The contact of an event, canonical. ``area_code_assumed``: the phone was typed without one."""
+    """The contact of an event, in canonical form. ``area_code_assumed``: the phone was typed without an area code."""
 
     key: str
     phone: str | None = None
@@ -224,7 +225,7 @@ class EventContact(msgspec.Struct, frozen=True, gc=False):
 
 
 class Calls(msgspec.Struct, frozen=True):
-    """Calls that this event paid for: a field for each ``Provider``."""
+    """The calls that were paid for this event: a field for each ``Provider``."""
 
     diretrix: int = 0
     work: int = 0
@@ -234,7 +235,7 @@ _NO_CALLS = Calls()
 
 
 class EnrichedEvent(msgspec.Struct, frozen=True):
-    """An event as its consumers read it; unknown fields are ignored, unknown values of the enumerations are kept."""
+    """An event as its consumers read it. Unknown fields are ignored; unknown values of the enumerations are kept."""
 
     event_id: str
     revision: str
@@ -250,7 +251,7 @@ class EnrichedEvent(msgspec.Struct, frozen=True):
     parked: bool = False
     person: Person | None = None
     calls: Calls = Calls()
-    candidates: tuple[str, ...] = ()  # names: whom an ambiguous lead may be
+    candidates: tuple[str, ...] = ()  # names of the people that an ambiguous lead may be
 
 
 class _WrittenLead(msgspec.Struct, gc=False):
@@ -268,8 +269,8 @@ class _WrittenCreatedLead(_WrittenLead, gc=False):
     answers: tuple[FormAnswer, ...]
 
 
-class _Written(msgspec.Struct, gc=False):
-    """The same as it is written: its person and its instants are text already."""
+class _WrittenEvent(msgspec.Struct, gc=False):
+    """An event as it is encoded: its person and its instants are text already."""
 
     schema_version: int
     event_id: str
@@ -293,7 +294,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 def decode_event(value: bytes) -> EnrichedEvent:
-    """Read an event; raises ValueError when it is none."""
+    """Read an event; raises ValueError if it is not one."""
     return _decoder.decode(value)
 
 

@@ -1,7 +1,6 @@
-"""The columns of a lead form: who filled it in, and what else was answered.
+"""Reads the columns of a lead form: the lead's name, phone, e-mail and CPF, and the other answers.
 
-Every text that was typed is either the lead's name, phone, e-mail or CPF, or one of its answers: none is dropped
-before the limit of ``MOST_ANSWERS``.
+Rule 1: each text that was typed becomes one of these. None is dropped before the limit of ``MAX_ANSWERS``.
 """
 
 from __future__ import annotations
@@ -17,17 +16,17 @@ from stream.domain.identity import Cpf, Email, Phone, is_placeholder
 from stream.domain.own_cpf import asks_for_own_cpf, is_named_cpf
 from stream.domain.typed_text import texts_of
 
-MOST_ANSWERS = 20
-LONGEST_ANSWER = 300  # characters, of a question as well
+MAX_ANSWERS = 20
+MAX_ANSWER_CHARS = 300  # of an answer, and of its question
 
 _PHONES = ("PHONE_NUMBER", "WORK_PHONE")
 _EMAILS = ("EMAIL", "WORK_EMAIL")
 _NAMES = ("FULL_NAME", "FIRST_NAME", "LAST_NAME")
-_NOBODY: frozenset[str] = frozenset()
+_NO_DENIED_ALIASES: frozenset[str] = frozenset()
 
 
 class FormAnswer(msgspec.Struct, frozen=True, gc=False):
-    """What was answered to one question of a form, as typed."""
+    """The answer to one question of a form, as typed."""
 
     question: str
     answer: str
@@ -38,7 +37,7 @@ class FormAnswer(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class FormFields:
-    """What a form says of the lead, as typed; "" is what was not given."""
+    """What a form says about the lead, as typed; "" if it was not given."""
 
     name: str
     phone: str
@@ -49,7 +48,7 @@ class FormFields:
 
 @dataclass(frozen=True, slots=True)
 class _Column:
-    """``key``: capital letters; ``question``: what the person read."""
+    """``key``: the column's id or name in capital letters; ``question``: the text that the person read."""
 
     key: str
     question: str
@@ -57,16 +56,18 @@ class _Column:
 
 
 def read_form(user_column_data: object) -> FormFields:
-    """Read ``user_column_data``; raises PoisonError where it is no array of objects."""
+    """Read ``user_column_data``; raises PoisonError if it is not an array of objects."""
     columns = _columns(user_column_data)
     phone = _best(columns, _PHONES, _is_phone)
     email = _best(columns, _EMAILS, _is_email)
     cpfs = _own_cpfs(columns)
-    taken = {id(column) for column in (phone, email, *cpfs) if column is not None}
+    used = {id(column) for column in (phone, email, *cpfs) if column is not None}
     name = _name(columns)
-    said = {column.text for column in columns if id(column) in taken}
+    used_texts = {column.text for column in columns if id(column) in used}
     rest = [
-        column for column in columns if column.text and id(column) not in taken and not _is_said(column, said, name)
+        column
+        for column in columns
+        if column.text and id(column) not in used and not _repeats(column, used_texts, name)
     ]
     return FormFields(name, _text(phone), _text(email), cpfs[0].text if cpfs else "", _answers(rest))
 
@@ -96,23 +97,23 @@ def _column(fields: dict[str, Any]) -> _Column | None:
 
 
 def _best(columns: list[_Column], keys: tuple[str, ...], is_readable: Any) -> _Column | None:
-    """The first column that can be read, else the first that was filled in; by the order of ``keys``."""
+    """In the order of ``keys``: the first column that can be read, else the first one that was filled in."""
     filled = [column for key in keys for column in columns if column.key == key and column.text]
     return next((column for column in filled if is_readable(column.text)), filled[0] if filled else None)
 
 
 def _is_phone(text: str) -> bool:
     phone = Phone.parse(text)
-    return phone is not None and not is_placeholder(phone, _NOBODY)
+    return phone is not None and not is_placeholder(phone, _NO_DENIED_ALIASES)
 
 
 def _is_email(text: str) -> bool:
     email = Email.parse(text)
-    return email is not None and not is_placeholder(email, _NOBODY)
+    return email is not None and not is_placeholder(email, _NO_DENIED_ALIASES)
 
 
 def _own_cpfs(columns: list[_Column]) -> list[_Column]:
-    """The columns that say the person's own CPF, the surest first; none where they disagree and none is named CPF."""
+    """The columns with the person's own CPF. Those named CPF come first, and alone decide. None if they disagree."""
     asked = [(column, cpf) for column in columns if _asks(column) and (cpf := _real_cpf(column.text)) is not None]
     named = [(column, cpf) for column, cpf in asked if is_named_cpf(column.key) or is_named_cpf(column.question)]
     chosen = named or asked
@@ -121,7 +122,7 @@ def _own_cpfs(columns: list[_Column]) -> list[_Column]:
 
 
 def _asks(column: _Column) -> bool:
-    """Whether it asks for the person's own: neither its id nor its question may say otherwise."""
+    """Whether a column asks for the person's own CPF. Neither its id nor its question may say otherwise."""
     if is_named_cpf(column.key) and is_named_cpf(column.question):
         return True
     texts = [text for text in (column.key, column.question) if "CPF" in text.upper()]
@@ -130,7 +131,7 @@ def _asks(column: _Column) -> bool:
 
 def _real_cpf(text: str) -> Cpf | None:
     cpf = Cpf.parse(text)
-    return None if cpf is None or is_placeholder(cpf, _NOBODY) else cpf
+    return None if cpf is None or is_placeholder(cpf, _NO_DENIED_ALIASES) else cpf
 
 
 def _name(columns: list[_Column]) -> str:
@@ -142,15 +143,15 @@ def _text(column: _Column | None) -> str:
     return "" if column is None else column.text
 
 
-def _is_said(column: _Column, said: set[str], name: str) -> bool:
-    """Whether the lead's name, or another column of the same kind, says the same already."""
+def _repeats(column: _Column, used_texts: set[str], name: str) -> bool:
+    """Whether the lead's name, phone or e-mail contains the column's text already."""
     if column.key in _NAMES:
         return column.text in name
-    return column.key in (*_PHONES, *_EMAILS) and column.text in said
+    return column.key in (*_PHONES, *_EMAILS) and column.text in used_texts
 
 
 def _answers(columns: Iterable[_Column]) -> tuple[FormAnswer, ...]:
     answers = dict.fromkeys(
-        FormAnswer(column.question[:LONGEST_ANSWER], column.text[:LONGEST_ANSWER]) for column in columns
+        FormAnswer(column.question[:MAX_ANSWER_CHARS], column.text[:MAX_ANSWER_CHARS]) for column in columns
     )
-    return tuple(answers)[:MOST_ANSWERS]
+    return tuple(answers)[:MAX_ANSWERS]

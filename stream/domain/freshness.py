@@ -1,8 +1,8 @@
-"""How long what is known is good, and the table's entry with its bytes.
+"""The table's entry, its bytes, and how long it is fresh.
 
-The entry's layout: a version byte, then fixed-width numbers and lengths, then name, facts, CPF, candidates
-and the person's JSON, which is spliced into events without being parsed. Never falsy, never pickled. In the
-table a checksum over key and entry follows: whatever a changelog brings back, nobody is answered with another's.
+The layout of an entry: a version byte, then fixed-width numbers and lengths, then name, facts, CPF, candidates and
+the person's JSON, which is copied into events without being parsed. An entry is never falsy and never pickled. In the
+table a checksum over key and entry follows it. So a damaged changelog record, or one under another key, answers nobody.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ import msgspec
 from stream.domain.person import Candidate
 
 VERSION = 2
-SPREAD = 0.1  # share of a lifetime by which entries differ, so that they do not expire together
+EXPIRY_JITTER_SHARE = 0.1  # of a lifetime; lifetimes differ by it, so that entries do not expire together
 
 # version, flags, refreshed, fetched_at, expires_at, then the lengths of name, facts, cpf, candidates, person
 _HEAD = struct.Struct(">BBHddHBBII")
-_SEAL = struct.Struct(">I")
+_CHECKSUM = struct.Struct(">I")
 _KNOWN, _ASKED, _COMPLETE, _HAS_PERSON = 1, 2, 4, 8
-_MOST_REFRESHED = 0xFFFF
-_people = msgspec.json.Decoder(tuple[tuple[Candidate, ...], tuple[Candidate, ...]])
+_MAX_REFRESHED = 0xFFFF
+_people_decoder = msgspec.json.Decoder(tuple[tuple[Candidate, ...], tuple[Candidate, ...]])
 _people_encoder = msgspec.json.Encoder()
 
 
 class Freshness(StrEnum):
-    """What an entry is good for now."""
+    """Whether an entry can answer now."""
 
     FRESH = "fresh"
     STALE = "stale"
@@ -37,11 +37,11 @@ class Freshness(StrEnum):
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """What the table knows of one alias. Times in epoch seconds; ``name`` is normalised.
+    """What the table knows about one alias. Times are in epoch seconds; ``name`` is normalised.
 
-    ``candidates``: whom a source named for the alias. ``listed``: others beside whom it was seen; nothing else is known
-    of an alias that was not ``asked``. ``cpf``, ``name``,
-    ``facts``, ``complete`` are of ``person``.
+    ``asked``: a source was asked for the alias, and ``candidates`` are whom it named. ``listed``: other people beside
+    whom the alias was seen. An entry that is not ``asked`` has listed people only. ``cpf``, ``name``, ``facts`` and
+    ``complete`` describe ``person``.
     """
 
     known: bool
@@ -66,7 +66,7 @@ class Entry(msgspec.Struct, frozen=True):
         head = _HEAD.pack(
             VERSION,
             self._flags(),
-            min(self.refreshed, _MOST_REFRESHED),
+            min(self.refreshed, _MAX_REFRESHED),
             self.fetched_at,
             self.expires_at,
             len(name),
@@ -95,7 +95,7 @@ class Entry(msgspec.Struct, frozen=True):
         end = len(value) if end is None else end
         if version != VERSION or end != person_at + lengths[4]:
             raise ValueError("not an entry of this version")
-        candidates, listed = _people.decode(value[candidates_at:person_at]) if lengths[3] else ((), ())
+        candidates, listed = _people_decoder.decode(value[candidates_at:person_at]) if lengths[3] else ((), ())
         return cls(
             flags & _KNOWN != 0,
             candidates,
@@ -113,37 +113,37 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 def encode_with_checksum(key: bytes, entry: Entry) -> bytes:
-    """The entry's bytes as they lie in the table under ``key``."""
+    """The entry's bytes as the table stores them under ``key``."""
     value = entry.encode()
-    return value + _SEAL.pack(crc32(value, crc32(key)))
+    return value + _CHECKSUM.pack(crc32(value, crc32(key)))
 
 
 def decode(value: bytes) -> Entry:
-    """The entry of what was encoded; raises ValueError on anything else."""
-    return Entry.decode(value, len(value) - _SEAL.size)
+    """Decode what ``encode_with_checksum`` made, without checking the checksum. Raises ValueError on anything else."""
+    return Entry.decode(value, len(value) - _CHECKSUM.size)
 
 
 def checksum_ok(key: bytes, value: bytes) -> bool:
-    """Whether ``value`` is undamaged and was written under this very key. Costs more than reading it does."""
-    return value[-_SEAL.size :] == _SEAL.pack(crc32(value[: -_SEAL.size], crc32(key)))
+    """Whether ``value`` is undamaged and was written under this very key. Takes longer than ``decode``."""
+    return value[-_CHECKSUM.size :] == _CHECKSUM.pack(crc32(value[: -_CHECKSUM.size], crc32(key)))
 
 
 def freshness(entry: Entry | None, now: float) -> Freshness:
-    """Judge an entry at ``now`` (epoch seconds)."""
+    """The freshness of an entry at ``now`` (epoch seconds)."""
     if entry is None:
         return Freshness.ABSENT
     return Freshness.FRESH if now < entry.expires_at else Freshness.STALE
 
 
 def expiry(known: bool, now: float, ttl_known: float, ttl_unknown: float, jitter: float) -> float:  # noqa: FBT001
-    """When an entry made now expires; ``jitter`` from 0 to 1 shortens its life by up to a tenth."""
-    return now + (ttl_known if known else ttl_unknown) * (1 - SPREAD * jitter)
+    """When an entry made now expires, in epoch seconds. ``jitter``, 0 to 1, shortens its life by up to a tenth."""
+    return now + (ttl_known if known else ttl_unknown) * (1 - EXPIRY_JITTER_SHARE * jitter)
 
 
 def newer(old: Entry | None, new: Entry, now: float | None = None) -> Entry:
-    """Which of two entries stays: the one fetched later, and what is known over what is not.
+    """Which of two entries to keep: the one fetched later; the new one on a tie; a known one over an unknown one.
 
-    An unknown never replaces a known one that is still good; a tie goes to the new one.
+    While the old entry is fresh, an unknown one does not replace a known one, nor a listed one an asked one.
     """
     if old is None or (now is not None and now >= old.expires_at):
         return new
@@ -155,5 +155,5 @@ def newer(old: Entry | None, new: Entry, now: float | None = None) -> Entry:
 
 
 def must_refresh(enriched_at: datetime, now: datetime, max_age: timedelta) -> bool:
-    """Whether a stored person is too old to be answered without being asked for again."""
+    """Whether a stored person is so old that the provider must be asked again before the person answers."""
     return now - enriched_at > max_age

@@ -1,4 +1,4 @@
-"""Names of the headers that our records carry. Others rely on them: none ever changes."""
+"""Names of the headers of our records. Other systems rely on them: none ever changes."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ CE_TYPE = "ce_type"
 CE_SOURCE = "ce_source"
 CE_TIME = "ce_time"
 
-# A parked webhook. They come back with it, and are left out when it is redriven.
+# Of a parked webhook. They stay when it is published to webhooks again, and are removed when it is redriven.
 ATTEMPT = "attempt"
 FIRST_FAILED = "first-failed"
 NOT_BEFORE = "not-before"
 REASON = "reason"
-OF_TRIES = frozenset({ATTEMPT, FIRST_FAILED, NOT_BEFORE, REASON})
+RETRY_HEADERS = frozenset({ATTEMPT, FIRST_FAILED, NOT_BEFORE, REASON})
 
 REROUTE = "reroute"  # moved to its contact's partition, once
-REDRIVEN = "redriven"  # the offset of the dead letter that it was
+REDRIVEN = "redriven"  # the number of the dead letter that was redriven
 
 
-class DeadLetter(StrEnum):
-    """What a dead letter, or the marker that closes one, says of itself beside the original headers."""
+class DeadLetterHeader(StrEnum):
+    """The headers that a dead letter, or the marker that closes one, carries beside the original headers."""
 
     TOPIC = "dl-topic"
     PARTITION = "dl-partition"
@@ -41,4 +41,4 @@ class DeadLetter(StrEnum):
     CLOSED_AT = "dl-at"
 
 
-DEAD_LETTER_PREFIX = "dl-"  # of all of them, those of a later version too
+DEAD_LETTER_PREFIX = "dl-"  # of all of them, also those of a later version

@@ -1,7 +1,7 @@
-"""Who a contact is: phones, e-mails and CPFs in one spelling, whatever way they were typed.
+"""Who a contact is: its phone, e-mail and CPF in canonical form, however they were typed.
 
-``parse`` never makes a wrong value: what it can't read is None, and the text itself stays in the webhook's
-payload. ``str`` and ``repr`` are masked, so that an identifier that slips into a log line is not in clear.
+Rule 1: ``parse`` guesses nothing. It returns None for a text that it can't read; the webhook's payload keeps the text.
+Rule 2: ``str`` and ``repr`` are masked, so an identifier that gets into a log line by mistake is not in clear.
 """
 
 from __future__ import annotations
@@ -31,47 +31,49 @@ from stream.domain.phone_text import (
 if TYPE_CHECKING:
     from stream.domain.sources.lead import Lead
 
-LONGEST_PHONE = 300  # characters; people write sentences into the field of the phone
-LONGEST_CPF = 64  # characters
-LONGEST_EMAIL = 254  # characters, RFC 5321
-LONGEST_LOCAL = 64  # characters before the @, RFC 5321
+MAX_PHONE_CHARS = 300  # people write sentences into the phone field
+MAX_CPF_CHARS = 64
+MAX_EMAIL_CHARS = 254  # RFC 5321
+MAX_LOCAL_PART_CHARS = 64  # before the @, RFC 5321
 CPF_DIGITS = 11
-REMEMBERED = 20_000  # spellings, and contacts, whose reading is remembered
+CACHED_READINGS = 20_000  # e-mail spellings, and as many contacts, whose parsed form is cached
 
-# What nearly everybody types: no letter, no second phone, no country but 55, no carrier. All the rules say the same of
-# it (a test holds the short way and the long one together).
+# The spelling of nearly all phones: no letter, no second phone, no country but 55, no carrier. A fast path: a test
+# checks that the full rules give the same result.
 _PLAIN_PHONE = re.compile(
     rf"[ (]{{0,3}}(?:\+?55)?[ (]{{0,3}}0?[ (]{{0,3}}({AREA_CODE})[ ).-]{{0,4}}"
     rf"(9[ .-]?\d{{4}}|(?!{NON_GEOGRAPHIC})[2-9]\d{{3}})[ .-]{{0,3}}(\d{{4}})",
     re.ASCII,
 )
-# What nearly everybody types, in small letters. The library says the same of it (a test holds the two together) in ten
-# times the time. Without regard to case the pattern would take three times as long.
+# The spelling of nearly all addresses, in small letters. A fast path: the library takes ten times as long, and a test
+# checks that it gives the same result. A pattern that ignores case would take three times as long.
 _PLAIN_EMAIL = re.compile(
     r"(?:[a-z0-9_+-]++\.)*+[a-z0-9_+-]++@(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?+\.){1,8}([a-z]{2,63})", re.ASCII
 )
 _SPECIAL_USE = frozenset(SPECIAL_USE_DOMAIN_NAMES)
-_COUNTED = "01234567890123456789"
-_COUNTED_CPF = "123456789"
-# Whole numbers, without country and area, that people type instead of their own. 98765-4321 is not among them.
-_NOBODYS_NUMBERS = frozenset(
+_ASCENDING_DIGITS = "01234567890123456789"
+_ASCENDING_CPF = "123456789"
+# Numbers, without country and area code, that people type instead of their own. 98765-4321 is not one of them.
+_PLACEHOLDER_NUMBERS = frozenset(
     {
         *("9" + 8 * digit for digit in "0123456789"),  # 99999-9999
         *(8 * digit for digit in "2345"),  # 3333-3333
         *("912345678", "23456789"),
     }
 )
-_NOBODYS_FOREIGN_ENDINGS = frozenset(8 * digit for digit in "0123456789")
-# A phone in WhatsApp's spelling has the shape of an address.
+_PLACEHOLDER_FOREIGN_ENDINGS = frozenset(8 * digit for digit in "0123456789")
+# WhatsApp writes a phone in the form of an e-mail address.
 _WHATSAPP_DOMAINS = frozenset({"c.us", "s.whatsapp.net", "g.us", "lid"})
-_ADDRESS_IN_TEXT = re.compile(r"[^\s<>()\[\]\"';,|:]+@[^\s<>()\[\]\"';,|:]+")
-_NOBODYS_NAMES = frozenset(
+_EMAIL_IN_TEXT = re.compile(r"[^\s<>()\[\]\"';,|:]+@[^\s<>()\[\]\"';,|:]+")
+_PLACEHOLDER_LOCAL_PARTS = frozenset(
     {
         *("teste", "test", "testes", "testando", "exemplo", "example", "email", "fulano", "asdf", "qwerty"),
         *("nao", "naotem", "naotenho", "naoinformado", "naopossui", "sememail", "sem", "noreply", "donotreply"),
     }
 )
-_NOBODYS_DOMAINS = frozenset({"teste", "test", "naotem", "naotenho", "sememail", "semail", "naoinformado", "exemplo"})
+_PLACEHOLDER_DOMAINS = frozenset(
+    {"teste", "test", "naotem", "naotenho", "sememail", "semail", "naoinformado", "exemplo"}
+)
 
 
 class Phone(msgspec.Struct, frozen=True, gc=False):
@@ -81,11 +83,11 @@ class Phone(msgspec.Struct, frozen=True, gc=False):
 
     @classmethod
     def parse(cls, raw: str) -> Phone | None:
-        """Read the first phone in a text typed in Brazil; None when there is none.
+        """Read the first phone in a text typed in Brazil; None if there is none.
 
         A Brazilian number needs its area code, a foreign one its ``+`` or ``00`` (``phone_text`` has the rules).
         """
-        return _parse_phone(raw) if len(raw) <= LONGEST_PHONE else None
+        return _parse_phone(raw) if len(raw) <= MAX_PHONE_CHARS else None
 
     @property
     def is_brazilian(self) -> bool:
@@ -94,7 +96,7 @@ class Phone(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def national(self) -> str:
-        """The digits without the country code, as Diretrix wants them; "" for a foreign number."""
+        """The digits without the country code, as Diretrix expects them; "" for a foreign number."""
         return self.e164[3:] if self.is_brazilian else ""
 
     @property
@@ -103,7 +105,7 @@ class Phone(msgspec.Struct, frozen=True, gc=False):
         return "p:" + self.e164
 
     def spellings(self) -> tuple[str, ...]:
-        """How databases hold it: with and without 55, with and without a ninth digit that was added.
+        """The spellings that databases use: with and without 55, with and without a ninth digit that was added.
 
         A foreign number keeps its ``+``: digits alone are Brazilian (docs/adr/0012-foreign-numbers-keep-their-plus.md).
         """
@@ -111,7 +113,7 @@ class Phone(msgspec.Struct, frozen=True, gc=False):
             return (self.e164,)
         national = self.national
         area, number = national[:2], national[2:]
-        # Without its 9 a mobile of a newer range would be somebody else's landline.
+        # A mobile of a newer range without its 9 would be another person's landline.
         added = len(number) == MOBILE_DIGITS and number[1] in FIRST_OF_LEGACY_MOBILES
         both = (national, area + number[1:]) if added else (national,)
         return tuple(spelling for one in both for spelling in (one, f"55{one}"))
@@ -123,14 +125,14 @@ class Phone(msgspec.Struct, frozen=True, gc=False):
 
 
 class Email(msgspec.Struct, frozen=True, gc=False):
-    """An e-mail address in lower case. Dots and tags stay: databases hold them as they are."""
+    """An e-mail address in lower case. Dots and tags stay, because databases keep them."""
 
     address: str
 
     @classmethod
     def parse(cls, raw: str) -> Email | None:
-        """Read an address; None when it is none. No look-up is made."""
-        return _parse_email(raw) if "@" in raw and len(raw) <= LONGEST_EMAIL else None
+        """Read an address; None if it is not one. DNS is not asked."""
+        return _parse_email(raw) if "@" in raw and len(raw) <= MAX_EMAIL_CHARS else None
 
     @property
     def alias(self) -> str:
@@ -138,7 +140,7 @@ class Email(msgspec.Struct, frozen=True, gc=False):
         return "e:" + self.address
 
     def spellings(self) -> tuple[str, ...]:
-        """How databases hold it."""
+        """The spellings that databases use."""
         return (self.address,)
 
     def __repr__(self) -> str:
@@ -155,8 +157,8 @@ class Cpf(msgspec.Struct, frozen=True, gc=False):
 
     @classmethod
     def parse(cls, raw: str) -> Cpf | None:
-        """Read a CPF as typed; None when its check digits are wrong."""
-        digits = _digits(raw) if len(raw) <= LONGEST_CPF else ""
+        """Read a CPF as typed; None if its check digits are wrong."""
+        digits = _digits(raw) if len(raw) <= MAX_CPF_CHARS else ""
         return cls(digits) if len(digits) == CPF_DIGITS and stdnum_cpf.is_valid(digits) else None
 
     @property
@@ -171,11 +173,11 @@ class Cpf(msgspec.Struct, frozen=True, gc=False):
 
 
 class Identifiers(msgspec.Struct, frozen=True, gc=False):
-    """What a lead can be known by. ``key``: phone, else e-mail, CPF, the lead's id.
+    """The identifiers of a lead. ``key``: phone, else e-mail, else CPF, else the lead's id.
 
     ``area_code_assumed``: the phone was typed without an area code and DEFAULT_AREA_CODE completed it. It is a guess:
-    its alias is listed evidence at most, and nobody is paid for it.
-    Tens of thousands are remembered: as pure data they are no concern of the garbage collector's.
+    its alias is listed evidence at most, and no call is paid for it.
+    ``gc=False``: tens of thousands are cached, and the garbage collector need not visit pure data.
     """
 
     phone: Phone | None
@@ -189,45 +191,48 @@ class Identifiers(msgspec.Struct, frozen=True, gc=False):
 
 
 class Contact(Identifiers, frozen=True, gc=False):
-    """Who a lead is for the worker; without ``aliases`` it is nobody.
+    """The contact of a lead, as the worker uses it. A contact without ``aliases`` has no identifier.
 
-    What follows from its identifiers is made with it, once: most contacts come more than once (see ``contact_of``).
+    The fields below are computed from the identifiers once, because most contacts come more than once: ``contact_of``
+    caches them.
     """
 
     aliases: tuple[str, ...] = ()  # keys in the table, the surest first
     masked: str = ""  # for log lines
-    record_key: bytes = b""  # as records carry it
+    record_key: bytes = b""  # the key of its records
 
     def __post_init__(self) -> None:
-        known_by = [one for one in (self.cpf, self.phone, self.email) if one is not None]
-        force_setattr(self, "aliases", tuple([one.alias for one in known_by]))
+        identifiers = [one for one in (self.cpf, self.phone, self.email) if one is not None]
+        force_setattr(self, "aliases", tuple([one.alias for one in identifiers]))
         force_setattr(self, "masked", _masked(self))
         force_setattr(self, "record_key", self.key.encode())
 
 
-def _masked(known_by: Identifiers) -> str:
-    shown = [repr(one) for one in (known_by.phone, known_by.email, known_by.cpf) if one is not None]
+def _masked(identifiers: Identifiers) -> str:
+    shown = [repr(one) for one in (identifiers.phone, identifiers.email, identifiers.cpf) if one is not None]
     return " ".join(shown) or "nobody"
 
 
-def identified(lead: Lead, denied_aliases: frozenset[str], area_code: str = "") -> Identifiers:
-    """What the contact behind a lead is known by; placeholders and the firm's own numbers are not among it.
+def identifiers_of(lead: Lead, denied_aliases: frozenset[str], area_code: str = "") -> Identifiers:
+    """The identifiers of a lead's contact, without placeholders and denied aliases.
 
-    ``area_code`` completes a phone that was typed without one; "" leaves such a phone unread.
+    ``area_code`` completes a phone that was typed without one; with "" such a phone is not read.
     """
     typed = lead.phone, lead.email, lead.cpf, denied_aliases, area_code
-    return _known_by[typed] or Identifiers(None, None, None, lead.id)
+    return _identifiers[typed] or Identifiers(None, None, None, lead.id)
 
 
 def contact_of(lead: Lead, denied_aliases: frozenset[str], area_code: str = "") -> Contact:
-    """The contact behind a lead; as ``identified``."""
+    """The contact of a lead. Parameters as of ``identifiers_of``."""
     return _contacts[lead.phone, lead.email, lead.cpf, denied_aliases, area_code] or Contact(None, None, None, lead.id)
 
 
-Typed = tuple[str, str, str, frozenset[str], str]  # phone, e-mail and CPF of a lead, who is nobody, the area code
+TypedFields = tuple[
+    str, str, str, frozenset[str], str
+]  # a lead's phone, e-mail and CPF; the denied aliases; the area code
 
 
-def _read(typed: Typed) -> Identifiers | None:
+def _read(typed: TypedFields) -> Identifiers | None:
     raw_phone, raw_email, raw_cpf, denied_aliases, area_code = typed
     phone, assumed = _phone_in(raw_phone, raw_email, denied_aliases, area_code)
     email = _email_in(raw_phone, raw_email, denied_aliases)
@@ -239,17 +244,17 @@ def _read(typed: Typed) -> Identifiers | None:
     return None if cpf is None else Identifiers(phone, email, cpf, cpf.digits)
 
 
-def _read_contact(typed: Typed) -> Contact | None:
+def _read_contact(typed: TypedFields) -> Contact | None:
     one = _read(typed)
     return None if one is None else Contact(one.phone, one.email, one.cpf, one.key, one.area_code_assumed)
 
 
-_known_by = Memo(_read, REMEMBERED)
-_contacts = Memo(_read_contact, REMEMBERED)
+_identifiers = Memo(_read, CACHED_READINGS)
+_contacts = Memo(_read_contact, CACHED_READINGS)
 
 
 def parse_denylist(values: Iterable[str]) -> frozenset[str]:
-    """The canonical aliases of phones, e-mails and CPFs that are nobody's; what can't be read is left out."""
+    """The aliases of phones, e-mails and CPFs that belong to nobody. A value that can't be read is left out."""
     parsed = [
         one
         for value in values
@@ -259,24 +264,25 @@ def parse_denylist(values: Iterable[str]) -> frozenset[str]:
 
 
 def is_placeholder(value: Phone | Email | Cpf, denied_aliases: frozenset[str]) -> bool:
-    """Whether a value stands for "I don't want to say": 99999-9999, ``teste@``, or denied."""
+    """Whether a value stands for "I don't want to say", such as 99999-9999 or ``teste@``, or is denied."""
     if denied_aliases and value.alias in denied_aliases:
         return True
     if isinstance(value, Email):
-        return _is_nobodys_address(value.address)
+        return _is_placeholder_address(value.address)
     if isinstance(value, Cpf):
-        return _is_repeated(value.digits) or value.digits.startswith(_COUNTED_CPF)
+        return _is_repeated(value.digits) or value.digits.startswith(_ASCENDING_CPF)
     number = value.national[2:]
-    return number in _NOBODYS_NUMBERS if number else value.e164[-8:] in _NOBODYS_FOREIGN_ENDINGS
+    return number in _PLACEHOLDER_NUMBERS if number else value.e164[-8:] in _PLACEHOLDER_FOREIGN_ENDINGS
 
 
-def _is_nobodys_address(address: str) -> bool:
+def _is_placeholder_address(address: str) -> bool:
     local, _, domain = address.partition("@")
-    bare = local.replace(".", "").replace("_", "").replace("+", "").replace("-", "")  # a table takes thrice as long
+    # ``str.translate`` would take three times as long.
+    bare = local.replace(".", "").replace("_", "").replace("+", "").replace("-", "")
     return (
-        bare.rstrip("0123456789") in _NOBODYS_NAMES
-        or domain.partition(".")[0] in _NOBODYS_DOMAINS
-        or (len(bare) > 1 and (_is_repeated(bare) or bare in _COUNTED))
+        bare.rstrip("0123456789") in _PLACEHOLDER_LOCAL_PARTS
+        or domain.partition(".")[0] in _PLACEHOLDER_DOMAINS
+        or (len(bare) > 1 and (_is_repeated(bare) or bare in _ASCENDING_DIGITS))
     )
 
 
@@ -287,7 +293,7 @@ def _is_repeated(text: str) -> bool:
 def _phone_in(
     raw_phone: str, raw_email: str, denied_aliases: frozenset[str], area_code: str
 ) -> tuple[Phone | None, bool]:
-    """The lead's phone, from the other field where people swapped them, and whether its area code is assumed."""
+    """The lead's phone and whether its area code is assumed. Reads the e-mail field too: people swap the fields."""
     phone = _real_phone(raw_phone, denied_aliases) if raw_phone else None
     if phone is not None:
         return phone, False
@@ -300,7 +306,7 @@ def _phone_in(
 
 
 def _email_in(raw_phone: str, raw_email: str, denied_aliases: frozenset[str]) -> Email | None:
-    """The lead's e-mail, from the other field where people swapped them."""
+    """The lead's e-mail. Reads the phone field too: people swap the fields."""
     email = _real_email(raw_email, denied_aliases) if raw_email else None
     if email is None and "@" in raw_phone and not (raw_email and Email.parse(raw_email) is not None):
         other = _only_address_in(raw_phone)
@@ -309,7 +315,7 @@ def _email_in(raw_phone: str, raw_email: str, denied_aliases: frozenset[str]) ->
 
 
 def _real_phone(raw: str, denied_aliases: frozenset[str]) -> Phone | None:
-    """The first phone in ``raw`` that is somebody's."""
+    """The first phone in ``raw`` that is not a placeholder."""
     phone = Phone.parse(raw)
     if phone is None or not is_placeholder(phone, denied_aliases):
         return phone
@@ -318,7 +324,7 @@ def _real_phone(raw: str, denied_aliases: frozenset[str]) -> Phone | None:
 
 
 def _completed(raw: str, area_code: str, denied_aliases: frozenset[str]) -> Phone | None:
-    number = find_local(raw) if 0 < len(raw) <= LONGEST_PHONE else None
+    number = find_local(raw) if 0 < len(raw) <= MAX_PHONE_CHARS else None
     phone = None if number is None else Phone(f"+55{area_code}{number}")
     return None if phone is None or is_placeholder(phone, denied_aliases) else phone
 
@@ -329,8 +335,8 @@ def _real_email(raw: str, denied_aliases: frozenset[str]) -> Email | None:
 
 
 def _only_address_in(raw: str) -> Email | None:
-    """The one address among the words of ``raw``; None where there is none, or more than one."""
-    tokens = [token for token in _ADDRESS_IN_TEXT.findall(raw[:LONGEST_PHONE]) if not _is_whatsapp_id(token)]
+    """The only address in ``raw``; None if there is none or more than one."""
+    tokens = [token for token in _EMAIL_IN_TEXT.findall(raw[:MAX_PHONE_CHARS]) if not _is_whatsapp_id(token)]
     found = {email for token in tokens if (email := Email.parse(token)) is not None}
     return found.pop() if len(found) == 1 else None
 
@@ -366,12 +372,12 @@ def _digits(text: str) -> str:
 def _parse_email(raw: str) -> Email | None:
     text = raw.lower()
     plain = _PLAIN_EMAIL.fullmatch(text)
-    if plain is None or not raw.isascii() or "--" in text or text.index("@") > LONGEST_LOCAL:
+    if plain is None or not raw.isascii() or "--" in text or text.index("@") > MAX_LOCAL_PART_CHARS:
         return _read_email(raw)
     return Email(text) if plain[1] not in _SPECIAL_USE else _read_email(raw)
 
 
-@lru_cache(maxsize=REMEMBERED)
+@lru_cache(maxsize=CACHED_READINGS)
 def _read_email(raw: str) -> Email | None:
     text = raw.strip()
     if text.endswith(">"):
@@ -385,6 +391,6 @@ def _read_email(raw: str) -> Email | None:
 
 
 def _canonical(text: str) -> str:
-    """Lower case, composed; once more, since lower case may take a letter apart. Raises EmailNotValidError."""
+    """Lower case in NFC; composed again, because lower case may decompose a letter. Raises EmailNotValidError."""
     normalized: str = validate_email(text, check_deliverability=False).normalized
     return unicodedata.normalize("NFC", normalized.lower())

@@ -1,4 +1,4 @@
-"""Instants as sources write them, and as ids and events carry them."""
+"""Reads instants as sources write them, and writes them as ids and events carry them."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import orjson
 
 from stream.domain.errors import PoisonError
 
-_OFFSETS_APART = frozenset({" +", " -"})
-_LENGTH_APART = len("2026-01-31 09:00:00 -0300")
+_SPACED_OFFSETS = frozenset({" +", " -"})
+_SPACED_OFFSET_CHARS = len("2026-01-31 09:00:00 -0300")
 _OFFSET = re.compile(r"\s*([+-]\d{2}):?(\d{2})$", re.ASCII)
 
 
-def written(instant: datetime) -> str:
+def utc_isoformat(instant: datetime) -> str:
     """``instant.isoformat()`` of an instant in UTC, in a third of its time."""
     return orjson.dumps(instant)[1:-1].decode()
 
@@ -30,25 +30,25 @@ def parse_instant(value: object, path: str = "") -> datetime:
 
 
 def optional_instant(value: object) -> str | None:
-    """An instant that nothing depends on, as ``written``; None where it can't be read: no lead is lost for it."""
+    """As ``utc_isoformat``, for an optional instant. None if it can't be read: that is no reason to refuse a lead."""
     try:
-        return written(parse_instant(value))
+        return utc_isoformat(parse_instant(value))
     except PoisonError:
         return None
 
 
 def in_utc(instant: datetime) -> datetime:
-    """``instant`` in UTC; a naive one is in UTC already. Raises OverflowError beyond the calendar."""
+    """``instant`` in UTC; one without a zone is taken for UTC. Raises OverflowError beyond the calendar."""
     if instant.tzinfo is UTC:
         return instant
     return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
 
 
 def _instant(text: str) -> datetime:
-    if text[-6:-4] in _OFFSETS_APART and len(text) == _LENGTH_APART:
-        text = f"{text[:-6]}{text[-5:]}"  # "2026-01-31 09:00:00 -0300", without the detour of an error
+    if text[-6:-4] in _SPACED_OFFSETS and len(text) == _SPACED_OFFSET_CHARS:
+        text = f"{text[:-6]}{text[-5:]}"  # "2026-01-31 09:00:00 -0300": spares the cost of a ValueError
     try:
         return datetime.fromisoformat(text)
     except ValueError:
-        # Other blanks before an offset; RFC 3339 also allows small letters.
+        # Other blanks may stand before an offset; RFC 3339 also allows small letters.
         return datetime.fromisoformat(_OFFSET.sub(r"\1:\2", text.strip()).upper())

@@ -1,4 +1,4 @@
-"""JSON that can be read and not held: what PostgreSQL or the next reader would refuse."""
+"""Removes from parsed JSON what PostgreSQL or the next reader would refuse: NUL, lone surrogates, too large numbers."""
 
 from __future__ import annotations
 
@@ -7,33 +7,33 @@ from typing import Any
 
 import orjson
 
-DEEPEST = 100  # levels that are left of a value which is cut
-SMALLEST, LARGEST = -(2**63), 2**64 - 1
-_BITS_OF_A_FLOAT = 1023
+MAX_DEPTH = 100  # levels that are kept of a value that is copied
+MIN_INT, MAX_INT = -(2**63), 2**64 - 1
+_MAX_FLOAT_BITS = 1023
 # JSON has no raw NUL; an escaped one follows an even number of backslashes.
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 
-def made_holdable(parsed: Any) -> Any:
-    """``parsed`` itself where it can be held, as nearly always; else a copy without what can't.
+def json_sanitise(parsed: Any) -> Any:
+    """``parsed`` itself if it can be stored, as nearly always. Otherwise a copy without what can't be stored.
 
-    For what was paid for, and would be paid for again if it could not be stored.
+    Paid answers pass through here: one that could not be stored would be paid for again.
     """
     try:
-        return _held(parsed) if _NUL.search(orjson.dumps(parsed)) else parsed
+        return _sanitised(parsed) if _NUL.search(orjson.dumps(parsed)) else parsed
     except TypeError:
-        return _held(parsed)
+        return _sanitised(parsed)
 
 
-def _held(value: Any, depth: int = 0) -> Any:
+def _sanitised(value: Any, depth: int = 0) -> Any:
     if isinstance(value, str):
         return value.replace("\x00", "").encode("utf-8", "ignore").decode()
-    if isinstance(value, dict | list) and depth >= DEEPEST:
+    if isinstance(value, dict | list) and depth >= MAX_DEPTH:
         return None
     if isinstance(value, dict):
-        return {_held(str(key)): _held(item, depth + 1) for key, item in value.items()}
+        return {_sanitised(str(key)): _sanitised(item, depth + 1) for key, item in value.items()}
     if isinstance(value, list):
-        return [_held(item, depth + 1) for item in value]
-    if isinstance(value, int) and not SMALLEST <= value <= LARGEST:
-        return float(value) if value.bit_length() <= _BITS_OF_A_FLOAT else None
+        return [_sanitised(item, depth + 1) for item in value]
+    if isinstance(value, int) and not MIN_INT <= value <= MAX_INT:
+        return float(value) if value.bit_length() <= _MAX_FLOAT_BITS else None
     return value

@@ -1,4 +1,4 @@
-"""What a salesperson is told of how sure a match is: one Portuguese line that says what was compared."""
+"""Tells a salesperson how sure a match is: one Portuguese line that says what was compared."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _SHORT = "o lead informou apenas parte do nome"
 
 
 def warning(event: EnrichedEvent) -> list[str]:
-    """The line of an event with a person; none where the name fits."""
+    """The warning of an event with a person, as a list of one line; an empty list if the name fits."""
     lead_name = event.lead.name or ""
     person_name = event.person.name if event.person is not None else ""
     match event.match if event.outcome == Outcome.ENRICHED else str(event.outcome):
@@ -42,12 +42,12 @@ def warning(event: EnrichedEvent) -> list[str]:
         case Match.CONFLICTING:
             return [_conflicting(event)]
         case _:
-            # What a later version said is not known here: nobody may take it for a sure match.
+            # A later version may have written this value. It must not be taken for a sure match.
             return ["ATENÇÃO: não foi possível avaliar se os dados são da pessoa do lead; confirme antes de usar."]
 
 
 def ambiguous_lines(candidates: Sequence[str]) -> list[str]:
-    """The message of a lead that several people fit: their names, nothing else of them, and what would settle it."""
+    """The message for a lead that several people fit: their names, nothing else, and what would tell them apart."""
     counts = Counter(one_line(one, MAX_NAME_CHARS).title() for one in candidates)
     named = [_people(name, count) for name, count in counts.items()]
     if "" in counts or max(counts.values(), default=1) > 1:
@@ -75,7 +75,7 @@ def _conflicting(event: EnrichedEvent) -> str:
 
 def _partly(lead_name: str, person_name: str) -> str:
     grade, reason = compare(lead_name, person_name)
-    if grade is not Grade.WEAK:  # the candidate of the look-up had another name than the person in the end
+    if grade is not Grade.WEAK:  # the candidate was matched under another name than the registered one
         return f"o nome informado{_quoted(lead_name)} coincide só em parte com o da fonte"
     if reason is Reason.FIRST_NAME_ONLY and len(words_of(person_name)) == 1:
         return f"a fonte informa apenas o primeiro nome{_quoted(person_name)}"

@@ -1,7 +1,8 @@
 """How well a lead's name fits a known one: the grades of docs/matching.md.
 
-Rule: nothing here turns one given name into another, and no suffix of a generation that the lead gave is passed over.
-A known name comes from a source and begins with the given name; a lead's name is typed, in any order.
+Rule 1: no comparison turns one given name into another.
+Rule 2: a generation suffix (Júnior, Filho, Neto) that the lead gave is never ignored.
+A known name comes from a source and begins with the given name. A lead's name was typed, in any order.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ from rapidfuzz.distance import OSA
 from stream.domain.name_words import FIRST_OF_TWO, GENERATIONS, GIVEN_NAMES, NICKNAMES, SURNAMES
 from stream.domain.names import CACHED_NAMES, MAX_NAME_CHARS, is_couple, sound, words_of
 
-MIN_CUT = 3  # letters left of a name cut off where a form's field ended
-# A typing error is at most so many edits in a word of at least so many letters, the most first.
-MAX_EDITS = ((9, 2), (5, 1))
+MIN_CUT_LETTERS = 3  # of a name that was cut off because a form's field was too short
+# (letters, edits): in a word of at least so many letters, so many edits still count as a typing error.
+MAX_EDITS_BY_LETTERS = ((9, 2), (5, 1))
 
-MIN_SUFFIX = 4  # letters of a suffix with a typing error
+MIN_SUFFIX_LETTERS = 4  # of a suffix with a typing error
 SENIOR = "SENIOR"
 _SUFFIXES = ("JUNIOR", "FILHO", "SOBRINHO", "SEGUNDO", "TERCEIRO")
 _SURNAME_SOUNDS = frozenset(map(sound, SURNAMES))
@@ -28,7 +29,7 @@ _GIVEN_SOUNDS = frozenset(map(sound, GIVEN_NAMES))
 
 
 class Grade(IntEnum):
-    """How much a comparison says, the surer the higher."""
+    """How well two names agree; a higher grade is surer."""
 
     CONTRADICTS = 0
     NONE = 1
@@ -38,7 +39,7 @@ class Grade(IntEnum):
 
 
 class Reason(StrEnum):
-    """What was found when two names were compared."""
+    """Why a comparison has its grade."""
 
     SAME_WORDS = "same_words"
     FEWER_WORDS = "fewer_words"  # one name has words that the other leaves out
@@ -51,7 +52,7 @@ class Reason(StrEnum):
     NO_LEAD_NAME = "no_lead_name"
     NO_KNOWN_NAME = "no_known_name"
     MORE_GIVEN = "more_given"  # the lead has a second given name that the other lacks
-    GENERATION = "generation"  # the lead gave a suffix that the other has not
+    GENERATION = "generation"  # the lead gave a suffix that the other lacks
     OTHER_NAME = "other_name"
 
 
@@ -71,7 +72,7 @@ Words = tuple[str, ...]
 
 
 class _Name(NamedTuple):
-    """A name taken apart: the words without the suffix of a generation, how they sound, and the suffix."""
+    """A name in parts: ``words`` without the generation suffix, their ``sounds``, the suffix, and all words."""
 
     words: Words
     sounds: Words
@@ -100,7 +101,7 @@ def compare(lead_name: str, known_name: str) -> Comparison:
 
 
 def have_common_surname(one: str, other: str) -> bool:
-    """Whether two known names share a word after the given name, as those of a family mostly do."""
+    """Whether two known names share a surname, as the names of a family mostly do."""
     return not _surnames_of(one).isdisjoint(_surnames_of(other))
 
 
@@ -109,9 +110,10 @@ def _surnames_of(name: str) -> set[str]:
 
 
 def _with_generation(lead: _Name, known: _Name) -> _Name:
-    """A lead's name with the suffix that it gives, wherever it stands: "Souza, Carlos Filho", "Carlos Jr Souza".
+    """A lead's name with its suffix set apart, wherever the suffix stands: "Souza, Carlos Filho", "Carlos Jr Souza".
 
-    Inside of a name a word that the known name has too is a surname: "Maria Neto Silva". SENIOR is who has none.
+    Inside a name, a word that the known name has too is a surname: "Maria Neto Silva". SENIOR is a person without a
+    suffix.
     """
     at = 0
     for place in range(len(lead.whole) - 1, 0, -1):
@@ -130,14 +132,14 @@ def _with_generation(lead: _Name, known: _Name) -> _Name:
 
 @lru_cache(maxsize=CACHED_NAMES)
 def _generation_of(word: str) -> str:
-    """The suffix that a word is, also with a typing error; "" for any other word."""
+    """The suffix that a word stands for, also with a typing error; "" for any other word."""
     if word in GENERATIONS:
         return GENERATIONS[word]
     heard = sound(word)
     if heard in _GIVEN_SOUNDS or heard in _SURNAME_SOUNDS:
         return ""
     near = (one for one in _SUFFIXES if word[0] == one[0] and OSA.distance(heard, sound(one), score_cutoff=1) <= 1)
-    suffix = next(near, "") if len(word) >= MIN_SUFFIX else ""
+    suffix = next(near, "") if len(word) >= MIN_SUFFIX_LETTERS else ""
     return GENERATIONS.get(suffix, "")
 
 
@@ -154,7 +156,7 @@ def _name(words: Words, generation: str) -> _Name:
 
 
 def _other_readings(text: str, lead: _Name, known: _Name) -> list[_Name]:
-    """The other ways to read a typed name: "Surname, Name", and surnames first without a comma."""
+    """Other readings of a typed name: "Surname, Name", and surnames first without a comma."""
     readings = []
     surname, comma, given = text[:MAX_NAME_CHARS].partition(",")
     if comma and words_of(given) and words_of(surname):
@@ -169,9 +171,9 @@ def _other_readings(text: str, lead: _Name, known: _Name) -> list[_Name]:
 
 
 def _are_last_surnames(words: Words, known: _Name) -> bool:
-    """Whether words before a given name are the known name's surnames, the last one among them.
+    """Whether the words before a given name are surnames of the known name, including its last one.
 
-    The second word of three is left out: "José Maria Silva" is not "Maria José Silva".
+    The second word of three or more does not count as a surname: "José Maria Silva" is not "Maria José Silva".
     """
     surnames = known.sounds[2:] if len(known.sounds) > 2 else known.sounds[1:]  # noqa: PLR2004
     if len(known.words) == 2 and _is_given(known.words[1]):  # noqa: PLR2004 - "José Maria", "Maria José"
@@ -189,7 +191,7 @@ def _compare(lead: _Name, known: _Name) -> Comparison:
 
 
 def _is_written_alike(one: Words, other: Words) -> bool:
-    """Whether only the blanks differ: "Anapaula". An initial is no ending: "Luan A. Silva" is not Luana."""
+    """Whether two names differ in blanks only: "Anapaula". An initial does not count: "Luan A. Silva" is not Luana."""
     if one == other or "".join(one) != "".join(other):
         return one == other
     # "D Avila" begins with a letter of its own; a letter elsewhere is an initial.
@@ -197,7 +199,7 @@ def _is_written_alike(one: Words, other: Words) -> bool:
 
 
 def _compare_other_given(lead: _Name, known: _Name) -> Comparison:
-    """What is left where the given names are not the same: nearly always another person."""
+    """Compare names whose given names differ: nearly always different people."""
     given, theirs, rest = lead.words[0], known.words[0], known.sounds[1:]
     if len(lead.words) == 1 and len(given) > 1 and lead.sounds[0] in rest:
         is_second_given = lead.sounds[0] == rest[0] and len(known.words) > 2 and _is_given(given)  # noqa: PLR2004
@@ -209,30 +211,30 @@ def _compare_other_given(lead: _Name, known: _Name) -> Comparison:
         return _OTHER_NAME
     if 1 in {len(given), len(theirs)} and given[0] == theirs[0] and len(lead.words) > 1:
         return Comparison(Grade.WEAK, Reason.INITIAL)
-    # "Zé", and "Júnior" for who is one.
+    # "Zé", and "Júnior" for a person with that suffix.
     is_nickname = theirs in NICKNAMES.get(given, ()) or (_generation_of(given) == known.generation != "")
     return Comparison(Grade.WEAK, Reason.NICKNAME) if is_nickname else _OTHER_NAME
 
 
 def _compare_rest(lead: _Name, known: _Name) -> Comparison:
-    """Compare what follows a given name that is the same."""
+    """Compare the words after the given name, which is the same."""
     pairing = _pair(lead, known)
-    if not (pairing.lead_left or pairing.known_left or pairing.soft) and lead.generation == known.generation:
+    if not (pairing.lead_unpaired or pairing.known_unpaired or pairing.inexact) and lead.generation == known.generation:
         return _EXACT if len(known.words) > 1 else _FIRST_NAME_ONLY
-    if pairing.lead_left and pairing.known_left:
+    if pairing.lead_unpaired and pairing.known_unpaired:
         return _compare_differing(lead, known, pairing)
-    doubt = _doubt_of_more_words(lead.words, pairing.lead_left) if len(known.words) > 1 else None
+    doubt = _doubt_of_more_words(lead.words, pairing.lead_unpaired) if len(known.words) > 1 else None
     if doubt is not None:
         return Comparison(Grade.WEAK, doubt)
-    if lead.generation:  # the same as theirs: a word in common, and more than a first name
+    if lead.generation:  # the same suffix counts as a word in common
         return _COMPATIBLE
     if not pairing.common:
-        return Comparison(Grade.WEAK, Reason.INITIAL) if pairing.soft else _FIRST_NAME_ONLY
+        return Comparison(Grade.WEAK, Reason.INITIAL) if pairing.inexact else _FIRST_NAME_ONLY
     return _FIRST_NAME_ONLY if _is_first_name_alone(lead, known) else _COMPATIBLE
 
 
 def _is_first_name_alone(lead: _Name, known: _Name) -> bool:
-    """Whether two words are a compound first name: "Ana Paula", also of ANA LIMA DE PAULA."""
+    """Whether a lead's two words are a compound first name: "Ana Paula", also compared with ANA LIMA DE PAULA."""
     if len(lead.words) != 2 or len(known.words) <= 2:  # noqa: PLR2004
         return False
     word, is_second = lead.words[1], lead.sounds[1] == known.sounds[1]
@@ -242,7 +244,7 @@ def _is_first_name_alone(lead: _Name, known: _Name) -> bool:
 
 
 def _doubt_of_more_words(words: Words, more: Words) -> Reason | None:
-    """Why the words that a lead has more than a known name may be those of somebody else; None in the middle."""
+    """Why the lead's additional words may mean another person; None if they stand in the middle of the name."""
     if len(words) > 2 and words[1] in more and not _is_surname_only(words[1]):  # noqa: PLR2004
         return Reason.MORE_GIVEN  # "Maria Eduarda Silva" is not her mother MARIA SILVA
     if words[-1] in more:  # a married daughter's surname; an initial may stand for a suffix ("Carlos Souza F.")
@@ -251,8 +253,8 @@ def _doubt_of_more_words(words: Words, more: Words) -> Reason | None:
 
 
 def _compare_differing(lead: _Name, known: _Name, pairing: _Pairing) -> Comparison:
-    """Each has a word that the other lacks: a married name, or a sister or brother ("Ana Paula", "Ana Cláudia")."""
-    mine, theirs = pairing.lead_left[0], pairing.known_left[0]
+    """Compare names that each have a word of their own: a married name, or a sibling ("Ana Paula", "Ana Cláudia")."""
+    mine, theirs = pairing.lead_unpaired[0], pairing.known_unpaired[0]
     are_seconds = lead.words[1] == mine and known.words[1] == theirs and _is_given(mine) and _is_given(theirs)
     # "Rosa" and "Paula" are surnames as well.
     is_sibling = are_seconds and (_is_given_only(mine) or _is_given_only(theirs))
@@ -261,40 +263,40 @@ def _compare_differing(lead: _Name, known: _Name, pairing: _Pairing) -> Comparis
 
 class _Pairing(NamedTuple):
     common: int  # words that both have
-    soft: int  # pairs that are not equal: initials, words cut off, typing errors
-    lead_left: Words
-    known_left: Words
+    inexact: int  # pairs that are not equal: initials, cut words, typing errors
+    lead_unpaired: Words
+    known_unpaired: Words
 
 
 def _pair(lead: _Name, known: _Name) -> _Pairing:
-    """Pair the words after the given name: equal ones first, so that an initial takes no word that another needs."""
+    """Pair the words after the given name. Equal words come first, so that no initial takes another word's pair."""
     others = list(zip(known.sounds[1:], known.words[1:], strict=True))
-    left = []
+    unpaired = []
     common = 0
     for heard, word in zip(lead.sounds[1:], lead.words[1:], strict=True):
         partner = next((other for other in others if other[0] == heard), None)
         if partner is None:
-            left.append(word)
+            unpaired.append(word)
         else:
             others.remove(partner)
             common += 1
-    known_left = [word for _, word in others]
-    if not left or not known_left:
-        return _Pairing(common, 0, tuple(left), tuple(known_left))
+    known_unpaired = [word for _, word in others]
+    if not unpaired or not known_unpaired:
+        return _Pairing(common, 0, tuple(unpaired), tuple(known_unpaired))
     last = {lead.words[-1], known.words[-1]}
-    nearly = _take(left, known_left, _is_mistyped)
-    cut = _take(left, known_left, lambda word, other: _is_cut(word, other, last, unique=True))
-    vague = _take(left, known_left, lambda word, other: _is_cut(word, other, last, unique=False))
-    # A last initial may stand for a suffix: it is the last surname's or nobody's.
+    nearly = _remove_pairs(unpaired, known_unpaired, _is_mistyped)
+    cut = _remove_pairs(unpaired, known_unpaired, lambda word, other: _is_cut(word, other, last, unique=True))
+    vague = _remove_pairs(unpaired, known_unpaired, lambda word, other: _is_cut(word, other, last, unique=False))
+    # A last initial may stand for a suffix, so it pairs with the last surname or with no word.
     end, their_end = lead.words[-1], known.words[-1]
-    vague += _take(
-        left, known_left, lambda word, other: _is_initial(word, other) and (word != end or other == their_end)
+    vague += _remove_pairs(
+        unpaired, known_unpaired, lambda word, other: _is_initial(word, other) and (word != end or other == their_end)
     )
-    return _Pairing(common + nearly + cut, nearly + cut + vague, tuple(left), tuple(known_left))
+    return _Pairing(common + nearly + cut, nearly + cut + vague, tuple(unpaired), tuple(known_unpaired))
 
 
-def _take(words: list[str], others: list[str], fits: Callable[[str, str], bool]) -> int:
-    """Take out of both lists what fits; returns how many pairs."""
+def _remove_pairs(words: list[str], others: list[str], fits: Callable[[str, str], bool]) -> int:
+    """Remove the pairs that fit from both lists; returns their number."""
     count = 0
     for word in list(words):
         partner = next((other for other in others if fits(word, other)), None)
@@ -310,23 +312,26 @@ def _is_initial(word: str, other: str) -> bool:
 
 
 def _is_cut(word: str, other: str, last: set[str], *, unique: bool) -> bool:
-    """Whether one is the other, a frequent surname, cut off at the end of a name; ``unique``: and no other one."""
+    """Whether one word is the beginning of the other, a frequent surname that was cut off at the end of a name.
+
+    ``unique``: no other frequent surname begins so.
+    """
     brief, full = sorted((word, other), key=len)
-    is_left_of = len(brief) >= MIN_CUT and full.startswith(brief) and sound(full) in _SURNAME_SOUNDS
+    is_left_of = len(brief) >= MIN_CUT_LETTERS and full.startswith(brief) and sound(full) in _SURNAME_SOUNDS
     if not is_left_of or brief not in last or sound(brief) in _SURNAME_SOUNDS:
         return False
     return not unique or sum(surname.startswith(brief) for surname in SURNAMES) == 1
 
 
 def _is_mistyped(word: str, other: str) -> bool:
-    """Whether a word is a frequent surname with a typing error. A difference in the last letter is another name.
+    """Whether a word is a frequent surname with a typing error. A different last letter makes another name.
 
-    Of two rare ones nobody can say which is mistyped: Hamada and Harada, Erivaldo and Edivaldo are other people.
+    Of two rare surnames neither is taken for mistyped: Hamada and Harada, Erivaldo and Edivaldo are different people.
     """
     heard, other_heard = sound(word), sound(other)
     if heard in _SURNAME_SOUNDS or other_heard not in _SURNAME_SOUNDS or _is_given(word) or _is_given_only(other):
         return False
-    edits = next((most for letters, most in MAX_EDITS if min(len(word), len(other)) >= letters), 0)
+    edits = next((max_edits for letters, max_edits in MAX_EDITS_BY_LETTERS if min(len(word), len(other)) >= letters), 0)
     same_ends = word[0] == other[0] and (word[-1] == other[-1] or sorted(word) == sorted(other))
     return same_ends and OSA.distance(word, other, score_cutoff=edits) <= edits
 

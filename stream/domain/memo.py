@@ -1,7 +1,7 @@
-"""What was made of a key, kept for the next time: a bounded memory that costs a hit one look into a dict.
+"""A bounded cache of computed values, whose hit costs one dict look-up.
 
-``functools.lru_cache`` moves what it finds to the end of a list, for which it touches the memory of three more
-entries. Here a full memory begins anew instead.
+``functools.lru_cache`` moves each entry that it finds to the end of a list, and so touches the memory of three more
+entries. This cache is emptied when it is full instead.
 """
 
 from __future__ import annotations
@@ -10,20 +10,20 @@ from collections.abc import Callable, Hashable
 from typing import TypeVar
 
 Key = TypeVar("Key", bound=Hashable)
-Made = TypeVar("Made")
+Value = TypeVar("Value")
 
 
-class Memo(dict[Key, Made]):
-    """``memo[key]`` is what ``make`` made of ``key``; at most ``most`` are kept."""
+class Memo(dict[Key, Value]):
+    """``memo[key]`` is ``compute(key)``, computed once; at most ``max_entries`` values are kept."""
 
-    def __init__(self, make: Callable[[Key], Made], most: int) -> None:
+    def __init__(self, compute: Callable[[Key], Value], max_entries: int) -> None:
         super().__init__()
-        self._make = make
-        self._most = most
+        self._compute = compute
+        self._max_entries = max_entries
 
-    def __missing__(self, key: Key) -> Made:
-        made = self._make(key)
-        if len(self) >= self._most:
+    def __missing__(self, key: Key) -> Value:
+        value = self._compute(key)
+        if len(self) >= self._max_entries:
             self.clear()
-        self[key] = made
-        return made
+        self[key] = value
+        return value

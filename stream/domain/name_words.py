@@ -16,7 +16,7 @@ TITLES = frozenset(
     }
 )
 
-# What stands in a name's place without being one.
+# Words that are typed in place of a name.
 NO_NAMES = frozenset(
     {
         *("LEAD", "CLIENTE", "CONTATO", "NOME", "SEM", "NAO", "TEM", "INFORMADO", "INFORMAR", "TESTE", "TEST"),
@@ -25,12 +25,12 @@ NO_NAMES = frozenset(
     }
 )
 
-# What is no name alone, nor before one: "Boa tarde", "Oi, sou Ana".
+# Words that are no name, alone or before a name: "Boa tarde", "Oi, sou Ana".
 GREETINGS = frozenset(
     {"OI", "OLA", "BOM", "BOA", "DIA", "TARDE", "NOITE", "QUERO", "OBRIGADO", "OBRIGADA", "SOU", "EU", "MEU", "AQUI"}
 )
 
-# What tells father, son and grandson apart, by its spellings. In a known name it counts in the last place only.
+# Suffixes that distinguish father, son and grandson, by spelling. In a known name only the last word can be one.
 GENERATIONS = {
     **dict.fromkeys(("JUNIOR", "JR", "JNR", "JUNIO", "JUNI", "JUN", "JUNR", "JIOR", "JRS", "JUNINHO"), "JUNIOR"),
     **dict.fromkeys(("FILHO", "FILH", "FIL", "FO"), "FILHO"),
@@ -46,7 +46,7 @@ GENERATIONS = {
     **dict.fromkeys(("SENIOR", "PAI", "PRIMEIRO"), "SENIOR"),  # the one without a suffix
 }
 
-# Short names that many people use in place of their own: as much evidence as a first name alone.
+# Nicknames. One is as much evidence as a first name alone.
 NICKNAMES: dict[str, frozenset[str]] = {
     short: frozenset(names.split())
     for short, names in {
@@ -116,7 +116,7 @@ NICKNAMES: dict[str, frozenset[str]] = {
     if names
 }
 
-# Given names that mostly have a second one behind them.
+# Given names that a second given name mostly follows.
 FIRST_OF_TWO = frozenset(
     {
         "ANA",
@@ -140,7 +140,7 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-# Given names that also stand second: "Ana Paula", "Maria do Carmo", "João Pedro".
+# Given names, also those that stand second: "Ana Paula", "Maria do Carmo", "João Pedro".
 GIVEN_NAMES = _words("""
     ADRIANA ADRIANO AFONSO AGATA ALBERTO ALESSANDRA ALESSANDRO ALEX ALEXANDRA ALEXANDRE ALICE ALINE AMANDA
     AMELIA ANA ANDRE ANDREA ANGELA ANGELICA ANTONIA ANTONIO APARECIDA APARECIDO ARTHUR ARTUR AUGUSTA AUGUSTO
@@ -169,7 +169,7 @@ GIVEN_NAMES = _words("""
     WALTER WELLINGTON WESLEY WILLIAM WILSON XAVIER YASMIN YURI ZELIA
 """)
 
-# A word among these is not another one cut off or mistyped: "Costa" is not "Costantino", "Lima" not "Lira".
+# A word in this list is never another one, cut off or mistyped: "Costa" is not "Costantino", "Lima" is not "Lira".
 SURNAMES = _words("""
     ABRANTES ABREU ACOSTA AFONSO AGOSTINHO AGUIAR ALBANO ALBUQUERQUE ALCANTARA ALENCAR ALEXANDRINO ALMEIDA ALVES
     AMANCIO AMARAL AMORIM ANDRADE ANDREOLI ANJOS ANTUNES APOLINARIO ARAGAO ARAGON ARANHA ARANTES ARAUJO ARCANJO

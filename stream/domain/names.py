@@ -1,6 +1,6 @@
-"""Personal names in one spelling: what is compared (``matching``) and what databases hold.
+"""Personal names in normal form, for comparison (``matching``) and for databases.
 
-Accents, case, particles, titles and words that are no name do not count. Spellings of one sound are one word (Luiz,
+Accents, case, particles, titles and words that are no name are ignored. Spellings that sound alike are one word (Luiz,
 Luis).
 """
 
@@ -12,11 +12,11 @@ from functools import lru_cache
 
 from stream.domain.name_words import GIVEN_NAMES, GREETINGS, NO_NAMES, PARTICLES, TITLES
 
-CACHED_NAMES = 50_000  # names whose normal form is remembered
-MAX_NAME_CHARS = 200  # what is longer was not typed as a name
-MAX_WORDS = 12  # of a name that are compared
+CACHED_NAMES = 50_000  # names whose normal form is cached
+MAX_NAME_CHARS = 200  # a longer text was not typed as a name
+MAX_WORDS = 12  # of a name; further words are not compared
 
-# "Carlos E. Souza": an initial, where a bare "e" stands between surnames.
+# "Carlos E. Souza": with a dot, E is an initial; without one it is the particle "e".
 _DOTTED_E = re.compile(r"(?<!\w)[eE]\.")
 _KEPT_E = "QEQ"
 _APOSTROPHES = dict.fromkeys("'`\N{RIGHT SINGLE QUOTATION MARK}\N{ACUTE ACCENT}", "")
@@ -25,12 +25,12 @@ _NO_LETTERS = re.compile(r"[^A-Z ]+")
 # "João Silva 2º", "João Silva 3."
 _NUMBERED = re.compile(r"(?<=\S)\s+([234])\s*(?:[oº°ª]|nd|rd|th)?\s*[.)]*\s*$", re.IGNORECASE)
 _NUMERALS = {"2": " II", "3": " III", "4": " IV"}
-# "João e Maria", "Ana Silva & Pedro", "João/Maria": what follows is another person's given name.
+# "João e Maria", "Ana Silva & Pedro", "João/Maria": the word after the sign may be another person's given name.
 _SIGNS = frozenset("&/+")
 _AND = re.compile(r"(?:\s[eE]\s|[&/+])\s*([^\W\d_]+)", re.UNICODE)
 # Spellings of one sound: Thiago and Tiago, Sousa and Souza, Wagner and Vagner, Rafaella and Rafaela.
 _SOUNDS = str.maketrans({"H": "", "Y": "I", "W": "V", "Z": "S", "K": "C"})
-_LONG_WORD = 6  # letters; in a shorter one the first H and the last I tell Hanna from Ana, and Josi from José
+_MIN_LONG_WORD_LETTERS = 6  # in shorter words the first H and the last I distinguish Hanna from Ana, and Josi from José
 _DOUBLED = re.compile(r"(.)\1+")
 _SPELLINGS = {"DAVID": "DAVI", "FILIPE": "FELIPE", "GEOVANA": "GIOVANA", "GEOVANI": "GIOVANI", "GEOVANE": "GIOVANI"}
 _SPELLINGS |= {"GEOVANNA": "GIOVANA", "MANOEL": "MANUEL", "EMANOEL": "EMANUEL", "JACQUELINE": "JAQUELINE"}
@@ -57,9 +57,9 @@ def normalise(name: str) -> str:
 
 @lru_cache(maxsize=CACHED_NAMES)
 def words_of(name: str) -> tuple[str, ...]:
-    """The words that say who somebody is, in the order given.
+    """The words of a name that identify a person, in the order given.
 
-    Empty for an e-mail address, for initials alone, and for what stands in a name's place ("Cliente WhatsApp").
+    Empty for an e-mail address, for initials alone, and for words typed in place of a name ("Cliente WhatsApp").
     """
     if "@" in name:
         return ()
@@ -82,12 +82,16 @@ def is_couple(name: str) -> bool:
 
 @lru_cache(maxsize=CACHED_NAMES)
 def sound(word: str) -> str:
-    """One spelling for all that sound alike; the ending of Ruth and Rute is one, that of Paulo and Paula is not."""
+    """One spelling for all words that sound alike: Ruth and Rute are one word, Paulo and Paula are two."""
     word = _SPELLINGS.get(word, word).replace("PH", "F").replace("CT", "T").replace("CHR", "CR").replace("CH", "X")
     word = word.replace("NH", "NJ").replace("LH", "LJ")  # Marinho is not Marino
-    # Zara is not Sara: what a word begins with is heard.
-    first = word[:1] if word[:1] == "Z" or (word[:1] == "H" and len(word) < _LONG_WORD) else word[:1].translate(_SOUNDS)
+    # Zara is not Sara: the first letter of a word is heard.
+    first = (
+        word[:1]
+        if word[:1] == "Z" or (word[:1] == "H" and len(word) < _MIN_LONG_WORD_LETTERS)
+        else word[:1].translate(_SOUNDS)
+    )
     word = _DOUBLED.sub(r"\1", first + word[1:].translate(_SOUNDS))
     if word.endswith("T"):
         return f"{word}E"
-    return f"{word[:-1]}E" if word.endswith("I") and len(word) >= _LONG_WORD else word
+    return f"{word[:-1]}E" if word.endswith("I") and len(word) >= _MIN_LONG_WORD_LETTERS else word

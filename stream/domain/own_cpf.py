@@ -1,8 +1,8 @@
-"""Which questions of a form ask for the CPF of the person who fills it in.
+"""Decides which questions of a form ask for the CPF of the person who fills it in.
 
-"Qual o CPF do cônjuge?" asks for another person's. A CPF that is taken for the wrong person is the worst answer there
-is, and one that is not taken still reaches the salesperson: so a question counts only when every word of it is known
-here, or when it says "seu CPF" and names nobody else.
+"Qual o CPF do cônjuge?" asks for another person's CPF. To use that one would be the worst error; a CPF that is not used
+still reaches the salesperson. So a question counts only if this module knows every word of it, or if it says "seu CPF"
+and names nobody else.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""A person, and what Diretrix and the Work API say of one.
+"""A person, and the readers of what Diretrix and the Work API say about one.
 
-Readers of partners' answers are tolerant: any part may be missing or of another type, and what can't be
-read is left out. Only facts that a source gave are kept; nothing is computed from them.
+Rule 1: the readers accept that any part is missing or of another type. A part that can't be read is left out.
+Rule 2: only facts that a source gave are kept. Nothing is computed from them.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ import msgspec
 
 from stream.domain.errors import Billed, PartnerUnavailableError, RefusedError
 from stream.domain.identity import Email, Phone
-from stream.domain.json_sanitise import made_holdable
+from stream.domain.json_sanitise import json_sanitise
 from stream.domain.provider import Provider
 
-MOST_ADDRESSES = 3
-MOST_PHONES = 5
-MOST_EMAILS = 5
-MOST_READ = 200  # entries of one list that are looked at; a phone takes long enough to stop the loop by thousands
+MAX_ADDRESSES = 3
+MAX_PHONES = 5
+MAX_EMAILS = 5
+MAX_ENTRIES_READ = 200  # of one list; reading thousands of phones would block the event loop
 CURRENCY = "BRL"
 CPF_DIGITS = 11
-LONGEST_TEXT = 500  # characters of one fact
-# What the Work API says inside a 200.
-OK, NOT_FOUND, TOO_MANY, SERVER_ERRORS = 200, 404, 429, 500
+MAX_TEXT_CHARS = 500  # of one fact
+# The values of ``status`` inside a 200 of the Work API.
+OK, NOT_FOUND, TOO_MANY_REQUESTS, SERVER_ERRORS = 200, 404, 429, 500
 
 # "8500,50", "8.500,50", "R$ 8.500", "8500.50", "8500"
 _MONEY = re.compile(r"(?:R\$)?\s*(\d{1,3}(?:\.\d{3})+|\d{1,15})(?:[.,](\d{1,9}))?", re.ASCII)
@@ -49,10 +49,9 @@ class Candidate(msgspec.Struct, frozen=True, array_like=True):
 
 @dataclass(frozen=True, slots=True)
 class StoredPerson:
-    """A party of PostgreSQL. ``alias``: under which it was found, "" when by CPF.
+    """A party in PostgreSQL. ``alias``: the one under which it was found, "" if it was found by its CPF.
 
-    ``listed``: the alias was only listed beside the person. ``raw``: the Work API's answer, None while the
-    party is not enriched.
+    ``listed``: the alias was only listed beside the person. ``raw``: the Work API's answer, None if there is none yet.
     """
 
     alias: str = field(repr=False)
@@ -66,7 +65,7 @@ class StoredPerson:
 
 @dataclass(frozen=True, slots=True)
 class StoredAnswer:
-    """What Diretrix answered for an alias; no candidates: it was not known."""
+    """What Diretrix answered for an alias. Without candidates Diretrix does not know the alias."""
 
     alias: str = field(repr=False)
     candidates: tuple[Candidate, ...]
@@ -75,21 +74,21 @@ class StoredAnswer:
 
 @dataclass(frozen=True, slots=True)
 class StoredFacts:
-    """All that PostgreSQL knows of a contact."""
+    """What PostgreSQL knows about a contact."""
 
     known: tuple[StoredPerson, ...] = ()
     answers: tuple[StoredAnswer, ...] = ()
 
 
 class Income(msgspec.Struct, frozen=True):
-    """A monthly income: decimal string and currency."""
+    """A monthly income. ``amount`` is a decimal number as text."""
 
     amount: str
     currency: str = CURRENCY
 
 
 class Address(msgspec.Struct, frozen=True):
-    """A postal address; "" is what was not given."""
+    """A postal address; a field is "" if it was not given."""
 
     street: str = ""
     number: str = ""
@@ -108,7 +107,7 @@ class PersonPhone(msgspec.Struct, frozen=True):
 
 
 class Person(msgspec.Struct, frozen=True, dict=True):
-    """A person as events carry it. ``complete``: the Work API's part is there."""
+    """A person as events carry it. ``complete``: it has the Work API's facts."""
 
     cpf: str
     name: str
@@ -129,7 +128,7 @@ class Person(msgspec.Struct, frozen=True, dict=True):
         return f"Person(***{self.cpf[-2:]}, {self.source}, complete={self.complete})"
 
     def encode(self) -> bytes:
-        """JSON, as it is spliced into events."""
+        """JSON, as it is copied into events."""
         return _encoder.encode(self)
 
     @staticmethod
@@ -139,12 +138,12 @@ class Person(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def facts(self) -> str:
-        """A digest of what is said of the person, whenever it was fetched: equal facts, equal digest."""
+        """A digest of all fields but ``fetched_at``: equal facts have an equal digest."""
         timeless = msgspec.structs.replace(self, fetched_at=datetime(1970, 1, 1, tzinfo=UTC))
         return hashlib.blake2b(_encoder.encode(timeless), digest_size=12).hexdigest()
 
     def aliases(self) -> tuple[Phone | Email, ...]:
-        """The phones and e-mails that the source lists; only hints: families are among them."""
+        """The phones and e-mails that the source lists. They are only hints, because relatives' are among them."""
         emails = (Email.parse(address) for address in self.emails)
         return (*(Phone(phone.number) for phone in self.phones), *(email for email in emails if email is not None))
 
@@ -154,7 +153,7 @@ _decoder = msgspec.json.Decoder(Person)
 
 
 def candidates_from_diretrix(body: Any) -> tuple[Candidate, ...]:
-    """Read Diretrix's array, best first. A ``cpf`` that is not eleven digits occurs and is not usable."""
+    """Read Diretrix's array, best first. Entries without a ``cpf`` of eleven digits occur, and are left out."""
     if isinstance(body, dict):
         body = [body]
     if not isinstance(body, list):
@@ -169,18 +168,18 @@ def candidates_from_diretrix(body: Any) -> tuple[Candidate, ...]:
 
 
 def work_answer(body: Any) -> dict[str, Any] | None:
-    """Judge a 200 of the Work API: the answer, fit to be stored, or None where the CPF is not known.
+    """Read a 200 of the Work API: the answer, ready to be stored, or None if the Work API does not know the CPF.
 
-    Raises RefusedError on ``status``/``erro`` (token, quota), PartnerUnavailableError on what may be tried again.
-    No reason repeats the body's own words: they may hold the CPF or the token.
+    Raises RefusedError if ``status`` or ``erro`` refuses us (token, quota), PartnerUnavailableError if a later attempt
+    may succeed. No reason quotes the body, which may contain the CPF or the token.
     """
     if not isinstance(body, dict):
         raise PartnerUnavailableError("work: the answer is no object")
     if isinstance(body.get("DadosBasicos"), dict) and body["DadosBasicos"]:
-        answer: dict[str, Any] = made_holdable(body)
+        answer: dict[str, Any] = json_sanitise(body)
         return answer
     status = _status(body.get("status"))
-    if status == TOO_MANY:
+    if status == TOO_MANY_REQUESTS:
         raise PartnerUnavailableError("work: status 429 inside a 200", billed=Billed.NO)
     if status is not None and status >= SERVER_ERRORS:
         raise PartnerUnavailableError(f"work: status {status} inside a 200", billed=Billed.UNSURE)
@@ -191,20 +190,20 @@ def work_answer(body: Any) -> dict[str, Any] | None:
     return None
 
 
-def is_of_another(raw: dict[str, Any], cpf: str) -> bool:
-    """Whether the Work API's answer for ``cpf`` (eleven digits) says that it is another person's record."""
+def is_other_person(raw: dict[str, Any], cpf: str) -> bool:
+    """Whether the Work API's answer for ``cpf`` (eleven digits) names another CPF."""
     digits = _digits(_dict(raw.get("DadosBasicos")).get("cpf"))
-    return digits != "" and digits.zfill(CPF_DIGITS) != cpf  # as a number it has lost its leading zeros
+    return digits != "" and digits.zfill(CPF_DIGITS) != cpf  # a CPF that is a JSON number has no leading zeros
 
 
 def _status(value: Any) -> int | None:
-    """The number of a status; ``true`` and words are none."""
+    """The status as a number of three digits, None for any other value."""
     text = _text(value) or ""
     return int(text) if len(text) == 3 and text.isascii() and text.isdecimal() else None  # noqa: PLR2004
 
 
 def person_from_work(raw: dict[str, Any], cpf: str, fetched_at: datetime) -> Person:
-    """A person out of the Work API's answer for ``cpf``."""
+    """The person in the Work API's answer for ``cpf``."""
     basics, economics = _dict(raw.get("DadosBasicos")), _dict(raw.get("DadosEconomicos"))
     return Person(
         cpf=cpf,
@@ -225,7 +224,7 @@ def person_from_work(raw: dict[str, Any], cpf: str, fetched_at: datetime) -> Per
 
 
 def person_from_candidate(candidate: Candidate, fetched_at: datetime) -> Person:
-    """What Diretrix alone says: a name and a CPF."""
+    """The person as far as Diretrix alone knows it: a name and a CPF."""
     return Person(
         cpf=candidate.cpf,
         name=candidate.name,
@@ -250,18 +249,18 @@ def _phones(value: Any) -> tuple[PersonPhone, ...]:
         phone = Phone.parse(_text(one.get("telefone")) or "")
         if phone is not None:
             phones.setdefault(phone.e164, PersonPhone(phone.e164, whatsapp=_yes(one.get("whatsapp")) is True))
-    return tuple(phones.values())[:MOST_PHONES]
+    return tuple(phones.values())[:MAX_PHONES]
 
 
 def _emails(value: Any) -> tuple[str, ...]:
     parsed = (Email.parse(_text(one.get("email")) or "") for one in _dicts(value))
-    return tuple(dict.fromkeys(email.address for email in parsed if email is not None))[:MOST_EMAILS]
+    return tuple(dict.fromkeys(email.address for email in parsed if email is not None))[:MAX_EMAILS]
 
 
 def _addresses(value: Any) -> tuple[Address, ...]:
-    """The first ones that say anything, each once."""
+    """The first addresses that are not empty, each once."""
     addresses = dict.fromkeys(_address(one) for one in _dicts(value))
-    return tuple(address for address in addresses if address != Address())[:MOST_ADDRESSES]
+    return tuple(address for address in addresses if address != Address())[:MAX_ADDRESSES]
 
 
 def _address(raw: dict[str, Any]) -> Address:
@@ -278,7 +277,7 @@ def _address(raw: dict[str, Any]) -> Address:
 
 
 def _income(value: Any) -> Income | None:
-    """The amount as given, with two decimals. A number is one; in text a dot before three digits groups them."""
+    """The amount with two decimals, from a number or text. In text a dot before three digits groups thousands."""
     found = _MONEY.fullmatch(f"{value:.2f}" if isinstance(value, float) else _text(value) or "")
     if found is None:
         return None
@@ -287,7 +286,7 @@ def _income(value: Any) -> Income | None:
 
 
 def _date(value: Any) -> str | None:
-    """Read dd/mm/yyyy, or ISO, as ISO."""
+    """Read dd/mm/yyyy or yyyy-mm-dd; returns yyyy-mm-dd."""
     text = _text(value) or ""
     brazilian, iso = _DATE.match(text), _ISO_DATE.match(text)
     try:
@@ -304,7 +303,7 @@ def _sex(value: Any) -> str | None:
 
 
 def _occupation(value: Any) -> str | None:
-    """Text, or an object, or a list of either."""
+    """Read text, an object, or a list of either."""
     if isinstance(value, list):
         return next((text for one in value if not isinstance(one, list) and (text := _occupation(one))), None)
     if isinstance(value, dict):
@@ -323,18 +322,18 @@ def _yes(value: Any) -> bool | None:
 
 
 def _text(value: Any) -> str | None:
-    """Text that UTF-8 and PostgreSQL can hold; a number as its digits; None for the rest and for nothing."""
+    """Text that UTF-8 and PostgreSQL can store; a number as its digits; None for an empty text or another type."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
     if isinstance(value, float):
         text = str(int(value)) if value.is_integer() else str(value)
     else:
         text = value if isinstance(value, str) else _decimal(value)
-    return text.replace("\x00", "").encode("utf-8", "ignore").decode().strip()[:LONGEST_TEXT].rstrip() or None
+    return text.replace("\x00", "").encode("utf-8", "ignore").decode().strip()[:MAX_TEXT_CHARS].rstrip() or None
 
 
 def _decimal(value: int) -> str:
-    """The digits of an integer that may be one; Python refuses to spell out thousands of them."""
+    """The digits of an integer up to 64 bit, "" for a larger one: Python refuses to print thousands of digits."""
     return str(value) if value.bit_length() <= 64 else ""  # noqa: PLR2004
 
 
@@ -347,4 +346,4 @@ def _dict(value: Any) -> dict[str, Any]:
 
 
 def _dicts(value: Any) -> list[dict[str, Any]]:
-    return [one for one in value[:MOST_READ] if isinstance(one, dict)] if isinstance(value, list) else []
+    return [one for one in value[:MAX_ENTRIES_READ] if isinstance(one, dict)] if isinstance(value, list) else []

@@ -1,7 +1,7 @@
-"""Numbers in a typed text that are no phone: hours, dates, prices, flats, house numbers, documents.
+"""Removes numbers that are no phone from a typed text: hours, dates, prices, flats, house numbers, documents.
 
-Works on text as ``phone_text`` cleans it: small letters, no accents. A removed number leaves ``BREAK``, which no phone
-spans: digits on both of its sides never make one number.
+It expects text as ``phone_text`` cleans it: small letters, no accents. ``BREAK`` replaces a removed number. No phone
+spans it, so the digits before and after it are never joined.
 """
 
 from __future__ import annotations
@@ -53,5 +53,5 @@ _NOISE = re.compile(
 
 
 def without_noise(text: str) -> str:
-    """``text`` with a break in the place of each number that its words say is no phone."""
+    """``text`` with ``BREAK`` in place of each number that the words around it show to be no phone."""
     return _NOISE.sub(BREAK, text)

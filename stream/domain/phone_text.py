@@ -1,8 +1,8 @@
-"""Finds phones in what people type: one number in any spelling, several, or a number among words.
+"""Finds phones in typed text: one number in any spelling, several numbers, or a number among words.
 
-Rule 1: the digits of a phone were typed as one number. Groups of digits are joined only where a phone is written in
-such groups, and never across a word or another number.
-Rule 2: digits without ``+`` or ``00`` are Brazilian. After ``+55`` comes an area code: what lacks it is no phone.
+Rule 1: groups of digits are joined only where people write a phone in such groups, and never across a word or another
+number.
+Rule 2: digits without ``+`` or ``00`` are Brazilian. A number after ``+55`` without an area code is no phone.
 Rule 3: non-geographic numbers (0800, 4004 and the like) are no person's phone.
 """
 
@@ -19,30 +19,30 @@ from phonenumbers import NumberParseException, PhoneNumberFormat
 from stream.domain.phone_noise import BREAK, without_noise
 
 BRAZIL = "55"
-MOST_GROUPS = 30  # of digits in one text; what has more is not read to its end
-GROUPS_OF_A_PHONE = 8
-LONGEST_COUNTRY = 3  # digits of a country code
+MAX_GROUPS = 30  # of digits in one text; further groups are not read
+MAX_GROUPS_PER_PHONE = 8
+MAX_COUNTRY_DIGITS = 3
 MOBILE_DIGITS = 9
 FIRST_OF_LEGACY_MOBILES = "6789"
-ORDINAL = "\N{MASCULINE ORDINAL INDICATOR}"  # of "nº", a house's number
+ORDINAL = "\N{MASCULINE ORDINAL INDICATOR}"  # as in "nº", before a house number
 MINUS = "\N{MINUS SIGN}"
 
-# The area codes and the shape of numbers are Anatel's; they change less often than any library's list of ranges.
+# Anatel defines the area codes and the form of numbers. They change less often than a library's list of ranges.
 AREA_CODE = r"1[1-9]|2[12478]|3[1-578]|4[1-9]|5[1345]|6[1-9]|7[134579]|8[1-9]|9[1-9]"
-NON_GEOGRAPHIC = r"300|400|4020"  # beginnings of national numbers of firms, the same in every area
+NON_GEOGRAPHIC = r"300|400|4020"  # firms' numbers that are the same in every area begin so
 # Nine digits of a mobile, eight of a landline (2 to 5) or of a mobile as it was until 2016 (6 to 9).
 _NUMBER = rf"9\d{{8}}|(?!{NON_GEOGRAPHIC})[2-9]\d{{7}}"
 _TRUNK = r"(?:0(?:1[245]|2[1-35]|31|4[13]|[56]5|99)?)?"  # a 0, and a carrier
-# 00, 55 (typed twice now and then), trunk, area, number.
+# 00, 55 (sometimes typed twice), trunk, area, number.
 _BRAZILIAN = re.compile(rf"0{{0,2}}(?:55){{0,2}}{_TRUNK}(?P<area>{AREA_CODE})(?P<number>{_NUMBER})", re.ASCII)
 _AFTER_PLUS_55 = re.compile(rf"0{{0,2}}(?:55){{1,2}}{_TRUNK}(?P<area>{AREA_CODE})(?P<number>{_NUMBER})", re.ASCII)
 _WITHOUT_AREA = re.compile(rf"(?P<number>{_NUMBER})", re.ASCII)
-# How people divide the digits after the area code.
+# Positions at which people divide the digits after the area code, by the number of digits.
 _DIVISIONS = {
     8: {(), (1,), (4,), (2, 4, 6), (3, 6), (3, 5), (2, 5)},
     9: {(), (1,), (5,), (4,), (1, 5), (3, 6), (2, 5), (1, 3, 5, 7), (3, 5, 7)},
 }
-# Without an area code fewer: 22041-001 is a postal code.
+# Without an area code fewer divisions count: 22041-001 is a postal code.
 _PLAIN_DIVISIONS = {8: {(), (4,)}, 9: {(), (1,), (5,), (1, 5), (3, 6)}}
 
 _GAP = re.compile(r"[\s.(){}\[\]_*~-]{1,8}")
@@ -62,7 +62,7 @@ _DATE = re.compile(r"(?:0[1-9]|[12]\d|3[01])(?:0[1-9]|1[0-2])(?:19|20)\d\d|20[0-
 
 
 class _Group(NamedTuple):
-    """Digits that touch each other. ``gap``: what stands between them and the group before, in the same run."""
+    """Adjacent digits. ``gap``: the text between them and the group before, in the same run."""
 
     digits: str
     gap: str
@@ -70,7 +70,7 @@ class _Group(NamedTuple):
 
 
 class _Run(NamedTuple):
-    """Groups with nothing but the punctuation of phones between them."""
+    """Groups with only the punctuation of phones between them. ``plus``: a ``+`` stands before the first."""
 
     groups: list[_Group]
     plus: bool
@@ -81,20 +81,20 @@ class _Run(NamedTuple):
 
 
 def find_phones(raw: str) -> Iterator[str]:
-    """Each phone that was typed with its area or country, as E.164, in the order of the text."""
+    """Each phone that was typed with its area code or country code, as E.164, in the order of the text."""
     text = _cleaned(raw)
     for run in _runs(text):
         yield from _phones(run, worded=_has_words(text))
 
 
 def find_local(raw: str) -> str | None:
-    """The eight or nine digits of the only number in ``raw`` that lacks its area code, a ninth digit added."""
+    """The only number in ``raw`` that lacks its area code, a mobile with its ninth digit; None if there are more."""
     found = {number for run in _runs(_cleaned(raw)) if (number := _local(run)) is not None}
     return found.pop() if len(found) == 1 else None
 
 
-def is_in_full(raw: str, e164: str) -> bool:
-    """Whether ``raw`` says nothing but the phone ``e164``."""
+def is_only_phone(raw: str, e164: str) -> bool:
+    """Whether ``raw`` contains the phone ``e164`` and nothing else."""
     text = unicodedata.normalize("NFKC", raw)
     digits = "".join(_GROUP.findall(text))
     if any(character.isalpha() or character == "@" for character in text):
@@ -103,12 +103,12 @@ def is_in_full(raw: str, e164: str) -> bool:
 
 
 def with_ninth_digit(number: str) -> str:
-    """Until 2016 mobiles had eight digits; the ninth, a 9, was put before them."""
+    """Add the ninth digit to a mobile of eight digits. Until 2016 mobiles had eight; then a 9 was put before them."""
     return f"9{number}" if len(number) < MOBILE_DIGITS and number[0] in FIRST_OF_LEGACY_MOBILES else number
 
 
 def _cleaned(raw: str) -> str:
-    """Small letters without accents and invisible characters, and without the numbers that are no phone."""
+    """``raw`` in small letters, without accents, invisible characters and numbers that are no phone."""
     text = _plain(raw)
     known = _WHATSAPP_ID.fullmatch(text) or _FLOAT.fullmatch(text)
     if known is not None:
@@ -145,7 +145,7 @@ def _runs(text: str) -> Iterator[_Run]:
     run: _Run | None = None
     end = 0
     for count, found in enumerate(_GROUP.finditer(text)):
-        if count == MOST_GROUPS:
+        if count == MAX_GROUPS:
             break
         between = text[end : found.start()]
         follows = run is not None and _GAP.fullmatch(between) is not None
@@ -182,7 +182,7 @@ def _phones(run: _Run, *, worded: bool) -> Iterator[str]:
 
 
 def _abroad(run: _Run) -> str:
-    """The digits after ``+`` or ``00``; "" for a number that is Brazil's."""
+    """The digits after ``+`` or ``00``; "" for a number without either."""
     digits = run.digits
     if run.plus:
         return digits
@@ -190,8 +190,8 @@ def _abroad(run: _Run) -> str:
 
 
 def _after_plus_55(run: _Run) -> str | None:
-    """A phone of Brazil that was typed with its country code: without an area code it is none."""
-    for end in range(min(len(run.groups), GROUPS_OF_A_PHONE), 0, -1):
+    """A Brazilian phone that was typed with its country code; None if it has no area code."""
+    for end in range(min(len(run.groups), MAX_GROUPS_PER_PHONE), 0, -1):
         phone = _read(_AFTER_PLUS_55, run.groups[:end])
         if phone is not None and not _is_cut_off(run.groups, end):
             return phone
@@ -199,17 +199,17 @@ def _after_plus_55(run: _Run) -> str | None:
 
 
 def _brazilian_phones(run: _Run, *, worded: bool, whole: bool) -> list[str]:
-    """The phones of a run, the first first; none where the same digits can be read in two ways.
+    """The phones of a run, in order. The list ends where the same digits can be read in two ways.
 
-    ``whole``: the first one begins with the run. So it must where no word explains the digits before it, and they may
-    be a country's: 54 11 4321-5678 is in Buenos Aires.
+    ``whole``: the first phone must begin with the run. It must also if no word explains the digits before it, because
+    they may be a country code: 54 11 4321-5678 is in Buenos Aires.
     """
     phones: list[str] = []
     groups, at = run.groups, 0
     while at < len(groups):
         end, phone = _longest_at(groups, at)
         if phone is None:
-            if not phones and (whole or (not worded and len(groups[0].digits) <= LONGEST_COUNTRY)):
+            if not phones and (whole or (not worded and len(groups[0].digits) <= MAX_COUNTRY_DIGITS)):
                 return phones
             at += 1
             continue
@@ -223,7 +223,7 @@ def _brazilian_phones(run: _Run, *, worded: bool, whole: bool) -> list[str]:
 def _longest_at(groups: list[_Group], at: int) -> tuple[int, str | None]:
     if at and groups[at].gap in _TIGHT:
         return at, None
-    for end in range(min(len(groups), at + GROUPS_OF_A_PHONE), at, -1):
+    for end in range(min(len(groups), at + MAX_GROUPS_PER_PHONE), at, -1):
         phone = _read(_BRAZILIAN, groups[at:end])
         if phone is not None and not _is_cut_off(groups, end):
             return end, phone
@@ -231,12 +231,12 @@ def _longest_at(groups: list[_Group], at: int) -> tuple[int, str | None]:
 
 
 def _is_cut_off(groups: list[_Group], end: int) -> bool:
-    """Whether the digits go on behind it: 119.876.501-23 is no phone, whatever its beginning looks like."""
+    """Whether the digits continue after ``end``: 119.876.501-23 is no phone, although it begins like one."""
     return end < len(groups) and groups[end].gap in _TIGHT
 
 
 def _is_doubtful(groups: list[_Group], at: int, end: int, phone: str) -> bool:
-    """Whether another phone begins within this one and ends behind it."""
+    """Whether another phone begins within this one and ends after it."""
     for begin in range(at + 1, end):
         last, other = _longest_at(groups, begin)
         if other is not None and last > end and other != phone:
@@ -245,7 +245,7 @@ def _is_doubtful(groups: list[_Group], at: int, end: int, phone: str) -> bool:
 
 
 def _is_ended(groups: list[_Group], at: int, end: int) -> bool:
-    """Whether the digits behind it, with no word to explain them, are none of its own: 11 98765 0123 4 has too many."""
+    """Whether the digits after the phone, which no word explains, are not part of it: 11 98765 0123 4 has too many."""
     behind = sum(len(group.digits) for group in groups[end:])
     return end - at == 1 or behind == 0 or behind >= MOBILE_DIGITS - 1
 
@@ -264,7 +264,7 @@ def _read(pattern: re.Pattern[str], groups: list[_Group]) -> str | None:
     if area + 1 in cuts or tuple(cut - begin for cut in cuts if cut > begin) not in _DIVISIONS[number - begin]:
         return None
     if begin in cuts and groups[0].after_letter and area == 0:
-        return None  # B21 98765-4321: the flat
+        return None  # B21 98765-4321: a flat, not the area code
     return _e164(found)
 
 
@@ -278,7 +278,7 @@ def _e164(found: re.Match[str]) -> str:
 
 
 def _local(run: _Run) -> str | None:
-    """A number without area code, alone in its run or after +55."""
+    """A number without an area code, alone in its run or after +55."""
     digits, groups = run.digits, run.groups
     abroad = _abroad(run)
     if abroad:
@@ -299,7 +299,7 @@ def _numbered(digits: str) -> str | None:
 
 
 def _foreign(digits: str, *, strictly: bool) -> str | None:
-    """``strictly``: in a range that is in use as far as the library knows; otherwise the length must be possible."""
+    """A foreign number. ``strictly``: the library must know its range as used; otherwise a possible length will do."""
     try:
         number = phonenumbers.parse(f"+{digits}")
     except NumberParseException:

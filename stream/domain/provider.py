@@ -1,6 +1,6 @@
-"""The paid partners: who they are, on which terms they are asked, how a call to them ended. Pure.
+"""The providers: their names, the terms of their calls, and how a call can end.
 
-In which order they are asked, and whose answer counts, is policy: ``stream.domain.choice``.
+The order in which they are asked, and whose answer counts, is policy: see ``stream.domain.choice``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Provider(StrEnum):
 
 
 class CallStatus(StrEnum):
-    """How a paid call ended, as the ledger has it. ``unsure``: it may have been carried out, and billed."""
+    """The status of a paid call in the ledger. ``unsure``: the call may have been carried out and billed."""
 
     RESERVED = "reserved"
     PAID = "paid"
@@ -34,18 +34,18 @@ class CallStatus(StrEnum):
 class ProviderSpec:
     """The terms of one provider.
 
-    ``price``: of one call, in PRICE_CURRENCY. ``daily_budget``: calls a day (Sao Paulo) of the whole fleet, None
-    without a limit. ``at_once``: calls under way in the whole fleet. ``rate``: calls a second of the whole fleet, None
-    without a limit. ``deadline``: seconds for one call.
+    ``price``: of one call, in PRICE_CURRENCY. ``deadline``: seconds for one call. The limits hold for all workers
+    together: ``daily_budget`` in calls a day (Sao Paulo) and ``rate`` in calls a second, None without a limit, and
+    ``max_concurrent_calls``.
     """
 
     provider: Provider
     price: Decimal
     daily_budget: int | None
-    at_once: int
+    max_concurrent_calls: int
     rate: float | None
     deadline: float
 
 
-CallCounts = Mapping[Provider, int]  # calls that were billed or may have been; a provider without any may be missing
+CallCounts = Mapping[Provider, int]  # calls that were or may have been billed; a provider without calls may be missing
 NO_CALLS: CallCounts = MappingProxyType({})

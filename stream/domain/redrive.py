@@ -1,10 +1,10 @@
-"""What a dead letter becomes when it is sent on its way again.
+"""The record that is published when a dead letter is redriven.
 
-It goes back to the topic that it lay in, with its key, bytes and headers: its identity is the same, so whoever has
-its event already drops the new one. Only what counted tries is left out, and a header says that it was redriven.
+It goes to its original topic with its key, bytes and headers. Its identity does not change, so consumers that have its
+event drop the new one. Only the retry headers are removed, and a header says that the record was redriven.
 
-What the producers could not read never lay in a topic: it is read again, as they would, and goes where they
-would have sent it. What would die again by what this version knows is refused.
+A body that the producers could not read was never in a topic. It is read again as the producers would read it, and
+published where they would have published it. A dead letter that this version can't read either is refused.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from typing import Any
 
 import orjson
 
-from stream.domain.dead_letters import TOO_LARGE, Letter, Stage
+from stream.domain.dead_letters import TOO_LARGE, DeadLetter, Stage
 from stream.domain.errors import PoisonError
 from stream.domain.events import decode_event, event_headers, event_id
-from stream.domain.headers import CE_SOURCE, CE_TIME, CE_TYPE, OF_TRIES, REDRIVEN, REROUTE
-from stream.domain.identity import identified
+from stream.domain.headers import CE_SOURCE, CE_TIME, CE_TYPE, REDRIVEN, REROUTE, RETRY_HEADERS
+from stream.domain.identity import identifiers_of
 from stream.domain.leads import decode_webhook, encode_webhook, lead_from, normalised_of
 from stream.domain.parking import instant_of
 from stream.domain.sources.lead import Source
 
-LEFT_OUT = OF_TRIES | {REROUTE, REDRIVEN}
+_REMOVED_HEADERS = RETRY_HEADERS | {REROUTE, REDRIVEN}
 
 
 @dataclass(frozen=True, slots=True)
-class Revived:
-    """A record to publish; ``partition`` None: the key decides."""
+class RedrivenRecord:
+    """A record to publish. ``partition`` is None if the key selects it."""
 
     topic: str
     partition: int | None
@@ -38,36 +38,40 @@ class Revived:
     headers: list[tuple[str, bytes]]
 
 
-def revive(letter: Letter, value: bytes | None, denied_aliases: frozenset[str], area_code: str = "") -> Revived:
-    """The record of a redriven letter. ``denied_aliases``: of denied contacts; ``area_code``: as for ``identified``.
+def redriven_record(
+    letter: DeadLetter, value: bytes | None, denied_aliases: frozenset[str], area_code: str = ""
+) -> RedrivenRecord:
+    """The record to publish for a dead letter. ``denied_aliases`` and ``area_code``: as for ``identifiers_of``.
 
-    Raises PoisonError where it would only die again, or nobody knows where it came from.
+    Raises PoisonError if the record would become a dead letter again, or if its stage or sender is not known.
     """
     match letter.stage:
         case Stage.RECEIVE:
-            return _as_received(letter, value or b"", denied_aliases, area_code)
+            return _as_producers_publish(letter, value or b"", denied_aliases, area_code)
         case Stage.ENRICH if letter.reason == TOO_LARGE:
-            raise PoisonError(TOO_LARGE)  # it would lie where it lay
+            raise PoisonError(TOO_LARGE)  # it would be rerouted, and refused, again
         case Stage.ENRICH:
             decode_webhook(value)
         case Stage.CRM:
             _must_be_event(value)
         case _:
-            raise PoisonError(f"nobody knows what to do with the stage {letter.stage!r}")
-    kept = [(name, said) for name, said in letter.original if name not in LEFT_OUT]
-    return Revived(letter.topic, letter.partition, letter.key, value, [*kept, _says(letter)])
+            raise PoisonError(f"unknown stage {letter.stage!r}")
+    kept = [(name, said) for name, said in letter.original if name not in _REMOVED_HEADERS]
+    return RedrivenRecord(letter.topic, letter.partition, letter.key, value, [*kept, _redriven_header(letter)])
 
 
-def _as_received(letter: Letter, value: bytes, denied_aliases: frozenset[str], area_code: str) -> Revived:
-    """What the producers would have made of it."""
+def _as_producers_publish(
+    letter: DeadLetter, value: bytes, denied_aliases: frozenset[str], area_code: str
+) -> RedrivenRecord:
+    """The record as the producers would have published it."""
     payload = _payload(value)
     source = _source(letter)
     received_at = instant_of(letter.header(CE_TIME)) or letter.failed_at
     lead = lead_from(source, payload)
-    contact = identified(lead, denied_aliases, area_code)
+    contact = identifiers_of(lead, denied_aliases, area_code)
     message = encode_webhook(source, received_at, value, normalised_of(lead, contact))
     headers = _received_headers(letter, event_id(lead), received_at)
-    return Revived(letter.topic, None, contact.key.encode(), message, [*headers, _says(letter)])
+    return RedrivenRecord(letter.topic, None, contact.key.encode(), message, [*headers, _redriven_header(letter)])
 
 
 def _payload(value: bytes) -> dict[str, Any]:
@@ -80,15 +84,15 @@ def _payload(value: bytes) -> dict[str, Any]:
     return payload
 
 
-def _source(letter: Letter) -> Source:
-    """Which sender it came from: the last part of its ``ce_source``."""
+def _source(letter: DeadLetter) -> Source:
+    """The source that sent it: the last part of its ``ce_source``."""
     try:
         return Source(letter.header(CE_SOURCE).rsplit("/", 1)[-1])
     except ValueError:
-        raise PoisonError("nobody knows which sender it came from") from None
+        raise PoisonError("its header ce_source names no known source") from None
 
 
-def _received_headers(letter: Letter, identity: str, at: datetime) -> list[tuple[str, bytes]]:
+def _received_headers(letter: DeadLetter, identity: str, at: datetime) -> list[tuple[str, bytes]]:
     return event_headers(identity, at, letter.header(CE_TYPE), letter.header(CE_SOURCE))
 
 
@@ -99,5 +103,5 @@ def _must_be_event(value: bytes | None) -> None:
         raise PoisonError("not an event of contacts.enriched") from None
 
 
-def _says(letter: Letter) -> tuple[str, bytes]:
+def _redriven_header(letter: DeadLetter) -> tuple[str, bytes]:
     return REDRIVEN, str(letter.offset).encode()

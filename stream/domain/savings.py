@@ -1,7 +1,7 @@
-"""What was paid and what was not: from counts of the ledger and of the answered webhooks to calls and money.
+"""Computes calls and money, paid and avoided, from the counts of the ledger and of the answered webhooks.
 
-Every webhook that needed a contact would have paid one call at the service that was replaced. Nothing here is
-estimated: what was avoided is what was answered less what paid.
+The replaced service paid one call for each webhook that needed a contact. So nothing is estimated: avoided calls are
+the answered webhooks that needed a contact, less the paying ones.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ NEEDS_NO_CONTACT = frozenset({"test", "no_contact"})
 
 @dataclass(frozen=True, slots=True)
 class CallCount:
-    """Calls of a day, by partner, source and how they ended; ``money`` is their price together."""
+    """The calls of a day, by provider, source and status. ``money``: their total price."""
 
     day: str
     provider: str
@@ -30,7 +30,7 @@ class CallCount:
 
 @dataclass(frozen=True, slots=True)
 class AnswerCount:
-    """Webhooks of a day, by source, outcome and tier; ``paying``: those with a Diretrix call that was not free."""
+    """The webhooks of a day, by source, outcome and tier. ``paying``: those with a Diretrix call that was not free."""
 
     day: str
     source: str
@@ -42,7 +42,7 @@ class AnswerCount:
 
 @dataclass(frozen=True, slots=True)
 class Savings:
-    """The bill of a period. ``spent`` counts calls that are unsure as paid: the invoice may hold them."""
+    """The calls and the money of a period. ``spent`` includes unsure calls, because the invoice may include them."""
 
     webhooks: int
     needed_contact: int
@@ -62,7 +62,7 @@ class Savings:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """The bill of one day and source; ``tiers``: webhooks that needed a contact by who answered, "" for nobody yet."""
+    """The savings of one day and source. ``tiers``: webhooks that needed a contact, by tier; "" without one."""
 
     day: str
     source: str
@@ -71,7 +71,7 @@ class Line:
 
 
 def savings(calls: Iterable[CallCount], answers: Iterable[AnswerCount], price: Decimal) -> Savings:
-    """Add a period up; ``price`` of one Diretrix call values what was avoided."""
+    """Add up a period. ``price``: of one Diretrix call, to value the avoided ones."""
     diretrix = [one for one in calls if one.provider == Provider.DIRETRIX]
     answered = list(answers)
     needed = [one for one in answered if one.outcome not in NEEDS_NO_CONTACT]
@@ -90,7 +90,7 @@ def savings(calls: Iterable[CallCount], answers: Iterable[AnswerCount], price: D
 
 
 def by_day_and_source(calls: Sequence[CallCount], answers: Sequence[AnswerCount], price: Decimal) -> tuple[Line, ...]:
-    """The bill line by line, days in order; a day with calls and no webhook, or the reverse, has its line too."""
+    """One line for each day and source, in order; also for a day with calls and no webhook, or the reverse."""
     keys = {(one.day, one.source) for one in calls} | {(one.day, one.source) for one in answers}
     return tuple(_line(key, calls, answers, price) for key in sorted(keys))
 

@@ -1,7 +1,7 @@
-"""How what is limited is shared between sources, so that a flood from one leaves the others their part.
+"""Shares a limit between sources, so that a flood from one source leaves the others their share.
 
-Half of the limit is reserved, in equal shares, for the sources of the last days; the rest goes to whoever comes first.
-``reserve_call`` in ``store/queries.sql`` holds the same rule for the day's budget
+Half of the limit is reserved, in equal shares, for the sources of the last days. The other half is first come, first
+served. ``reserve_call`` in ``store/queries.sql`` applies the same rule to the day's budget
 (docs/adr/0014-how-the-budget-is-shared.md).
 """
 
@@ -14,40 +14,40 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class Sources:
-    """Sources of webhooks: ``seen`` by this process since it last said so; ``recent``: those of the fleet."""
+    """Sources of webhooks. ``seen``: by this process since its last report; ``recent``: by all workers."""
 
     seen: set[str] = field(default_factory=set)
     recent: frozenset[str] = frozenset()
 
 
 class SharedLimit:
-    """A limit that sources share, and how much of it each of them holds. Units are the caller's."""
+    """A limit that sources share, and how much of it each source holds. The caller chooses the unit."""
 
     def __init__(self, limit: int, sources: Callable[[], frozenset[str]]) -> None:
-        """``sources``: those that have a share, beside whoever asks."""
+        """``sources``: those that have a share. A source that asks has one as well."""
         self._limit = limit
         self._sources = sources
         self._held: Counter[str] = Counter()
 
     @property
     def held(self) -> int:
-        """How much all of them hold."""
+        """How much all sources hold."""
         return self._held.total()
 
     def add(self, source: str, amount: int) -> None:
-        """Take ``amount``, or give it back where it is negative."""
+        """Add ``amount`` to what ``source`` holds. A negative amount gives it back."""
         self._held[source] += amount
 
     def is_full_for(self, source: str) -> bool:
-        """Whether ``source`` holds as much as it may. What it takes last may be larger than what is left."""
+        """Whether ``source`` holds as much as it may. The last amount that it took may exceed its share."""
         if not self._is_half_taken:
-            return False  # spares the arithmetic: the half that is for whoever comes first is not used up
+            return False  # saves the computation: the half that is first come, first served is not used up
         return not may_take(self._limit, self._held, source, self._sources())
 
     def is_busy_for(self, source: str) -> bool:
-        """Whether ``source`` had better bring no more by itself: half of the limit is taken, and half of its share.
+        """Whether ``source`` should bring back no parked webhooks: half of the limit and half of its share are taken.
 
-        So the other half of its share is for what comes anew, and no other source can keep it from its own.
+        So the other half of its share is left for new webhooks.
         """
         share = self._limit // 2 // len(self._sources() | {source})
         return self._is_half_taken and 2 * self._held[source] >= share
@@ -58,7 +58,7 @@ class SharedLimit:
 
 
 def may_take(limit: int, used: Mapping[str, int], source: str, sources: frozenset[str]) -> bool:
-    """Whether ``source`` may take one more of ``limit``. ``used``: by source; ``sources``: who else has a share."""
+    """Whether ``source`` may take one more of ``limit``. ``used``: by source; ``sources``: those that have a share."""
     total = sum(used.values())
     count = len(sources | {source})
     share = limit // 2 // count

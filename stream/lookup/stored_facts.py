@@ -18,7 +18,7 @@ from stream.domain.person import (
     Candidate,
     StoredAnswer,
     StoredPerson,
-    is_of_another,
+    is_other_person,
     person_from_candidate,
     person_from_work,
 )
@@ -89,7 +89,7 @@ class StoredFactsReader:
                 by_alias[row.alias] = (*there, Candidate(name=row.name, cpf=row.cpf))
         if row.raw is None or row.enriched_at is None:
             return
-        if is_of_another(row.raw, row.cpf):
+        if is_other_person(row.raw, row.cpf):
             metrics.PARTNER_MISMATCH.labels(Provider.WORK, "stored").inc()
         elif row.cpf not in facts.persons or facts.persons[row.cpf].stale:
             person = person_from_work(row.raw, row.cpf, row.enriched_at)

@@ -15,7 +15,7 @@ from stream import metrics
 from stream.domain.contact_facts import ContactFacts, known_person
 from stream.domain.identity import Cpf, Email, Phone
 from stream.domain.matching import Grade, compare
-from stream.domain.person import Candidate, Person, is_of_another, person_from_work
+from stream.domain.person import Candidate, Person, is_other_person, person_from_work
 from stream.domain.provider import Provider
 from stream.lookup.ports import LookupRequest, PersonStore, PricingPolicy
 from stream.lookup.stored_facts import add_candidate_only
@@ -43,7 +43,7 @@ class WorkAnswers:
         if raw is None:
             add_candidate_only(cpf, candidate, facts, now)
             return partial(self._store.save_unanswered, cpf, "unknown", now + self._pricing.work_unknown_for)
-        if is_of_another(raw, cpf.digits):
+        if is_other_person(raw, cpf.digits):
             metrics.PARTNER_MISMATCH.labels(Provider.WORK, "answer").inc()
             add_candidate_only(cpf, candidate, facts, now)
             return partial(self._store.save_unanswered, cpf, "mismatch", now + MISMATCH_FOR)

@@ -32,7 +32,7 @@ def spec(settings: Settings) -> ProviderSpec:
         provider=Provider.DIRETRIX,
         price=settings.diretrix_price,
         daily_budget=calls_of(settings.diretrix_daily_budget),
-        at_once=settings.diretrix_max_concurrency,
+        max_concurrent_calls=settings.diretrix_max_concurrency,
         rate=settings.diretrix_rate_per_second,
         deadline=settings.diretrix_timeout.total_seconds(),
     )

@@ -28,7 +28,7 @@ from purgatory.domain.model import CLOSED, HALF_OPENED, OPENED, OpenedState
 from stream import metrics
 from stream.domain.availability import Availability
 from stream.domain.errors import Billed, PartnerUnavailableError, RefusedError, TransientError
-from stream.domain.parking import BREAKER_OPEN, NO_TURN, TOLD_TO_WAIT
+from stream.domain.parking import BREAKER_OPEN, NO_SLOT, TOLD_TO_WAIT
 from stream.logs import get_logger
 from stream.logs.outages import REMIND_EVERY
 
@@ -133,7 +133,7 @@ class Guard:
             self._slots.release()
 
     def _no_turn(self) -> PartnerUnavailableError:
-        return PartnerUnavailableError(f"{self.name}: {NO_TURN}", billed=Billed.NO, retry_after=OPEN_FOR)
+        return PartnerUnavailableError(f"{self.name}: {NO_SLOT}", billed=Billed.NO, retry_after=OPEN_FOR)
 
     def check(self) -> None:
         """Raise at once, without waiting for a turn, while the partner is not to be asked."""

@@ -26,7 +26,7 @@ def spec(settings: Settings) -> ProviderSpec:
         provider=Provider.WORK,
         price=settings.work_api_price,
         daily_budget=calls_of(settings.work_api_daily_budget),
-        at_once=settings.work_api_max_concurrency,
+        max_concurrent_calls=settings.work_api_max_concurrency,
         rate=settings.work_api_rate_per_second,
         deadline=settings.work_api_timeout.total_seconds(),
     )

@@ -18,7 +18,7 @@ from uuid import UUID
 import asyncpg
 
 from stream.domain.identity import Cpf, Email, Phone
-from stream.domain.json_sanitise import LARGEST, SMALLEST
+from stream.domain.json_sanitise import MAX_INT, MIN_INT
 from stream.domain.names import normalise
 from stream.domain.person import Candidate, Person
 from stream.domain.provider import Provider
@@ -163,7 +163,7 @@ def _holdable(value: Any) -> Any:
         return {_clean(str(key)): _holdable(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_holdable(item) for item in value]
-    if isinstance(value, int) and not SMALLEST <= value <= LARGEST:
+    if isinstance(value, int) and not MIN_INT <= value <= MAX_INT:
         return str(value)
     return value
 

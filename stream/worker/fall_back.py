@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from stream.domain.answers import answer_of
-from stream.domain.choice import Ambiguous, Complete, Found, Step, is_sure, next_step
+from stream.domain.choice import Ambiguous, Complete, PersonFound, Step, is_conclusive, next_step
 from stream.domain.contact_facts import ContactFacts, known_person
 from stream.domain.errors import GivenUpError, RefusedError, TransientError
 from stream.domain.events import Tier
@@ -36,7 +36,9 @@ class FallBack:
         if facts is not None:
             known.update(facts)
         step = next_step(delivery.contact, delivery.webhook.lead.name, known, allow_stale=True)
-        if isinstance(step, Found) or (isinstance(step, Ambiguous) and is_sure(step, delivery.contact, known)):
+        if isinstance(step, PersonFound) or (
+            isinstance(step, Ambiguous) and is_conclusive(step, delivery.contact, known)
+        ):
             self._outcomes.answered(delivery, answer_of(step, Tier.CACHE, calls))
         elif not self._outcomes.parked(delivery, reason, calls):
             self._give_up(delivery, step, reason, calls)
@@ -45,7 +47,7 @@ class FallBack:
         """Tried for too long: what is known goes out, else it is a dead letter."""
         if isinstance(step, Complete) and step.candidate.name:
             person = known_person(person_from_candidate(step.candidate, self._now()))
-            self._outcomes.answered(delivery, answer_of(Found(person, step.match), Tier.CACHE, calls))
+            self._outcomes.answered(delivery, answer_of(PersonFound(person, step.match), Tier.CACHE, calls))
             return
         delivery.ended = True
         self._outcomes.dead(delivery.message, GivenUpError(f"given up: {reason}"), delivery)

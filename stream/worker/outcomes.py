@@ -16,7 +16,7 @@ from stream.domain.availability import Availability, partner_of
 from stream.domain.dead_letters import TOO_LARGE, Stage, dead_letter_headers
 from stream.domain.errors import DlqLimitError, GivenUpError, PoisonError
 from stream.domain.events import Answer, Outcome, Tier, encode_event, event_headers
-from stream.domain.headers import OF_TRIES, REROUTE
+from stream.domain.headers import REROUTE, RETRY_HEADERS
 from stream.domain.parking import RetryPolicy, own_partitions
 from stream.domain.provider import NO_CALLS, CallCounts
 from stream.kafka.batch_producer import BatchProducer
@@ -93,7 +93,7 @@ class Outcomes:
             return True
         log.warning("parked", reason=reason, attempt=plan.attempt, contact=delivery.contact.masked, **delivery.identity)
         metrics.PARKED.labels(reason).inc()
-        headers = [(name, value) for name, value in message.headers if name not in OF_TRIES] + plan.headers(reason)
+        headers = [(name, value) for name, value in message.headers if name not in RETRY_HEADERS] + plan.headers(reason)
         has_news = not tries.failed or any(calls.values())
         acknowledged = _after(2, message.completed) if has_news else message.completed
         topic, key = topics.RETRIES[plan.retry_level].name, delivery.contact.record_key
@@ -184,7 +184,7 @@ class Outcomes:
 
     def _count(self, answer: Answer) -> None:
         """Count an answer; the metrics are told once for all of a turn of the loop."""
-        self._said.append(answer.said)
+        self._said.append(answer.enum_texts)
         if len(self._said) == 1:
             try:
                 asyncio.get_running_loop().call_soon(self._tell)

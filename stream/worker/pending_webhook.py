@@ -12,7 +12,7 @@ from aiokafka import ConsumerRecord
 from stream.domain.headers import CE_ID
 from stream.domain.identity import Contact
 from stream.domain.leads import Webhook, lead_id_in
-from stream.domain.parking import Tries, tries_of
+from stream.domain.parking import FailedAttempts, failed_attempts_of
 from stream.kafka.offset_tracker import Tracker
 
 Headers = Sequence[tuple[str, bytes | None]]  # Kafka's headers may have no value
@@ -76,9 +76,9 @@ class SourceRecord(msgspec.Struct, eq=False):
         headers = sum(len(name.encode()) + len(value or b"") for name, value in self.headers)
         return len(self.value or b"") + headers
 
-    def tries(self, now: datetime) -> Tries:
+    def tries(self, now: datetime) -> FailedAttempts:
         """The tries before this one, as far as they can be believed."""
-        return tries_of(self.header, now)
+        return failed_attempts_of(self.header, now)
 
     def let_go(self) -> None:
         """Drop value and headers: it has ended, and only waits for its lookup to come by."""

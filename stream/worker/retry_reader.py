@@ -146,7 +146,7 @@ class RetryReader(RecordHandler):
         if wait.source and self._has_no_room(wait.source, wait.until):
             return True
         return (
-            bool(wait.partner) and self._gate.room(wait.partner) == 0 and self._now() < wait.until + self._gate.longest
+            bool(wait.partner) and self._gate.room(wait.partner) == 0 and self._now() < wait.until + self._gate.max_hold
         )
 
     def _has_no_room(self, source: str, due: datetime) -> bool:
@@ -161,7 +161,7 @@ class RetryReader(RecordHandler):
         if self._has_no_room(source, due):
             return Wait(due, source=source)
         partner = partner_of(_header(record, "reason"))
-        if not partner or self._gate.take(partner) or now >= due + self._gate.longest:
+        if not partner or self._gate.take(partner) or now >= due + self._gate.max_hold:
             return None
         return Wait(due, partner=partner)
 

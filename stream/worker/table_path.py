@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from stream.domain.answers import answer_of
-from stream.domain.choice import Answered, Found, is_sure, next_step
+from stream.domain.choice import Answered, PersonFound, is_conclusive, next_step
 from stream.domain.contact_facts import ContactFacts
 from stream.domain.events import Answer, Tier
 from stream.lookup.table_cache import TableCache
@@ -24,7 +24,9 @@ class TablePath:
             return answer
         facts = self.facts(delivery, now)
         step = next_step(contact, name, facts)
-        return answer_of(step, Tier.CACHE) if isinstance(step, Answered) and is_sure(step, contact, facts) else None
+        return (
+            answer_of(step, Tier.CACHE) if isinstance(step, Answered) and is_conclusive(step, contact, facts) else None
+        )
 
     def facts(self, delivery: PendingWebhook, now: float, *, stale: bool = False) -> ContactFacts:
         """What the table knows of the contact; with ``stale``, also what is past its time."""
@@ -32,5 +34,5 @@ class TablePath:
 
     def remember(self, delivery: PendingWebhook, facts: ContactFacts, answer: Answered | None, now: float) -> None:
         """Write what a look-up learned; ``answer`` is None where it failed."""
-        person = answer.person if isinstance(answer, Found) else None
+        person = answer.person if isinstance(answer, PersonFound) else None
         self._cache.remember(delivery.message.partition, facts, person, now)

@@ -149,7 +149,7 @@ class Partners:
         self.ledger = ledger
         self.specs = provider_specs(settings)
         self.guards = {
-            provider: Guard(provider, at_once=spec.at_once, rate=spec.rate, workers=settings.workers)
+            provider: Guard(provider, at_once=spec.max_concurrent_calls, rate=spec.rate, workers=settings.workers)
             for provider, spec in self.specs.items()
         }
 

@@ -26,7 +26,7 @@ INTERRUPTED = 130  # exit code
 @click.option("--size", type=click.Choice(["full", "small"]), default="full", help="Size of each scenario.")
 @click.option("--set", "changes", multiple=True, metavar="NAME=NUMBER", help="Change a size, such as webhooks=500.")
 def main(seed: int | None, only: str, size: str, changes: tuple[str, ...]) -> None:
-    r"""Break the running system on purpose and count every record. Outcomes with 1 when a promise is broken.
+    r"""Break the running system on purpose and count every record. Exits with 1 if a promise is broken.
 
     \b
     Example:
@@ -55,7 +55,7 @@ def main(seed: int | None, only: str, size: str, changes: tuple[str, ...]) -> No
 
 
 def repeat(seed: int, only: str, size: str, changes: tuple[str, ...]) -> str:
-    """The command that plays the same again."""
+    """The command that repeats this run."""
     options = ["--seed", str(seed), "--size", size, *(["--only", only] if only else [])]
     for change in changes:
         options += ["--set", change]

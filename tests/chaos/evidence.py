@@ -1,4 +1,4 @@
-"""What the verifier is given: what was read out of topics, ledger, CRM and commits. Times in epoch seconds."""
+"""The input of the verifier: what was read from topics, ledger, CRM and commits. Times are in epoch seconds."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Place = tuple[int, int]  # partition, offset
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """One record of ``webhooks``. ``event_id``: "" when it can't be read; ``moved``: re-routed, parked or redriven."""
+    """One record of ``webhooks``. ``event_id``: "" if it can't be read; ``moved``: rerouted, parked or redriven."""
 
     place: Place
     event_id: str
@@ -38,8 +38,8 @@ class Emission:
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
-    """One dead letter; ``origin``: where it lay in ``webhooks``, None when it never did."""
+class DeadLetter:
+    """One dead letter. ``origin``: its place in ``webhooks``, None if it was never there."""
 
     origin: Place | None
     event_id: str
@@ -60,11 +60,11 @@ class Call:
 
 @dataclass(slots=True)
 class Evidence:
-    """All of it. ``answered``: what the producers have said 200 to; ``kills``: when a worker was killed."""
+    """All evidence of a run. ``answered``: ids that the producers answered 200; ``kills``: when a worker was killed."""
 
     arrivals: list[Arrival] = field(default_factory=list)
     emissions: list[Emission] = field(default_factory=list)
-    letters: list[Letter] = field(default_factory=list)
+    letters: list[DeadLetter] = field(default_factory=list)
     parked: set[str] = field(default_factory=set)
     answered: set[str] = field(default_factory=set)
     calls: list[Call] = field(default_factory=list)
@@ -72,18 +72,18 @@ class Evidence:
     mended: list[float] = field(default_factory=list)
     messages: list[Mapping[str, Any]] = field(default_factory=list)
     leads: list[Mapping[str, Any]] = field(default_factory=list)
-    booked_leads: set[str] = field(default_factory=set)  # ids in the CRM of the leads that we know we created
+    recorded_leads: set[str] = field(default_factory=set)  # ids in the CRM of the leads that we know we created
     unconfirmed_messages: int = 0
     unconfirmed_leads: int = 0
     journal: set[str] | None = None  # None: it does not run
 
     @property
     def unconfirmed(self) -> int:
-        """What may have been written to the CRM."""
+        """How many writes to the CRM may have been carried out."""
         return self.unconfirmed_messages + self.unconfirmed_leads
 
     def dump(self, path: Path) -> None:
-        """Keep it beside the logs of a run that broke a promise."""
+        """Write it beside the logs of a run that broke a promise."""
         path.write_bytes(orjson.dumps(asdict(self), default=list))
 
     def reasons(self) -> Counter[str]:

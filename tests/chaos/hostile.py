@@ -1,6 +1,6 @@
-"""What anybody may write to ``webhooks``: rubbish of every kind, and good webhooks in odd clothes. Seeded.
+"""Records that anybody may write to ``webhooks``: invalid ones of every kind, and valid webhooks in odd forms. Seeded.
 
-``is_dead`` says how each must end: as a dead letter, or answered like any other.
+``is_dead``: whether a record must become a dead letter; otherwise it must be answered.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ ODD_HEADERS: list[Headers] = [
 
 
 class Hostile(NamedTuple):
-    """One message. ``partition``: None leaves it to the key."""
+    """One hostile record. ``partition``: None leaves it to the key."""
 
     kind: str
     is_dead: bool
@@ -40,7 +40,7 @@ class Hostile(NamedTuple):
 
 
 class Writer:
-    """Writes hostile messages about ``people``; ``partitions``: of the topic."""
+    """Creates hostile records about ``people``. ``partitions``: the number of the topic's partitions."""
 
     def __init__(self, chance: random.Random, people: list[Someone], partitions: int) -> None:
         self._chance = chance
@@ -49,7 +49,7 @@ class Writer:
         self._number = 0
 
     def messages(self, count: int) -> Iterator[Hostile]:
-        """``count`` messages, every kind among them where there is room."""
+        """``count`` records, with every kind if ``count`` is large enough."""
         common = [kind for kind in KINDS if kind not in EXPENSIVE]
         for number in range(count):
             kinds = EXPENSIVE if number % RARE == RARE - 1 else common
@@ -57,7 +57,7 @@ class Writer:
             yield KINDS[kind](self)._replace(kind=kind)
 
     def webhook(self, **changes: Any) -> dict[str, Any]:
-        """A good message about somebody, as a value to be spoiled."""
+        """A valid webhook of somebody, as a value to be spoiled."""
         self._number += 1
         someone = self._chance.choice(self._people)
         customer = {"name": someone.name, "phone": someone.phone, "email": someone.email}
@@ -66,12 +66,12 @@ class Writer:
         now = datetime.now(UTC).isoformat()
         return {"source": "c2s", "received_at": now, "payload": payload, **changes}
 
-    def dead(self, value: bytes | None, **parts: Any) -> Hostile:
-        """What can't be read."""
+    def invalid(self, value: bytes | None, **parts: Any) -> Hostile:
+        """A record that can't be read."""
         return Hostile("", is_dead=True, value=value, **{"partition": self._anywhere(), **parts})
 
-    def record_valid(self, value: Any = None, **parts: Any) -> Hostile:
-        """What can, on a partition that is hardly ever its own."""
+    def valid(self, value: Any = None, **parts: Any) -> Hostile:
+        """A record that can be read, mostly on a partition that is not its contact's."""
         data = value if isinstance(value, bytes) else json.dumps(value or self.webhook()).encode()
         return Hostile("", is_dead=False, value=data, **{"partition": self._anywhere(), **parts})
 
@@ -79,39 +79,39 @@ class Writer:
         return self._chance.randrange(self._partitions)
 
     def spoiled(self, **changes: Any) -> Hostile:
-        """A webhook with something wrong in it."""
-        return self.dead(json.dumps(self.webhook(**changes)).encode())
+        """A webhook with an invalid part."""
+        return self.invalid(json.dumps(self.webhook(**changes)).encode())
 
     def put_in(self, inside: str, **parts: Any) -> Hostile:
-        """A good webhook with this JSON in a field that nobody reads."""
+        """A valid webhook with this JSON in a field that is not read."""
         text = json.dumps(self.webhook(payload={"future": "HERE"}))
-        return self.record_valid(text.replace('"HERE"', inside).encode(), **parts)
+        return self.valid(text.replace('"HERE"', inside).encode(), **parts)
 
     def noise(self, size: int) -> bytes:
-        """Bytes that are no JSON."""
+        """Bytes that are not JSON."""
         return b"\xff" + self._chance.randbytes(size)
 
     def headers(self) -> Headers:
-        """Headers that mean nothing, or mean to be ours."""
+        """Headers without meaning, or that imitate ours."""
         return self._chance.choice(ODD_HEADERS)
 
 
 KINDS: dict[str, Callable[[Writer], Hostile]] = {
-    "noise": lambda write: write.dead(write.noise(40)),
-    "empty": lambda write: write.dead(b""),
-    "tombstone": lambda write: write.dead(None),
-    "tombstone with headers": lambda write: write.dead(None, headers=write.headers()),
-    "half": lambda write: write.dead(json.dumps(write.webhook()).encode()[:-9]),
-    "two": lambda write: write.dead(json.dumps(write.webhook()).encode() * 2),
-    "text": lambda write: write.dead(b'"+5511987654321"'),
-    "number": lambda write: write.dead(b"1" * 400),
-    "array": lambda write: write.dead(b"[]"),
-    "null": lambda write: write.dead(b"null"),
-    "nested": lambda write: write.dead(b"[" * DEEP + b"]" * DEEP),
-    "nested objects": lambda write: write.dead(b'{"source":' * DEEP + b"1" + b"}" * DEEP),
-    "surrogate": lambda write: write.dead(json.dumps(write.webhook()).replace("hostile-", SURROGATE, 1).encode()),
-    "raw NUL": lambda write: write.dead(json.dumps(write.webhook()).encode() + b"\x00"),
-    "not UTF-8": lambda write: write.dead(json.dumps(write.webhook()).encode().replace(b"hostile-", b"\xe9", 1)),
+    "noise": lambda write: write.invalid(write.noise(40)),
+    "empty": lambda write: write.invalid(b""),
+    "tombstone": lambda write: write.invalid(None),
+    "tombstone with headers": lambda write: write.invalid(None, headers=write.headers()),
+    "half": lambda write: write.invalid(json.dumps(write.webhook()).encode()[:-9]),
+    "two": lambda write: write.invalid(json.dumps(write.webhook()).encode() * 2),
+    "text": lambda write: write.invalid(b'"+5511987654321"'),
+    "number": lambda write: write.invalid(b"1" * 400),
+    "array": lambda write: write.invalid(b"[]"),
+    "null": lambda write: write.invalid(b"null"),
+    "nested": lambda write: write.invalid(b"[" * DEEP + b"]" * DEEP),
+    "nested objects": lambda write: write.invalid(b'{"source":' * DEEP + b"1" + b"}" * DEEP),
+    "surrogate": lambda write: write.invalid(json.dumps(write.webhook()).replace("hostile-", SURROGATE, 1).encode()),
+    "raw NUL": lambda write: write.invalid(json.dumps(write.webhook()).encode() + b"\x00"),
+    "not UTF-8": lambda write: write.invalid(json.dumps(write.webhook()).encode().replace(b"hostile-", b"\xe9", 1)),
     "no source": lambda write: write.spoiled(source=None),
     "other source": lambda write: write.spoiled(source="facebook"),
     "source is an object": lambda write: write.spoiled(source={"c2s": 1}),
@@ -124,25 +124,25 @@ KINDS: dict[str, Callable[[Writer], Hostile]] = {
     "time is a number": lambda write: write.spoiled(attributes={"updated_at": 10**30}),
     "received at no time": lambda write: write.spoiled(received_at="yesterday"),
     "customer is a list": lambda write: write.spoiled(attributes={"customer": ["Ana"]}),
-    "noise with headers": lambda write: write.dead(write.noise(10), headers=write.headers()),
-    "noise without a key": lambda write: write.dead(write.noise(10), key=None),
-    "good with headers": lambda write: write.record_valid(headers=write.headers()),
-    "good without a key": lambda write: write.record_valid(key=None),
-    "good with an odd key": lambda write: write.record_valid(key=write.noise(200)),
+    "noise with headers": lambda write: write.invalid(write.noise(10), headers=write.headers()),
+    "noise without a key": lambda write: write.invalid(write.noise(10), key=None),
+    "good with headers": lambda write: write.valid(headers=write.headers()),
+    "good without a key": lambda write: write.valid(key=None),
+    "good with an odd key": lambda write: write.valid(key=write.noise(200)),
     "beyond 64 bits": lambda write: write.put_in(f"[{'9' * 30}, -{'9' * 300}, 1.5e300]"),
     "beyond a double": lambda write: write.put_in("1e999"),
-    "beyond a double where it is read": lambda write: write.dead(
+    "beyond a double where it is read": lambda write: write.invalid(
         json.dumps(write.webhook()).encode().replace(b'"updated_at": "2026-01-31T12:00:00Z"', b'"updated_at": 1e999')
     ),
     "NUL within": lambda write: write.put_in(r'"a\u0000b"'),
-    "NUL in the name": lambda write: write.record_valid(
+    "NUL in the name": lambda write: write.valid(
         json.dumps(write.webhook()).encode().replace(b'"name": "', rb'"name": "\u0000')
     ),
     "nested within": lambda write: write.put_in("[" * 90 + "]" * 90),
-    "phone is an object": lambda write: write.record_valid(write.webhook(attributes={"customer": {"phone": {"n": 1}}})),
-    "nobody": lambda write: write.record_valid(write.webhook(attributes={"customer": {}})),
+    "phone is an object": lambda write: write.valid(write.webhook(attributes={"customer": {"phone": {"n": 1}}})),
+    "nobody": lambda write: write.valid(write.webhook(attributes={"customer": {}})),
     "large": lambda write: write.put_in(json.dumps("x" * LARGE)),
-    "large noise": lambda write: write.dead(write.noise(LARGE)),
-    "large key": lambda write: write.dead(write.noise(10), key=write.noise(LARGE)),
+    "large noise": lambda write: write.invalid(write.noise(LARGE)),
+    "large key": lambda write: write.invalid(write.noise(10), key=write.noise(LARGE)),
 }
 EXPENSIVE = ["large", "large noise", "large key"]

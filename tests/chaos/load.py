@@ -1,4 +1,4 @@
-"""Posts webhooks at a steady pace, as the CRM does: what is not answered 200 is sent again."""
+"""Posts webhooks at a steady rate, as the CRM does: a body that is not answered 200 is sent again."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ Post = tuple[str, Any, list[str]]  # path, body, event ids
 
 
 class Load:
-    """A thread that posts. It starts no process: a child would die with the thread."""
+    """A thread that posts. It starts no process, because a child would die with the thread."""
 
     def __init__(self, url: str, posts: Iterable[Post], per_second: float) -> None:
-        """``per_second``: webhooks, however many come in one post."""
+        """``per_second``: webhooks, however many one post contains."""
         self.answered: set[str] = set()
         self.again = 0
         self.failure = ""
@@ -45,11 +45,11 @@ class Load:
 
     @property
     def is_running(self) -> bool:
-        """Whether there is more to come."""
+        """Whether more posts follow."""
         return self._thread.is_alive()
 
     def wait(self) -> None:
-        """Wait for the last answer. Fails when a body was not taken for too long."""
+        """Wait for the last answer. Fails if a body was not accepted for too long."""
         self._thread.join()
         assert not self.failure, self.failure
 
@@ -84,12 +84,12 @@ class Load:
 
 
 def next_due(due: float, webhooks: int, per_second: float, now: float) -> float:
-    """When the post after one of so many webhooks is due; what a bounce held up is made up for, not all at once."""
+    """When the next post is due. After an outage the delay is made up for gradually, not at once."""
     return max(due + webhooks / per_second, now - BEHIND)
 
 
 def posts(people: list[Someone], webhooks: int, size: int, seed: int, first: int) -> Iterator[Post]:
-    """``webhooks`` of random ``people``: C2S in arrays of ``size``, and some of Google. ``first`` numbers them."""
+    """Bodies of ``webhooks`` of random ``people``: C2S in arrays of ``size``, some of Google, from number ``first``."""
     write, number = Writer(seed % DAYS), first
     chance = random.Random(seed)
     chosen = (chance.choice(people) for _ in range(webhooks))

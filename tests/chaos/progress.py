@@ -1,4 +1,4 @@
-"""Where a run is: minutes passed, which scenario of how many, and that it still goes on."""
+"""Reports the progress of a run: minutes passed and the number of the scenario."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Progress:
     """Prints lines, each with the minutes passed and the scenario's number of all."""
 
     def __init__(self, scenarios: int, write: Callable[[str], None] | None = None) -> None:
-        """``write`` takes a line; printed at once unless given."""
+        """``write`` takes a line; by default it is printed at once."""
         self._scenarios = scenarios
         self._write = write or _print
         self._number = 0
@@ -23,7 +23,7 @@ class Progress:
         threading.Thread(target=self._break_silence, daemon=True).start()
 
     def next(self) -> Callable[[str], None]:
-        """Count one scenario more; returns how it says what it does."""
+        """Count one more scenario; returns the function that reports its steps."""
         self._number += 1
         return self.say
 

@@ -1,4 +1,4 @@
-"""Reads what happened: topics from where it last stopped, commits, the ledger, the CRM's and the journal's records."""
+"""Reads the evidence: topics from the last position on, commits, the ledger, the CRM's and the journal's records."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from stream.kafka.clients import consumer_options
 from stream.local.stack import Stack
 from stream.settings import Settings
 from stream.topics import Topic
-from tests.chaos.evidence import Arrival, Call, Emission, Evidence, Letter, Place
+from tests.chaos.evidence import Arrival, Call, DeadLetter, Emission, Evidence, Place
 from tests.support.system import crm
 
 LIMIT = 120.0  # seconds for one look
@@ -27,7 +27,7 @@ READ = [topic for topic in topics.ALL if topic is not topics.CHANGELOG]
 
 
 class Reader:
-    """Adds to ``evidence`` what is new."""
+    """Adds new records to ``evidence``."""
 
     def __init__(self, stack: Stack, evidence: Evidence) -> None:
         self._stack = stack
@@ -35,7 +35,7 @@ class Reader:
         self._next: dict[TopicPartition, int] = {}
 
     def catch_up(self) -> None:
-        """Read every topic to where it ends now."""
+        """Read every topic to its present end."""
         asyncio.run(self._catch_up())
 
     async def _catch_up(self) -> None:
@@ -66,23 +66,23 @@ class Reader:
             evidence.parked.add(read_webhook(record.value)[0])
 
     def committed(self, group: str, topic: Topic) -> dict[int, int]:
-        """The committed offset of each partition; 0 where nothing was committed."""
+        """The committed offset of each partition, 0 if nothing was committed."""
         return {partition: committed for partition, (committed, _) in self._bounds(group, topic).items()}
 
     def lags(self, group: str, topic: Topic) -> dict[int, int]:
-        """Records of each partition that a group has not committed."""
+        """The number of records of each partition that a group has not committed."""
         return {partition: end - committed for partition, (committed, end) in self._bounds(group, topic).items()}
 
     def _bounds(self, group: str, topic: Topic) -> dict[int, tuple[int, int]]:
         return asyncio.run(_bounds(self._stack.settings(), group, topic))
 
-    def read_books(self) -> None:
-        """The ledger, the CRM and the journal, as they are now."""
-        asyncio.run(self._read_books())
+    def read_database(self) -> None:
+        """Read the ledger, the CRM and the journal as they are now."""
+        asyncio.run(self._read_database())
         held = crm(self._stack)
         self.evidence.messages, self.evidence.leads = held["messages"], held["leads"]
 
-    async def _read_books(self) -> None:
+    async def _read_database(self) -> None:
         connection = await asyncpg.connect(self._stack.database_url)
         try:
             rows = await connection.fetch("SELECT * FROM stream.paid_calls ORDER BY reserved_at")
@@ -90,7 +90,7 @@ class Reader:
             messages = "SELECT count(*) FROM stream.crm_deliveries WHERE status IN ('claimed', 'unconfirmed')"
             self.evidence.unconfirmed_messages = await connection.fetchval(messages)
             leads = await connection.fetch("SELECT c2s_id, status FROM stream.crm_leads")
-            self.evidence.booked_leads = {row["c2s_id"] for row in leads if row["c2s_id"] is not None}
+            self.evidence.recorded_leads = {row["c2s_id"] for row in leads if row["c2s_id"] is not None}
             self.evidence.unconfirmed_leads = sum(row["status"] in {"claimed", "unconfirmed"} for row in leads)
             if "journal" in self._stack.children:
                 answered = await connection.fetch("SELECT event_id FROM stream.answered")
@@ -129,7 +129,7 @@ async def _bounds(settings: Settings, group: str, topic: Topic) -> dict[int, tup
 
 
 def read_webhook(value: bytes | None) -> tuple[str, str]:
-    """Event id and contact key of a message; ("", "") when it can't be read."""
+    """Event id and contact key of a record; ("", "") if it can't be read."""
     try:
         lead = decode_webhook(value).lead
     except PoisonError:
@@ -138,7 +138,7 @@ def read_webhook(value: bytes | None) -> tuple[str, str]:
 
 
 def arrival(record: ConsumerRecord) -> Arrival:
-    """A record of ``webhooks``."""
+    """Read a record of ``webhooks``."""
     identity, key = read_webhook(record.value)
     names = {name for name, _ in record.headers}
     moved = bool(names & {"reroute", "attempt"})
@@ -146,7 +146,7 @@ def arrival(record: ConsumerRecord) -> Arrival:
 
 
 def emission(record: ConsumerRecord) -> Emission:
-    """A record of ``contacts.enriched``."""
+    """Read a record of ``contacts.enriched``."""
     event = orjson.loads(record.value)
     return Emission(
         (record.partition, record.offset),
@@ -159,11 +159,11 @@ def emission(record: ConsumerRecord) -> Emission:
     )
 
 
-def letter(record: ConsumerRecord) -> Letter:
-    """A dead letter; what the CRM sync buried is no end of a webhook."""
+def letter(record: ConsumerRecord) -> DeadLetter:
+    """Read a dead letter. One of the CRM sync does not end its webhook."""
     facts = {name: (value or b"").decode("utf-8", "replace") for name, value in record.headers}
     is_webhook = facts.get("dl-topic") == topics.WEBHOOKS.name
-    return Letter(
+    return DeadLetter(
         _origin(facts) if is_webhook else None,
         read_webhook(record.value)[0] if is_webhook else "",
         facts.get("dl-stage", ""),

@@ -1,4 +1,4 @@
-"""A run's figures, and which promise is broken."""
+"""A run's figures, and the promises that were broken."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SHOWN = 5  # examples of a broken promise
 
 @dataclass(slots=True)
 class Report:
-    """What came out of one scenario. ``broken``: one sentence a promise that was not kept."""
+    """The result of one scenario. ``broken``: one sentence for each broken promise."""
 
     name: str
     seed: int
@@ -31,7 +31,7 @@ class Report:
 
 
 def judge(report: Report, evidence: Evidence, past_unfinished: set[tuple[int, int]]) -> None:
-    """Fill in a report. ``past_unfinished``: where a commit, at any look, went past an unfinished record."""
+    """Fill in a report. ``past_unfinished``: the records below a commit that were unfinished at some check."""
     missing = verifier.missing(evidence)
     excused, wrong = verifier.paid_again(evidence.calls, evidence.kills)
     overtaken = verifier.out_of_order(evidence.arrivals, evidence.emissions)
@@ -70,7 +70,7 @@ def judge(report: Report, evidence: Evidence, past_unfinished: set[tuple[int, in
 
 
 def show(reports: list[Report], console: Console) -> None:
-    """The final table: a column a scenario, since there are more figures than scenarios in most runs."""
+    """Print the final table: one column for each scenario, because most runs have more figures than scenarios."""
     table = Table(title="chaos", show_lines=False)
     table.add_column("")
     for report in reports:

@@ -1,4 +1,4 @@
-"""What a scenario is handed: the running system, and the verbs to break it."""
+"""The interface of a scenario: the running system, and the methods to break it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ READERS = {
 
 
 class Rig:
-    """Breaks the system on command and keeps what the verifier needs to know."""
+    """Breaks the system on command and records what the verifier needs."""
 
     def __init__(self, stack: Stack, report: Report, say: Callable[[str], None]) -> None:
         self.stack = stack
@@ -57,14 +57,14 @@ class Rig:
     # The load.
 
     def people(self, count: int, *, taught: bool = True) -> list[Someone]:
-        """Invent people whom the load will be about; partners are told of them, unless nobody may ask."""
+        """Invent people for the load. The partners know them, unless no partner may be asked."""
         self._people = population(count, self.report.seed)
         if taught:
             teach(self.stack, self._people)
         return self._people
 
     def load(self, webhooks: int, *, per_second: float, people: int = 0) -> Load:
-        """Start posting, about this many a second. ``people``: so many new ones; 0: those there are."""
+        """Start posting at about this rate a second. ``people``: the number of new people; 0: those that exist."""
         if people or not self._people:
             self.people(people or max(1, webhooks // 2))
         size = min(LARGEST, max(1, round(per_second * TICK)))
@@ -88,7 +88,7 @@ class Rig:
         self._was_killed(name)
 
     def restart(self, name: str, *, ready: bool = False) -> None:
-        """Start a process again; with ``ready``, wait until it is. Of a worker the recovery time is measured."""
+        """Start a process again; with ``ready``, wait until it is ready. A worker's recovery time is measured."""
         if name.startswith("worker"):
             self.mended()
         self._down.discard(name)
@@ -97,18 +97,18 @@ class Rig:
             self.until_ready(name)
 
     def rename_host(self, name: str, host: str) -> None:
-        """From its next start on, a process believes that its host is called so: Faust asks this variable first."""
+        """From its next start on, the process gets this host name: Faust reads this variable first."""
         self.stack.children[name].set("WEB_HOST", host)
 
     def stop(self, *names: str) -> list[int]:
-        """SIGTERM processes at once and wait for them; returns their exit codes."""
+        """SIGTERM several processes at the same time and wait for them; returns their exit codes."""
         self._down.update(names)
         for name in names:
             self.stack.children[name].signal(signal.SIGTERM)
         return [self.stack.children[name].wait() for name in names]
 
     def scale_down(self, *names: str) -> list[int]:
-        """Stop workers that will not come back, and take them out of the group, as ``stream leave`` does."""
+        """Stop workers that will not come back, and remove them from the group as ``stream leave`` does."""
         codes = self.stop(*names)
         asyncio.run(self._leave(names))
         return codes
@@ -128,11 +128,11 @@ class Rig:
         child.signal(signal.SIGCONT)
 
     def until_gone(self, name: str, limit: float) -> int:
-        """Wait for a process that must end by itself; killed after ``limit`` seconds. Returns its exit code."""
+        """Wait for a process that must exit by itself; it is killed after ``limit`` seconds. Returns its exit code."""
         return self.stack.children[name].wait(limit)
 
     def replay(self, target: Target | datetime) -> int:
-        """Move the stopped worker's group; returns how many records will be read again."""
+        """Reset the stopped worker's group; returns how many records will be read again."""
         return asyncio.run(self._replay(target))
 
     async def _replay(self, target: Target | datetime) -> int:
@@ -148,7 +148,7 @@ class Rig:
             return sum(move.records for move in moves)
 
     def add_worker(self, number: int) -> Child:
-        """Start worker ``number`` (from 2) beside the others; does not wait."""
+        """Start worker ``number`` (from 2) without waiting for it."""
         name = f"worker-{number}"
         self._down.discard(name)
         return self.stack.start_another_worker(number)
@@ -159,32 +159,32 @@ class Rig:
         self.until(lambda: answers(url), f"{name} to be ready")
 
     def until(self, condition: Callable[[], bool], what: str) -> None:
-        """Look again and again until ``condition``; fails with ``what`` after a while."""
+        """Wait until ``condition`` is true; fails with ``what`` after a while."""
         until = time.monotonic() + READY_LIMIT
         while not condition():
             assert time.monotonic() < until, f"waited {READY_LIMIT:.0f} s for {what}"
             self.sleep(0.1)
 
     def mended(self) -> None:
-        """Note that now all is well again: the recovery time counts from here."""
+        """Record that the failure is over: the recovery time counts from here."""
         self.evidence.mended.append(time.time())
 
     @contextmanager
     def breaking(self, what: str) -> Iterator[None]:
-        """Something is broken inside and mended at the end."""
+        """Something is broken inside this block and repaired at its end."""
         self.say(what)
         yield
         self.mended()
 
     def sleep(self, seconds: float) -> None:
-        """Let time go by; what ends by itself is started again, as its supervisor would."""
+        """Wait. A process that exits meanwhile is started again, as its supervisor would."""
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
             self.supervise()
             time.sleep(min(left, 0.2))
 
     def supervise(self) -> None:
-        """Start again what has ended by itself."""
+        """Start each process again that exited by itself."""
         for name, child in self.stack.children.items():
             if not child.is_running and name not in self._down:
                 self.left[name] = self.left.get(name, 0) + 1
@@ -198,29 +198,29 @@ class Rig:
     # What is held.
 
     def look(self) -> None:
-        """Hold the commits of this moment against the events of a moment later."""
+        """Check the commits of this moment against the events of a moment later."""
         committed = self.reader.committed(topics.WORKER_GROUP, topics.WEBHOOKS)
         self.reader.catch_up()
         self.past_unfinished |= {one.place for one in verifier.beyond(committed, self.evidence)}
 
     def events(self) -> int:
-        """How many there are now."""
+        """The number of events so far."""
         self.look()
         return len(self.evidence.emissions)
 
     def promise(self, kept: object, broken: str) -> None:
-        """Say what is broken, if it is."""
+        """Report ``broken`` if the condition is false."""
         if not kept:
             self.say(f"BROKEN: {broken}")
             self.report.broken.append(broken)
 
     def note(self, name: str, value: object) -> None:
-        """A figure of this scenario's own."""
+        """Record a figure of this scenario."""
         self.report.notes[name] = str(value)
         self.say(f"{name}: {value}")
 
     def settle(self, limit: float = SETTLE_LIMIT) -> None:
-        """Wait until every webhook has its end and every reader has read all; what is missing then is missing."""
+        """Wait until every webhook has its end and every reader has read all; what is missing then is lost."""
         for load in self._loads:
             while load.is_running:
                 self.sleep(0.5)
@@ -236,7 +236,7 @@ class Rig:
             self.sleep(0.5)
 
     def unsettled(self) -> str:
-        """What is still to come; "" when nothing is."""
+        """What is still outstanding; "" if nothing is."""
         self.look()
         missing = verifier.missing(self.evidence)
         if missing:

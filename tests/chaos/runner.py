@@ -1,4 +1,4 @@
-"""Plays scenarios one after the other, each on servers of its own, and gives their reports."""
+"""Runs scenarios one after the other, each on servers of its own, and returns their reports."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ENVIRONMENT = {"RETRY_DELAYS": "1s", "LOOKUP_DEADLINE": "8s", "C2S_TIMEOUT": "5s
 
 
 def run(scenario: Scenario, seed: int, size: Mapping[str, int], say: Callable[[str], None]) -> Report:
-    """Play one scenario and judge it. It ends by itself; its logs stay when a promise is broken."""
+    """Run one scenario and judge it. Its logs are kept if a promise is broken."""
     report = Report(scenario.title, seed)
     say(f"{scenario.title}: seed {seed}, {', '.join(f'{name} {value}' for name, value in size.items())}")
     began = time.monotonic()
@@ -34,7 +34,7 @@ def run(scenario: Scenario, seed: int, size: Mapping[str, int], say: Callable[[s
             scenario.play(rig, **size)
             rig.say("waiting for every webhook's end")
             rig.settle()
-            rig.reader.read_books()
+            rig.reader.read_database()
             judge(report, rig.evidence, rig.past_unfinished)
         except (StreamError, KafkaError, PostgresError, InterfaceError, AssertionError, OSError) as error:
             report.broken.append(f"it did not get to its end: {type(error).__name__}: {error}")

@@ -1,4 +1,4 @@
-"""What a scenario is, and where they are found."""
+"""The base class of scenarios, and the function that finds them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Scenario:
-    """Something that is broken, at a full and at a small size."""
+    """One failure, at a full and at a small size."""
 
     number: ClassVar[int]
     name: ClassVar[str]
@@ -25,7 +25,7 @@ class Scenario:
     processes: ClassVar[tuple[str, ...]] = ("producers", "worker", "crm-sync", "journal")
 
     def play(self, rig: Rig, **size: Any) -> None:
-        """Break it; the runner waits for every webhook's end, and verifies."""
+        """Cause the failure; the runner then waits for every webhook's end, and verifies."""
         raise NotImplementedError
 
     @property
@@ -35,7 +35,7 @@ class Scenario:
 
 
 def found() -> list[Scenario]:
-    """One of each, by number."""
+    """One instance of each scenario, by number."""
     modules = [
         importlib.import_module(f"{scenarios.__name__}.{one.name}") for one in pkgutil.iter_modules(scenarios.__path__)
     ]

@@ -1,7 +1,7 @@
-"""Counts what was promised. Pure: the same evidence gives the same counts.
+"""Counts how the promises were kept. Pure: the same evidence gives the same counts.
 
-A webhook's *end* is an event that is not ``pending``, or a dead letter. A record below the committed offset must
-have an end, be parked or have been moved: the worker may be killed at any moment, and nobody reads it again.
+A webhook's *end* is an event that is not ``pending``, or a dead letter. A record below the committed offset must have
+an end, be parked or have been moved: if the worker is killed then, no worker reads the record again.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 
-from tests.chaos.evidence import Arrival, Call, Emission, Evidence, Letter
+from tests.chaos.evidence import Arrival, Call, DeadLetter, Emission, Evidence
 
 PENDING = "pending"
 SETTLING = 1.0  # seconds between a call that was settled and its answer being stored
@@ -18,35 +18,35 @@ NOT_BILLED = frozenset({"free"})
 UNKNOWN_END = frozenset({"reserved", "unsure"})
 
 
-def ended(emissions: Iterable[Emission], letters: Iterable[Letter]) -> set[str]:
+def ended(emissions: Iterable[Emission], letters: Iterable[DeadLetter]) -> set[str]:
     """Ids of the webhooks that have an end."""
     ids = {event.event_id for event in emissions if event.outcome != PENDING}
     return ids | {letter.event_id for letter in letters if letter.event_id}
 
 
 def missing(evidence: Evidence) -> set[str]:
-    """Ids that arrived, or were answered 200, and have no end; unreadable ones by ``partition/offset``."""
+    """Ids that arrived, or were answered 200, and have no end; unreadable records by ``partition/offset``."""
     there = ended(evidence.emissions, evidence.letters)
     wanted = evidence.answered | {arrival.event_id for arrival in evidence.arrivals if arrival.event_id}
-    buried = {letter.origin for letter in evidence.letters}
+    dead = {letter.origin for letter in evidence.letters}
     unread = {
         "/".join(map(str, arrival.place))
         for arrival in evidence.arrivals
-        if not arrival.event_id and arrival.place not in buried
+        if not arrival.event_id and arrival.place not in dead
     }
     return (wanted - there) | unread
 
 
 def repeated(emissions: Iterable[Emission]) -> int:
-    """Events whose (event_id, revision) came before: what consumers drop."""
+    """Events whose (event_id, revision) occurred before, which consumers drop."""
     seen = Counter((event.event_id, event.revision) for event in emissions)
     return sum(times - 1 for times in seen.values())
 
 
 def out_of_order(arrivals: Iterable[Arrival], emissions: Iterable[Emission]) -> int:
-    """Webhooks of one contact whose first event overtook an earlier one's; what was parked or moved is exempt.
+    """Webhooks whose first event came before an earlier one's of the contact; parked and moved webhooks are exempt.
 
-    Only firsts count: a delivery that is read again after a crash emits again.
+    Only the first event counts: a webhook that is read again after a crash emits again.
     """
     emissions, arrivals = list(emissions), list(arrivals)
     exempt = {event.event_id for event in emissions if event.outcome == PENDING}
@@ -71,12 +71,12 @@ def out_of_order(arrivals: Iterable[Arrival], emissions: Iterable[Emission]) -> 
 
 
 def beyond(committed: Mapping[int, int], evidence: Evidence) -> list[Arrival]:
-    """Records below the committed offset of their partition that have no end, are not parked and were not moved on.
+    """Records below the committed offset of their partition that have no end, are not parked and were not moved.
 
-    ``committed`` must have been read before the events were.
+    ``committed`` must be read before the events.
     """
     safe = ended(evidence.emissions, evidence.letters) | evidence.parked
-    buried = {letter.origin for letter in evidence.letters}
+    dead = {letter.origin for letter in evidence.letters}
     copies: dict[str, list[Arrival]] = defaultdict(list)
     for arrival in evidence.arrivals:
         if arrival.moved:
@@ -85,21 +85,21 @@ def beyond(committed: Mapping[int, int], evidence: Evidence) -> list[Arrival]:
         arrival
         for arrival in evidence.arrivals
         if arrival.place[1] < committed.get(arrival.place[0], 0)
-        and arrival.place not in buried
+        and arrival.place not in dead
         and arrival.event_id not in safe
         and not any(_is_copy(copy, arrival) for copy in copies[arrival.event_id])
     ]
 
 
 def _is_copy(copy: Arrival, arrival: Arrival) -> bool:
-    """Whether ``copy`` is ``arrival``, moved on. Anybody may write a header that says so: only what came later is."""
+    """Whether ``copy`` is ``arrival``, moved. It must be later, because anybody may write a header that says so."""
     return copy.place != arrival.place and copy.at >= arrival.at
 
 
 def paid_again(calls: Iterable[Call], kills: Iterable[float]) -> tuple[list[Call], list[Call]]:
-    """Calls after which the same was asked again: those excused, and those that are a broken promise.
+    """Calls whose alias or CPF was asked for again: those that are excused, and those that break a promise.
 
-    Excused is what may never have been answered: under way when a worker was killed, or ``unsure``.
+    A call is excused if it may never have been answered: under way when a worker was killed, or ``unsure``.
     """
     instants = sorted(kills)
     excused, wrong = [], []
@@ -121,19 +121,19 @@ def _was_under_way(call: Call, kills: list[float]) -> bool:
 
 
 def written_twice(evidence: Evidence) -> int:
-    """Messages that the CRM holds twice for one lead, and leads that it holds beside the one we know of.
+    """Messages that the CRM has twice for one lead, and leads that it has although we did not record them.
 
-    A lead whose creation is unconfirmed may be there and is not known.
+    A lead whose creation is unconfirmed may exist without a record of ours.
     """
     messages = Counter((message["lead"], message["body"]) for message in evidence.messages)
-    unknown = sum(lead["id"] not in evidence.booked_leads for lead in evidence.leads)
+    unknown = sum(lead["id"] not in evidence.recorded_leads for lead in evidence.leads)
     return sum(times - 1 for times in messages.values()) + max(0, unknown - evidence.unconfirmed_leads)
 
 
 def recovery(emissions: Iterable[Emission], mended: Iterable[float]) -> float | None:
-    """The longest time from a repair to the first event after it, in seconds; None when there is none to measure.
+    """The longest time from a repair to the first event after it, in seconds; None if there was no repair.
 
-    A repair that was undone by the next break before an event came is counted with the next one.
+    If the next failure came before an event, the repair is counted with the next one.
     """
     times = sorted(event.at for event in emissions)
     repairs = sorted(mended)

@@ -24,11 +24,11 @@ from stream import metrics, topics
 from stream.crm.client import C2S
 from stream.crm.sync import CrmSync
 from stream.crm.writes import CrmWrites
-from stream.domain.dead_letters import read_letter
+from stream.domain.dead_letters import read_dead_letter
 from stream.domain.events import Answer, Outcome, encode_event, event_id
 from stream.domain.identity import contact_of
 from stream.domain.leads import decode_webhook
-from stream.domain.redrive import revive
+from stream.domain.redrive import redriven_record
 from stream.domain.sources.grupo_olx import read_lead
 from stream.local.simulators import Simulators, serving
 from stream.logs import configure
@@ -138,11 +138,11 @@ async def test_a_lead_without_a_listing_is_refused_counted_and_kept(front: Front
     (dead,) = front.broker.dead
     assert dead.value == orjson.dumps(lead)
     headers = [(name, value or b"") for name, value in dead.headers]
-    letter = read_letter(0, dead.key, dead.value, headers, NOW)
+    letter = read_dead_letter(0, dead.key, dead.value, headers, NOW)
     assert letter.reason.startswith("clientListingId: ")
-    revived = revive(letter, dead.value, frozenset())
-    again = decode_webhook(revived.value).lead
-    assert (revived.topic, event_id(again)) == (topics.WEBHOOKS.name, event_id(read_lead(golden("lead"))))
+    redriven = redriven_record(letter, dead.value, frozenset())
+    again = decode_webhook(redriven.value).lead
+    assert (redriven.topic, event_id(again)) == (topics.WEBHOOKS.name, event_id(read_lead(golden("lead"))))
     assert again.answers == tuple(
         one for one in read_lead(golden("lead")).answers if one.question != "Código do imóvel"
     )

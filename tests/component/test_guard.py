@@ -348,7 +348,7 @@ async def test_who_waits_too_long_for_a_turn_was_not_sent(monkeypatch: pytest.Mo
     guard, partner = guarded(at_once=1), Partner(["yes"], gate=asyncio.Event())
     first = asyncio.create_task(guard.call(partner, unbooked))
     await until_asked(partner, 1)
-    with pytest.raises(PartnerUnavailableError, match="no turn in time") as caught:
+    with pytest.raises(PartnerUnavailableError, match="no slot in time") as caught:
         await guard.call(partner, unbooked)
     assert caught.value.billed == "no"
     partner.gate.set()  # type: ignore[union-attr]
@@ -356,7 +356,7 @@ async def test_who_waits_too_long_for_a_turn_was_not_sent(monkeypatch: pytest.Mo
     assert await guard.call(partner, unbooked) == "yes"
     slow = guarded(rate=0.1)
     await slow.call(partner, unbooked)
-    with pytest.raises(PartnerUnavailableError, match="no turn in time"):
+    with pytest.raises(PartnerUnavailableError, match="no slot in time"):
         await slow.call(partner, unbooked)
     assert partner.calls == 3
 

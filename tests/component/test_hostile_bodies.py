@@ -22,7 +22,7 @@ import uvloop
 from stream.crm.client import C2S
 from stream.domain.errors import PartnerUnavailableError
 from stream.domain.identity import Cpf, Phone
-from stream.domain.person import MOST_READ, Candidate, person_from_work
+from stream.domain.person import MAX_ENTRIES_READ, Candidate, person_from_work
 from stream.providers.body import DEEPEST, LARGEST, MOST_VALUES
 from stream.providers.diretrix import MOST_CANDIDATES, Diretrix
 from stream.providers.guard import Guard
@@ -284,7 +284,7 @@ async def test_an_answer_as_deep_as_may_be_is_read() -> None:
 async def test_an_answer_with_thousands_of_phones_is_read_for_the_first_ones() -> None:
     """Whatever is listed, little of it is looked at, and the person is there."""
     phones = [{"telefone": f"119{number:08d}"} for number in range(60_000_000, 60_003_000)]
-    raw = {"DadosBasicos": {"nome": "ANA"}, "telefones": [None] * MOST_READ + phones, "emails": phones}
+    raw = {"DadosBasicos": {"nome": "ANA"}, "telefones": [None] * MAX_ENTRIES_READ + phones, "emails": phones}
     async with asked(answer(orjson.dumps(raw))) as (_, work, _):
         found = await work.by_cpf(Cpf(CPF), unbooked)
     assert found is not None

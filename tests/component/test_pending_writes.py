@@ -12,7 +12,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from stream.domain.choice import Found
+from stream.domain.choice import PersonFound
 from stream.domain.errors import DatabaseUnavailableError
 from stream.domain.identity import Cpf, Phone
 from stream.domain.person import Candidate, person_from_work
@@ -91,7 +91,7 @@ async def test_what_diretrix_answered_is_stored_when_the_database_is_back(rig: R
     assert await rig.statuses("diretrix") == ["paid"]
     assert await rig.parties(CPF) == 1
     found = await answer(rig.worker(), request(by_phone))
-    assert isinstance(found, Found)
+    assert isinstance(found, PersonFound)
     assert found.person.cpf == CPF
     assert rig.calls("diretrix") == 1
 
@@ -117,7 +117,7 @@ async def test_another_partition_does_not_pay_while_an_answer_waits(rig: RealRig
     assert rig.calls("diretrix") == 1
     held.set()
     await first.settled()
-    assert isinstance(await answer(first, request(by_phone)), Found)
+    assert isinstance(await answer(first, request(by_phone)), PersonFound)
     assert rig.calls("diretrix") == 1
 
 
@@ -132,7 +132,7 @@ async def test_what_the_work_api_answered_is_stored_and_its_lease_kept_until_the
     assert failed.facts.persons[CPF].complete
     server.start()
     found = await answer(rig.worker(), request(contact(SOMEONE, by="cpf")))
-    assert isinstance(found, Found)
+    assert isinstance(found, PersonFound)
     assert found.person.complete
     assert (rig.calls("work"), rig.calls("diretrix")) == (1, 1)
     await first.settled()

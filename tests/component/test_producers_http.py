@@ -18,7 +18,7 @@ from producers.app import App
 from producers.memory import MemoryPublisher
 from producers.server import listen
 from producers.sources.endpoint import PREFIX
-from stream.domain.leads import RULES, decode_webhook
+from stream.domain.leads import RULES_VERSION, decode_webhook
 from stream.settings import load
 
 C2S = "/api/v1/webhooks/c2s"
@@ -171,7 +171,7 @@ async def test_what_was_read_is_beside_what_was_received(client: Client) -> None
     await client.c2s(event(phone="(11) 98765-4321", email="Ana@Example.com", name="Ana"))
     message = orjson.loads(client.broker.webhooks[0].value)
     assert message["normalised"] == {
-        "rules": RULES,
+        "rules": RULES_VERSION,
         "key": "+5511987654321",
         "lead": "L1",
         "updated_at": "2026-01-31T12:00:00+00:00",

@@ -13,7 +13,7 @@ import asyncpg
 import pytest
 
 from stream.domain.availability import Availability
-from stream.domain.choice import Found
+from stream.domain.choice import PersonFound
 from stream.domain.errors import (
     BudgetSpentError,
     DatabaseUnavailableError,
@@ -100,7 +100,7 @@ async def test_a_call_that_gets_no_turn_is_in_no_books(rig: RealRig, monkeypatch
     chain = rig.worker()
     first = asyncio.create_task(look_up(chain, 0))
     await until_true(lambda: rig.calls("diretrix") == 1)
-    with pytest.raises(PartnerUnavailableError, match="no turn in time"):
+    with pytest.raises(PartnerUnavailableError, match="no slot in time"):
         await look_up(chain, 1)
     assert await rig.statuses("diretrix") == ["reserved"]
     assert await rig.pool.fetchval("SELECT calls FROM stream.budgets") == 1
@@ -113,7 +113,7 @@ async def test_tries_of_one_call_have_one_row(rig: RealRig, monkeypatch: pytest.
     """What was certainly not carried out is tried again under the reservation that it has."""
     monkeypatch.setattr("random.random", lambda: 0.0)
     rig.simulators.faults["diretrix"] = Fault(status=429, retry_after=0, times=2)
-    assert isinstance(await look_up(rig.worker(), 0), Found)
+    assert isinstance(await look_up(rig.worker(), 0), PersonFound)
     assert rig.calls("diretrix") == 3
     assert await rig.statuses("diretrix") == ["paid"]
 
@@ -194,7 +194,7 @@ async def test_a_probe_that_is_not_reserved_lets_another_one_probe(
         with pytest.raises(DatabaseUnavailableError):
             await look_up_without_ledger(chain, number)
         assert guard.availability() is Availability.TRIAL
-    assert isinstance(await look_up(chain, 0), Found)
+    assert isinstance(await look_up(chain, 0), PersonFound)
     assert guard.availability() is Availability.AVAILABLE
 
 
@@ -212,7 +212,7 @@ async def test_a_slow_database_gives_the_partners_slot_back(rig: RealRig, databa
                 with pytest.raises(DatabaseUnavailableError):
                     await look_up(chain, number)
                 assert time.monotonic() - began < LONGEST_WAIT
-        assert isinstance(await look_up(chain, 0), Found)
+        assert isinstance(await look_up(chain, 0), PersonFound)
     assert await rig.statuses("diretrix") == ["paid"]
 
 
@@ -231,7 +231,7 @@ async def test_a_pool_without_a_free_connection_gives_the_slot_back(
                 await look_up(chain, number)
         for one in taken:
             await other.release(one)
-        assert isinstance(await look_up(chain, 0), Found)
+        assert isinstance(await look_up(chain, 0), PersonFound)
         await ledger.settle_late()
     assert await rig.statuses("diretrix") == ["paid"]
 
@@ -242,13 +242,13 @@ async def test_a_source_without_budget_takes_no_turns_from_others(rig: RealRig) 
     await rig.pool.execute("INSERT INTO stream.sources_seen VALUES ('google_ads', $1)", NOW.date())
     chain = rig.worker()
     for number in range(3):
-        assert isinstance(await look_up(chain, number), Found)
+        assert isinstance(await look_up(chain, number), PersonFound)
     with pytest.raises(BudgetSpentError):
         await look_up(chain, 3)
     began = time.monotonic()
     ends = await asyncio.gather(*(look_up(chain, number) for number in range(4, 29)), return_exceptions=True)
     assert all(isinstance(end, BudgetSpentError) and "for this source" in end.reason for end in ends)
-    assert isinstance(await look_up(chain, 29, "google_ads"), Found)
+    assert isinstance(await look_up(chain, 29, "google_ads"), PersonFound)
     assert time.monotonic() - began < 25 / rig.rate, "they waited for a turn each"
 
 
@@ -260,4 +260,4 @@ async def test_a_refused_source_asks_again_soon(rig: RealRig, monkeypatch: pytes
     with pytest.raises(TransientError):
         await look_up(chain, 0)
     chain._paid_calls._pricing = PRICING  # noqa: SLF001
-    assert isinstance(await look_up(chain, 0), Found)
+    assert isinstance(await look_up(chain, 0), PersonFound)

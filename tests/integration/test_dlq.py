@@ -11,7 +11,7 @@ import pytest
 from producers.items import Part, Record, dead_letter
 from stream.dead_letters import queue as dlq
 from stream.dead_letters.queue import Letters
-from stream.domain.dead_letters import LetterFilter, LetterStatus, dead_letter_headers
+from stream.domain.dead_letters import DeadLetterFilter, DeadLetterStatus, dead_letter_headers
 from stream.domain.errors import PoisonError
 from stream.domain.events import Outcome, decode_event, event_id
 from stream.domain.leads import Source, decode_webhook
@@ -210,7 +210,7 @@ async def test_who_is_killed_between_a_letter_and_its_marker_loses_nothing(
 ) -> None:
     """The letter is open still; redriven again it comes out twice, under one identity."""
     letters = Letters(full, frozenset(), lambda: NOW)
-    plan = await letters.plan(await letters.find(LetterFilter(offsets=frozenset({1}))))
+    plan = await letters.plan(await letters.find(DeadLetterFilter(offsets=frozenset({1}))))
 
     async def killed(*_: object) -> None:
         raise KeyboardInterrupt
@@ -219,12 +219,12 @@ async def test_who_is_killed_between_a_letter_and_its_marker_loses_nothing(
         patched.setattr(Letters, "_close", killed)
         with pytest.raises(KeyboardInterrupt):
             await letters.redrive(plan)
-    assert await letters.find(LetterFilter(offsets=frozenset({1}))) == list(plan.letters)
+    assert await letters.find(DeadLetterFilter(offsets=frozenset({1}))) == list(plan.letters)
     await letters.redrive(plan)
     ids = {event_id(decode_webhook(record.value).lead) for record in await everything(full, WEBHOOKS.name)}
     assert (len(ids), len(await everything(full, WEBHOOKS.name))) == (1, 2)
-    (closed,) = await letters.find(LetterFilter(offsets=frozenset({1}), statuses=frozenset(LetterStatus)))
-    assert closed.status is LetterStatus.REDRIVEN
+    (closed,) = await letters.find(DeadLetterFilter(offsets=frozenset({1}), statuses=frozenset(DeadLetterStatus)))
+    assert closed.status is DeadLetterStatus.REDRIVEN
 
 
 async def test_more_letters_than_are_published_at_once(broker: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -233,10 +233,10 @@ async def test_more_letters_than_are_published_at_once(broker: Settings, monkeyp
     for n in range(25):
         await write(broker, [dead("enrich", c2s_webhook(f"L{n}")), dead("enrich", b"!")])
     letters = Letters(broker, frozenset(), lambda: NOW)
-    await letters.redrive(await letters.plan(await letters.find(LetterFilter())))
+    await letters.redrive(await letters.plan(await letters.find(DeadLetterFilter())))
     back = [decode_webhook(record.value).lead.id for record in await everything(broker, WEBHOOKS.name)]
     assert sorted(back) == sorted(f"L{n}" for n in range(25))
-    assert len(await letters.find(LetterFilter())) == 25
+    assert len(await letters.find(DeadLetterFilter())) == 25
 
 
 async def test_a_worker_answers_what_was_redriven(full: Settings, database_url: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer
 
 from stream import topics
-from stream.domain.availability import LONGEST_HELD, Availability, PartnerGate
+from stream.domain.availability import MAX_HOLD, Availability, PartnerGate
 from stream.domain.parking import Parking
 from stream.kafka.batch_producer import BatchProducer, RetryUntilShutdown
 from stream.kafka.clients import open_consumer, open_producer
@@ -122,7 +122,7 @@ async def test_a_partner_that_stays_down_does_not_keep_a_webhook_for_ever(broker
         world.clock.at += timedelta(seconds=31)
         await looked(world)
         assert await back(broker) == []
-        world.clock.at += LONGEST_HELD
+        world.clock.at += MAX_HOLD
         assert await until_back(broker, len(NAMES)) == sorted(NAMES)
 
 

@@ -18,7 +18,7 @@ from stream import topics
 from stream.crm.key_order import KeyOrder
 from stream.crm.sync import CRM_CONSUMER
 from stream.dead_letters import queue as dlq
-from stream.domain.dead_letters import LetterFilter
+from stream.domain.dead_letters import DeadLetterFilter
 from stream.kafka import consumer_loop
 from stream.kafka.batch_producer import BatchProducer, RetryUntilShutdown
 from stream.kafka.clients import client_options, open_admin, open_consumer, open_producer
@@ -217,7 +217,7 @@ async def test_dead_letters_are_read_to_an_end_that_is_a_marker(
 
 
 async def _listed(letters: dlq.Letters) -> list[Any]:
-    return await letters.find(LetterFilter())
+    return await letters.find(DeadLetterFilter())
 
 
 async def test_a_replay_ends_at_the_last_stable_offset(broker: Settings) -> None:

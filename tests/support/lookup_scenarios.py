@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import pytest
 
-from stream.domain.choice import Ambiguous, Answered, Found, NobodyKnows, next_step
+from stream.domain.choice import Ambiguous, Answered, NobodyKnows, PersonFound, next_step
 from stream.domain.contact_facts import ContactFacts
 from stream.domain.errors import TransientError
 from stream.domain.events import Match, Tier
@@ -112,11 +112,11 @@ async def one_paid_call_per_alias(rig: Rig) -> None:
     rig.know(SOMEONE)
     first = await resolve(rig.worker(), request(contact(SOMEONE)))
     found = first.answer
-    assert isinstance(found, Found)
+    assert isinstance(found, PersonFound)
     assert (found.person.cpf, found.match, first.tier) == (SOMEONE.cpf, Match.NAME, Tier.DIRETRIX)
     assert (first.calls[Provider.DIRETRIX], first.calls[Provider.WORK]) == (1, 1)
     second = await resolve(rig.worker(), request(contact(SOMEONE)))
-    assert isinstance(second.answer, Found)
+    assert isinstance(second.answer, PersonFound)
     assert (second.tier, second.calls[Provider.DIRETRIX], second.calls[Provider.WORK]) == (Tier.POSTGRES, 0, 0)
     assert (rig.calls("diretrix"), rig.calls("work")) == (1, 1)
     assert await rig.statuses("diretrix") == ["paid"]
@@ -128,7 +128,7 @@ async def the_email_is_asked_when_nobody_knows_the_phone(rig: Rig) -> None:
     stranger = Phone.parse(OTHER.phone)
     asked = await resolve(rig.worker(), request(Contact(stranger, Email.parse(SOMEONE.email), None, "k")))
     found = asked.answer
-    assert isinstance(found, Found)
+    assert isinstance(found, PersonFound)
     assert found.person.cpf == SOMEONE.cpf
     assert (rig.calls("diretrix"), asked.calls[Provider.DIRETRIX]) == (2, 1)
     assert await rig.statuses("diretrix") == ["free", "paid"]
@@ -142,7 +142,7 @@ async def work_down_then_a_retry_pays_nothing(rig: Rig) -> None:
         await look_up(rig, request(contact(SOMEONE)))
     again = await resolve(rig.worker(), request(contact(SOMEONE)))
     found = again.answer
-    assert isinstance(found, Found)
+    assert isinstance(found, PersonFound)
     assert found.person.complete
     assert again.calls[Provider.DIRETRIX] == 0
     assert (rig.calls("diretrix"), rig.calls("work")) == (1, 2)
@@ -157,7 +157,7 @@ async def a_failure_is_never_an_answer(rig: Rig) -> None:
     assert isinstance(failed.failure, TransientError)
     assert not failed.facts.answers
     assert not (await rig.people.find(contact(SOMEONE))).answers
-    assert isinstance(await look_up(rig, request(contact(SOMEONE))), Found)
+    assert isinstance(await look_up(rig, request(contact(SOMEONE))), PersonFound)
     assert rig.calls("diretrix") == 2
 
 
@@ -187,7 +187,7 @@ async def cpf_only_in_postgres_asks_work_and_never_diretrix(rig: Rig) -> None:
     await rig.store.save_answer(phone, (Candidate(SOMEONE.name, SOMEONE.cpf),), NOW - timedelta(days=900))
     asked = await resolve(rig.worker(), request(contact(SOMEONE)))
     found = asked.answer
-    assert isinstance(found, Found)
+    assert isinstance(found, PersonFound)
     assert (found.person.cpf, asked.tier) == (SOMEONE.cpf, Tier.POSTGRES)
     assert (rig.calls("diretrix"), rig.calls("work")) == (0, 1)
 
@@ -197,7 +197,7 @@ async def a_cpf_in_the_form_asks_work_and_never_diretrix(rig: Rig) -> None:
     rig.know(SOMEONE)
     asked = await resolve(rig.worker(), request(contact(SOMEONE, by="phone email cpf")))
     found = asked.answer
-    assert isinstance(found, Found)
+    assert isinstance(found, PersonFound)
     assert (found.person.cpf, asked.tier) == (SOMEONE.cpf, Tier.FORM)
     assert (rig.calls("diretrix"), rig.calls("work")) == (0, 1)
 
@@ -206,7 +206,7 @@ async def a_cpf_that_nobody_knows_falls_back_to_the_phone(rig: Rig) -> None:
     """A typed CPF unknown to the Work API is a dead end; the phone still finds the person."""
     rig.know(SOMEONE)
     found = await look_up(rig, request(Contact(Phone.parse(SOMEONE.phone), None, Cpf(OTHER.cpf), "k")))
-    assert isinstance(found, Found)
+    assert isinstance(found, PersonFound)
     assert found.person.cpf == SOMEONE.cpf
     assert (rig.calls("diretrix"), rig.calls("work")) == (1, 2)
 
@@ -226,7 +226,7 @@ async def a_person_too_old_is_refreshed_through_work(rig: Rig) -> None:
     await _store_old(rig)
     for _ in range(2):
         found = await look_up(rig, request(contact(SOMEONE)))
-        assert isinstance(found, Found)
+        assert isinstance(found, PersonFound)
         assert not found.person.stale
         assert found.person.fetched_at == NOW.timestamp()
     assert (rig.calls("diretrix"), rig.calls("work")) == (0, 1)
@@ -241,7 +241,7 @@ async def a_refresh_that_fails_leaves_the_stale_person(rig: Rig) -> None:
     failed = await resolve(rig.worker(), asked)
     assert isinstance(failed.failure, TransientError)
     step = next_step(asked.contact, asked.name, failed.facts, allow_stale=True)
-    assert isinstance(step, Found)
+    assert isinstance(step, PersonFound)
     assert (step.person.stale, step.person.cpf) == (True, SOMEONE.cpf)
     assert rig.calls("diretrix") == 0
 
@@ -251,7 +251,7 @@ async def two_workers_with_one_cpf_make_one_work_call(rig: Rig) -> None:
     rig.know(SOMEONE)
     who = contact(SOMEONE, by="cpf")
     answers = await asyncio.gather(*(look_up(rig, request(who)) for _ in range(2)))
-    assert all(isinstance(one, Found) for one in answers)
+    assert all(isinstance(one, PersonFound) for one in answers)
     assert rig.calls("work") == 1
 
 
@@ -260,7 +260,7 @@ async def two_workers_refresh_an_old_person_once(rig: Rig) -> None:
     rig.know(SOMEONE)
     await _store_old(rig)
     answers = await asyncio.gather(*(look_up(rig, request(contact(SOMEONE))) for _ in range(3)))
-    assert all(isinstance(one, Found) and not one.person.stale for one in answers)
+    assert all(isinstance(one, PersonFound) and not one.person.stale for one in answers)
     assert rig.calls("work") == 1
 
 
@@ -269,7 +269,7 @@ async def phone_only_and_email_only_at_once_are_one_party(rig: Rig) -> None:
     rig.know(SOMEONE)
     asked = [request(contact(SOMEONE, by=by)) for by in ("phone", "email")]
     answers = await asyncio.gather(*(look_up(rig, one) for one in asked))
-    assert {one.person.cpf for one in answers if isinstance(one, Found)} == {SOMEONE.cpf}
+    assert {one.person.cpf for one in answers if isinstance(one, PersonFound)} == {SOMEONE.cpf}
     assert rig.calls("diretrix") <= 2
     assert rig.calls("work") == 1
     assert await rig.parties(SOMEONE.cpf) == 1
@@ -281,7 +281,7 @@ async def another_persons_record_is_refused(rig: Rig) -> None:
     rig.mix_up(SOMEONE, OTHER)
     for calls in (1, 1):
         found = await look_up(rig, request(contact(SOMEONE)))
-        assert isinstance(found, Found)
+        assert isinstance(found, PersonFound)
         assert (found.person.cpf, found.person.complete, found.match) == (SOMEONE.cpf, False, Match.NAME)
         assert rig.calls("work") == calls
     stored = await rig.people.find_by_cpf(Cpf(SOMEONE.cpf))
@@ -291,7 +291,7 @@ async def another_persons_record_is_refused(rig: Rig) -> None:
     rig.mix_up(SOMEONE, SOMEONE)
     rig.clock.at += timedelta(days=1, seconds=1)
     found = await look_up(rig, request(contact(SOMEONE)))
-    assert isinstance(found, Found)
+    assert isinstance(found, PersonFound)
     assert found.person.complete
     assert (rig.calls("diretrix"), rig.calls("work")) == (1, 2)
 
@@ -302,7 +302,7 @@ async def a_stored_record_of_another_is_refused_too(rig: Rig) -> None:
     wrong = person_from_work(OTHER.work(), SOMEONE.cpf, NOW)
     await rig.store.save_person(typed(SOMEONE), wrong, OTHER.work(), "lead-0", NOW)
     found = await look_up(rig, request(contact(SOMEONE)))
-    assert isinstance(found, Found)
+    assert isinstance(found, PersonFound)
     assert (found.person.cpf, found.person.name.upper()) == (SOMEONE.cpf, SOMEONE.name.upper())
     assert rig.calls("work") == 1
 
@@ -313,7 +313,7 @@ async def a_cpf_that_work_does_not_know_is_not_asked_for_a_week(rig: Rig) -> Non
     rig.mix_up(SOMEONE, None)
     for day in range(9):
         found = await look_up(rig, request(contact(SOMEONE)))
-        assert isinstance(found, Found)
+        assert isinstance(found, PersonFound)
         assert not found.person.complete
         assert rig.calls("work") == 1 + (day >= 7)
         rig.clock.at += timedelta(days=1)
@@ -327,7 +327,7 @@ async def an_owner_past_their_time_is_asked_for_again(rig: Rig) -> None:
     await rig.store.save_answer(phone, (Candidate(OTHER.name.upper(), OTHER.cpf),), NOW - timedelta(days=181))
     asked = await resolve(rig.worker(), request(contact(SOMEONE, by="phone")))
     found = asked.answer
-    assert isinstance(found, Found)
+    assert isinstance(found, PersonFound)
     assert (found.person.cpf, found.match) == (SOMEONE.cpf, Match.NAME)
     assert [one.cpf for one in asked.facts.answers[phone.alias]] == [SOMEONE.cpf]
     assert rig.calls("diretrix") == 1
@@ -338,11 +338,11 @@ async def a_phone_listed_beside_the_father_answers_with_its_owner(rig: Rig) -> N
     father = replace(SOMEONE, name="Carlos Souza", listed_phones=[OTHER.phone])
     son = replace(OTHER, name="Carlos Souza Filho")
     rig.know(father)
-    assert isinstance(await look_up(rig, request(contact(father), father.name)), Found)
+    assert isinstance(await look_up(rig, request(contact(father), father.name)), PersonFound)
     rig.know(son)
     for _ in range(2):
         found = await look_up(rig, request(contact(son, by="phone"), son.name))
-        assert isinstance(found, Found)
+        assert isinstance(found, PersonFound)
         assert (found.person.cpf, found.match) == (son.cpf, Match.NAME)
     assert rig.calls("diretrix") == 2
 
@@ -353,11 +353,11 @@ async def what_a_lead_did_not_prove_is_not_stored(rig: Rig) -> None:
     email = typed(OTHER)[1]
     stranger = Contact(typed(SOMEONE)[0], Email.parse(OTHER.email), None, "k")
     found = await look_up(rig, request(stranger, "Zulmira Xavier"))
-    assert isinstance(found, Found)
+    assert isinstance(found, PersonFound)
     assert (found.person.cpf, found.match) == (SOMEONE.cpf, Match.NAME_DIFFERS)
     assert not (await rig.people.find(Contact(None, Email.parse(OTHER.email), None, email.alias))).known
     again = request(Contact(typed(SOMEONE)[0], Email.parse(OTHER.email), None, "k"))
-    assert isinstance(await look_up(rig, again), Found)
+    assert isinstance(await look_up(rig, again), PersonFound)
 
 
 async def a_cpf_without_a_name_that_work_does_not_know_ends_the_look_up(rig: Rig) -> None:
@@ -380,7 +380,7 @@ async def two_people_on_one_phone_and_no_name_are_nobody(rig: Rig) -> None:
     assert (rig.calls("diretrix"), rig.calls("work")) == (1, 0)
     for someone in (SOMEONE, mate):
         found = await look_up(rig, request(contact(SOMEONE, by="phone"), someone.name))
-        assert isinstance(found, Found)
+        assert isinstance(found, PersonFound)
         assert (found.person.cpf, found.match) == (someone.cpf, Match.NAME)
     assert (rig.calls("diretrix"), rig.calls("work")) == (1, 2)
 

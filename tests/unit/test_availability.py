@@ -1,4 +1,4 @@
-"""How many parked webhooks come back for a partner that was down."""
+"""How many parked webhooks return for a partner that was down."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from datetime import timedelta
 
 import pytest
 
-from stream.domain.availability import LONGEST_HELD, TRIAL_PAUSE, Availability, PartnerGate, partner_of
-from stream.domain.parking import LATE
+from stream.domain.availability import MAX_HOLD, TRIAL_PAUSE_SECONDS, Availability, PartnerGate, partner_of
+from stream.domain.parking import MAX_LATE
 
 
 class World:
-    """A partner that is as a test says, and a clock that it turns."""
+    """A partner whose state the test sets, and a clock."""
 
     def __init__(self) -> None:
         self.at = 1_000.0
@@ -19,7 +19,7 @@ class World:
         self.gate = PartnerGate(lambda _: self.is_, lambda: self.at)
 
     def taken(self, wanted: int = 1_000) -> int:
-        """How many of those who want to come back may."""
+        """How many of those who want to return may."""
         return sum(self.gate.take("diretrix") for _ in range(wanted))
 
 
@@ -29,48 +29,48 @@ def world() -> World:
 
 
 def test_all_come_back_for_a_partner_that_can_be_asked(world: World) -> None:
-    """There is no limit."""
+    """If the partner can be asked there is no limit."""
     assert (world.gate.room("diretrix"), world.taken()) == (None, 1_000)
 
 
-def test_nobody_comes_back_for_a_partner_that_is_down(world: World) -> None:
-    """However long it takes."""
+def test_none_comes_back_for_a_partner_that_is_down(world: World) -> None:
+    """While the partner is down no webhook returns, however long that takes."""
     world.is_ = Availability.UNAVAILABLE
     for _ in range(100):
         assert (world.gate.room("diretrix"), world.taken()) == (0, 0)
-        world.at += TRIAL_PAUSE
+        world.at += TRIAL_PAUSE_SECONDS
 
 
-def test_one_finds_out_whether_a_partner_is_back(world: World) -> None:
-    """It fails: nobody follows, and the next trial begins with one again. It succeeds: all follow."""
+def test_one_webhook_tries_whether_a_partner_is_up(world: World) -> None:
+    """If the trial fails, the next one is one webhook again. If it succeeds, all return."""
     for _ in range(3):
         world.is_ = Availability.TRIAL
         assert world.taken() == 1
         world.is_ = Availability.UNAVAILABLE
         assert world.taken() == 0
-        world.at += TRIAL_PAUSE
+        world.at += TRIAL_PAUSE_SECONDS
     world.is_ = Availability.TRIAL
     assert world.taken() == 1
     world.is_ = Availability.AVAILABLE
     assert world.taken() == 1_000
 
 
-def test_a_trial_that_another_worker_answers_lets_ever_more_come_back(world: World) -> None:
-    """Twice as many in each trial; a look that moves nothing costs nothing."""
+def test_each_trial_without_a_result_doubles(world: World) -> None:
+    """While another worker has the result, each trial lets twice as many return; ``room`` alone uses none."""
     world.is_ = Availability.TRIAL
     seen = []
     for _ in range(5):
         seen.append(world.taken())
         assert world.taken() == 0
-        world.at += TRIAL_PAUSE
+        world.at += TRIAL_PAUSE_SECONDS
     assert seen == [1, 2, 4, 8, 16]
     world.gate.room("diretrix")
-    world.at += 10 * TRIAL_PAUSE
+    world.at += 10 * TRIAL_PAUSE_SECONDS
     assert world.taken() == 32
 
 
 def test_partners_do_not_wait_for_each_other() -> None:
-    """What is parked for one comes back while the other is down."""
+    """Webhooks parked for one partner return while another one is down."""
     down = {"work": Availability.UNAVAILABLE}
     gate = PartnerGate(lambda name: down.get(name, Availability.AVAILABLE), lambda: 0.0)
     assert (gate.take("work"), gate.take("diretrix"), gate.take("")) == (False, True, True)
@@ -87,12 +87,12 @@ def test_partners_do_not_wait_for_each_other() -> None:
     ],
 )
 def test_a_reason_names_its_partner(reason: str, partner: str) -> None:
-    """What stands before the colon; whatever is no partner can always be asked."""
+    """The partner is the text before the colon; a text that is no partner can always be asked."""
     assert partner_of(reason) == partner
 
 
-def test_what_waits_for_a_partner_comes_back_while_its_tries_are_believed() -> None:
-    """Else its age would begin anew, and it would never be given up; a shorter patience counts."""
-    assert LONGEST_HELD < LATE
-    assert PartnerGate(lambda _: Availability.TRIAL, lambda: 0.0, timedelta(days=1)).longest == LONGEST_HELD
-    assert PartnerGate(lambda _: Availability.TRIAL, lambda: 0.0, timedelta(minutes=1)).longest == timedelta(minutes=1)
+def test_webhooks_return_while_their_retry_headers_are_trusted() -> None:
+    """MAX_HOLD is below MAX_LATE, or the age would be counted anew each time; a shorter hold is used."""
+    assert MAX_HOLD < MAX_LATE
+    assert PartnerGate(lambda _: Availability.TRIAL, lambda: 0.0, timedelta(days=1)).max_hold == MAX_HOLD
+    assert PartnerGate(lambda _: Availability.TRIAL, lambda: 0.0, timedelta(minutes=1)).max_hold == timedelta(minutes=1)

@@ -1,4 +1,4 @@
-"""The input of the benchmarks, and what their peers make of it."""
+"""The input of the benchmarks, and what the peers do with it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from stream.domain.leads import decode_webhook
 
 
 def test_the_peers_write_the_events_that_we_write() -> None:
-    """A peer's event has our bytes and headers, but for the moment at which it was written."""
+    """A peer's event has our bytes and headers, except for the time of writing."""
     people = crowd(50, 1)
     for one, person in zip(records(repeats(people, 50, 1)), known(people), strict=True):
         webhook = decode_webhook(one.value)
@@ -28,7 +28,7 @@ def test_the_peers_write_the_events_that_we_write() -> None:
 
 
 def test_the_input_is_the_same_for_a_seed_and_as_large_as_production_sends_it() -> None:
-    """Two runs have one input; a payload has about 600 bytes."""
+    """The same seed gives the same input; a payload has about 600 bytes."""
     people = crowd(200, 1)
     payloads = list(repeats(people, 400, 1))
     assert payloads == list(repeats(crowd(200, 1), 400, 1))
@@ -36,7 +36,7 @@ def test_the_input_is_the_same_for_a_seed_and_as_large_as_production_sends_it() 
 
 
 def test_the_trace_has_the_measured_share_of_repeats() -> None:
-    """57.53 webhooks in 100 are about somebody who was there before."""
+    """57.53 webhooks in 100 are about people who came before."""
     seen: set[bytes] = set()
     again = 0
     for one in records(trace(crowd(2_000, 1), 3_000, 1)):

@@ -1,4 +1,4 @@
-"""How the latency benchmark puts its rounds together."""
+"""How the latency benchmark combines its rounds."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from bench.latency import percentile
 
 
 def test_a_percentile_is_one_of_all_webhooks_of_all_rounds() -> None:
-    """A round in which everything was slow counts with each of its webhooks, not as one value among the rounds."""
+    """In a slow round each webhook counts, not the round as one value."""
     quick, slow = {"event_ms": [1.0] * 990}, {"event_ms": [100.0] * 10}
     assert percentile([quick, slow], 50) == 1.0
     assert 1.0 < percentile([quick, slow, slow], 99) <= 100.0

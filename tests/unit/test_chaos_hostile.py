@@ -1,4 +1,4 @@
-"""The hostile messages are what they are called."""
+"""The hostile records have the effect that their kind names."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ PEOPLE = population(5, 1)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_is_called_dead_can_not_be_read(kind: str) -> None:
-    """And only that: a kind that changed sides would prove nothing any more."""
+def test_only_dead_records_can_not_be_read(kind: str) -> None:
+    """A record with ``is_dead`` raises PoisonError, and no other one does."""
     message = KINDS[kind](Writer(random.Random(1), PEOPLE, 8))
     try:
         decode_webhook(message.value)
@@ -27,7 +27,7 @@ def test_what_is_called_dead_can_not_be_read(kind: str) -> None:
 
 
 def test_every_kind_is_among_them() -> None:
-    """Rare kinds come too, and a seed gives the same again."""
+    """Rare kinds occur too, and the same seed gives the same records."""
     count = RARE * len(EXPENSIVE)
     first, again = (list(Writer(random.Random(3), PEOPLE, 8).messages(count)) for _ in range(2))
     assert {message.kind for message in first} == set(KINDS)

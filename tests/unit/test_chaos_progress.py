@@ -1,4 +1,4 @@
-"""What a run of the chaos suite says of itself."""
+"""The progress lines of a chaos run."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from tests.chaos.progress import Progress
 
 
 def test_the_command_that_plays_a_run_again_has_all_its_options() -> None:
-    """Seed, scenarios, size and every change of a size."""
+    """It has the seed, the scenarios, the size and every changed size."""
     changes = ("webhooks=500", "kills=2")
     wanted = 'seed 7: make chaos ARGS="--seed 7 --size small --only 1,2 --set webhooks=500 --set kills=2"'
     assert repeat(7, "1,2", "small", changes) == wanted
@@ -15,7 +15,7 @@ def test_the_command_that_plays_a_run_again_has_all_its_options() -> None:
 
 
 def test_a_line_says_which_scenario_of_how_many_it_is_about() -> None:
-    """The minutes passed stand before it."""
+    """A line has the minutes passed, the scenario's number and the number of scenarios."""
     lines: list[str] = []
     progress = Progress(11, lines.append)
     progress.next()

@@ -1,4 +1,4 @@
-"""What a trace costs, on the look-up chain's own policies: the figures that the README states."""
+"""The cost of a trace with the look-up chain's own policies: the figures that the README states."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from stream.settings import load
 
 
 async def bill(visits: Sequence[Visit], *, restart_every: int = 10) -> Bill:
-    """What the project pays for a trace, on a worker that is restarted now and then."""
+    """The project's bill for a trace, on a worker that is restarted now and then."""
     ours = Ours(Partner(visits), load({}), Ports(), random.Random(1).random)
     for number, visit in enumerate(visits, 1):
         await ours.answer(visit)
@@ -26,7 +26,7 @@ async def bill(visits: Sequence[Visit], *, restart_every: int = 10) -> Bill:
 
 @pytest.mark.parametrize("seed", range(5))
 async def test_the_measured_trace_pays_its_people_once(seed: int) -> None:
-    """73 webhooks of 31 new people pay 31 times, 42.5 in 100, with restarts in between."""
+    """73 webhooks of 31 new people cause 31 paid calls, 42.5 in 100, in spite of restarts."""
     paid = await bill(measured(seed))
     assert (paid.webhooks, paid.paying, paid.paid) == (73, 31, 31)
     assert round(paid.in_100, 1) == 42.5
@@ -34,14 +34,14 @@ async def test_the_measured_trace_pays_its_people_once(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 async def test_who_comes_back_with_another_phone_or_email_is_known(seed: int) -> None:
-    """Fewer calls are paid than there are contacts: people are known by their other alias and their name."""
+    """Fewer calls are paid than there are contacts, because the other alias and the name identify the person."""
     visits = moved(seed)
     paid = await bill(visits)
     assert 31 <= paid.paid < distinct(visits, lambda contact, _: contact.key)
 
 
 async def test_a_lost_table_pays_nothing_again() -> None:
-    """With the changelog gone as well the database answers."""
+    """Without the table and its changelog the database answers."""
     visits = measured(1)
     ours = Ours(Partner(visits), load({}), Ports(), random.Random(1).random)
     for visit in [*visits, *visits]:
@@ -51,7 +51,7 @@ async def test_a_lost_table_pays_nothing_again() -> None:
 
 
 async def test_the_others_pay_what_they_must() -> None:
-    """Who always asks pays for all; a dict pays again for who comes back after its time, and after a restart."""
+    """AlwaysAsk pays for all; a dict pays again after its TTL and after a restart."""
     visits = measured(1)
     partner = Partner(visits)
     always, cache = AlwaysAsk(partner), MemoryCache(partner, timedelta(hours=24))
@@ -64,7 +64,7 @@ async def test_the_others_pay_what_they_must() -> None:
 
 
 def test_a_year_has_the_measured_repeats() -> None:
-    """Of many webhooks as many are of people who came before as was measured."""
+    """The share of repeats in a year is the measured one."""
     visits = year(1, 5_000, timedelta(days=30), timedelta(days=180))
     people = len({visit.someone.cpf for visit in visits})
     assert people / len(visits) == pytest.approx(1 - REPEATS, abs=0.02)

@@ -1,4 +1,4 @@
-"""What a year of typed names costs, and which rule makes the project ask."""
+"""The cost of a year of typed names, and the rule behind each paid call."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def visits() -> list[Visit]:
 
 
 async def bill(visits: Sequence[Visit], policy: Policy = next_step) -> Bill:
-    """What a rule pays for them."""
+    """A rule's bill for the visits."""
     ours = Ours(Partner(visits), load({}), Ports(), random.Random(1).random, policy)
     for visit in visits:
         await ours.answer(visit)
@@ -39,18 +39,18 @@ async def bill(visits: Sequence[Visit], policy: Policy = next_step) -> Bill:
 
 @pytest.fixture(scope="module")
 def ours(visits: list[Visit]) -> Bill:
-    """What the project's rule pays for them."""
+    """The bill of the project's rule."""
     return asyncio.run(bill(visits))
 
 
 @pytest.fixture(scope="module")
 def first(visits: list[Visit]) -> Bill:
-    """What the first rule pays for them."""
+    """The bill of the first rule."""
     return asyncio.run(bill(visits, first_rule))
 
 
 def test_names_are_typed_as_in_the_corpus(visits: list[Visit]) -> None:
-    """People who come for the first time leave the name out, or give the first one only, at the corpus's rates."""
+    """New people leave the name out, or give the first name only, at the corpus's rates."""
     came = {visit.someone.cpf: visit for visit in reversed(visits)}.values()
     words = Counter(min(len(visit.name.split()), 2) for visit in came)
     assert words[0] / len(came) == pytest.approx(rates.KINDS["no_name"], abs=0.02)
@@ -58,7 +58,7 @@ def test_names_are_typed_as_in_the_corpus(visits: list[Visit]) -> None:
 
 
 def test_diretrix_lists_others_as_in_the_corpus(visits: list[Visit]) -> None:
-    """Of phones that somebody knows as many name somebody else alone as the corpus says."""
+    """Known phones name only other people at the corpus's rate."""
     people = {visit.someone.cpf: visit.someone for visit in visits}.values()
     others = sum(
         all(candidate.cpf != one.cpf for candidate in one.answers[one.phone])
@@ -70,7 +70,7 @@ def test_diretrix_lists_others_as_in_the_corpus(visits: list[Visit]) -> None:
 
 
 def test_each_paid_call_has_its_reason(ours: Bill, first: Bill) -> None:
-    """The reasons add up to what was paid, by the project's rule and by the first one."""
+    """The reasons add up to the paid calls, for the project's rule and for the first one."""
     for paid in (ours, first):
         assert sum(paid.why.values()) == paid.paid > 0
         assert set(paid.why) <= set(REASONS)
@@ -78,12 +78,12 @@ def test_each_paid_call_has_its_reason(ours: Bill, first: Bill) -> None:
 
 
 def test_the_graded_rule_pays_at_most_three_in_100_more(ours: Bill, first: Bill) -> None:
-    """What proves too little is asked for, and that costs little."""
+    """Asking again if the evidence is weak costs little."""
     assert ours.paid <= 1.03 * first.paid
 
 
 async def test_what_a_listed_phone_costs_is_told() -> None:
-    """Who comes back by a phone that was only listed, with a first name alone, is asked for, and the reason says so."""
+    """A first name alone on a phone that was only listed is asked for, with that reason."""
     came = replace(measured(1)[0], email="")
     one = came.someone
     one.listed_phones.append("11955550001")
@@ -94,7 +94,7 @@ async def test_what_a_listed_phone_costs_is_told() -> None:
 
 @pytest.mark.parametrize("typed", [str.upper, str.lower, lambda name: f"{name.split()[0]} {name.split()[-1]}"])
 async def test_a_known_email_with_a_compatible_name_costs_nothing(typed: Callable[[str], str]) -> None:
-    """Who comes back with another phone, the known e-mail and a name that fits is not paid for again."""
+    """A person with another phone, the known e-mail and a name that fits is not paid for again."""
     came = replace(measured(1)[0], phone="")
     again = replace(came, at=came.at + timedelta(days=1), phone="11955550002", name=typed(came.name))
     paid = await bill([came, again])
@@ -112,5 +112,5 @@ async def test_a_known_email_with_a_compatible_name_costs_nothing(typed: Callabl
     ],
 )
 def test_the_first_rule_is_frozen(lead: str, known: str) -> None:
-    """It keeps the errors for which it was replaced: it is what later rules are measured against."""
+    """The first rule keeps its errors, because later rules are compared with it."""
     assert first_fit.fit(lead, known) == first_fit.FITS

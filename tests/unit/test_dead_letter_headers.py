@@ -1,4 +1,4 @@
-"""What a dead letter says of itself."""
+"""The headers of a dead letter."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def headers(timestamp: float = NOW.timestamp(), reason: str = "id: required") ->
 
 
 def test_a_letter_keeps_its_headers_and_says_where_and_why() -> None:
-    """The original headers stay; ours are there once, in UTF-8, also when the record died before."""
+    """The original headers stay; ours are there once, in UTF-8, also for a record that was a dead letter before."""
     assert headers()[:2] == [("ce_id", b"x"), ("attempt", b"2")]
     ours = dict(headers()[2:])
     assert ours.pop("dl-version")
@@ -48,7 +48,7 @@ def test_a_letter_keeps_its_headers_and_says_where_and_why() -> None:
 
 @pytest.mark.parametrize("timestamp", [-1e18, 1e18, float("nan"), float("inf")])
 def test_a_letter_is_written_whatever_a_producer_claims(timestamp: float) -> None:
-    """No time and no reason can keep a record from the dead letters; a reason is bounded."""
+    """No timestamp and no reason prevents a dead letter; the reason is bounded."""
     ours = dict(headers(timestamp, "\ud800" + "x" * 5_000))
     assert ours["dl-timestamp"]
     assert len(ours["dl-reason"]) == 500

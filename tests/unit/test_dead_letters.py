@@ -1,4 +1,4 @@
-"""Dead letters as an operator sees them, and what becomes of them when they are redriven."""
+"""Dead letters: how they are read, filtered, closed by markers and redriven."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ import pytest
 from producers.items import Part, dead_letter, webhook
 from stream.domain.dead_letters import (
     TOO_LARGE,
-    Letter,
-    LetterFilter,
-    LetterStatus,
+    DeadLetter,
+    DeadLetterFilter,
+    DeadLetterStatus,
     dead_letter_headers,
     marker,
-    read_letter,
+    read_dead_letter,
     read_marker,
 )
 from stream.domain.errors import PoisonError
 from stream.domain.leads import Source, decode_webhook
 from stream.domain.parking import Parking
-from stream.domain.redrive import revive
+from stream.domain.redrive import redriven_record
 from tests.support.fakes import c2s_webhook
 
 NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
@@ -40,8 +40,8 @@ def letter(  # noqa: PLR0913 - a letter
     topic: str = "webhooks",
     offset: int = 7,
     failed_at: datetime = NOW,
-) -> Letter:
-    """A letter as the project writes it."""
+) -> DeadLetter:
+    """A dead letter as the project writes it."""
     written = dead_letter_headers(
         headers=headers or [],
         topic=topic,
@@ -55,14 +55,14 @@ def letter(  # noqa: PLR0913 - a letter
         failed_at=failed_at,
         first_failed=NOW - timedelta(hours=1),
     )
-    return read_letter(offset, key, b"12345", written, NOW)
+    return read_dead_letter(offset, key, b"12345", written, NOW)
 
 
 def test_a_letter_is_read_as_it_was_written() -> None:
-    """Every fact that a writer puts down comes back; its own headers are apart from ours."""
+    """Every fact that was written is read again; the original headers are apart from ours."""
     found = letter(headers=[("ce_id", b"x"), ("dl-closes", b"1")])
     assert found.original == (("ce_id", b"x"),)
-    assert (found.topic, found.partition, found.origin, found.stage, found.error) == (
+    assert (found.topic, found.partition, found.original_offset, found.stage, found.error) == (
         "webhooks",
         3,
         42,
@@ -78,16 +78,16 @@ def test_a_letter_is_read_as_it_was_written() -> None:
     "headers",
     [[], [("dl-offset", b"x" * 5_000)], [("dl-failed-at", b"\xff"), ("dl-attempts", b"-9")], [("dl-closes", b"")]],
 )
-def test_whatever_lies_in_the_topic_is_listed(headers: list[tuple[str, bytes]]) -> None:
-    """What somebody else wrote there is a letter of an unknown stage, dated by when it was written."""
-    found = read_letter(1, None, None, headers, NOW)
-    assert (found.stage, found.origin, found.attempts, found.failed_at) == ("unknown", -1, 0, NOW)
+def test_any_record_of_the_topic_is_listed(headers: list[tuple[str, bytes]]) -> None:
+    """A record that somebody else wrote is a dead letter of an unknown stage, dated by its time stamp."""
+    found = read_dead_letter(1, None, None, headers, NOW)
+    assert (found.stage, found.original_offset, found.attempts, found.failed_at) == ("unknown", -1, 0, NOW)
     assert read_marker(headers) is None
 
 
-@pytest.mark.parametrize("status", [LetterStatus.REDRIVEN, LetterStatus.DROPPED])
-def test_a_marker_says_what_became_of_a_letter(status: LetterStatus) -> None:
-    """It names the letter's offset; a letter is no marker, whatever headers its message had."""
+@pytest.mark.parametrize("status", [DeadLetterStatus.REDRIVEN, DeadLetterStatus.DROPPED])
+def test_a_marker_says_what_became_of_a_letter(status: DeadLetterStatus) -> None:
+    """A marker names the dead letter's offset and status; a dead letter is no marker, whatever its headers."""
     assert read_marker(marker(7, status, NOW)) == (7, status)
     written = dead_letter_headers(
         headers=marker(7, status, NOW),
@@ -105,56 +105,56 @@ def test_a_marker_says_what_became_of_a_letter(status: LetterStatus) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "takes"),
+    ("wanted", "matches"),
     [
-        (LetterFilter(), True),
-        (LetterFilter(offsets=frozenset({7})), True),
-        (LetterFilter(offsets=frozenset({8})), False),
-        (LetterFilter(stages=frozenset({"enrich", "crm"})), True),
-        (LetterFilter(stages=frozenset({"crm"})), False),
-        (LetterFilter(errors=frozenset({"GivenUpError"})), False),
-        (LetterFilter(topics=frozenset({"contacts.enriched"})), False),
-        (LetterFilter(since=NOW), True),
-        (LetterFilter(since=NOW + timedelta(seconds=1)), False),
-        (LetterFilter(until=NOW), False),
-        (LetterFilter(until=NOW + timedelta(seconds=1)), True),
-        (LetterFilter(statuses=frozenset({LetterStatus.DROPPED})), False),
+        (DeadLetterFilter(), True),
+        (DeadLetterFilter(offsets=frozenset({7})), True),
+        (DeadLetterFilter(offsets=frozenset({8})), False),
+        (DeadLetterFilter(stages=frozenset({"enrich", "crm"})), True),
+        (DeadLetterFilter(stages=frozenset({"crm"})), False),
+        (DeadLetterFilter(errors=frozenset({"GivenUpError"})), False),
+        (DeadLetterFilter(topics=frozenset({"contacts.enriched"})), False),
+        (DeadLetterFilter(since=NOW), True),
+        (DeadLetterFilter(since=NOW + timedelta(seconds=1)), False),
+        (DeadLetterFilter(until=NOW), False),
+        (DeadLetterFilter(until=NOW + timedelta(seconds=1)), True),
+        (DeadLetterFilter(statuses=frozenset({DeadLetterStatus.DROPPED})), False),
     ],
 )
-def test_filters_narrow_down(wanted: LetterFilter, takes: bool) -> None:  # noqa: FBT001 - a case
-    """Each alone decides; together all must agree; open letters unless asked otherwise."""
-    assert wanted.takes(letter()) is takes
-    assert LetterFilter().is_everything
+def test_filters_narrow_down(wanted: DeadLetterFilter, matches: bool) -> None:  # noqa: FBT001 - a case
+    """All criteria must match; without a status only open dead letters match."""
+    assert wanted.matches(letter()) is matches
+    assert DeadLetterFilter().is_everything
 
 
-def test_a_redriven_webhook_keeps_its_identity_and_loses_its_tries() -> None:
-    """Same topic, partition, key, bytes and headers; what counted tries is gone, and a header says so."""
+def test_a_redriven_webhook_keeps_its_identity_and_loses_its_retry_headers() -> None:
+    """Topic, partition, key, bytes and headers stay; retry headers are removed; a header says it was redriven."""
     tries = Parking(9, NOW, NOW, 2).headers("diretrix: status 500")
     value = c2s_webhook(phone="11987654321")
     found = letter(headers=[("ce_id", b"x"), *tries, ("reroute", b"1"), ("redriven", b"2"), ("theirs", b"\xff")])
-    revived = revive(found, value, NOBODY)
-    assert (revived.topic, revived.partition, revived.key, revived.value) == ("webhooks", 3, b"key", value)
-    assert revived.headers == [("ce_id", b"x"), ("theirs", b"\xff"), ("redriven", b"7")]
+    redriven = redriven_record(found, value, NOBODY)
+    assert (redriven.topic, redriven.partition, redriven.key, redriven.value) == ("webhooks", 3, b"key", value)
+    assert redriven.headers == [("ce_id", b"x"), ("theirs", b"\xff"), ("redriven", b"7")]
 
 
-def test_what_the_producers_refused_becomes_what_they_would_have_made_of_it() -> None:
-    """A body that this version can read goes out as the producers send it: key, identity, bytes, time of arrival."""
+def test_a_redriven_body_is_published_as_the_producers_would() -> None:
+    """A body that can be read now gets the key, identity, bytes and time that the producers would give it."""
     part = Part(BODY, orjson.loads(BODY))
     sent = webhook(Source.C2S, part, NOW, NOBODY)
     written = dead_letter(Source.C2S, part, NOW, PoisonError("an older version could not read it"))
-    found = read_letter(7, written.key, written.value, written.headers, NOW)
-    assert (found.stage, found.origin) == ("receive", -1)
-    revived = revive(found, written.value, NOBODY)
-    assert (revived.topic, revived.partition, revived.key) == (sent.topic, None, sent.key)
-    assert revived.headers == [*sent.headers, ("redriven", b"7")]
-    assert revived.value is not None
-    theirs, ours = decode_webhook(sent.value), decode_webhook(revived.value)
+    found = read_dead_letter(7, written.key, written.value, written.headers, NOW)
+    assert (found.stage, found.original_offset) == ("receive", -1)
+    redriven = redriven_record(found, written.value, NOBODY)
+    assert (redriven.topic, redriven.partition, redriven.key) == (sent.topic, None, sent.key)
+    assert redriven.headers == [*sent.headers, ("redriven", b"7")]
+    assert redriven.value is not None
+    theirs, ours = decode_webhook(sent.value), decode_webhook(redriven.value)
     assert ours == theirs
-    assert BODY in revived.value
+    assert BODY in redriven.value
 
 
 def test_a_redriven_event_goes_back_to_the_events() -> None:
-    """What the CRM refused goes out once more under the same identity, as it was."""
+    """An event that the CRM refused is published unchanged under the same identity."""
     value = orjson.dumps(
         {
             "event_id": "e",
@@ -167,9 +167,9 @@ def test_a_redriven_event_goes_back_to_the_events() -> None:
         }
     )
     found = letter("crm", topic="contacts.enriched", headers=[("ce_id", b"e")])
-    revived = revive(found, value, NOBODY)
-    assert (revived.topic, revived.partition, revived.key, revived.value) == ("contacts.enriched", 3, b"key", value)
-    assert revived.headers == [("ce_id", b"e"), ("redriven", b"7")]
+    redriven = redriven_record(found, value, NOBODY)
+    assert (redriven.topic, redriven.partition, redriven.key, redriven.value) == ("contacts.enriched", 3, b"key", value)
+    assert redriven.headers == [("ce_id", b"e"), ("redriven", b"7")]
 
 
 @pytest.mark.parametrize(
@@ -181,11 +181,11 @@ def test_a_redriven_event_goes_back_to_the_events() -> None:
         (letter("crm"), b"{}", "not an event"),
         (letter("receive", headers=[("ce_source", b"/lead-stream/producers/c2s")]), b"{}", "required"),
         (letter("receive", headers=[("ce_source", b"/lead-stream/producers/c2s")]), b"[]", "object"),
-        (letter("receive"), BODY, "sender"),
+        (letter("receive"), BODY, "ce_source"),
         (letter("somebody's"), BODY, "stage"),
     ],
 )
-def test_what_would_only_die_again_is_refused(found: Letter, value: bytes | None, reason: str) -> None:
-    """It says why, without what it stumbled over."""
+def test_a_letter_that_would_fail_again_is_refused(found: DeadLetter, value: bytes | None, reason: str) -> None:
+    """PoisonError says why, without quoting the value."""
     with pytest.raises(PoisonError, match=reason):
-        revive(found, value, NOBODY)
+        redriven_record(found, value, NOBODY)

@@ -1,4 +1,4 @@
-"""The events: ids and revisions that a consumer can rely on, bytes that satisfy their JSON Schema."""
+"""Events: stable ids and revisions, and bytes that satisfy their JSON Schema."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def event(answer: Answer, emitted_at: datetime = NOW) -> bytes:
 def test_every_event_satisfies_its_schema(
     one: Lead, answer: Answer, received_at: datetime, emitted_at: datetime
 ) -> None:
-    """Whatever the lead and the answer, the event is as its schema says, has no other field, and is read again."""
+    """Any event satisfies its schema, has no other field, and is decoded again."""
     contact = contact_of(one, frozenset())
     value = encode_event(Webhook(one.source, received_at, one), contact, answer, emitted_at)
     read: dict[str, Any] = orjson.loads(value)
@@ -119,7 +119,7 @@ def test_every_event_satisfies_its_schema(
 
 
 def test_a_person_goes_through_an_event_unchanged() -> None:
-    """The bytes of the table are spliced in as they are; a consumer reads the same person and the same facts."""
+    """The person's bytes are copied unchanged; a consumer reads the same person and facts."""
     value = event(Answer(Outcome.ENRICHED, Tier.CACHE, Match.NAME, PERSON.encode(), PERSON.facts))
     assert PERSON.encode() in value
     seen = decode_event(value)
@@ -130,7 +130,7 @@ def test_a_person_goes_through_an_event_unchanged() -> None:
 
 @given(ids, instants, st.integers(-14 * 60, 14 * 60))
 def test_a_delivery_has_one_id_whatever_its_spelling(lead_id: str, at: datetime, minutes: int) -> None:
-    """The id names the lead at an instant, not the way the instant was written, and is the UUIDv5 of the standard."""
+    """The id depends on lead and instant, not on the instant's spelling, and is a standard UUIDv5."""
     elsewhere = at.astimezone(timezone(timedelta(minutes=minutes)))
     identity = event_id(lead(updated_at=elsewhere, lead_id=lead_id))
     assert identity == event_id(lead(updated_at=at, lead_id=lead_id))
@@ -138,14 +138,14 @@ def test_a_delivery_has_one_id_whatever_its_spelling(lead_id: str, at: datetime,
 
 
 def test_ids_never_change() -> None:
-    """These are in the topics of production: another namespace or another form would hide every repeat."""
+    """These ids are in production topics: with another namespace or form no repeat would be recognised."""
     assert event_id(lead()) == "c34c2cc6-06e3-5b23-950b-525a8e233513"
     assert event_id(lead(Source.GOOGLE_ADS)) == "61120a45-dbc9-58ab-abb7-0f3d114dc9b7"
     assert revision(Outcome.ENRICHED, "abc") == "f6f1feb202b70396"
 
 
 def test_a_google_lead_is_one_delivery_whenever_it_was_sent() -> None:
-    """Google repeats a lead under its id; C2S sends a lead again when it has changed."""
+    """A Google lead has one event id; a C2S lead has a new one after each change."""
     late = NOW + timedelta(seconds=1)
     assert event_id(lead(Source.GOOGLE_ADS, None)) == event_id(lead(Source.GOOGLE_ADS, late))
     assert event_id(lead(Source.C2S)) != event_id(lead(Source.C2S, late))
@@ -153,7 +153,7 @@ def test_a_google_lead_is_one_delivery_whenever_it_was_sent() -> None:
 
 
 def test_a_revision_tells_what_is_said_apart() -> None:
-    """Pending becomes enriched, or other facts: another revision. Another tier, another time: the same."""
+    """Another outcome or other facts change the revision; another tier or time does not."""
     first = decode_event(event(Answer(Outcome.ENRICHED, Tier.DIRETRIX, Match.NAME, PERSON.encode(), PERSON.facts)))
     again = Answer(Outcome.ENRICHED, Tier.CACHE, Match.NO_NAME, PERSON.encode(), PERSON.facts, stale=True)
     second = decode_event(event(again, NOW + timedelta(hours=1)))
@@ -163,8 +163,8 @@ def test_a_revision_tells_what_is_said_apart() -> None:
     assert len({first.revision, pending.revision, revision(Outcome.ENRICHED, "other")}) == 3
 
 
-def test_a_consumer_ignores_what_it_does_not_know() -> None:
-    """A field that a later version adds breaks nobody, at any level."""
+def test_a_consumer_ignores_unknown_fields() -> None:
+    """An unknown field at any level is ignored."""
     value = orjson.loads(event(Answer(Outcome.ENRICHED, Tier.CACHE, Match.NAME, PERSON.encode(), PERSON.facts)))
     for part in (value, value["lead"], value["contact"], value["person"], value["calls"], value["person"]["income"]):
         part["later"] = {"a": [1]}
@@ -173,7 +173,7 @@ def test_a_consumer_ignores_what_it_does_not_know() -> None:
 
 
 @pytest.mark.parametrize("value", [b"", b"{}", b"[]", b"\xff", b'{"event_id": 1}'])
-def test_what_is_no_event_is_refused(value: bytes) -> None:
+def test_bytes_that_are_no_event_raise(value: bytes) -> None:
     """Bytes that are no event raise ValueError."""
     with pytest.raises(ValueError, match=r"."):
         decode_event(value)
@@ -181,7 +181,7 @@ def test_what_is_no_event_is_refused(value: bytes) -> None:
 
 @given(st.binary())
 def test_any_bytes_are_an_event_or_value_error(value: bytes) -> None:
-    """A consumer need catch nothing else."""
+    """Any bytes are decoded or raise ValueError."""
     try:
         event = decode_event(value)
     except ValueError:
@@ -190,7 +190,7 @@ def test_any_bytes_are_an_event_or_value_error(value: bytes) -> None:
 
 
 def test_headers_are_cloudevents_in_binary_mode() -> None:
-    """Whoever filters by header finds id, type, source, time and version."""
+    """The headers have id, type, source, time and version."""
     identity = event_id(lead())
     assert event_headers(identity, NOW) == [
         ("ce_specversion", b"1.0"),
@@ -203,6 +203,6 @@ def test_headers_are_cloudevents_in_binary_mode() -> None:
 
 @pytest.mark.parametrize("name", ["webhooks", "contacts.enriched"])
 def test_the_schemas_are_schemas(name: str) -> None:
-    """What the package ships is valid JSON Schema and describes itself."""
+    """The shipped schemas are valid JSON Schema with descriptions."""
     Draft202012Validator.check_schema(schema(name))
     assert schema(name)["title"]

@@ -1,4 +1,4 @@
-"""No test passes by asserting nothing."""
+"""Every test asserts something."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def collected(tree: ast.AST) -> Iterator[Function]:
-    """What pytest takes for tests in a module, in classes too."""
+    """The tests of a module as pytest would collect them, also in classes."""
     for node in ast.walk(tree):
         if isinstance(node, Function) and node.name.startswith("test"):
             yield node
 
 
 def asserts(function: Function) -> bool:
-    """Whether something in it can fail: a constant can't."""
+    """Whether something in the test can fail; a constant can't."""
     return any(map(_can_fail, ast.walk(function)))
 
 
@@ -41,8 +41,8 @@ def _can_fail(node: ast.AST) -> bool:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(TESTS)))
-def test_every_test_says_what_must_hold(path: Path) -> None:
-    """By an assertion, an exception that must come, or a function whose name says that it checks."""
+def test_every_test_asserts(path: Path) -> None:
+    """Each test has an assertion, an expected exception, or a call of a function that is named as a check."""
     idle = [f"{path}:{one.lineno} {one.name}" for one in collected(ast.parse(path.read_text())) if not asserts(one)]
     assert not idle, "\n".join(idle)
 
@@ -63,6 +63,6 @@ def test_every_test_says_what_must_hold(path: Path) -> None:
     ],
 )
 def test_an_idle_test_is_found(body: str, *, says: bool) -> None:
-    """The finder itself: what only runs without an error says nothing."""
+    """The finder reports a test that only runs."""
     (function,) = collected(ast.parse(f"class Some:\n  async def test_one(self):\n    '''A sentence.'''\n    {body}"))
     assert asserts(function) is says

@@ -1,4 +1,4 @@
-"""docs/extending.md, held against the code: what it names exists, and every source is as it says."""
+"""docs/extending.md agrees with the code: what it names exists, and every source is as it says."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FILES = sorted({name for name in re.findall(r"`([\w./-]+\.\w+)`", PROSE) if "/" 
 
 
 def test_the_guide_names_files() -> None:
-    """The pattern finds the tables: a test over nothing would hold nothing."""
+    """The pattern finds the tables, so the other tests check something."""
     assert {"stream/domain/sources/lead.py", "producers/sources/__init__.py", ".env.example"} <= set(FILES)
     assert len(FILES) > 30
     assert len(SKELETONS) == 5
@@ -31,7 +31,7 @@ def test_the_guide_names_files() -> None:
 
 @pytest.mark.parametrize("name", FILES)
 def test_every_file_that_the_guide_names_exists(name: str) -> None:
-    """A file that was moved is moved in the guide too."""
+    """Each file that the guide names exists."""
     assert (ROOT / name).is_file()
 
 
@@ -39,13 +39,13 @@ def test_every_file_that_the_guide_names_exists(name: str) -> None:
     "folder", sorted({Path(name).parent for name in re.findall(r"`([\w./-]+<name>[\w.*]+)`", PROSE)})
 )
 def test_new_files_have_a_folder(folder: Path) -> None:
-    """What is new goes where others of its kind are."""
+    """Each new file's folder exists."""
     assert (ROOT / folder).is_dir()
 
 
 @pytest.mark.parametrize("skeleton", SKELETONS, ids=range(len(SKELETONS)))
 def test_a_skeleton_imports_what_there_is(skeleton: str) -> None:
-    """Each parses, and every name that it imports exists."""
+    """Each skeleton parses, and each imported name exists."""
     imports = [node for node in ast.walk(ast.parse(skeleton)) if isinstance(node, ast.ImportFrom)]
     assert imports
     for node in imports:
@@ -57,7 +57,7 @@ def test_a_skeleton_imports_what_there_is(skeleton: str) -> None:
 
 @pytest.mark.parametrize("source", Source)
 def test_every_source_has_what_the_guide_lists(source: Source) -> None:
-    """Both modules, a setting that is a secret, an endpoint, and golden payloads that its reader reads."""
+    """Each source has both modules, a secret setting, an endpoint and golden payloads that its reader reads."""
     for folder in ("stream/domain/sources", "producers/sources"):
         assert (ROOT / folder / f"{source}.py").is_file()
     setting = ENDPOINTS[source].setting

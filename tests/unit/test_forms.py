@@ -1,4 +1,4 @@
-"""Lead forms: whose CPF a column asks for, and that whatever was typed is either the lead's or an answer."""
+"""Lead forms: whose CPF a column asks for, and that each typed text becomes the lead's or an answer."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.domain.forms import LONGEST_ANSWER, MOST_ANSWERS, FormAnswer, read_form
+from stream.domain.forms import MAX_ANSWER_CHARS, MAX_ANSWERS, FormAnswer, read_form
 from stream.domain.own_cpf import asks_for_own_cpf
 
 CPF, OTHER = "529.982.247-25", "111.444.777-35"
@@ -36,7 +36,7 @@ def columns(*pairs: tuple[str, Any]) -> list[dict[str, Any]]:
     ],
 )
 def test_a_question_for_the_persons_own_cpf_is_one(question: str) -> None:
-    """A column called CPF, or one that asks who fills it in, says the lead's CPF."""
+    """A column called CPF, or one that asks for the CPF of the person who fills it in, is the lead's CPF."""
     assert asks_for_own_cpf(question)
     assert read_form(columns((question, CPF))).cpf == CPF
 
@@ -69,14 +69,14 @@ def test_a_question_for_the_persons_own_cpf_is_one(question: str) -> None:
     ],
 )
 def test_a_question_for_another_persons_cpf_is_an_answer(question: str) -> None:
-    """Whoever else's CPF it is, it names nobody, and the salesperson reads it."""
+    """Another person's CPF is not the lead's; the salesperson reads it as an answer."""
     assert not asks_for_own_cpf(question)
     form = read_form(columns((question, CPF)))
     assert (form.cpf, form.answers) == ("", (FormAnswer(question, CPF),))
 
 
 def test_neither_id_nor_question_may_name_another_person() -> None:
-    """A column whose id is CPF and whose question is about somebody else is somebody else's."""
+    """A column whose id is CPF and whose question names another person is not the lead's CPF."""
     column = {"column_id": "CPF", "column_name": "CPF do cônjuge", "string_value": CPF}
     assert read_form([column]).cpf == ""
 
@@ -97,7 +97,7 @@ def test_neither_id_nor_question_may_name_another_person() -> None:
     ],
 )
 def test_of_two_columns_that_disagree_the_one_named_cpf_counts(pairs: list[tuple[str, str]], cpf: str) -> None:
-    """Two questions with two CPFs name nobody, unless one of them is called CPF; what is not taken is an answer."""
+    """Two different CPFs count only if one column is called CPF; the other one is an answer."""
     form = read_form(columns(*pairs))
     assert form.cpf == cpf
     digits = "".join(filter(str.isdecimal, cpf))
@@ -105,8 +105,8 @@ def test_of_two_columns_that_disagree_the_one_named_cpf_counts(pairs: list[tuple
     assert [one.answer for one in form.answers] == rest
 
 
-def test_whatever_is_not_the_contact_is_an_answer_in_its_order() -> None:
-    """Questions keep the words that the person read; the columns that are the lead's are not repeated."""
+def test_other_columns_are_answers_in_order() -> None:
+    """Answers keep the question as the person read it; the lead's own columns are not repeated."""
     data = [
         {"column_id": "FULL_NAME", "string_value": "Ana Souza"},
         {"column_id": "PHONE_NUMBER", "string_value": "98765-0001"},
@@ -131,7 +131,7 @@ def test_whatever_is_not_the_contact_is_an_answer_in_its_order() -> None:
 
 @given(st.lists(st.tuples(st.text(min_size=1, max_size=400), st.text(max_size=700)), max_size=40))
 def test_answers_are_bounded(pairs: list[tuple[str, str]]) -> None:
-    """No form gives more answers, or longer ones, than an event carries."""
+    """A form gives at most MAX_ANSWERS answers of at most MAX_ANSWER_CHARS."""
     answers = read_form(columns(*pairs)).answers
-    assert len(answers) <= MOST_ANSWERS
-    assert all(len(one.question) <= LONGEST_ANSWER and len(one.answer) <= LONGEST_ANSWER for one in answers)
+    assert len(answers) <= MAX_ANSWERS
+    assert all(len(one.question) <= MAX_ANSWER_CHARS and len(one.answer) <= MAX_ANSWER_CHARS for one in answers)

@@ -1,4 +1,4 @@
-"""The table's entry: its bytes, its age, and which of two stays."""
+"""The table's entry: its bytes, its freshness, and which of two entries is kept."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def entry(fetched_at: float = 0.0, *, known: bool = True, lives: float = DAY) ->
 
 @given(entries)
 def test_an_entry_survives_its_bytes(one: Entry) -> None:
-    """What is written is read again, equal; the bytes are never falsy and begin with the version."""
+    """A decoded entry equals the encoded one; the bytes are never falsy and begin with the version."""
     value = one.encode()
     assert Entry.decode(value) == one
     assert value[0] == 2
@@ -56,7 +56,7 @@ def test_an_entry_survives_its_bytes(one: Entry) -> None:
 
 @given(st.binary() | st.binary(min_size=33).map(lambda value: b"\x02" + value))
 def test_any_bytes_are_an_entry_or_value_error(value: bytes) -> None:
-    """A table may hold what another version wrote: nothing but ValueError comes of it."""
+    """Any bytes are decoded or raise ValueError, because another version may have written them."""
     try:
         entry = Entry.decode(value)
     except ValueError:
@@ -66,7 +66,7 @@ def test_any_bytes_are_an_entry_or_value_error(value: bytes) -> None:
 
 @given(entries, st.data())
 def test_a_damaged_entry_is_refused_or_read(one: Entry, data: st.DataObject) -> None:
-    """A byte that is lost, added or changed raises ValueError at most, and a wrong length always does."""
+    """A lost, added or changed byte raises ValueError at most; a wrong length always does."""
     value = one.encode()
     at = data.draw(st.integers(0, len(value) - 1))
     for damaged in (value[:at] + value[at + 1 :], value + b"x"):
@@ -81,7 +81,7 @@ def test_a_damaged_entry_is_refused_or_read(one: Entry, data: st.DataObject) -> 
 
 
 def test_the_name_is_at_a_fixed_place() -> None:
-    """Right behind the head: who holds the bytes can compare names without reading the rest."""
+    """The name stands right after the head, so it can be compared without decoding the rest."""
     value = entry().encode()
     head = len(value) - len(b"ANA SOUZA" + b"ab" + b"52998224725" + b'[[["ANA SOUZA","52998224725"]],[]]' + b"{}")
     assert value[head:].startswith(b"ANA SOUZA")
@@ -94,7 +94,7 @@ def test_a_count_that_is_full_stays_full() -> None:
 
 
 def test_an_entry_is_fresh_until_it_expires() -> None:
-    """Nothing is absent, at its time an entry is stale, before it is fresh."""
+    """No entry is absent; an entry is fresh before its expiry and stale from then on."""
     assert freshness(None, 0.0) is Freshness.ABSENT
     assert freshness(entry(), DAY - 0.001) is Freshness.FRESH
     assert freshness(entry(), DAY) is Freshness.STALE
@@ -104,14 +104,14 @@ def test_an_entry_is_fresh_until_it_expires() -> None:
 def test_a_life_is_its_ttl_less_a_tenth_at_most(
     now: float, ttl_known: float, ttl_unknown: float, jitter: float
 ) -> None:
-    """Entries made together do not expire together, and none lives longer than it may."""
+    """Lifetimes differ by up to a tenth and never exceed the TTL."""
     for known, ttl in ((True, ttl_known), (False, ttl_unknown)):
         life = expiry(known, now, ttl_known, ttl_unknown, jitter) - now
         assert ttl * 0.9 - 1e-3 <= life <= ttl + 1e-3
 
 
 def test_the_later_one_stays() -> None:
-    """Of two entries of a kind the one fetched later stays, whichever comes first; of a tie, the new one."""
+    """Of two entries of a kind the one fetched later is kept, in any order; on a tie the new one."""
     early, late = entry(0.0), entry(10.0)
     assert newer(None, early) is early
     assert newer(early, late) is newer(late, early) is late
@@ -120,7 +120,7 @@ def test_the_later_one_stays() -> None:
 
 
 def test_unknown_never_replaces_a_known_that_is_good() -> None:
-    """A person is not forgotten for an answer that knows nobody, until the person is past its time."""
+    """An unknown entry does not replace a known one that is fresh."""
     known = entry(0.0)
     assert newer(known, entry(10.0, known=False)) is known
     gone = entry(DAY + 1, known=False)
@@ -129,7 +129,7 @@ def test_unknown_never_replaces_a_known_that_is_good() -> None:
 
 
 def test_a_stored_person_is_refreshed_when_too_old() -> None:
-    """Past the greatest age, not at it."""
+    """A stored person is fetched again beyond the maximum age, not at it."""
     at = datetime(2026, 1, 31, tzinfo=UTC)
     assert not must_refresh(at, at + timedelta(days=180), timedelta(days=180))
     assert must_refresh(at, at + timedelta(days=180, seconds=1), timedelta(days=180))

@@ -1,4 +1,4 @@
-"""Generated files are those of today's tables, and the check of them fails when one is stale."""
+"""Generated files agree with the tables, and the check fails if one is stale."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def copy(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_generated_file_is_of_today(name: str) -> None:
+def test_a_generated_file_is_fresh(name: str) -> None:
     """``make generate`` would change nothing."""
     text = (ROOT / name).read_text(encoding="utf-8")
     assert FILES[name](text) == text

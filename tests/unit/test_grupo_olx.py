@@ -1,4 +1,4 @@
-"""Leads of Grupo OLX: whatever can be used of what they send, and what the salesperson reads of it."""
+"""Leads of Grupo OLX: each usable field is read, and the salesperson reads the rest."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.domain.crm import Create, decide, source_in_crm
+from stream.domain.crm_message import MAX_MESSAGE_CHARS, description
 from stream.domain.errors import PoisonError
 from stream.domain.events import NAMESPACE, Answer, EnrichedEvent, Outcome, decode_event, encode_event, event_id
 from stream.domain.forms import FormAnswer
 from stream.domain.identity import Phone, contact_of
-from stream.domain.leads import RULES, Webhook, decode_webhook, encode_webhook, normalised_of
-from stream.domain.message import LONGEST, description
+from stream.domain.leads import RULES_VERSION, Webhook, decode_webhook, encode_webhook, normalised_of
 from stream.domain.sources.grupo_olx import PAYLOAD_SCHEMA, read_lead
-from stream.domain.sources.lead import LONGEST_MESSAGE, Lead, Source
+from stream.domain.sources.lead import MAX_LEAD_MESSAGE_CHARS, Lead, Source
 from stream.local.people import population, typed
 
 GOLDEN = Path(__file__).parent.parent / "golden"
@@ -50,7 +50,7 @@ def event(of: Lead, outcome: Outcome = Outcome.NOT_FOUND) -> EnrichedEvent:
 
 
 def test_all_that_production_sends_is_read() -> None:
-    """Each field has its place in the lead; what else occurs stays in the payload."""
+    """Each field of a production payload has its place in the lead."""
     assert read_lead(golden("lead")) == Lead(
         source=Source.GRUPO_OLX,
         id="59ee0fc6e4b043e1b2a6d863",
@@ -108,19 +108,19 @@ def test_all_that_production_sends_is_read() -> None:
     ],
 )
 def test_whatever_can_be_used_of_a_phone_is(fields: dict[str, Any], e164: str | None) -> None:
-    """``phoneNumber``, or ``ddd`` and ``phone``, in the forms that people type."""
+    """``phoneNumber``, or ``ddd`` and ``phone``, are read in the forms that people type."""
     phone = contact_of(lead(**fields), frozenset()).phone
     assert (phone and phone.e164) == e164
 
 
 def test_an_area_code_that_does_not_exist_is_not_replaced() -> None:
-    """DEFAULT_AREA_CODE completes what was typed without an area code, nothing else."""
+    """DEFAULT_AREA_CODE completes only a phone without an area code."""
     assert contact_of(lead(ddd="10", phone="98765-4321"), frozenset(), "11").phone is None
     assert contact_of(lead(phone="98765-4321"), frozenset(), "11").phone == Phone("+5511987654321")
 
 
 def test_a_second_phone_reaches_the_salesperson() -> None:
-    """Two different numbers: the first is looked up, both are in the description."""
+    """Of two different numbers the first is looked up, and both are in the description."""
     both = lead(phoneNumber="21 98765-4321", ddd="11", phone="91234-5678")
     text = description(event(both))
     assert contact_of(both, frozenset()).key == "+5521987654321"
@@ -129,7 +129,7 @@ def test_a_second_phone_reaches_the_salesperson() -> None:
 
 @given(st.dictionaries(st.sampled_from(FIELDS), json_values))
 def test_any_field_but_the_id_may_be_anything(fields: dict[str, Any]) -> None:
-    """No JSON in another field costs the lead, and producers and worker read the same of it."""
+    """Any JSON in another field does not lose the lead; producers and worker read the same."""
     payload = {**fields, "originLeadId": "o1"}
     raw = orjson.dumps(payload, option=orjson.OPT_NON_STR_KEYS)
     read = read_lead(orjson.loads(raw))
@@ -138,25 +138,25 @@ def test_any_field_but_the_id_may_be_anything(fields: dict[str, Any]) -> None:
     again = decode_webhook(message).lead
     assert contact_of(again, frozenset()) == contact
     assert (again.id, again.name, again.message, again.answers) == (read.id, read.name, read.message, read.answers)
-    assert len(description(event(read))) <= LONGEST
+    assert len(description(event(read))) <= MAX_MESSAGE_CHARS
 
 
 @pytest.mark.parametrize("value", [None, "", " ", True, 1.5, [], {}, "a/../b", "x" * 257])
 def test_a_lead_without_its_id_is_poison(value: Any) -> None:
-    """Without the id no second delivery could be told from another lead."""
+    """A lead without its id raises PoisonError: a repeat could not be recognised."""
     with pytest.raises(PoisonError) as caught:
         read_lead({**golden("lead"), "originLeadId": value})
     assert caught.value.path == "originLeadId"
 
 
 def test_the_event_id_is_of_the_lead_alone() -> None:
-    """A second delivery with another time or text is the same event."""
+    """A repeat with another time or text has the same event id."""
     one = event_id(lead(timestamp="2026-01-31T12:00:00Z"))
     assert one == event_id(lead(message="later")) == str(uuid.uuid5(NAMESPACE, "grupo_olx/o1"))
 
 
 def test_a_lead_without_a_listing_is_a_lead() -> None:
-    """The refusal is the producers' answer to the portal; a redrive, or another upstream, brings the lead in."""
+    """The reader accepts a lead without a listing; only the producers refuse it to the portal."""
     assert read_lead(golden("no_listing")).id == "no-listing-1"
 
 
@@ -176,14 +176,14 @@ def test_a_lead_without_a_listing_is_a_lead() -> None:
     ],
 )
 def test_the_portal_is_the_source_in_the_crm(origin: Any, portal: str | None, source: str) -> None:
-    """One of the three portals names the source, whatever its spelling; any other text is only described."""
+    """One of the three portals is the source, in any spelling; any other text is only described."""
     one = event(lead(leadOrigin=origin))
     assert ({"Portal": portal} if portal else {}).items() <= {a.question: a.answer for a in one.lead.answers}.items()
     assert source_in_crm(one, "Google Ads") == source
 
 
 def test_the_description_has_all_that_was_said() -> None:
-    """Each fact on a line of its own, the message cleaned to one line."""
+    """The description has each fact on a line of its own, and the message as one line."""
     text = description(event(read_lead({**golden("lead"), "message": "Olá\u202e,\x00\n\x1b[31m- CPF: 1"})))
     assert text.splitlines() == [
         "Lead recebido; nenhum dado encontrado para este contato.",
@@ -198,14 +198,14 @@ def test_the_description_has_all_that_was_said() -> None:
 
 
 def test_a_long_message_reaches_the_salesperson() -> None:
-    """A message is cut at its own limit, far above that of other texts."""
+    """A message is cut at its own limit, above that of other texts."""
     text = description(event(lead(message="palavra " * 200)))
-    assert len(lead(message="palavra " * 500).message) == LONGEST_MESSAGE
+    assert len(lead(message="palavra " * 500).message) == MAX_LEAD_MESSAGE_CHARS
     assert ("palavra " * 200).strip() in text
 
 
-def test_other_rules_have_another_number() -> None:
-    """Whoever changes how a payload is read gives RULES its next number, and this digest its next value."""
+def test_other_rules_have_another_version() -> None:
+    """If the reading of a payload changes, increase RULES_VERSION and update this digest."""
     chance = random.Random(7)
     read = [read_lead(golden(name)) for name in ("lead", "sparse", "no_listing")]
     for someone in population(100, seed=7):
@@ -213,10 +213,10 @@ def test_other_rules_have_another_number() -> None:
         phones = (parts, {"phoneNumber": typed(someone.phone, chance)}, {**parts, "ddd": "10"})
         read += [lead(name=someone.name, email=someone.email.upper(), **phone) for phone in phones]
     said = repr([normalised_of(one, contact_of(one, frozenset())) for one in read])
-    assert (RULES, hashlib.sha256(said.encode()).hexdigest()[:16]) == (2, "d835248980962a0a")
+    assert (RULES_VERSION, hashlib.sha256(said.encode()).hexdigest()[:16]) == (2, "d835248980962a0a")
 
 
 @pytest.mark.parametrize("outcome", [Outcome.PENDING, Outcome.NO_CONTACT, Outcome.NOT_FOUND])
 def test_a_lead_is_created_whatever_the_outcome(outcome: Outcome) -> None:
-    """It does not exist in the CRM before us."""
+    """The lead is created for any outcome, because the CRM does not have it."""
     assert isinstance(decide(event(lead(), outcome), note_not_found=False), Create)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from stream import topics
-from stream.domain.choice import Found
+from stream.domain.choice import PersonFound
 from stream.domain.contact_facts import ContactFacts
 from stream.domain.events import Outcome, Tier
 from stream.domain.identity import Cpf, Email, Phone
@@ -110,7 +110,7 @@ async def test_the_facts_that_a_look_up_starts_from_do_not_change() -> None:
     learned = [(await chain.resolve(request(who), facts, LIMIT)).facts]
     recalled = await chain.recall(request(who), facts)
     assert recalled is not None
-    assert isinstance(recalled.answer, Found)
+    assert isinstance(recalled.answer, PersonFound)
     assert recalled.tier is Tier.POSTGRES
     for one in (*learned, recalled.facts):
         assert who.aliases[0] in one.answers

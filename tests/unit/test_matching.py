@@ -134,19 +134,19 @@ CONTRADICTS = [
     ],
 )
 def test_the_grades_of_the_table(lead: str, known: str, grade: Grade) -> None:
-    """Each line of the table in docs/matching.md, with names of its kind."""
+    """Each row of the table in docs/matching.md has its grade."""
     assert compare(lead, known).grade is grade
 
 
 @pytest.mark.parametrize("nothing", ["", "Cliente", "ana@x.com", "J."])
 def test_without_a_name_nothing_is_compared(nothing: str) -> None:
-    """Whichever side has no name, the grade is none."""
+    """If either side has no name, the grade is none."""
     assert compare(nothing, "ANA SOUZA").grade is compare("ANA SOUZA", nothing).grade is Grade.NONE
 
 
 @given(names, st.sampled_from(SUFFIXES), st.sampled_from(SUFFIXES))
-def test_a_suffix_that_a_lead_gives_is_never_passed_over(name: list[str], mine: str, theirs: str) -> None:
-    """The son who says that he is the son never gets the father, nor the grandson."""
+def test_a_suffix_that_a_lead_gives_is_never_ignored(name: list[str], mine: str, theirs: str) -> None:
+    """A lead that gives a suffix never fits the father or the grandson."""
     lead = " ".join(name).title()
     own = compare(f"{lead} {mine}", f"{lead} {theirs}".upper()).grade
     assert compare(f"{lead} {mine}", lead.upper()).grade is Grade.CONTRADICTS
@@ -156,20 +156,20 @@ def test_a_suffix_that_a_lead_gives_is_never_passed_over(name: list[str], mine: 
 
 @given(names, st.data())
 def test_some_of_the_surnames_in_any_order_are_compatible(name: list[str], data: st.DataObject) -> None:
-    """Whoever gives the first name and at least one more of theirs is not taken for somebody else."""
+    """The first name with one or more of the surnames, in any order, is compatible."""
     some = data.draw(st.lists(st.sampled_from(name), min_size=1, unique=True))
     assert compare(f"Ana {' '.join(some)}".title(), f"ANA LIMA {' '.join(name)}").grade >= Grade.COMPATIBLE
 
 
 @given(names, st.sampled_from(["ZULMIRA", "XAVIER"]))
 def test_one_word_too_many_on_each_side_is_never_sure(name: list[str], stranger: str) -> None:
-    """A married name and another person look alike: both are warned of."""
+    """If each name has a word that the other lacks, the grade is weak at most."""
     assert compare(f"Ana {stranger}", f"ANA {' '.join(name)}").grade <= Grade.WEAK
 
 
 @given(st.text(max_size=60), st.text(max_size=60))
 def test_no_text_raises(one: str, other: str) -> None:
-    """Whatever was typed is graded; a name of two words is exactly itself."""
+    """Any text gets a grade; a name of two words is exact with itself."""
     assert compare(one, other).grade in Grade
     if len(one.split()) > 1 and compare(one, one).grade is not Grade.NONE:
         assert compare(one, one).grade >= Grade.WEAK

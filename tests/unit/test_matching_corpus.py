@@ -1,4 +1,4 @@
-"""The matching corpus is what it says it is, and the project attaches nobody wrongly whom the text tells apart."""
+"""The matching corpus has its stated rates, and the policy attaches no distinguishable person wrongly."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ def corpus() -> list[Lead]:
 
 @pytest.fixture(scope="module")
 def scores(corpus: list[Lead]) -> Scores:
-    """What the rules make of half of them."""
+    """The scores of each rule on half of the leads."""
     return score(corpus[: COUNT // 2])
 
 
 def test_the_corpus_is_repeatable(corpus: list[Lead]) -> None:
-    """One seed gives the same leads each time, another one others."""
+    """The same seed gives the same leads; another seed gives others."""
     assert list(leads(1, 300)) == corpus[:300]
     assert [lead.typed for lead in leads(2, 300)] != [lead.typed for lead in corpus[:300]]
 
 
 @pytest.mark.parametrize("name", GENERATOR)
 def test_the_generator_does_not_ask_the_code_under_test(name: str) -> None:
-    """Neither the corpus nor what is told apart in it imports anything of the project."""
+    """Neither the corpus nor ``told_apart`` imports code of the project."""
     imported: set[str] = set()
     for node in ast.walk(ast.parse((FOLDER / f"{name}.py").read_text("utf-8"))):
         if isinstance(node, ast.Import):
@@ -59,7 +59,7 @@ def test_the_generator_does_not_ask_the_code_under_test(name: str) -> None:
 
 
 def test_every_table_of_shares_adds_up() -> None:
-    """What is a share of something adds up to all of it."""
+    """Each table of shares adds up to 1."""
     shares = {
         name: table for name, table in vars(rates).items() if isinstance(table, dict) and not name.startswith("_")
     }
@@ -69,7 +69,7 @@ def test_every_table_of_shares_adds_up() -> None:
 
 
 def test_names_are_typed_at_the_stated_rates(corpus: list[Lead]) -> None:
-    """Each kind of noise has its share of all leads."""
+    """Each kind of noise has its stated share of the leads."""
     found = Counter(lead.kind for lead in corpus)
     assert set(found) == set(rates.KINDS)
     for kind, share in rates.KINDS.items():
@@ -78,7 +78,7 @@ def test_names_are_typed_at_the_stated_rates(corpus: list[Lead]) -> None:
 
 @pytest.mark.parametrize(("name", "shares"), [("phone", rates.PHONES), ("email", rates.EMAILS)])
 def test_partners_answer_at_the_stated_rates(corpus: list[Lead], name: str, shares: dict[str, float]) -> None:
-    """Who is under a phone or an e-mail, how often the owner is missing, and how often it was asked before."""
+    """Owners, missing owners and earlier answers have their stated shares."""
     aliases = [alias for lead in corpus if (alias := getattr(lead, name)) is not None]
     found = Counter(alias.scenario for alias in aliases)
     for scenario, share in shares.items():
@@ -87,7 +87,7 @@ def test_partners_answer_at_the_stated_rates(corpus: list[Lead], name: str, shar
 
 
 def test_what_leads_give_has_the_stated_rates(corpus: list[Lead]) -> None:
-    """Phone alone, e-mail alone, the own CPF, somebody else's."""
+    """Phone alone, e-mail alone, the own CPF and another person's have their stated shares."""
     counted = {
         "only a phone": (sum(lead.email is None for lead in corpus), rates.ONLY_PHONE),
         "only an e-mail": (sum(lead.phone is None for lead in corpus), rates.ONLY_EMAIL),
@@ -99,14 +99,14 @@ def test_what_leads_give_has_the_stated_rates(corpus: list[Lead]) -> None:
 
 
 def test_suffixes_are_left_out_at_the_stated_rate(corpus: list[Lead]) -> None:
-    """Of people with a suffix who type their whole name."""
+    """People with a suffix who type their whole name leave it out at the stated rate."""
     whole = [lead for lead in corpus if lead.kind in {"whole", "plain", "first_last"} and lead.person.suffix]
     assert len(whole) > 50
     assert sum(bool(lead.typed.suffix) for lead in whole) / len(whole) == pytest.approx(rates.SUFFIX_TYPED, abs=0.12)
 
 
 def test_the_order_of_an_answer_is_no_proof(corpus: list[Lead]) -> None:
-    """Where a phone's owner is listed with another one, either comes first as often."""
+    """If a phone's owner is listed with another person, each comes first equally often."""
     two = [
         (lead.phone.asked[0].cpf, lead.person.cpf)
         for lead in corpus
@@ -120,7 +120,7 @@ JOSE = Person("1", "M", ("José", "Carlos"), ("Lima", "de Souza"), "Filho")
 
 @pytest.mark.parametrize("kind", [kind for kind in rates.KINDS if kind != "married"])
 def test_each_kind_of_noise_keeps_what_was_meant(kind: str, corpus: list[Lead]) -> None:
-    """The words that were meant are the person's, whatever stands there."""
+    """After any noise the intended words are the person's."""
     some = [lead for lead in corpus if lead.kind == kind]
     assert some
     for lead in some:
@@ -161,7 +161,7 @@ def _typed(first: str, *others: str, suffix: str = "") -> Typed:
     ],
 )
 def test_what_can_be_told_apart(typed: Typed, wrong: tuple[str, str, str], known: bool, why: str) -> None:  # noqa: FBT001
-    """A wrong answer is told apart by what was meant, never by the code under test."""
+    """Whether a wrong answer is distinguishable depends on the intended words, not on the code under test."""
     given, surnames, suffix = wrong
     other = Person("2", "M", tuple(given.split()), tuple(surnames.split("|")), suffix)
     assert why_wrong(typed, Seen(JOSE, (JOSE,) if known else (), 1), Seen(other, (other,), 1)) == why
@@ -169,20 +169,20 @@ def test_what_can_be_told_apart(typed: Typed, wrong: tuple[str, str, str], known
 
 
 def test_who_is_named_by_more_aliases_is_no_guess() -> None:
-    """A phone of two whom the text fits, and an e-mail of one of them: that one is more than a guess."""
+    """A person named by phone and e-mail, of two whom the text fits, is no guess."""
     other = Person("2", "M", ("José",), ("Lima", "de Souza"))
     assert why_wrong(_typed("JOSE", "SOUZA"), Seen(JOSE, (JOSE,), 1), Seen(other, (other,), 2)) == "aliases"
 
 
 def test_the_gate_no_distinguishable_person_is_attached_wrongly(scores: Scores) -> None:
-    """Nobody gets another person's data without a warning where the text tells the two apart."""
+    """Nobody gets another person's data without a warning if the text tells the two apart."""
     ours = scores.by_judge[OURS]
     assert sum(ours.outcomes.values()) == COUNT // 2
     assert ours.distinguishable == 0, [one.lead.typed.text for one in scores.wrong[:5]]
 
 
 def test_a_candidate_whom_nobody_can_name_comes_to_an_end() -> None:
-    """Diretrix has a CPF without a name and the Work API does not know it: nobody, not the same call for ever."""
+    """A CPF without a name that the Work API does not know ends with nobody, not in a loop."""
     alias = Alias("+5511987650123", "own", (Entry(JOSE.cpf, None),), stored=False, listed=())
     lead = Lead(
         0,
@@ -200,7 +200,7 @@ def test_a_candidate_whom_nobody_can_name_comes_to_an_end() -> None:
 
 
 def test_the_other_rules_are_measured_beside_it(scores: Scores) -> None:
-    """The first rule and the token-set ratio attach people wrongly that can be told apart: the corpus has teeth."""
+    """The first rule and the token-set ratio attach distinguishable people wrongly, so the corpus can detect it."""
     for name in (FIRST_FIT, TOKEN_SET):
         one = scores.by_judge[name]
         assert sum(one.outcomes.values()) == COUNT // 2
@@ -209,7 +209,7 @@ def test_the_other_rules_are_measured_beside_it(scores: Scores) -> None:
 
 
 def test_the_table_has_each_rule_and_each_kind(scores: Scores) -> None:
-    """The table states every outcome of every rule, the two goals, and every kind of noise."""
+    """The table has every outcome of every rule, both goals and every kind of noise."""
     table = {row.name: row for row in rows(scores)}
     for rule in (OURS, FIRST_FIT, TOKEN_SET):
         shares = [table[f"matching, {rule}: {outcome}"].value for outcome in CLASSES]
@@ -219,5 +219,5 @@ def test_the_table_has_each_rule_and_each_kind(scores: Scores) -> None:
 
 
 def _chance(share: float) -> float:
-    """How far a share of the corpus may be from the stated one by chance: four standard deviations."""
+    """How far a share of the corpus may differ from the stated one: four standard deviations."""
     return float(4 * (share * (1 - share) / COUNT) ** 0.5)

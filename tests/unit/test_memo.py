@@ -1,12 +1,12 @@
-"""The bounded memory of what was made of a key."""
+"""The bounded cache of computed values."""
 
 from __future__ import annotations
 
 from stream.domain.memo import Memo
 
 
-def test_a_key_is_made_once_and_the_memory_stays_within_its_bound() -> None:
-    """What is there is not made again; a full memory begins anew."""
+def test_a_value_is_computed_once_and_the_cache_is_bounded() -> None:
+    """A cached value is not computed again; a full cache is emptied."""
     made: list[int] = []
 
     def double(number: int) -> int:

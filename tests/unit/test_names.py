@@ -1,4 +1,4 @@
-"""Names in one spelling: what counts as a word of a name, and what databases compare."""
+"""Names in normal form: the words of a name, and the form that databases compare."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from stream.domain.names import is_couple, normalise, sound, words_of
 @pytest.mark.parametrize(
     "nothing", ["", " ", "...", "J.", "J P", "Cliente", "cliente whatsapp", "ana@x.com", "119876", "😀", "Sr."]
 )
-def test_what_is_no_name_has_no_words(nothing: str) -> None:
-    """Initials alone, titles and what stands in a name's place say nothing of who somebody is."""
+def test_a_text_that_is_no_name_has_no_words(nothing: str) -> None:
+    """Initials alone, titles and words typed in place of a name are no name."""
     assert words_of(nothing) == ()
 
 
@@ -28,7 +28,7 @@ def test_what_is_no_name_has_no_words(nothing: str) -> None:
     ],
 )
 def test_titles_and_fillers_are_no_part_of_a_name(name: str, words: str) -> None:
-    """What people write around their name is left out; a numeral is the suffix that it stands for."""
+    """Titles and greetings are left out; a numeral is read as its suffix."""
     assert " ".join(words_of(name)) == words
 
 
@@ -44,7 +44,7 @@ def test_titles_and_fillers_are_no_part_of_a_name(name: str, words: str) -> None
     ],
 )
 def test_spellings_of_one_sound_are_one_word(one: str, other: str) -> None:
-    """How a name is spelled depends on the registry's clerk."""
+    """Spellings that sound alike are one word."""
     assert sound(one) == sound(other)
 
 
@@ -65,7 +65,7 @@ def test_other_given_names_are_other_words(one: str, other: str) -> None:
 
 
 def test_a_couple_is_two_people() -> None:
-    """Two given names with "e" between them are not one person's; a surname with "e" is."""
+    """Two given names joined by "e" are two people; a surname after "e" is not."""
     assert all(is_couple(name) for name in ("João e Maria Silva", "Ana & Pedro", "ana/pedro", "Ana Silva e João Souza"))
     assert not any(
         is_couple(name) for name in ("Ana Souza e Silva", "Ana/Lima", "José E Silva", "João", "E. Souza", "")
@@ -77,7 +77,7 @@ def test_a_couple_is_two_people() -> None:
 @example("João d\N{RIGHT SINGLE QUOTATION MARK}Ávila e Souza")
 @example("'DA")
 def test_the_normal_form_is_stable(name: str) -> None:
-    """Normalising twice changes nothing; only capitals and single blanks are left."""
+    """Normalising twice changes nothing; the normal form has capitals and single blanks only."""
     normal = normalise(name)
     assert normalise(normal) == normal
     assert normal == " ".join(normal.split())
@@ -86,5 +86,5 @@ def test_the_normal_form_is_stable(name: str) -> None:
 
 
 def test_particles_and_accents_go() -> None:
-    """The normal form is what databases compare."""
+    """The normal form has no particles and no accents."""
     assert normalise("João Antônio da Silva e Souza-Gonçalves") == "JOAO ANTONIO SILVA SOUZA GONCALVES"

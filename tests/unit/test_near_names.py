@@ -1,4 +1,4 @@
-"""Slips in the names of variables: found where they are meant for a setting, and nowhere else."""
+"""Misspelt environment variables: found if they resemble a setting, and only then."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ PLATFORM = [
     ],
 )
 def test_a_slip_names_the_setting_that_was_meant(given: str, meant: str, grave: bool) -> None:  # noqa: FBT001
-    """A budget, a price and a secret are the grave ones."""
+    """Misspelt budgets, prices and secrets are found with the setting that was meant."""
     stops, warns = slips({given: "1"})
     found, other = (stops, warns) if grave else (warns, stops)
     assert [(one.given, one.meant) for one in found] == [(given, meant)]
@@ -49,15 +49,15 @@ def test_a_slip_names_the_setting_that_was_meant(given: str, meant: str, grave: 
 
 
 def test_a_setting_that_is_set_is_not_missed() -> None:
-    """Nor one that has no value, nor a secret that is in a file, nor an address that Kubernetes made."""
+    """No misspelling is reported for a setting that is set, an empty value, a secret's file or a Kubernetes address."""
     assert slips({"LOOKUP_SLOT": "1", "LOOKUP_SLOTS": "2"}) == ([], [])
     assert slips({"C2S_TOKENS": "x", "C2S_TOKEN_FILE": "/x"}) == ([], [])
     assert slips({"LOOKUP_SLOT": ""}) == ([], [])
     assert slips({"PRODUCERS_PORT": "tcp://10.0.0.1:8080"}) == ([], [])
 
 
-def test_what_is_ours_or_the_platforms_is_no_slip() -> None:
-    """However many of them are there."""
+def test_settings_and_platform_variables_are_no_slips() -> None:
+    """No setting and no variable of the platform is reported."""
     ours = {name.upper(): "1" for name in Settings.model_fields}
     for name in (*ours, *PLATFORM, *(f"{secret}_FILE" for secret in SECRET_NAMES)):
         assert slips({name: "1"}) == ([], []), name
@@ -66,8 +66,8 @@ def test_what_is_ours_or_the_platforms_is_no_slip() -> None:
 @pytest.mark.parametrize(
     "arguments", [("stream", "topics"), ("stream", "report"), ("producers",), ("stream", "worker")]
 )
-def test_no_process_starts_with_a_budget_that_is_not_read(arguments: tuple[str, ...]) -> None:
-    """It leaves with 2 and names both; the value is not said."""
+def test_no_process_starts_with_a_misspelt_budget(arguments: tuple[str, ...]) -> None:
+    """The process exits with 2 and names both variables, without the value."""
     environment = {"PATH": os.environ["PATH"], "DIRETRIX_DAILY_BUGDET": "4711", "LOOKUP_SLOT": "12"}
     ended = subprocess.run(
         [sys.executable, "-m", *arguments], env=environment, capture_output=True, text=True, timeout=60, check=False
@@ -81,7 +81,7 @@ def test_no_process_starts_with_a_budget_that_is_not_read(arguments: tuple[str, 
 
 @pytest.mark.parametrize("name", REMOVED)
 def test_a_removed_variable_is_warned_of_and_changes_nothing(name: str) -> None:
-    """Whatever its value: the process starts as without it, says so once, and takes it for no slip."""
+    """With a removed variable the process starts, warns once and reports no misspelling, whatever the value."""
     for value in ("true", "false", "no value that it ever had"):
         assert load({name: value}).model_dump() == load({}).model_dump()
         assert slips({name: value}) == ([], [])
@@ -90,7 +90,7 @@ def test_a_removed_variable_is_warned_of_and_changes_nothing(name: str) -> None:
 
 
 def test_a_process_that_is_given_a_removed_variable_says_so() -> None:
-    """In its log, beside what else is wrong; the value is no fault."""
+    """The log names the removed variable beside other faults; its value is no fault."""
     environment = {"PATH": os.environ["PATH"], "STREAM_FAST_PATH": "neither", "DIRETRIX_DAILY_BUGDET": "1"}
     ended = subprocess.run(
         [sys.executable, "-m", "stream", "topics"],

@@ -1,4 +1,4 @@
-"""Open enumerations: every version reads what every other one has written, and takes nothing unknown for sure."""
+"""Open enumerations: each version reads what every other one wrote, and takes no unknown value for sure."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator, ValidationError
 
 from stream.domain.crm import Create, Skip, Tell, decide
+from stream.domain.crm_message import description, message
 from stream.domain.errors import PoisonError
 from stream.domain.events import (
     NAMESPACE,
@@ -30,7 +31,6 @@ from stream.domain.events import (
 )
 from stream.domain.identity import contact_of
 from stream.domain.leads import Lead, Source, Webhook, decode_webhook
-from stream.domain.message import description, message
 from stream.domain.person import Candidate, person_from_candidate
 from stream.reporting.journal import passes
 
@@ -52,7 +52,7 @@ def released(name: str) -> Draft202012Validator:
 
 
 def encoded(answer: Answer, source: Source = Source.C2S) -> dict[str, Any]:
-    """An event as this version writes it."""
+    """An event as this version encodes it."""
     lead = Lead(source, "L1", NOW.isoformat(), None, "Ana", "11987654321", "", "", None)
     event: dict[str, Any] = orjson.loads(
         encode_event(Webhook(source, NOW, lead), contact_of(lead, frozenset()), answer, NOW)
@@ -87,7 +87,7 @@ def read(value: dict[str, Any]) -> EnrichedEvent:
 
 @pytest.mark.parametrize("name", [*OPEN, CLOSED])
 def test_old_events_are_read_as_they_were_written(name: str) -> None:
-    """Each event of the last release, of every outcome, tier and match, satisfies all schemas and is read in full."""
+    """Each event of the last release satisfies all schemas and is read completely."""
     assert OLD_EVENTS
     for raw in OLD_EVENTS:
         value = orjson.loads(raw)
@@ -100,7 +100,7 @@ def test_old_events_are_read_as_they_were_written(name: str) -> None:
 
 
 def test_old_events_are_one_of_each_value() -> None:
-    """The fixtures leave out no value that the last release could write."""
+    """The fixtures contain each value that the last release could write."""
     events = [decode_event(raw) for raw in OLD_EVENTS]
     assert {event.match for event in events} == {None, "name", "no_name", "name_differs", "conflicting"}
     assert {event.tier for event in events} == {None, "cache", "postgres", "diretrix", "form"}
@@ -110,14 +110,14 @@ def test_old_events_are_one_of_each_value() -> None:
 
 @pytest.mark.parametrize("name", OPEN)
 def test_new_events_satisfy_every_released_schema(name: str) -> None:
-    """Whoever validates by a schema that was released before reads all that this version writes."""
+    """Each event of this version satisfies the released schemas."""
     new = every_new_event()
     assert [value for value in new if not released(name).is_valid(value)] == []
     assert len(new) > 10
 
 
 def test_the_closed_schema_takes_only_what_it_names() -> None:
-    """By the schema of the closed enumerations known values pass, new ones do not: consumers are upgraded first."""
+    """The schema of closed enumerations accepts known values and no new ones, so consumers are upgraded first."""
     new = {Outcome.AMBIGUOUS, Match.FIRST_NAME, Source.GRUPO_OLX}
     refused = set()
     for value in every_new_event():
@@ -134,7 +134,7 @@ def test_the_closed_schema_takes_only_what_it_names() -> None:
 @pytest.mark.parametrize("field", FIELDS)
 @given(value=unknown)
 def test_an_unknown_value_is_accepted(name: str, field: str, value: str) -> None:
-    """What a later version may write in an enumeration is valid, and the decoder keeps it as it is."""
+    """The schema accepts an unknown value of an enumeration, and the decoder keeps it."""
     later = with_value(enriched(), field, value)
     (released(name) if name else TODAY).validate(later)
     event = read(later)
@@ -144,7 +144,7 @@ def test_an_unknown_value_is_accepted(name: str, field: str, value: str) -> None
 
 @pytest.mark.parametrize("name", OPEN)
 def test_added_fields_break_no_released_schema(name: str) -> None:
-    """Fields that a later version adds to the lead and the contact are accepted, and ignored by the decoder."""
+    """Fields that a later version adds to lead and contact are accepted, and ignored by the decoder."""
     value = enriched()
     value["contact"]["area_code_assumed"] = True
     value["lead"] |= {
@@ -158,7 +158,7 @@ def test_added_fields_break_no_released_schema(name: str) -> None:
 
 
 def test_the_schema_names_the_values_of_this_version() -> None:
-    """The documented values are those of the code, for each enumeration."""
+    """The documented values of each enumeration are those of the code."""
     parts = TODAY.schema["properties"]
     assert parts["lead"]["properties"]["source"]["examples"] == list(Source)
     assert parts["outcome"]["examples"] == list(Outcome)
@@ -168,7 +168,7 @@ def test_the_schema_names_the_values_of_this_version() -> None:
 
 @given(unknown)
 def test_an_unknown_match_is_told_with_a_warning(value: str) -> None:
-    """A salesperson never reads a person as sure whose match this version can't judge."""
+    """A person with an unknown match is never shown as sure."""
     event = read(with_value(enriched(), "match", value))
     decision = decide(event, note_not_found=False)
     assert isinstance(decision, Tell)
@@ -180,7 +180,7 @@ def test_an_unknown_match_is_told_with_a_warning(value: str) -> None:
 
 @pytest.mark.parametrize("match", [None, *Match, "later"])
 def test_an_unknown_outcome_with_a_person_is_told_with_a_warning(match: str | None) -> None:
-    """Whatever the match says, an outcome that this version can't judge vouches for nobody."""
+    """A person with an unknown outcome is never shown as sure, whatever the match."""
     event = msgspec.structs.replace(read(enriched()), outcome="later", match=match)
     decision = decide(event, note_not_found=False)
     assert isinstance(decision, Tell)
@@ -189,13 +189,13 @@ def test_an_unknown_outcome_with_a_person_is_told_with_a_warning(match: str | No
 
 
 def test_a_first_name_alone_is_said() -> None:
-    """A person found by the first name alone carries the line that says so."""
+    """A person found by the first name alone has the warning that says so."""
     assert "apenas o primeiro nome" in message(read(enriched(Match.FIRST_NAME))).splitlines()[1]
 
 
 @given(unknown)
 def test_an_unknown_outcome_without_a_person_is_skipped(outcome: str) -> None:
-    """A lead that exists is told nothing, under one reason whatever the value: reasons are a metric's labels."""
+    """A lead that exists is told nothing; all unknown outcomes share one reason, because reasons are metric labels."""
     event = read(with_value(encoded(Answer(Outcome.NOT_FOUND)), "outcome", outcome))
     for note in (False, True):
         assert decide(event, note_not_found=note) == Skip("unknown outcome")
@@ -203,7 +203,7 @@ def test_an_unknown_outcome_without_a_person_is_skipped(outcome: str) -> None:
 
 @given(unknown)
 def test_a_google_lead_is_created_whatever_a_later_version_says(outcome: str) -> None:
-    """The lead exists nowhere else: it is created without facts, and claims nothing about what was found."""
+    """A Google lead with an unknown outcome is created without facts, because it exists nowhere else."""
     event = read(with_value(encoded(Answer(Outcome.NOT_FOUND), Source.GOOGLE_ADS), "outcome", outcome))
     decision = decide(event, note_not_found=True)
     assert isinstance(decision, Create)
@@ -213,14 +213,14 @@ def test_a_google_lead_is_created_whatever_a_later_version_says(outcome: str) ->
 
 @given(unknown)
 def test_an_unknown_source_is_skipped(source: str) -> None:
-    """Nobody here knows whether the CRM has the lead: with a person or without, nothing is written."""
+    """Nothing is written for an unknown source, because nobody knows whether the CRM has the lead."""
     for value in (enriched(), encoded(Answer(Outcome.NOT_FOUND)), encoded(Answer(Outcome.PENDING, parked=True))):
         assert decide(read(with_value(value, "lead.source", source)), note_not_found=True) == Skip("unknown source")
 
 
 @given(unknown)
 def test_the_journal_keeps_an_unknown_outcome(outcome: str) -> None:
-    """It counts as the end of the webhook: pending calls before it are added up, a repeat after it is left out."""
+    """An unknown outcome is a final row: earlier pending calls are added to it, and a repeat is left out."""
     pending = read(encoded(Answer(Outcome.PENDING, parked=True)))
     end = msgspec.structs.replace(pending, outcome=outcome)
     assert passes([pending, end, end]) == [[pending], [end]]
@@ -228,7 +228,7 @@ def test_the_journal_keeps_an_unknown_outcome(outcome: str) -> None:
 
 @given(unknown)
 def test_an_unknown_source_of_a_webhook_is_a_dead_letter_that_says_so(source: str) -> None:
-    """It is never read as another source's, whatever its payload or its normalised part look like."""
+    """A webhook of an unknown source raises PoisonError, whatever its payload or ``normalised`` looks like."""
     normalised = {
         "rules": 1, "key": "+5511987654321", "lead": "L1", "updated_at": NOW.isoformat(), "hook_action": None,
         "name": "Ana", "product": None, "phone": "+5511987654321", "email": None, "cpf": None, "is_test": False,
@@ -242,7 +242,7 @@ def test_an_unknown_source_of_a_webhook_is_a_dead_letter_that_says_so(source: st
 
 
 def test_each_source_has_ids_in_a_namespace_of_its_own() -> None:
-    """The same lead id of two sources is two deliveries, and each id is made from the source's own name."""
+    """The same lead id of two sources gives two event ids."""
     ids = {}
     for source in Source:
         lead = Lead(source, "L1", NOW.isoformat(), None, "", "", "", "", None)
@@ -253,6 +253,6 @@ def test_each_source_has_ids_in_a_namespace_of_its_own() -> None:
 
 
 def test_a_c2s_lead_without_its_instant_has_no_id() -> None:
-    """It must not get one in another source's namespace."""
+    """It raises ValueError, so that it gets no id of another source."""
     with pytest.raises(ValueError, match="instant"):
         event_id(Lead(Source.C2S, "L1", None, None, "", "", "", "", None))

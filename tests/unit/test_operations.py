@@ -1,4 +1,4 @@
-"""docs/operations.md, held against the code."""
+"""docs/operations.md agrees with the code."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from stream.settings import Settings
 
 
 def test_the_tables_are_those_of_the_code() -> None:
-    """Every setting and every metric stands there, with its default or labels. Else: make generate."""
+    """The page has every setting with its default and every metric with its labels; otherwise run make generate."""
     page = PAGE.read_text(encoding="utf-8")
     assert with_tables(page) == page
 
 
 @pytest.mark.parametrize("name", TABLES)
 def test_each_table_stands_once_in_the_page(name: str) -> None:
-    """A mark that was lost would leave a table behind that nobody holds against anything."""
+    """Each table has its mark once: without the mark nobody would check the table."""
     assert PAGE.read_text(encoding="utf-8").count(f"<!-- {name}: make generate -->") == 1
 
 
 def test_tables_are_complete() -> None:
-    """One row for each, below the two rows of the head."""
+    """A table has one row for each item below the two header rows."""
     ours = [one for one in vars(metrics).values() if isinstance(one, MetricWrapperBase)]
     assert len(TABLES["settings"]().splitlines()) == len(Settings.model_fields) + 2
     assert len(TABLES["metrics"]().splitlines()) == len(ours) + 2
@@ -31,7 +31,7 @@ def test_tables_are_complete() -> None:
 
 
 def test_no_metric_can_hold_an_identifier() -> None:
-    """Labels are of a kind with few values: none is made of what a lead, a contact or a person says."""
+    """Labels have few values: none comes from a lead, a contact or a person."""
     labels = {
         label
         for one in vars(metrics).values()

@@ -14,7 +14,7 @@ from stream.domain.errors import DatabaseUnavailableError, DlqLimitError, Partne
 from stream.domain.events import Outcome, Tier
 from stream.domain.identity import contact_of
 from stream.domain.leads import Source, decode_webhook, encode_webhook, source_in
-from stream.domain.parking import LATE, Parking
+from stream.domain.parking import MAX_LATE, Parking
 from stream.kafka.partition_queue import QueuedRecord
 from stream.local.people import Someone, population
 from stream.lookup.chain import LookupChain
@@ -194,7 +194,7 @@ async def test_foreign_headers_of_any_kind_do_not_stop_a_webhook(rig: Rig, worke
     assert headers_of(parked(worker)[0])["attempt"] == "1"
 
 
-@pytest.mark.parametrize("due", [None, NOW - LATE - timedelta(seconds=1), NOW + timedelta(minutes=2)])
+@pytest.mark.parametrize("due", [None, NOW - MAX_LATE - timedelta(seconds=1), NOW + timedelta(minutes=2)])
 async def test_tries_that_somebody_else_writes_down_are_not_counted(
     rig: Rig, worker: Worker, due: datetime | None
 ) -> None:

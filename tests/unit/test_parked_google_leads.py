@@ -1,4 +1,4 @@
-"""A Google lead reaches the CRM at the latest when its webhook is parked, whatever parks it."""
+"""A Google lead reaches the CRM at the latest when its webhook is parked, for any reason."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ FAILURES: dict[str, Callable[[], Exception]] = {
 
 @pytest.mark.parametrize("failure", FAILURES.values(), ids=FAILURES.keys())
 async def test_a_google_lead_is_created_whatever_fails(rig: Rig, failure: Callable[[], Exception]) -> None:
-    """The first time there is a pending event, from which the CRM sync creates the lead."""
+    """The first parking emits a pending event, from which the CRM sync creates the lead."""
     worker = Worker(rig)
     rig.gate.failing = failure()
     (event,) = await worker.receive(google())
@@ -75,7 +75,7 @@ async def test_a_google_lead_is_created_whatever_fails(rig: Rig, failure: Callab
 
 @pytest.mark.parametrize("reason", ["shutdown", "span"])
 async def test_a_google_lead_is_created_when_the_worker_parks_it(rig: Rig, reason: str) -> None:
-    """A worker that leaves, and one whose reading would stand still, say so too."""
+    """A shutdown and a full span emit the pending event too."""
     worker = Worker(rig)
     rig.gate.open.clear()
     await worker.read(google())
@@ -85,7 +85,7 @@ async def test_a_google_lead_is_created_when_the_worker_parks_it(rig: Rig, reaso
 
 
 async def test_google_leads_are_created_when_the_queue_is_full(rig: Rig) -> None:
-    """The ones that wait too long for a slot and the ones that find no room."""
+    """A lead that waits too long for a slot, or finds the queue full, is created."""
     worker = Worker(rig, slots=1, queue=2, queue_limit=0.01)
     rig.gate.open.clear()
     await worker.read(*(google(f"g-{number}", PEOPLE[number]) for number in range(4)))
@@ -98,7 +98,7 @@ async def test_google_leads_are_created_when_the_queue_is_full(rig: Rig) -> None
 
 
 async def test_a_google_lead_that_can_not_be_parked_is_created(rig: Rig) -> None:
-    """Too large for the retry topic, or for its contact's partition: a dead letter, and a pending event."""
+    """A lead too large to be parked or rerouted gets a dead letter and a pending event."""
     worker = Worker(rig)
     rig.gate.failing = FAILURES["database"]()
     await worker.receive(google("parked"), headers=[*HOME, LARGE])
@@ -112,8 +112,8 @@ async def test_a_google_lead_that_can_not_be_parked_is_created(rig: Rig) -> None
     assert created(worker.events()) == {"parked", "moved"}
 
 
-async def test_a_dead_letter_with_an_event_is_finished_once_both_are_delivered(rig: Rig) -> None:
-    """One acknowledgement of two is not enough, whichever it is."""
+async def test_a_dead_letter_with_an_event_is_completed_once_both_are_acknowledged(rig: Rig) -> None:
+    """One of two acknowledgements does not complete the webhook."""
     worker = Worker(rig)
     rig.gate.failing = DeadlyError(3, "e")
     for first in (0, 1):
@@ -127,7 +127,7 @@ async def test_a_dead_letter_with_an_event_is_finished_once_both_are_delivered(r
 
 
 async def test_a_deadly_webhook_is_a_dead_letter_that_says_what_to_do(rig: Rig) -> None:
-    """It is not parked: it would only come back. The webhooks behind it in its lookup are looked up."""
+    """A deadly webhook is not parked; the webhooks that wait in its look-up are looked up."""
     worker = Worker(rig)
     rig.gate.failing = DeadlyError(3, "11111111-1111-1111-1111-111111111111")
     await worker.receive(google())
@@ -140,8 +140,8 @@ async def test_a_deadly_webhook_is_a_dead_letter_that_says_what_to_do(rig: Rig) 
     assert [record for topic in topics.RETRIES for record in worker.producer.of(topic.name)] == []
 
 
-async def test_what_waits_for_a_budget_is_never_given_up(rig: Rig) -> None:
-    """Tried for days, and older than RETRY_MAX_AGE: it waits for as long as may be, and its age begins anew."""
+async def test_a_webhook_that_waits_for_a_budget_is_never_given_up(rig: Rig) -> None:
+    """After days of attempts, beyond RETRY_MAX_AGE, it gets the longest delay and its age is counted anew."""
     worker = Worker(rig)
     rig.gate.failing = BudgetSpentError(f"diretrix: {BUDGET_SPENT}")
     await worker.receive(google(), headers=tried(NOW - timedelta(days=5)))
@@ -157,7 +157,7 @@ async def test_what_waits_for_a_budget_is_never_given_up(rig: Rig) -> None:
 
 
 async def test_waiting_for_a_budget_says_nothing_new(rig: Rig) -> None:
-    """Each hour again it is parked; an event that it is pending was the first time's."""
+    """It is parked again each hour without another pending event."""
     worker = Worker(rig)
     rig.gate.failing = BudgetSpentError(f"diretrix: {BUDGET_SPENT}")
     await worker.receive(google())

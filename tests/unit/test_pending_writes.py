@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from stream import metrics
-from stream.domain.choice import Found
+from stream.domain.choice import PersonFound
 from stream.domain.errors import DatabaseUnavailableError
 from stream.local.people import population
 from stream.store import pending_writes
@@ -208,7 +208,7 @@ async def test_a_worker_whose_answers_are_not_taken_stops_paying(database: Datab
     await chain.settled()
     assert len(rig.store.answers) == 3
     for one in people:
-        assert isinstance(await answer(chain, request(contact(one, by="phone"), one.name)), Found)
+        assert isinstance(await answer(chain, request(contact(one, by="phone"), one.name)), PersonFound)
     assert rig.calls("diretrix") == len(people)
 
 

@@ -1,4 +1,4 @@
-"""People out of the partners' answers: tolerant of every shape, and only what a source said."""
+"""The readers of the partners' answers: they accept every shape and keep only what a source said."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def golden(name: str) -> Any:
 
 
 def answers_like(full: Any) -> st.SearchStrategy[Any]:
-    """Any JSON in the place of any part of a real answer."""
+    """Any JSON in place of any part of a real answer."""
     if isinstance(full, dict):
         return st.fixed_dictionaries({}, optional={key: answers_like(value) for key, value in full.items()}) | anything
     if isinstance(full, list) and full:
@@ -54,7 +54,7 @@ def answers_like(full: Any) -> st.SearchStrategy[Any]:
 
 
 def test_diretrix_gives_candidates_best_first() -> None:
-    """Names and usable CPFs in their order, each CPF once; companies, blanks and repeated digits are none."""
+    """Usable CPFs are read in order, each once; companies, blanks and repeated digits are left out."""
     assert candidates_from_diretrix(golden("diretrix_phone")) == (
         Candidate("JOAO DA SILVA", CPF),
         Candidate("MARIA DA SILVA", "11144477735"),
@@ -65,8 +65,8 @@ def test_diretrix_gives_candidates_best_first() -> None:
 
 
 @pytest.mark.parametrize("body", [None, "", "erro", 1, True])
-def test_what_is_no_answer_of_diretrix_is_a_failure(body: object) -> None:
-    """A 200 with something else was perhaps billed, and says nothing about the contact."""
+def test_a_200_of_another_shape_is_a_failure_of_diretrix(body: object) -> None:
+    """PartnerUnavailableError says that the call may have been billed."""
     with pytest.raises(PartnerUnavailableError) as caught:
         candidates_from_diretrix(body)
     assert caught.value.billed == "unsure"
@@ -74,7 +74,7 @@ def test_what_is_no_answer_of_diretrix_is_a_failure(body: object) -> None:
 
 @given(answers_like(golden("diretrix_phone")))
 def test_diretrix_may_answer_anything(body: Any) -> None:
-    """No answer raises anything but a partner's failure."""
+    """Any answer is read or raises PartnerUnavailableError."""
     try:
         candidates = candidates_from_diretrix(body)
     except PartnerUnavailableError:
@@ -84,7 +84,7 @@ def test_diretrix_may_answer_anything(body: Any) -> None:
 
 
 def test_a_full_answer_of_the_work_api_becomes_a_person() -> None:
-    """Every fact that an event carries is where the source has it, in one form."""
+    """Every fact that an event carries is read, in canonical form."""
     assert person_from_work(golden("work_full"), CPF, NOW) == Person(
         cpf=CPF,
         name="JOAO DA SILVA",
@@ -107,7 +107,7 @@ def test_a_full_answer_of_the_work_api_becomes_a_person() -> None:
 
 
 def test_a_sparse_answer_of_the_work_api_becomes_a_person() -> None:
-    """What is missing, or of another type, is left out."""
+    """A fact that is missing, or of another type, is left out."""
     person = person_from_work(golden("work_sparse"), CPF, NOW)
     assert (person.name, person.complete, person.phones) == ("ANA SOUZA", True, (PersonPhone("+5521998765432"),))
     left_out = (person.birth_date, person.sex, person.mother_name, person.income, person.occupation, person.deceased)
@@ -117,7 +117,7 @@ def test_a_sparse_answer_of_the_work_api_becomes_a_person() -> None:
 
 @given(answers_like(golden("work_full")))
 def test_the_work_api_may_answer_anything(body: Any) -> None:
-    """No answer raises anything but a refusal or a failure; every person is written and read again, equal."""
+    """Any answer is read or raises a refusal or a failure; each person is the same after encoding and decoding."""
     try:
         raw = work_answer(body)
     except (RefusedError, PartnerUnavailableError):
@@ -133,8 +133,8 @@ def test_the_work_api_may_answer_anything(body: Any) -> None:
     assert len(person.emails) <= 5
 
 
-def test_what_was_paid_for_can_be_stored() -> None:
-    """An answer is as received, but for what neither PostgreSQL nor a reader could hold."""
+def test_a_paid_answer_can_be_stored() -> None:
+    """The answer is as received, without values that PostgreSQL or a reader can't store."""
     full = golden("work_full")
     assert work_answer(full) is full
     deep: list[Any] = []
@@ -148,7 +148,7 @@ def test_what_was_paid_for_can_be_stored() -> None:
 
 
 def test_a_failure_inside_a_200_is_a_refusal() -> None:
-    """Token and quota are refused without the body's own words, which may hold the token or the CPF."""
+    """Token and quota errors raise RefusedError without the body's own words."""
     for body in golden("work_refusals"):
         with pytest.raises(RefusedError) as caught:
             work_answer(body)
@@ -157,15 +157,15 @@ def test_a_failure_inside_a_200_is_a_refusal() -> None:
 
 
 @pytest.mark.parametrize(("status", "billed"), [(429, "no"), (500, "unsure"), ("503", "unsure")])
-def test_trouble_inside_a_200_is_no_refusal(status: object, billed: str) -> None:
-    """Too many requests and server errors pass: they are tried again."""
+def test_a_temporary_error_inside_a_200_is_no_refusal(status: object, billed: str) -> None:
+    """Too many requests and server errors raise PartnerUnavailableError, so they are retried."""
     with pytest.raises(PartnerUnavailableError) as caught:
         work_answer({"status": status})
     assert caught.value.billed == billed
 
 
 def test_a_body_without_a_person_is_not_known() -> None:
-    """Nothing in ``DadosBasicos`` and no failure: the CPF is not known."""
+    """Without ``DadosBasicos`` and without an error the CPF is not known."""
     assert [work_answer(body) for body in golden("work_not_known")] == [None] * 6
     with pytest.raises(PartnerUnavailableError):
         work_answer([])
@@ -192,7 +192,7 @@ def test_a_body_without_a_person_is_not_known() -> None:
     ],
 )
 def test_an_income_is_the_amount_that_was_given(given_: Any, amount: str | None) -> None:
-    """The amount is read in the spellings of Brazil and never multiplied or made up."""
+    """The amount is read in each Brazilian spelling, and is never multiplied or invented."""
     raw = {"DadosBasicos": {"nome": "A"}, "DadosEconomicos": {"renda": given_}}
     income = person_from_work(raw, CPF, NOW).income
     assert (income and income.amount) == amount
@@ -200,7 +200,7 @@ def test_an_income_is_the_amount_that_was_given(given_: Any, amount: str | None)
 
 @given(st.decimals(0, 10**9, places=2))
 def test_any_amount_survives_its_brazilian_spelling(amount: Decimal) -> None:
-    """Grouped by dots, with a comma: the same amount comes out."""
+    """An amount that is grouped by dots, with a comma, is read as the same amount."""
     spelled = f"{amount:,.2f}".translate(str.maketrans(",.", ".,"))
     raw = {"DadosBasicos": {"nome": "A"}, "DadosEconomicos": {"renda": spelled}}
     income = person_from_work(raw, CPF, NOW).income
@@ -220,19 +220,19 @@ def test_any_amount_survives_its_brazilian_spelling(amount: Decimal) -> None:
     ],
 )
 def test_a_birth_date_is_a_day_that_exists(given_: Any, day: str | None) -> None:
-    """Days before months, as in Brazil; what is no day is left out."""
+    """Dates are read day first; a text that is no date is left out."""
     assert person_from_work({"DadosBasicos": {"dataNascimento": given_}}, CPF, NOW).birth_date == day
 
 
-def test_what_diretrix_alone_says_is_not_complete() -> None:
-    """A name and a CPF are a person that says so."""
+def test_a_person_from_diretrix_alone_is_not_complete() -> None:
+    """A name and a CPF make a person with ``complete`` false."""
     person = person_from_candidate(Candidate("ANA SOUZA", CPF), NOW)
     assert (person.name, person.cpf, person.complete, person.source) == ("ANA SOUZA", CPF, False, "diretrix")
     assert Person.decode(person.encode()) == person
 
 
 def test_the_facts_do_not_change_with_time() -> None:
-    """The same facts fetched later have the same digest, another fact has another; the wire changes nothing."""
+    """The digest of the facts is the same whenever they were fetched, and after encoding; other facts have another."""
     person = person_from_work(golden("work_full"), CPF, NOW)
     later = person_from_work(golden("work_full"), CPF, NOW + timedelta(days=1))
     other = msgspec.structs.replace(person, occupation="OUTRA")
@@ -242,7 +242,7 @@ def test_the_facts_do_not_change_with_time() -> None:
 
 
 def test_listed_phones_and_emails_are_aliases() -> None:
-    """What the Work API lists may lead to the person, by one key a value."""
+    """Each phone and e-mail that the Work API lists is one alias."""
     person = person_from_work(golden("work_full"), CPF, NOW)
     assert person.aliases() == (Phone("+5511987654321"), Phone("+551133334444"), Email("joao.silva@example.com"))
 
@@ -254,8 +254,8 @@ def test_a_value_that_is_no_person_is_refused() -> None:
             Person.decode(value)
 
 
-def test_nothing_shows_a_person_by_accident() -> None:
-    """``repr`` of what holds people is masked."""
+def test_repr_shows_no_person() -> None:
+    """``repr`` of each object that holds people is masked."""
     candidate = Candidate("JOAO DA SILVA", CPF)
     person = person_from_work(golden("work_full"), CPF, NOW)
     known = StoredPerson(f"c:{CPF}", CPF, "JOAO DA SILVA", golden("work_full"), NOW)

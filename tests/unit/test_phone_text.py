@@ -1,4 +1,4 @@
-"""A phone among words, several phones, and numbers that are none: what was typed is found, and nothing is made up."""
+"""Phones in typed text: a phone among words, several phones, and numbers that are no phone."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from stream.domain.identity import LONGEST_PHONE, Phone
+from stream.domain.identity import MAX_PHONE_CHARS, Phone
 from stream.domain.phone_text import find_local, find_phones
 
 ANA = "+5511987650123"
@@ -94,7 +94,7 @@ FIXED = "+551132221234"
     ],
 )
 def test_the_phone_among_other_things_is_found(typed: str, e164: str) -> None:
-    """Words, hours, prices, flats and a second number do not hide a phone, and are no part of it."""
+    """Words, hours, prices, flats and a second number do not hide a phone and are not part of it."""
     assert Phone.parse(typed) == Phone(e164)
 
 
@@ -160,11 +160,11 @@ def test_the_phone_among_other_things_is_found(typed: str, e164: str) -> None:
         "protocolo 11987650123",
         "R$ 11.987.650,12",
         "2019 2020",
-        "1" * (LONGEST_PHONE + 1),
+        "1" * (MAX_PHONE_CHARS + 1),
     ],
 )
-def test_what_is_no_phone_or_lacks_its_area_is_none(typed: str) -> None:
-    """Numbers without area code, non-geographic ones, hours, flats, documents and halves of numbers are no phone."""
+def test_numbers_that_are_no_phone_are_not_read(typed: str) -> None:
+    """Numbers without area code, non-geographic ones, hours, flats, documents and parts of numbers are no phone."""
     assert Phone.parse(typed) is None
 
 
@@ -186,7 +186,7 @@ def test_what_is_no_phone_or_lacks_its_area_is_none(typed: str) -> None:
     ],
 )
 def test_a_number_that_lacks_its_area_code_is_found(typed: str, number: str) -> None:
-    """Eight digits of a landline or an old mobile, nine of a mobile, can be completed."""
+    """A landline or old mobile of eight digits and a mobile of nine can be completed."""
     assert find_local(typed) == number
 
 
@@ -222,7 +222,7 @@ def test_a_number_that_lacks_its_area_code_is_found(typed: str, number: str) -> 
         "nao tem",
     ],
 )
-def test_what_is_no_number_without_its_area_code_is_not_completed(typed: str) -> None:
+def test_other_numbers_are_not_completed(typed: str) -> None:
     """Non-geographic and short numbers, postal codes, dates and two numbers at once are never completed."""
     assert find_local(typed) is None
 
@@ -257,7 +257,7 @@ texts = st.lists(st.tuples(pieces, st.sampled_from(["", " ", " ", "-"])).map("".
 @example("1.19876501E+10")
 @example("[11] 98765-0123")
 def test_no_text_raises_and_no_digits_are_made_up(typed: str) -> None:
-    """The digits of a phone stand in the text one behind the other; only an old mobile's ninth digit is added."""
+    """A phone's digits are in the text in this order; only the ninth digit of an old mobile is added."""
     written = "".join(re.findall(r"[0-9]", unicodedata.normalize("NFKD", typed)))
     for e164 in find_phones(typed):
         number = Phone(e164)
@@ -273,19 +273,19 @@ def test_no_text_raises_and_no_digits_are_made_up(typed: str) -> None:
     st.sampled_from([" ou ", "; ", " a "]),
 )
 def test_digits_of_several_numbers_never_make_one(numbers: list[str], between: str) -> None:
-    """What words or signs divide is several numbers: none of them is joined to another."""
+    """Digits that words or signs separate are never joined to one number."""
     assert list(find_phones(between.join(numbers))) == []
 
 
 @pytest.mark.parametrize(
     "typed", ["54 11 4321-5678", "54 9 11 4321-5678", "52 55 5123-4567", "86 21 6123-4567", "44 21 98765-0123"]
 )
-def test_a_foreign_number_without_its_plus_is_nobodys_in_brazil(typed: str) -> None:
-    """Bare digits before a phone are another country's code: what is left of the number is not a Brazilian's."""
+def test_a_foreign_number_without_its_plus_is_not_brazilian(typed: str) -> None:
+    """Digits before a phone may be a country code, so the rest is not read as a Brazilian phone."""
     assert list(find_phones(typed)) == []
 
 
 @pytest.mark.parametrize("typed", ["015 11 98765-0123", "055 11 98765 0123", "0 11 98765-0123", "ap 12 11 98765-0123"])
 def test_a_trunk_prefix_or_a_word_explains_the_digits_before(typed: str) -> None:
-    """A carrier, the country's own code and a flat's number stand before a phone of Brazil."""
+    """After a carrier, the country's own code or a flat's number a phone is read."""
     assert list(find_phones(typed)) == ["+5511987650123"]

@@ -1,4 +1,4 @@
-"""Money: counted from the ledger and the answers, never estimated."""
+"""Calls and money: counted from the ledger and the answers, never estimated."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def answers(outcome: str, tier: str | None, webhooks: int, paying: int = 0) -> A
     return AnswerCount(DAY, "c2s", outcome, tier, webhooks, paying)
 
 
-def test_the_measured_day_comes_out() -> None:
-    """73 webhooks of 31 people: 42 avoided, 42.5 paying in 100."""
+def test_the_measured_trace_gives_the_measured_savings() -> None:
+    """73 webhooks of 31 people: 42 calls avoided, 42.5 paying webhooks in 100."""
     total = savings(
         [calls("paid", 31), calls("paid", 31, "work")],
         [answers("enriched", "diretrix", 31, 31), answers("enriched", "cache", 42)],
@@ -30,15 +30,15 @@ def test_the_measured_day_comes_out() -> None:
     assert round(total.paying_in_100, 1) == 42.5
 
 
-def test_what_needs_no_contact_saves_nothing() -> None:
-    """Tests and leads without a contact would not have paid either."""
+def test_webhooks_without_a_contact_save_nothing() -> None:
+    """Tests and leads without a contact count as neither paid nor avoided."""
     total = savings([], [answers("test", None, 5), answers("no_contact", None, 5)], PRICE)
     assert (total.webhooks, total.needed_contact, total.avoided, total.saved) == (10, 0, 0, Decimal(0))
     assert total.paying_in_100 == 0.0
 
 
 def test_an_unsure_call_counts_as_spent_and_a_free_one_does_not() -> None:
-    """The bill is never shown smaller than the invoice may be."""
+    """``spent`` includes unsure calls and no free ones, so it is never below the invoice."""
     total = savings(
         [calls("paid", 1), calls("unsure", 2), calls("free", 4)], [answers("not_found", "diretrix", 7, 3)], PRICE
     )
@@ -48,7 +48,7 @@ def test_an_unsure_call_counts_as_spent_and_a_free_one_does_not() -> None:
 
 
 def test_lines_add_up_to_the_whole() -> None:
-    """Each day and source has its bill, those with calls and no webhook too; the tiers leave out who needs none."""
+    """The lines add up to the period; a day with calls alone has one; tiers leave out leads without contact."""
     counts = [calls("paid", 2), CallCount("2026-02-01", "diretrix", "google_ads", "paid", 1, PRICE)]
     answered = [answers("enriched", "cache", 3), answers("test", None, 1), answers("pending", None, 2, 2)]
     first, second = by_day_and_source(counts, answered, PRICE)

@@ -1,4 +1,4 @@
-"""How a limit is shared by sources: the budget's rule, the queue's shares, and slots in turns."""
+"""How sources share a limit: the budget's rule, the queue's shares, and the look-up slots."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ LIMIT = 10.0  # seconds
 
 
 def taken(limit: int, source: str, used: Counter[str], sources: frozenset[str] = BOTH) -> int:
-    """Take until nothing is given any more."""
+    """Take until no more is given; returns how much that was."""
     before = used[source]
     while may_take(limit, used, source, sources):
         used[source] += 1
     return used[source] - before
 
 
-def test_a_flood_leaves_the_others_their_part() -> None:
-    """Of two sources one can take three quarters, and the other always has the last one."""
+def test_a_flood_leaves_the_others_their_share() -> None:
+    """One of two sources gets at most three quarters; the other one always gets the rest."""
     used: Counter[str] = Counter()
     assert [taken(100, source, used) for source in (C2S, GOOGLE, C2S)] == [75, 25, 0]
 
@@ -46,7 +46,7 @@ def test_a_flood_leaves_the_others_their_part() -> None:
 def test_no_order_of_asking_passes_the_limit_or_takes_a_share(
     limit: int, asking: list[str], sources: frozenset[str]
 ) -> None:
-    """However they come: the total holds, and each known source can still take its whole share."""
+    """In any order of requests the total holds, and each known source can still take its whole share."""
     used: Counter[str] = Counter()
     for source in asking:
         if source in sources and may_take(limit, used, source, sources):
@@ -81,7 +81,7 @@ def delivery_of(number: int, value: bytes) -> PendingWebhook:
 
 
 class Partner:
-    """Look-ups that end one at a time, when told."""
+    """Look-ups that end one at a time, when the test says so."""
 
     def __init__(self) -> None:
         self.begun: list[str] = []
@@ -103,7 +103,7 @@ async def begun(partner: Partner, count: int) -> None:
 
 
 async def test_a_flood_leaves_the_queue_to_others() -> None:
-    """C2S may fill three quarters of the queue; Google leads still find room, and are looked up in turn with it."""
+    """C2S gets three quarters of the queue; Google leads still find room and are looked up in turn with C2S."""
     partner = Partner()
     single_flight = SingleFlight(partner.look_up, slots=2, queue=40, queue_limit=LIMIT, sources=lambda: BOTH)
     taken_in = 0
@@ -125,7 +125,7 @@ async def test_a_flood_leaves_the_queue_to_others() -> None:
 
 
 async def test_a_source_that_nobody_has_seen_makes_room_by_asking() -> None:
-    """Where one source has filled the queue alone, it gets no more places once another one has come."""
+    """A source that filled the queue alone gets no more places once another source asks."""
     partner = Partner()
     sources: set[str] = set()
     single_flight = SingleFlight(
@@ -145,8 +145,8 @@ async def test_a_source_that_nobody_has_seen_makes_room_by_asking() -> None:
     await single_flight.close()
 
 
-async def test_a_flood_keeps_what_is_parked_for_its_own_source_waiting_and_no_other() -> None:
-    """While C2S has filled its part, its parked webhooks wait, and Google's come back to half of Google's share."""
+async def test_a_flood_keeps_only_its_own_parked_webhooks_waiting() -> None:
+    """While C2S uses its share, its parked webhooks wait and Google's return, up to half of Google's share."""
     partner = Partner()
     single_flight = SingleFlight(partner.look_up, slots=2, queue=40, queue_limit=LIMIT, sources=lambda: BOTH)
     for number in range(19):
@@ -174,8 +174,8 @@ def large(number: int, source: str = C2S) -> PendingWebhook:
 
 
 @pytest.mark.parametrize("contacts", [1, 1_000], ids=["one contact", "a contact each"])
-async def test_the_queue_holds_no_more_bytes_than_it_may(contacts: int) -> None:
-    """Large webhooks fill it although there are places; whoever joins a contact that waits needs room as well."""
+async def test_the_queue_is_limited_in_bytes(contacts: int) -> None:
+    """Large webhooks fill the queue although places are free; a webhook that joins a waiting contact needs room too."""
     partner = Partner()
     limit = 100 * LARGE
     single_flight = SingleFlight(partner.look_up, slots=1, queue=5_000, queue_limit=LIMIT, queue_bytes=limit)
@@ -194,8 +194,8 @@ async def test_the_queue_holds_no_more_bytes_than_it_may(contacts: int) -> None:
     await single_flight.close()
 
 
-async def test_large_webhooks_of_one_source_leave_the_others_their_part() -> None:
-    """Half of the bytes are reserved in equal shares, as places are."""
+async def test_large_webhooks_of_one_source_leave_the_others_their_share() -> None:
+    """Half of the bytes are reserved in equal shares, as half of the places are."""
     single_flight = SingleFlight(
         Partner().look_up, slots=1, queue=5_000, queue_limit=LIMIT, sources=lambda: BOTH, queue_bytes=100 * LARGE
     )
@@ -211,7 +211,7 @@ async def test_large_webhooks_of_one_source_leave_the_others_their_part() -> Non
 
 
 async def test_bytes_are_free_again_when_all_has_ended() -> None:
-    """Whatever way a webhook leaves the queue: looked up, recalled, or refused a slot."""
+    """A webhook's bytes are free again after a look-up, a recall, and a refused slot."""
     ends = asyncio.Event()
 
     async def look_up(one: PendingWebhook, failed: str) -> str:
@@ -236,7 +236,7 @@ async def test_bytes_are_free_again_when_all_has_ended() -> None:
 
 
 async def test_slots_are_given_in_turns() -> None:
-    """Between sources by turns, within one in order; who stops waiting is passed over, and no slot is lost."""
+    """Slots go to the sources in turns, and in order within a source; no slot is lost to one that stops waiting."""
     slots = FairSlots(1)
     order: list[str] = []
 
@@ -258,8 +258,8 @@ async def test_slots_are_given_in_turns() -> None:
         await asyncio.wait_for(slots.acquire("a"), 0.01)
 
 
-async def test_who_is_cancelled_with_a_slot_in_hand_gives_it_back() -> None:
-    """Given and cancelled in one turn of the loop, the slot goes to the next."""
+async def test_a_cancelled_owner_gives_its_slot_back() -> None:
+    """A slot that is given and cancelled in one tick goes to the next in line."""
     slots = FairSlots(1)
     await slots.acquire("a")
     first, second = (asyncio.create_task(slots.acquire(name)) for name in ("a", "b"))

@@ -1,4 +1,4 @@
-"""The tables of sources: complete, and each row makes sense beside the others."""
+"""The tables of sources: complete, and consistent with each other."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from stream.settings import DEMO_WEBHOOK_SECRETS, SECRET_NAMES, load
 
 @pytest.mark.parametrize("source", Source)
 def test_each_source_has_its_rows(source: Source) -> None:
-    """The spec and the endpoint are the source's own, and its value leads to them."""
+    """Each source has a spec and an endpoint, and its value leads to both."""
     assert SOURCES[source].source is ENDPOINTS[source].source is source
     assert source_named(str(source)) is SOURCES[source]
     assert ENDPOINTS[source].path.startswith(PREFIX)
 
 
 def test_no_two_endpoints_share_a_path_or_a_secret() -> None:
-    """Each has a path, a setting and a payload schema of its own."""
+    """Each endpoint has a path, a setting and a payload schema of its own."""
     endpoints = ENDPOINTS.values()
     for one in ("path", "setting"):
         assert len({getattr(endpoint, one) for endpoint in endpoints}) == len(Source)
@@ -42,14 +42,14 @@ def test_each_endpoint_has_a_secret(source: Source) -> None:
 
 @pytest.mark.parametrize("source", Source)
 def test_identities_are_in_the_sources_own_namespace(source: Source) -> None:
-    """The text behind an event id begins with the source's value, so that no two sources share an id."""
+    """The text behind an event id begins with the source's value, so no two sources share an id."""
     lead = Lead(source, "L1", "2026-01-31T12:00:00+00:00", None, "", "", "", "", None)
     assert SOURCES[source].identity(lead).startswith(f"{source}/L1")
 
 
 @pytest.mark.parametrize("source", Source)
 def test_a_payload_without_its_id_names_the_field(source: Source) -> None:
-    """An object with every other field is refused for the field that names the lead."""
+    """A payload without its id raises PoisonError with the path of the id."""
     spec = SOURCES[source]
     payload = {"attributes": {"updated_at": "2026-01-31T12:00:00Z"}}
     with pytest.raises(PoisonError) as caught:
@@ -59,7 +59,7 @@ def test_a_payload_without_its_id_names_the_field(source: Source) -> None:
 
 
 def test_a_webhook_without_a_secret_is_served_where_it_must_be_or_may_be() -> None:
-    """What is required refuses to start without one; the others are not served, unless everybody may post."""
+    """A missing required secret stops the start; a source with an optional one is served only if everybody may post."""
     required = [one for one in ENDPOINTS.values() if one.is_required]
     assert served(ENDPOINTS.values(), load({})) == required
     everything = load({"ALLOW_UNAUTHENTICATED": "true"})

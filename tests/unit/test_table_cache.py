@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from stream.domain.choice import Found, next_step
+from stream.domain.choice import PersonFound, next_step
 from stream.domain.contact_facts import ContactFacts, KnownPerson, known_person
 from stream.domain.events import Match
 from stream.domain.freshness import Entry
@@ -158,7 +158,7 @@ def test_what_is_settled_at_a_glance_is_what_the_policy_says(
     if answer is None:
         return
     step = next_step(contact, name, table.cache.recall(0, contact, now))
-    assert isinstance(step, Found)
+    assert isinstance(step, PersonFound)
     assert (step.match, step.person.person, step.person.facts) == (answer.match, answer.person, answer.facts)
     assert not step.person.stale
 

@@ -20,7 +20,7 @@ HARMFUL += "\ufeff\ufff9\u2028\u2029\r\n\t\x0b\x0c\U000e0041\U000e007f\ud800\udf
 
 @given(st.text(st.one_of(st.sampled_from(HARMFUL), st.characters())), st.one_of(st.none(), st.integers(1, 50)))
 def test_any_text_becomes_one_harmless_line(text: str, limit: int | None) -> None:
-    """No control, format, surrogate or separator is left, no blank but single ones, and no more than was allowed."""
+    """The line has no control, format, surrogate or separator character, single blanks only, and the allowed length."""
     line = one_line(text, limit)
     assert not [one for one in line if unicodedata.category(one) in {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}]
     assert line == " ".join(line.split(" ")).strip(" ")
@@ -45,7 +45,7 @@ def test_any_text_becomes_one_harmless_line(text: str, limit: int | None) -> Non
     ],
 )
 def test_names_of_people_stay(text: str) -> None:
-    """Accents, also as marks of their own, other scripts and emoji are what people are called."""
+    """Accents, also as combining marks, other scripts and emoji stay."""
     assert one_line(text) == text
 
 
@@ -66,8 +66,8 @@ def test_names_of_people_stay(text: str) -> None:
         ("a" + "\u0301" * 40, "a" + "\u0301" * 4),
     ],
 )
-def test_what_acts_on_a_screen_goes(text: str, line: str) -> None:
-    """Line ends, sequences of a terminal, direction marks, what is not seen, heaps of accents."""
+def test_characters_that_act_on_a_screen_are_removed(text: str, line: str) -> None:
+    """Line ends, terminal sequences, direction marks, invisible characters and piles of marks are removed."""
     assert one_line(text) == line
 
 
@@ -89,7 +89,7 @@ def test_what_acts_on_a_screen_goes(text: str, line: str) -> None:
     ],
 )
 def test_no_cell_of_a_spreadsheet_is_a_formula(text: str) -> None:
-    """Nor what becomes a cell where a semicolon parts them."""
+    """No cell is a formula, also where a semicolon separates cells."""
     shown = cell(text)
     for begun in [shown, *shown.replace(",", ";").replace("|", ";").split(";")]:
         assert begun.strip()[:1] not in {"=", "+", "-", "@", "\uff1d"}, shown
@@ -97,7 +97,7 @@ def test_no_cell_of_a_spreadsheet_is_a_formula(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["-1", "+1.50", "-0,5", "12", "google_ads", "2026-11-24", "BRL", "50%", "-3%"])
 def test_figures_and_words_stay_what_they_are(text: str) -> None:
-    """A sum can be made of a column of figures."""
+    """Numbers and words are not changed, so a column of numbers can be added up."""
     assert cell(text) == text
 
 
@@ -121,8 +121,8 @@ IDS = [
 
 
 @pytest.mark.parametrize("lead", IDS)
-def test_an_id_that_leads_elsewhere_or_acts_is_none(lead: str) -> None:
-    """A webhook with one is poison, of either source."""
+def test_an_unsafe_id_is_refused(lead: str) -> None:
+    """An id that changes a path or is not printable raises PoisonError, of either source."""
     assert not is_id(lead)
     with pytest.raises(PoisonError):
         lead_from_c2s({"id": lead, "attributes": {"updated_at": "2026-01-31T12:00:00Z"}})
@@ -133,7 +133,7 @@ def test_an_id_that_leads_elsewhere_or_acts_is_none(lead: str) -> None:
 @pytest.mark.parametrize(
     "lead", ["L1", "3f2a9c01d4e5b6a7", "a.b", "...", "[/x]", "a/b", "é 1", "50%", "c34c2cc6-06e3-5b23"]
 )
-def test_other_ids_stay(lead: str) -> None:
-    """Whatever can be one segment of a path."""
+def test_a_safe_id_is_accepted(lead: str) -> None:
+    """An id that can be one segment of a path is accepted."""
     assert is_id(lead)
     assert lead_from_google({"lead_id": lead}).id == lead

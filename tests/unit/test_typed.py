@@ -1,4 +1,4 @@
-"""Whatever the person typed: swapped fields, unreadable ones, assumed area codes; the salesperson reads all of it."""
+"""What the person typed: swapped, unreadable and incomplete fields; the salesperson reads all of it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from stream.domain.crm_message import MAX_MESSAGE_CHARS, description
 from stream.domain.events import Answer, EnrichedEvent, Match, Outcome, decode_event, encode_event
 from stream.domain.identity import contact_of
 from stream.domain.leads import Webhook
-from stream.domain.message import LONGEST, description
 from stream.domain.person import Candidate, Person, person_from_candidate, person_from_work
 from stream.domain.sources.c2s import read_lead as lead_from_c2s
 from stream.domain.sources.google_ads import read_lead as lead_from_google
@@ -84,7 +84,7 @@ def event(lead: Lead, area_code: str = "", person: Person | None = None, match: 
 def test_a_phone_and_an_email_are_found_wherever_they_were_typed(
     phone: Any, email: Any, expected: tuple[str | None, str | None]
 ) -> None:
-    """Swapped fields, numbers, arrays and objects are read where there is one reading, and never guessed."""
+    """Swapped fields, numbers, arrays and objects are read if there is one reading, and never guessed."""
     contact = contact_of(c2s(phone, email), NOBODY)
     assert (contact.phone and contact.phone.e164, contact.email and contact.email.address) == expected
 
@@ -101,7 +101,7 @@ def test_a_phone_and_an_email_are_found_wherever_they_were_typed(
     ],
 )
 def test_a_default_area_code_completes_a_phone_and_says_so(phone: str, email: str, e164: str) -> None:
-    """A phone without area code is read with the one of the settings, and marked as a guess; else it is unread."""
+    """DEFAULT_AREA_CODE completes a phone without area code and marks it as a guess; otherwise it is not read."""
     contact = contact_of(c2s(phone, email), NOBODY, "11")
     assert (contact.phone and contact.phone.e164, contact.area_code_assumed, contact.key) == (e164, True, e164)
     said = event(c2s(phone, email), "11").contact
@@ -113,14 +113,14 @@ def test_a_default_area_code_completes_a_phone_and_says_so(phone: str, email: st
 @pytest.mark.parametrize(
     "phone", ["4004-1234", "3003 1234", "+55 4004-1234", "0800 123 4567", "190", "+1 98765", "9999-9999", "99999-9999"]
 )
-def test_what_needs_no_area_code_is_never_completed(phone: str) -> None:
-    """Firms', short and foreign numbers and placeholders stay unread, whatever the settings say."""
+def test_other_numbers_are_never_completed(phone: str) -> None:
+    """Firms', short and foreign numbers and placeholders are never completed, whatever the settings."""
     assert contact_of(c2s(phone), NOBODY, "11").phone is None
 
 
 @pytest.mark.parametrize("phone", ["21 98765-0123", "98765-4444 ou 21 98765-0123", "+351 912 345 678"])
 def test_a_phone_with_its_area_code_is_not_assumed(phone: str) -> None:
-    """Where a whole number was typed nothing is completed."""
+    """A complete number is not marked as a guess."""
     contact = contact_of(c2s(phone), NOBODY, "11")
     assert contact.phone is not None
     assert not contact.area_code_assumed
@@ -148,14 +148,14 @@ def test_a_phone_with_its_area_code_is_not_assumed(phone: str) -> None:
 def test_what_the_contact_does_not_say_is_kept_as_typed(
     columns: list[tuple[str, Any]], typed: TypedContact | None
 ) -> None:
-    """Unreadable, incomplete or wordy fields go into the event as typed; those that were read in full do not."""
+    """Unreadable, incomplete or wordy fields are in the event as typed; fields that were read completely are not."""
     lead = google(*columns)
     assert typed_contact(lead, contact_of(lead, NOBODY)) == typed
     assert event(lead).lead.typed == typed
 
 
 def test_an_unreadable_phone_is_described_and_is_no_phone_of_the_crm() -> None:
-    """What can't be dialled is text for the salesperson; the CRM's fields get what was read and nothing else."""
+    """A text that is no phone is in the description only; the CRM's fields have what was read."""
     said = event(google(("FULL_NAME", "Ana"), ("PHONE_NUMBER", "98765-0123"), ("EMAIL", "ana@"), ("Renda?", "8 mil")))
     assert (said.contact.phone, said.contact.email) == (None, None)
     lines = description(said).splitlines()
@@ -168,14 +168,14 @@ def test_an_unreadable_phone_is_described_and_is_no_phone_of_the_crm() -> None:
 
 
 def test_an_assumed_area_code_is_said_to_be_one() -> None:
-    """The salesperson reads which part of the number nobody typed."""
+    """The description says that the area code is assumed."""
     assert "Telefone como digitado: 98765-0123 (DDD 11 presumido)" in description(
         event(google(("PHONE_NUMBER", "98765-0123")), "11")
     )
 
 
 def test_c2s_leads_carry_nothing_typed() -> None:
-    """A C2S lead is in the CRM as it was typed: its event repeats nothing."""
+    """The event of a C2S lead has nothing typed, because the CRM has the lead."""
     lead = c2s("98765-0123", "ana@")
     value = encode_event(Webhook(Source.C2S, NOW, lead), contact_of(lead, NOBODY), Answer(Outcome.NO_CONTACT), NOW)
     assert not any(name in value for name in (b"98765", b"typed", b"answers", b'"message"'))
@@ -183,7 +183,7 @@ def test_c2s_leads_carry_nothing_typed() -> None:
 
 @pytest.mark.parametrize("line_end", ["\n", "\r", "\r\n", "\v", "\f", "\x1c", "\x85", "\N{LINE SEPARATOR}"])
 def test_a_typed_line_break_forges_no_line(line_end: str) -> None:
-    """Every value is one line: nobody types a CPF or a warning into the facts that we found."""
+    """Each value is one line, so no typed text can imitate a fact or a warning."""
     forged = f"oi{line_end}CPF: 111.444.777-35"
     lead = google(("PHONE_NUMBER", forged), ("EMAIL", forged), (forged, forged), ("Obs", forged))
     lines = description(event(lead, person=PERSON)).splitlines()
@@ -191,13 +191,13 @@ def test_a_typed_line_break_forges_no_line(line_end: str) -> None:
 
 
 def test_answers_are_cut_before_anything_else() -> None:
-    """In a text that is too long the last answers go; the warning, the facts and the contact as typed stay."""
+    """In a text that is too long the last answers go first; warning, facts and typed contact stay."""
     work = {"DadosBasicos": {"nome": "ANA SOUZA"}, "enderecos": [{"logradouro": "R" * 450, "cidade": "C" * 450}] * 3}
     person = person_from_work(work, CPF, NOW)
     columns = [("PHONE_NUMBER", "98765-0123 " + "x" * 280), *((f"P{number}", "a" * 300) for number in range(20))]
     said = event(google(*columns), person=person, match=Match.NAME_DIFFERS)
     text = description(said)
-    assert LONGEST - 400 < len(text) <= LONGEST
+    assert MAX_MESSAGE_CHARS - 400 < len(text) <= MAX_MESSAGE_CHARS
     facts = description(event(google(), person=person, match=Match.NAME_DIFFERS))
     assert text.startswith(facts + "\nTelefone como digitado: 98765-0123")
     assert "ATENÇÃO" in text
@@ -216,7 +216,7 @@ def test_answers_are_cut_before_anything_else() -> None:
 def test_no_description_is_longer_than_the_crm_takes(
     typed: str, answers: list[tuple[str, str]], addresses: int
 ) -> None:
-    """Whatever was typed and found fits, and what was typed as phone is always there."""
+    """Any description fits the CRM's limit and contains the typed phone."""
     parts = ("logradouro", "bairro", "cidade", "complemento")
     work = {
         "DadosBasicos": {"nome": "A" * 500},
@@ -224,7 +224,7 @@ def test_no_description_is_longer_than_the_crm_takes(
     }
     said = event(google(("PHONE_NUMBER", typed), *answers), person=person_from_work(work, CPF, NOW))
     text = description(said)
-    assert len(text) <= LONGEST
+    assert len(text) <= MAX_MESSAGE_CHARS
     shown = one_line((said.lead.typed and said.lead.typed.phone) or "")
     if shown:
         assert f"Telefone como digitado: {shown}" in text
@@ -232,7 +232,7 @@ def test_no_description_is_longer_than_the_crm_takes(
 
 @pytest.mark.parametrize("text", ["10", "5", "011", "+55", "1a"])
 def test_a_default_area_code_must_be_one_of_brazils(text: str) -> None:
-    """A setting that would complete phones to numbers that do not exist stops the process at its start."""
+    """An area code that does not exist stops the process at its start."""
     assert load({"DEFAULT_AREA_CODE": "11"}).default_area_code == "11"
     with pytest.raises(ValidationError, match="area code"):
         load({"DEFAULT_AREA_CODE": text})

@@ -1,4 +1,6 @@
-"""The table of all sources. Whatever depends on a webhook's source is asked of this table, never of its name.
+"""The table of all sources.
+
+Rule 1: code that depends on a webhook's source asks this table, and never compares the source's name.
 
 docs/extending.md says how to add a source.
 """
@@ -26,10 +28,10 @@ def _spec(source: Source) -> SourceSpec:
 
 
 SOURCES: Mapping[Source, SourceSpec] = {source: _spec(source) for source in Source}
-ID_FIELDS = tuple(spec.id_field for spec in SOURCES.values())  # what names a lead, in a payload of any source
+ID_FIELDS = tuple(spec.id_field for spec in SOURCES.values())  # the field of the lead's id, in a payload of any source
 _BY_NAME: Mapping[str, SourceSpec] = {source.value: spec for source, spec in SOURCES.items()}
 
 
 def source_named(name: str) -> SourceSpec | None:
-    """The source of an event or a header; None for one that only a later version knows."""
+    """The source with this name, as events and headers have it; None if only a later version knows it."""
     return _BY_NAME.get(name)

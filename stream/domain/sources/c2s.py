@@ -1,10 +1,10 @@
-"""Contact2Sale: the CRM's own webhooks, one for each change of a lead that it has."""
+"""Contact2Sale: the CRM's own webhooks, one for each change of one of its leads."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from stream.domain.instants import parse_instant, written
+from stream.domain.instants import parse_instant, utc_isoformat
 from stream.domain.sources.fields import ID_SCHEMA, optional_object, required_id, required_object
 from stream.domain.sources.lead import Lead, Source
 from stream.domain.sources.spec import ExistsInCrm, SourceSpec
@@ -45,7 +45,7 @@ def read_lead(payload: dict[str, Any]) -> Lead:
     return Lead(
         Source.C2S,
         required_id(payload.get("id"), "id"),
-        written(parse_instant(attributes.get("updated_at"), "attributes.updated_at")),
+        utc_isoformat(parse_instant(attributes.get("updated_at"), "attributes.updated_at")),
         text_of(payload.get("hook_action")) or None,
         text_of(customer.get("name")),
         phone_of(customer.get("phone")),
@@ -56,7 +56,7 @@ def read_lead(payload: dict[str, Any]) -> Lead:
 
 
 def identity(lead: Lead) -> str:
-    """A lead at an instant. Raises ValueError without the instant: no reader makes such a lead."""
+    """Lead and instant. Raises ValueError for a lead without the instant: no reader makes one."""
     if lead.updated_at is None:
         raise ValueError("a C2S lead without its instant has no id")
     return f"c2s/{lead.id}/{lead.updated_at}"

@@ -1,4 +1,4 @@
-"""What the readers of all sources need of a payload's fields. Each function names the field at fault."""
+"""Reads fields of a payload, for the readers of all sources. Each error names the field at fault."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 from stream.domain.errors import PoisonError
 from stream.domain.text import is_id
 
-LONGEST_ID = 256  # characters
+MAX_ID_CHARS = 256
 ID_SCHEMA: dict[str, Any] = {
-    "anyOf": [{"type": "string", "minLength": 1, "maxLength": LONGEST_ID, "pattern": "\\S"}, {"type": "integer"}]
+    "anyOf": [{"type": "string", "minLength": 1, "maxLength": MAX_ID_CHARS, "pattern": "\\S"}, {"type": "integer"}]
 }
 
 
@@ -26,9 +26,9 @@ def optional_object(value: object, path: str) -> dict[str, Any]:
 
 
 def required_id(value: object, path: str) -> str:
-    """An id, text or a whole number, that is safe as a segment of a URL. Raises PoisonError."""
+    """An id, given as text or a whole number, that is safe as a segment of a URL. Raises PoisonError."""
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
-    if not isinstance(value, str) or len(value) > LONGEST_ID or not is_id(value):
-        raise PoisonError(f"an id of 1 to {LONGEST_ID} characters is required, no path and all printable", path=path)
+    if not isinstance(value, str) or len(value) > MAX_ID_CHARS or not is_id(value):
+        raise PoisonError(f"an id of 1 to {MAX_ID_CHARS} characters is required, no path and all printable", path=path)
     return value

@@ -1,4 +1,4 @@
-"""Google Ads: lead forms, one webhook for each form that a person sends."""
+"""Google Ads lead forms: one webhook for each form that a person sends."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def read_lead(payload: dict[str, Any]) -> Lead:
 
 
 def identity(lead: Lead) -> str:
-    """A form is sent once."""
+    """The lead's id: a form is sent once."""
     return f"google_ads/{lead.id}"
 
 

@@ -6,21 +6,21 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from stream.domain.forms import LONGEST_ANSWER, FormAnswer
-from stream.domain.identity import LONGEST_PHONE, Phone, is_placeholder
+from stream.domain.forms import MAX_ANSWER_CHARS, FormAnswer
+from stream.domain.identity import MAX_PHONE_CHARS, Phone, is_placeholder
 from stream.domain.instants import optional_instant
 from stream.domain.phone_text import AREA_CODE, find_local
 from stream.domain.sources.fields import ID_SCHEMA, required_id
-from stream.domain.sources.lead import LONGEST_MESSAGE, Lead, Source
+from stream.domain.sources.lead import MAX_LEAD_MESSAGE_CHARS, Lead, Source
 from stream.domain.sources.spec import CreatedInCrm, SourceSpec
 from stream.domain.typed_text import BETWEEN_VALUES, phone_of, text_of, texts_of
 
-GROUP = "Grupo OLX"  # the CRM's source of a lead whose portal is not known
+GROUP = "Grupo OLX"  # the source in the CRM of a lead whose portal is not known
 PORTAL = "Portal"
-PORTALS = (("zap", "ZAP"), ("viva", "VivaReal"), ("olx", "OLX"))  # what is in ``leadOrigin`` -> the portal's name
+PORTALS = (("zap", "ZAP"), ("viva", "VivaReal"), ("olx", "OLX"))  # a part of ``leadOrigin``, the portal's name
 TRANSACTIONS = {"SELL": "Venda", "RENT": "Aluguel"}
 _AREA_CODE = re.compile(rf"0?({AREA_CODE})", re.ASCII)
-_NOBODY: frozenset[str] = frozenset()
+_NO_DENIED_ALIASES: frozenset[str] = frozenset()
 
 PAYLOAD_SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -44,7 +44,7 @@ PAYLOAD_SCHEMA: dict[str, Any] = {
 
 
 def read_lead(payload: dict[str, Any]) -> Lead:
-    """Read a lead; raises PoisonError. What has another type than its field should counts as not given."""
+    """Read a lead; raises PoisonError. A field of the wrong type counts as not given."""
     return Lead(
         source=Source.GRUPO_OLX,
         id=required_id(payload.get("originLeadId"), "originLeadId"),
@@ -61,18 +61,18 @@ def read_lead(payload: dict[str, Any]) -> Lead:
 
 
 def identity(lead: Lead) -> str:
-    """A person asks once; what is sent again has the same id."""
+    """The lead's id: a webhook that is sent again has the same."""
     return f"grupo_olx/{lead.id}"
 
 
 def source_name(answers: Sequence[FormAnswer]) -> str:
-    """The CRM's name of the source: the portal where it is one of the three."""
+    """The CRM's name of the source: the portal, if it is one of the three."""
     portals = {name for _, name in PORTALS}
     return next((one.answer for one in answers if one.question == PORTAL and one.answer in portals), GROUP)
 
 
 def _phone(payload: dict[str, Any]) -> str:
-    """All phones that were given, each once, what can be read first."""
+    """All phones that were given, each once, those that can be read first."""
     ddd = text_of(payload.get("ddd"))
     texts = [_with_area(text, ddd) for name in ("phoneNumber", "phone") if (text := phone_of(payload.get(name)))]
     readable: dict[Phone, str] = {}
@@ -83,22 +83,22 @@ def _phone(payload: dict[str, Any]) -> str:
             unread[text] = None
         else:
             readable.setdefault(phone, text)
-    together = BETWEEN_VALUES.join([*readable.values(), *unread])[:LONGEST_PHONE]
+    together = BETWEEN_VALUES.join([*readable.values(), *unread])[:MAX_PHONE_CHARS]
     first = next(iter(readable), None)
-    # Some spellings are a phone only where nothing else stands beside them.
+    # Some spellings can be read only without text beside them.
     if first is None or _read(together) == first:
         return together
-    return f"{first.e164}{BETWEEN_VALUES}{together}"[:LONGEST_PHONE]
+    return f"{first.e164}{BETWEEN_VALUES}{together}"[:MAX_PHONE_CHARS]
 
 
 def _with_area(text: str, ddd: str) -> str:
-    """The text as it is where it says a whole phone; else its number behind the area code, and the text after it."""
+    """The text unchanged if it contains a whole phone; else its number after the area code, followed by the text."""
     if not ddd or _read(text) is not None:
         return text
     area = _AREA_CODE.fullmatch(re.sub(r"\D", "", ddd, flags=re.ASCII))
     local = next(filter(None, map(find_local, text.split(BETWEEN_VALUES))), None)
     if area is None:
-        return f"{ddd} {text}"  # whoever knows better; no other area code is put in its place
+        return f"{ddd} {text}"  # an invalid area code is kept for the salesperson, and not replaced
     if local is None:
         return text
     whole = f"({area[1]}) {local}"
@@ -107,24 +107,24 @@ def _with_area(text: str, ddd: str) -> str:
 
 def _read(text: str) -> Phone | None:
     phone = Phone.parse(text)
-    return None if phone is None or is_placeholder(phone, _NOBODY) else phone
+    return None if phone is None or is_placeholder(phone, _NO_DENIED_ALIASES) else phone
 
 
 def _message(value: object) -> str:
-    """The message as typed; longer than other texts, since people write sentences here."""
-    return value.replace("\x00", "").strip()[:LONGEST_MESSAGE] if isinstance(value, str) else texts_of(value)
+    """The message as typed. It may be longer than other texts, because people write sentences here."""
+    return value.replace("\x00", "").strip()[:MAX_LEAD_MESSAGE_CHARS] if isinstance(value, str) else texts_of(value)
 
 
 def _answers(payload: dict[str, Any]) -> Iterable[FormAnswer]:
     transaction = text_of(payload.get("transaction_type"))
-    said = (
+    answers = (
         (PORTAL, _portal(text_of(payload.get("leadOrigin")))),
         ("Código do imóvel", text_of(payload.get("clientListingId"))),
         ("Código do anúncio", text_of(payload.get("originListingId"))),
         ("Temperatura", text_of(payload.get("temperature"))),
         ("Transação", TRANSACTIONS.get(transaction.upper(), transaction)),
     )
-    return (FormAnswer(question, answer[:LONGEST_ANSWER]) for question, answer in said if answer)
+    return (FormAnswer(question, answer[:MAX_ANSWER_CHARS]) for question, answer in answers if answer)
 
 
 def _portal(origin: str) -> str:

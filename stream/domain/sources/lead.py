@@ -1,4 +1,4 @@
-"""The lead that a source's reader finds in a webhook's payload."""
+"""The lead that a source's reader reads from a webhook's payload."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import msgspec
 from stream.domain.forms import FormAnswer
 from stream.domain.typed_contact import TypedContact
 
-LONGEST_MESSAGE = 2_000  # characters of what a person wrote
+MAX_LEAD_MESSAGE_CHARS = 2_000
 
 
 class Source(StrEnum):
-    """Where a lead came from. The value is part of messages, events, metrics and the ledger: it never changes."""
+    """The system that sent a lead. Records, events, metrics and the ledger contain the value: it never changes."""
 
     C2S = "c2s"
     GOOGLE_ADS = "google_ads"
@@ -21,11 +21,11 @@ class Source(StrEnum):
 
 
 class Lead(msgspec.Struct, frozen=True, gc=False):
-    """A lead as typed, or as the producers normalised it; "" is what was not given.
+    """A lead as typed, or as the producers normalised it; "" if it was not given.
 
-    ``updated_at``: UTC, as ``datetime.isoformat`` writes it, for the delivery's id may be made of it; None where the
-    source gave no readable instant. ``typed``: phone and e-mail as typed, where the others are canonical and say less.
-    ``message`` and ``answers``: what else was typed, of leads that we create.
+    ``updated_at``: UTC, as ``datetime.isoformat`` writes it, because the delivery's id may contain it; None if the
+    source gave no readable instant. ``typed``: phone and e-mail as typed, if ``phone`` and ``email`` are canonical and
+    say less. ``message`` and ``answers``: what else was typed, for leads that we create.
     """
 
     source: Source

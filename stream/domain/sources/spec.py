@@ -1,4 +1,4 @@
-"""What the project knows of one source of leads. ``stream.domain.sources`` is the table of all of them."""
+"""What the project knows about one source of leads. ``stream.domain.sources`` is the table of all sources."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ Identity = Callable[[Lead], str]
 
 @dataclass(frozen=True, slots=True)
 class ExistsInCrm:
-    """The CRM has the lead before us: it gets messages. ``closed_action``: the hook action after which it gets none."""
+    """The CRM has the lead already: it gets messages. ``closed_action``: after this hook action it gets none."""
 
     closed_action: str
 
 
 @dataclass(frozen=True, slots=True)
 class CreatedInCrm:
-    """The CRM does not have the lead: we create it, whatever is known, and tell it later what becomes known.
+    """The CRM does not have the lead. We create it, whatever is known, and later send what becomes known as a message.
 
-    What the person typed reaches the CRM through the event or not at all, so events of such leads carry it.
-    ``answers_heading``: the line above ``answers`` in the description. ``source_name``: the CRM's name of the source,
-    made from the lead's answers; None takes C2S_SOURCE.
+    Events of such leads carry what the person typed, because it reaches the CRM in no other way. ``answers_heading``:
+    the line above ``answers`` in the description. ``source_name``: returns the CRM's name of the source from the lead's
+    answers; None means C2S_SOURCE.
     """
 
     answers_heading: str
@@ -38,8 +38,8 @@ class SourceSpec:
     """One source.
 
     ``id_field``: the field of the payload that names the lead. ``read``: payload -> Lead; raises PoisonError.
-    ``identity``: the text that ``event_id`` is the UUIDv5 of, in a namespace of the source's own; raises ValueError for
-    a lead that no reader makes. ``needs_instant``: whether a webhook without a readable instant is refused.
+    ``identity``: the text whose UUIDv5 is the ``event_id``; it begins with the source's name; raises ValueError for a
+    lead that no reader makes. ``needs_instant``: whether a webhook without a readable instant is refused.
     ``payload_schema``: JSON Schema of a payload, without references; it accepts at least what ``read`` does.
     """
 
@@ -50,7 +50,7 @@ class SourceSpec:
     crm: ExistsInCrm | CreatedInCrm
     needs_instant: bool
     payload_schema: Mapping[str, Any]
-    is_created: bool = field(init=False)  # asked for every webhook
+    is_created: bool = field(init=False)  # stored, because every webhook needs it
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "is_created", isinstance(self.crm, CreatedInCrm))

@@ -1,1 +1,1 @@
-"""One file a scenario: ``sNN_name.py`` with a class ``Scenario``."""
+"""One file for each scenario: ``sNN_name.py`` with a class ``Scenario``."""

@@ -1,4 +1,4 @@
-"""SIGKILL for the worker at no particular moment, then for the producers, the CRM sync and the journal."""
+"""SIGKILL for the worker at random moments, then for the producers, the CRM sync and the journal."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ OTHERS = ("producers", "crm-sync", "journal")
 
 
 class Scenario(scenario.Scenario):
-    """Kills under load lose no webhook, and nothing is paid or told twice but what was under way."""
+    """Kills under load lose no webhook; only calls and writes under way are paid or told twice."""
 
     number, name = 1, "killed"
     full = {"webhooks": 20_000, "kills": 20, "per_second": 180, "longest_ms": 10_000}
     small = {"webhooks": 1_000, "kills": 4, "per_second": 150, "longest_ms": 2_000}
 
     def play(self, rig: Rig, webhooks: int, kills: int, per_second: int, longest_ms: int) -> None:
-        """``longest_ms``: between a start and the next kill, from 100 ms on."""
+        """``longest_ms``: the longest time between a start and the next kill; the shortest is 100 ms."""
         others = webhooks // 10
         load = rig.load(webhooks - others, per_second=per_second, people=webhooks // 5)
         for kill in range(kills):

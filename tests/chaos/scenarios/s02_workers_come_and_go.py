@@ -1,4 +1,4 @@
-"""Workers join and leave under load, two at once too, and one is suspended for longer than its session."""
+"""Workers join and leave under load, also two at once, and one is suspended for longer than its session."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ GONE_WITHIN = 20.0  # seconds after SIGCONT
 
 
 class Scenario(scenario.Scenario):
-    """1 -> 3 -> 2 -> 4 -> 1 workers: partitions move, nothing is lost, and a zombie does not work on."""
+    """1 -> 3 -> 2 -> 4 -> 1 workers: partitions move, no webhook is lost, and a suspended worker does not continue."""
 
     number, name = 2, "workers come and go"
     full = {"webhooks": 9_000, "per_second": 75, "pause": 10, "beyond_session": 5}
     small = {"webhooks": 1_500, "per_second": 40, "pause": 1, "beyond_session": 2}
 
     def play(self, rig: Rig, webhooks: int, per_second: int, pause: int, beyond_session: int) -> None:
-        """``pause``: seconds between changes; ``beyond_session``: seconds that a suspension outlasts the session."""
+        """``pause``: seconds between changes; ``beyond_session``: seconds by which a suspension exceeds the session."""
         load = rig.load(webhooks, per_second=per_second, people=webhooks // 3)
         rig.sleep(1)
         self._join(rig, 2, 3)
@@ -34,7 +34,7 @@ class Scenario(scenario.Scenario):
 
     @staticmethod
     def _join(rig: Rig, *numbers: int) -> None:
-        """Workers that start at once: the second joins while the first one's rebalance goes on."""
+        """Start workers at once: the second joins while the first one's rebalance is under way."""
         rig.say(f"workers {', '.join(map(str, numbers))} join")
         for number in numbers:
             rig.add_worker(number)

@@ -1,4 +1,4 @@
-"""The broker is bounced cleanly, killed, away for a minute, and away when the worker starts."""
+"""The broker is restarted cleanly, killed, down for a minute, and down when the worker starts."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from tests.chaos.rig import Rig
 
 
 class Scenario(scenario.Scenario):
-    """What the producers answered 200 is there when the broker is back, and everything works on by itself."""
+    """Every webhook that was answered 200 is there when the broker is back, and every process continues by itself."""
 
     number, name = 3, "broker away"
     full = {"webhooks": 8_000, "per_second": 50, "bounces": 3, "away": 60}
 
     def play(self, rig: Rig, webhooks: int, per_second: int, bounces: int, away: int) -> None:
-        """``away``: seconds."""
+        """``away``: seconds for which the broker is down."""
         broker = rig.stack.kafka
         assert broker is not None, "a broker of this run's own is needed"
         load = rig.load(webhooks, per_second=per_second, people=webhooks // 4)

@@ -1,4 +1,4 @@
-"""PostgreSQL is killed, restarted, full, slow and read-only, one after the other, under load."""
+"""PostgreSQL is killed, restarted, out of connections, slow and read-only, one after the other, under load."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ WRITABLE = "ALTER SYSTEM RESET default_transaction_read_only"
 
 
 class Scenario(scenario.Scenario):
-    """No paid call is started meanwhile, known contacts are answered all along, and everything works on by itself."""
+    """Meanwhile no paid call starts and known contacts are answered; then everything continues by itself."""
 
     number, name = 4, "database away"
     full = {"webhooks": 9_000, "per_second": 50, "away": 60, "seconds": 15}
@@ -34,7 +34,7 @@ class Scenario(scenario.Scenario):
     environment: ClassVar = {"LOOKUP_DEADLINE": "10s", "DATABASE_TIMEOUT": "2s", "RETRY_DELAYS": "1s,3s,5s"}
 
     def play(self, rig: Rig, webhooks: int, per_second: int, away: int, seconds: int) -> None:
-        """``away``: seconds killed; ``seconds``: of each of the lesser troubles."""
+        """``away``: seconds for which PostgreSQL is down; ``seconds``: of each other failure."""
         database = rig.stack.postgres
         assert database is not None, "a database of this run's own is needed"
         # So many people that new ones come all along: who is asked for only once proves that they are not paid for.
@@ -61,7 +61,7 @@ class Scenario(scenario.Scenario):
 
     @staticmethod
     def wait(rig: Rig, seconds: float) -> None:
-        """Let the trouble last, and hold what is promised meanwhile."""
+        """Let the failure last, and check the promises meanwhile."""
         began = time.time()
         rig.sleep(min(UNDER_WAY, seconds))
         paid = counts(rig.stack)["counts"].get("diretrix", 0)
@@ -76,7 +76,7 @@ class Scenario(scenario.Scenario):
 
 @contextmanager
 def during(trouble: AbstractAsyncContextManager[None]) -> Iterator[None]:
-    """Have a trouble, in a loop and a thread of its own: a process that this thread starts must not die with it."""
+    """Cause a failure in a loop and thread of its own: a process that this thread starts must not die with it."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
@@ -101,7 +101,7 @@ async def _connected(url: str) -> AsyncIterator[asyncpg.Connection]:
 
 @asynccontextmanager
 async def full(url: str) -> AsyncIterator[None]:
-    """Somebody else has every connection."""
+    """Another client holds every connection."""
     async with AsyncExitStack() as stack:
         ours: list[int] = []
         left = True
@@ -126,7 +126,7 @@ async def slow(url: str) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def read_only(url: str) -> AsyncIterator[None]:
-    """Nothing can be written, as on a server that is about to fail over."""
+    """No write is possible, as on a server that is about to fail over."""
     async with _connected(url) as connection:
         await connection.execute(READ_ONLY)
         await connection.execute("SELECT pg_reload_conf()")

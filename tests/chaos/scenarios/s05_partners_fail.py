@@ -1,4 +1,4 @@
-"""Diretrix and the Work API fail in every way that was seen, refuse us, and are down for long."""
+"""Diretrix and the Work API fail in every way that was observed, refuse us, and are down for long."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PROBE_EVERY = 15  # seconds; what the breaker lets through until it is back
 
 
 class Scenario(scenario.Scenario):
-    """Whatever the partners do, every webhook has its end, hits go on, and only what is unsure is paid twice."""
+    """Whatever the partners do, every webhook has its end, hits continue, and only unsure calls are paid twice."""
 
     number, name = 5, "partners fail"
     full = {"webhooks": 4_000, "per_second": 25, "seconds": 5, "down": 30}
@@ -42,7 +42,7 @@ class Scenario(scenario.Scenario):
     }
 
     def play(self, rig: Rig, webhooks: int, per_second: int, seconds: int, down: int) -> None:
-        """``seconds``: of each fault; ``down``: seconds for which both are away."""
+        """``seconds``: of each fault; ``down``: seconds for which both partners are down."""
         load = rig.load(webhooks, per_second=per_second, people=webhooks // 3)
         rig.sleep(seconds)
         for name, fault in FAULTS.items():
@@ -58,7 +58,7 @@ class Scenario(scenario.Scenario):
         load.wait()
 
     def _down(self, rig: Rig, seconds: int) -> None:
-        """Both away: what is known is answered all along, and they are asked a handful of times."""
+        """Both partners are down: known contacts are answered, and the partners are asked a few times only."""
         before, answered = counts(rig.stack)["counts"], self._answered(rig)
         with rig.breaking(f"both down for {seconds} s"):
             faults(rig.stack, diretrix=DOWN, work=DOWN)
@@ -76,7 +76,7 @@ class Scenario(scenario.Scenario):
         rig.promise(hits > 0, "nothing was answered while the partners were down")
 
     def _refused(self, rig: Rig, seconds: int) -> None:
-        """Both refuse us: no more is asked than was under way, and it is said."""
+        """Both partners refuse us: no call starts beyond those under way, and the log says so."""
         rig.sleep(20)  # the breakers let one call through after 15 s
         before = counts(rig.stack)["counts"]
         with rig.breaking("credentials refused"):

@@ -1,4 +1,4 @@
-"""Everything that anybody can write to ``webhooks``, between good webhooks."""
+"""Everything that anybody can write to ``webhooks``, between valid webhooks."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ WEBHOOKS = topics.WEBHOOKS.name
 
 
 class Scenario(scenario.Scenario):
-    """Hostile messages end as dead letters, the good between them are answered, and the worker never restarts."""
+    """Hostile records become dead letters, the valid ones in between are answered, and the worker never restarts."""
 
     number, name = 6, "hostile"
     full = {"webhooks": 5_000, "hostile": 10_000, "per_second": 100}
@@ -35,7 +35,7 @@ class Scenario(scenario.Scenario):
     environment: ClassVar = {"LOOKUP_DEADLINE": "30s", "FUSE_IN_A_ROW": "100000", "FUSE_SHARE": "1"}
 
     def play(self, rig: Rig, webhooks: int, hostile: int, per_second: int) -> None:
-        """``hostile``: messages beside the good ``webhooks``."""
+        """``hostile``: the number of hostile records beside the valid ``webhooks``."""
         tolerate_invalid_header_names()  # the scenario reads these messages as well
         worker = rig.stack.children["worker"]
         pid = worker.pid
@@ -50,17 +50,17 @@ class Scenario(scenario.Scenario):
         self.hold(rig, messages)
 
     def hold(self, rig: Rig, messages: list[Hostile]) -> None:
-        """Each kind must have ended as it must, and no good one is dead."""
+        """Check that each kind ended as it must, and that no valid webhook is a dead letter."""
         dead = sum(message.is_dead for message in messages) + len(ODD) * rig.stack.settings().topic_partitions
         letters = rig.evidence.letters
-        buried = len({letter.origin for letter in letters})
-        rig.promise(buried == dead, f"{buried} messages are dead letters, {dead} can't be read")
+        dead_letters = len({letter.origin for letter in letters})
+        rig.promise(dead_letters == dead, f"{dead_letters} messages are dead letters, {dead} can't be read")
         killed = [letter.event_id for letter in letters if letter.event_id]
         rig.promise(not killed, f"good webhooks are dead: {killed[:5]}")
 
 
 async def _publish(rig: Rig, messages: list[Hostile], *, seconds: float) -> None:
-    """Write to the topic for about so long, as a foreign producer does: no idempotence, and packed now and then."""
+    """Write to the topic for this long as a foreign producer: not idempotent, and sometimes compressed."""
     settings, began = client_options(rig.stack.settings()), time.monotonic()
     async with AsyncExitStack() as stack:
         producers = [AIOKafkaProducer(**settings, compression_type=one, max_request_size=LARGEST) for one in CODECS]

@@ -1,4 +1,4 @@
-"""The table's changelog is spoiled, emptied, deleted, and made with another number of partitions."""
+"""The table's changelog is damaged, emptied, deleted, and created with another number of partitions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Record = tuple[int, bytes, bytes | None]
 
 
 class Scenario(scenario.Scenario):
-    """A clear error or a cold table: never a wrong person, and nobody is paid for again."""
+    """The result is a clear error or a cold table: never a wrong person, and nobody is paid for again."""
 
     number, name = 7, "changelog"
     full = {"webhooks": 600, "people": 150, "per_second": 150}
@@ -47,15 +47,15 @@ class Scenario(scenario.Scenario):
         self.other_partitions(rig)
 
     def spoil(self, rig: Rig) -> None:
-        """Write what is damaged or somebody else's over every entry, and what no worker wrote beside them."""
+        """Overwrite every entry with a damaged one or another key's, and add records that no worker wrote."""
         asyncio.run(_spoil(rig))
 
     def empty(self, rig: Rig) -> None:
-        """As after a clean-up that took everything."""
+        """Empty the changelog, as a clean-up that removed everything would."""
         asyncio.run(_empty(rig.stack.settings()))
 
     def remake(self, rig: Rig) -> None:
-        """Without its changelog a worker does not start; made again it is empty."""
+        """Without its changelog a worker does not start; a new changelog is empty."""
         asyncio.run(_delete(rig.stack.settings()))
         self.refuses(rig, "the topic is missing")
         asyncio.run(_create(rig.stack.settings()))
@@ -72,7 +72,7 @@ class Scenario(scenario.Scenario):
 
     @staticmethod
     def refuses(rig: Rig, reason: str) -> None:
-        """The worker must end by itself, and say why."""
+        """Check that the worker exits by itself and says why."""
         worker = rig.stack.children["worker"]
         worker.start()
         code = rig.until_gone("worker", LIMIT)
@@ -82,7 +82,7 @@ class Scenario(scenario.Scenario):
 
     @staticmethod
     def hold(rig: Rig, people: list[Someone], paid: dict[str, int], what: str) -> None:
-        """Everybody is answered with who they are, and nobody was asked for."""
+        """Check that everybody gets their own data and nothing was paid."""
         by_phone = {f"+55{one.phone}": one for one in people}
         events = events_until(rig.stack, lambda events: len(events) >= len(rig.evidence.emissions))
         wrong = [
@@ -102,7 +102,7 @@ class Scenario(scenario.Scenario):
 
 
 async def _entries(settings: Settings) -> list[Record]:
-    """What the changelog holds."""
+    """Read the changelog's records."""
     there = [TopicPartition(CHANGELOG, number) for number in range(settings.topic_partitions)]
     consumer = AIOKafkaConsumer(**consumer_options(settings), auto_offset_reset="earliest")
     latest: dict[tuple[int, bytes], bytes | None] = {}
@@ -134,7 +134,7 @@ async def _spoil(rig: Rig) -> None:
 
 
 def _damaged(chance: random.Random, value: bytes, others: list[bytes]) -> bytes:
-    """The bytes of one entry as they must not be: another byte, cut, too long, of another version, of somebody else."""
+    """Damage one entry: another byte, cut, too long, of another version, or of another key."""
     at = chance.randrange(len(value))
     return chance.choice(
         [

@@ -11,14 +11,14 @@ from tests.support.system import counts
 
 
 class Scenario(scenario.Scenario):
-    """A replay emits the same ids again, pays nothing within the TTL, and tells the CRM nothing new."""
+    """A replay emits the same ids, pays nothing within the lifetime of an answer, and tells the CRM nothing new."""
 
     number, name = 8, "replay"
     full = {"webhooks": 6_000, "per_second": 200}
     small = {"webhooks": 400, "per_second": 100}
 
     def play(self, rig: Rig, webhooks: int, per_second: int) -> None:
-        """Half of the webhooks come before the instant that the second replay goes back to."""
+        """Half of the webhooks arrive before the instant to which the second replay goes back."""
         rig.load(webhooks // 2, per_second=per_second, people=webhooks // 4)
         rig.settle()
         instant = datetime.now(UTC)

@@ -1,4 +1,4 @@
-"""A soak: at half of what the worker can do for a while, nothing may grow."""
+"""A soak test: at half of the worker's capacity nothing may grow."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SLACK = 20  # files, tasks: what comes and goes
 
 
 class Scenario(scenario.Scenario):
-    """Memory, open files, tasks and unfinished webhooks of the worker are level, and no process leaves."""
+    """Memory, open files, tasks and unfinished webhooks of the worker are level, and no process exits."""
 
     number, name = 9, "soak"
     # Neither table nor memory of spellings may still fill after the warm-up: that is no leak. 20,000 people's spellings
@@ -33,7 +33,7 @@ class Scenario(scenario.Scenario):
     processes = ("producers", "worker")
 
     def play(self, rig: Rig, minutes: int, per_second: int, burst: int, people: int) -> None:
-        """``per_second`` 0: half of the pace at which a burst of ``burst`` webhooks is answered."""
+        """``per_second`` 0: half of the rate at which a burst of ``burst`` webhooks is answered."""
         rig.people(people)
         pace = per_second or self._capacity(rig, burst) / 2
         rig.note("pace", f"{pace:.0f} webhooks a second")
@@ -57,7 +57,7 @@ class Scenario(scenario.Scenario):
 
     @staticmethod
     def _capacity(rig: Rig, burst: int) -> float:
-        """Webhooks a second from the first POST of a burst to its last event; the first burst only warms up."""
+        """Webhooks a second from the first POST of a burst to its last event; a first burst warms up."""
         for _ in range(2):
             began = time.monotonic()
             rig.load(burst, per_second=100 * burst)
@@ -82,12 +82,12 @@ class Scenario(scenario.Scenario):
 
 
 def processes(rig: Rig) -> dict[str, int | None]:
-    """The process ids of ours; None of one that has ended."""
+    """The process ids of ours; None for one that has exited."""
     return {name: child.pid if child.is_running else None for name, child in rig.stack.children.items()}
 
 
 def sample(rig: Rig) -> dict[str, float]:
-    """What must be level, of the worker and of the producers."""
+    """The values that must be level, of the worker and of the producers."""
     worker = psutil.Process(rig.stack.children["worker"].pid)
     producers = psutil.Process(rig.stack.children["producers"].pid)
     metrics = scrape(f"{rig.stack.worker_url}/metrics")
@@ -104,7 +104,7 @@ def sample(rig: Rig) -> dict[str, float]:
 
 
 def scrape(url: str) -> dict[str, float]:
-    """Metrics without labels."""
+    """Read the metrics without labels."""
     with urllib.request.urlopen(url, timeout=10) as response:
         text = response.read().decode()
     return {name: float(value) for name, value in re.findall(r"^(\w+) (\S+)$", text, re.MULTILINE)}

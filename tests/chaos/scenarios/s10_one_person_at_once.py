@@ -1,4 +1,4 @@
-"""One new person at once: under two keys on two workers, and two hundred times under one."""
+"""One new person several times at once: under two keys on two workers, and two hundred times under one key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SIGKILL with a full table, and how soon the first event is there again."""
+"""SIGKILL with a full table, and the time until the first event after it."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ LONGEST = 5.0  # seconds
 
 
 class Scenario(scenario.Scenario):
-    """With a static member and a full table a killed worker answers again soon, and pays for nothing."""
+    """A killed static member with a full table soon answers again, and pays for nothing."""
 
     number, name = 11, "recovery"
     full = {"entries": 50_000, "kills": 5, "per_second": 100}
     processes = ("producers", "worker")
 
     def play(self, rig: Rig, entries: int, kills: int, per_second: int) -> None:
-        """``entries``: of the table; they come out of its changelog, as after any restart."""
+        """``entries``: of the table; they are recovered from the changelog, as after any restart."""
         rig.stop("worker")
         people = rig.people(entries, taught=False)
         written, known = asyncio.run(_fill(rig.stack.settings(), people, entries))
@@ -60,7 +60,7 @@ class Scenario(scenario.Scenario):
 
 
 async def _fill(settings: Settings, people: list[Someone], most: int) -> tuple[int, int]:
-    """Write the table's changelog as a worker does that has looked people up; returns its entries, and their people."""
+    """Write the changelog of a worker that has looked people up; returns its entries and their people."""
     latest: dict[tuple[int, bytes], bytes | None] = {}
     lifetimes = Lifetimes(known=86_400, unknown=3_600, capacity=2 * most)
     cache = TableCache(

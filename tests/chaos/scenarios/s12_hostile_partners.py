@@ -1,4 +1,4 @@
-"""Partners answer with bodies that are made to take memory, time or the process."""
+"""Partners send answers that are made to exhaust memory or time, or to crash the process."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MOST_MEMORY = 150  # MB that the worker may have more than before
 
 
 class Scenario(scenario.Scenario):
-    """Each body is a failure of that partner: the worker lives, its memory stays, and every webhook has its end."""
+    """Each answer is a failure of that partner: the worker keeps its memory, and every webhook has its end."""
 
     number, name = 12, "hostile partners"
     full = {"webhooks": 2_000, "per_second": 40, "milliseconds": 2_000}
@@ -24,7 +24,7 @@ class Scenario(scenario.Scenario):
     environment = {"RETRY_DELAYS": "1s", "DIRETRIX_TIMEOUT": "1s", "WORK_API_TIMEOUT": "1s"}
 
     def play(self, rig: Rig, webhooks: int, per_second: int, milliseconds: int) -> None:
-        """``milliseconds``: of each kind of body at each partner."""
+        """``milliseconds``: for each kind of answer at each partner."""
         worker = rig.stack.children["worker"]
         pid = worker.pid
         before = most = _memory(pid)
@@ -49,5 +49,5 @@ class Scenario(scenario.Scenario):
 
 
 def _memory(pid: int) -> int:
-    """Bytes of a process; 0 once it is gone."""
+    """The memory of a process in bytes; 0 if it has exited."""
     return int(psutil.Process(pid).memory_info().rss) if psutil.pid_exists(pid) else 0

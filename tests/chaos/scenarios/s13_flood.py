@@ -1,4 +1,4 @@
-"""A flood of new people from one source, with a budget and a queue that it could spend alone."""
+"""A flood of new people from one source, large enough to use up the budget and the queue."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ IN_A_POST = 50  # webhooks
 
 
 class Scenario(scenario.Scenario):
-    """Google leads and known contacts are answered all the while, the budget holds, and nothing is given up for it."""
+    """Google leads and known contacts are answered meanwhile, the budget holds, and no webhook is given up for it."""
 
     number, name = 13, "flood"
     full = {"strangers": 3_000, "google": 19, "known": 10}
@@ -37,7 +37,7 @@ class Scenario(scenario.Scenario):
     }
 
     def play(self, rig: Rig, strangers: int, google: int, known: int) -> None:
-        """``strangers`` of C2S are the flood; ``google`` leads of new people and ``known`` contacts come amidst it."""
+        """``strangers``: C2S webhooks of the flood. ``google``: new leads. ``known``: known contacts."""
         people = rig.people(strangers + google + known)
         friends, guests, crowd = people[:known], people[known : known + google], people[known + google :]
         rig.post([lead(f"known-{number}", one) for number, one in enumerate(friends)])
@@ -67,7 +67,7 @@ class Scenario(scenario.Scenario):
         rig.promise(not rig.evidence.letters, "webhooks that waited for the budget were given up")
 
     def _google(self, rig: Rig, people: Sequence[Someone], name: str) -> list[str]:
-        """POST a Google lead for each; their event ids."""
+        """POST a Google lead for each person; returns their event ids."""
         identities = []
         for number, someone in enumerate(people):
             columns = {"FULL_NAME": someone.name, "PHONE_NUMBER": f"+55{someone.phone}", "EMAIL": someone.email}
@@ -89,7 +89,7 @@ class Scenario(scenario.Scenario):
         return {one.event_id for one in rig.evidence.emissions if one.outcome == "enriched"}
 
     def _raise_the_budget(self, rig: Rig) -> None:
-        """As an operator does, or midnight: all that waited comes back."""
+        """Raise the budget, as an operator or midnight does: all parked webhooks come back."""
         rig.stop("worker")
         environment = {**rig.stack.environment(), "DIRETRIX_DAILY_BUDGET": "unlimited"}
         rig.stack.children["worker"] = Child("worker", ["stream", "worker"], environment, rig.stack.folder)

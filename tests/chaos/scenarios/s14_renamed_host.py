@@ -1,4 +1,4 @@
-"""The worker's container is re-created under another host name: killed, and stopped in good order."""
+"""The worker's container is re-created under another host name, after a kill and after a clean stop."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ READY_WITHIN = 60.0  # seconds; a worker that its assignor refused waited for 31
 
 
 class Scenario(scenario.Scenario):
-    """A static member gets its partitions back whatever its host is called, and the work goes on."""
+    """A static member gets its partitions back under any host name and continues."""
 
     number, name = 14, "renamed host"
     full = {"webhooks": 4_000, "per_second": 60, "times": 6}

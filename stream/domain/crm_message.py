@@ -1,4 +1,4 @@
-"""What a salesperson reads in the CRM: a message in Portuguese, with the facts that the sources gave, as given."""
+"""The text that a salesperson reads in the CRM: Portuguese, with the facts as the sources gave them."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from stream.domain.person import CURRENCY, Address, Income, Person
 from stream.domain.text import one_line
 from stream.domain.typed_lines import answer_lines, contact_lines
 
-LONGEST = 5_000  # characters, the CRM's limit
-LONGEST_NAME = 100  # characters: a name that goes on for longer reads like facts
-MOST_DIGITS = 18  # of an amount of money
-LONGEST_FACT = 300  # characters of one fact, but for lists
-CUT = "\n[...]"
-MORE = "[...]"  # in the place of the answers that are left out
-HEADING_AND_MORE = 2  # lines
+MAX_MESSAGE_CHARS = 5_000  # the CRM's limit
+MAX_NAME_CHARS = 100  # a longer name could be read as facts
+MAX_AMOUNT_DIGITS = 18  # before the decimal sign of an amount of money
+MAX_FACT_CHARS = 300  # of one fact or one entry of a list
+CUT_MARK = "\n[...]"
+OMITTED_MARK = "[...]"  # replaces the answers that are left out
+HEADING_AND_MARK_LINES = 2
 
 _SEX = {"F": "feminino", "M": "masculino"}
 
 
 def message(event: EnrichedEvent) -> str:
-    """The message of an event, at most 5,000 characters."""
+    """The message of an event, at most ``MAX_MESSAGE_CHARS`` long."""
     if event.outcome == Outcome.AMBIGUOUS:
         return shorten("\n".join(ambiguous_lines(event.candidates)))
     if event.outcome == Outcome.NOT_FOUND or event.person is None:
@@ -38,16 +38,17 @@ def message(event: EnrichedEvent) -> str:
 
 
 def description(event: EnrichedEvent) -> str:
-    """The text of a lead that we create: what is known when it is created, then what the person typed.
+    """The text of a lead that we create: first what is known at its creation, then what the person typed.
 
-    Where it is too long answers are left out first, and what is known is shortened last.
+    If the text is too long, answers are left out first. What is known is shortened last.
     """
     typed = contact_lines(event)
-    room = LONGEST - sum(len(line) + 1 for line in typed)
+    room = MAX_MESSAGE_CHARS - sum(len(line) + 1 for line in typed)
     text = "\n".join((shorten(_known_so_far(event), room), *typed))
     lines = answer_lines(event)
-    while lines and len(text) + sum(len(line) + 1 for line in lines) > LONGEST:
-        lines = [*lines[: -2 if lines[-1] == MORE else -1], MORE] if len(lines) > HEADING_AND_MORE else []
+    while lines and len(text) + sum(len(line) + 1 for line in lines) > MAX_MESSAGE_CHARS:
+        end = -2 if lines[-1] == OMITTED_MARK else -1
+        lines = [*lines[:end], OMITTED_MARK] if len(lines) > HEADING_AND_MARK_LINES else []
     return "\n".join((text, *lines))
 
 
@@ -62,17 +63,17 @@ def _known_so_far(event: EnrichedEvent) -> str:
     return notes.get(event.outcome, "Lead recebido.")
 
 
-def for_a_person(attributes: dict[str, Any]) -> dict[str, Any]:
-    """The attributes of a lead that we create, each one line; ``description`` has its lines made already."""
+def one_line_attributes(attributes: dict[str, Any]) -> dict[str, Any]:
+    """The attributes of a lead that we create, each as one line. ``description`` may have several lines."""
     return {
-        name: one_line(value, LONGEST_NAME) if isinstance(value, str) and name != "description" else value
+        name: one_line(value, MAX_NAME_CHARS) if isinstance(value, str) and name != "description" else value
         for name, value in attributes.items()
     }
 
 
-def shorten(text: str, longest: int = LONGEST) -> str:
-    """``text`` within ``longest`` characters, the CRM's limit."""
-    return text if len(text) <= longest else text[: longest - len(CUT)] + CUT
+def shorten(text: str, max_chars: int = MAX_MESSAGE_CHARS) -> str:
+    """``text``, cut to ``max_chars`` if it is longer. A cut text ends with ``CUT_MARK``."""
+    return text if len(text) <= max_chars else text[: max_chars - len(CUT_MARK)] + CUT_MARK
 
 
 def _identity(person: Person) -> list[str]:
@@ -90,7 +91,7 @@ def _economy(person: Person) -> list[str]:
     income = person.income
     return _given(
         ("Renda", f"{_money(income)} por mês" if income is not None else ""),
-        ("Profissão", one_line(person.occupation or "", LONGEST_FACT).capitalize()),
+        ("Profissão", one_line(person.occupation or "", MAX_FACT_CHARS).capitalize()),
     )
 
 
@@ -103,20 +104,20 @@ def _contacts(person: Person) -> list[str]:
 
 
 def _given(*facts: tuple[str, str]) -> list[str]:
-    """One line a fact, whatever a source put into it."""
+    """One line for each fact that was given. A line break in a value becomes a blank."""
     lines = ((name, one_line(value)) for name, value in facts)
     return [f"{name}: {value}" for name, value in lines if value]
 
 
 def _name(text: str) -> str:
-    return one_line(text, LONGEST_NAME).title()
+    return one_line(text, MAX_NAME_CHARS).title()
 
 
 def _listed(values: Iterable[str]) -> str:
-    return ", ".join(one_line(value, LONGEST_FACT) for value in values)
+    return ", ".join(one_line(value, MAX_FACT_CHARS) for value in values)
 
 
-# What has not the shape that it should have is shown as it was given: a message is never held up by a fact.
+# A value that does not have the expected shape is shown as it was given: no fact may prevent a message.
 _CPF = re.compile(r"(\d{3})(\d{3})(\d{3})(\d{2})", re.ASCII)
 _PHONE = re.compile(r"\+55(\d{2})(\d{4,5})(\d{4})", re.ASCII)
 _POSTAL_CODE = re.compile(r"(\d{5})(\d{3})", re.ASCII)
@@ -137,7 +138,7 @@ def _date(iso: str | None) -> str:
 
 def _shaped(pattern: re.Pattern[str], shape: str, text: str) -> str:
     found = pattern.fullmatch(text)
-    return found.expand(shape) if found is not None else one_line(text, LONGEST_NAME)
+    return found.expand(shape) if found is not None else one_line(text, MAX_NAME_CHARS)
 
 
 def _money(income: Income) -> str:
@@ -146,11 +147,11 @@ def _money(income: Income) -> str:
     try:
         amount = Decimal(income.amount)
     except ArithmeticError:
-        return one_line(f"{symbol} {income.amount}", LONGEST_NAME)
-    # Written out, an exponent from outside would take as much memory as it likes.
-    is_sensible = amount.is_finite() and amount.adjusted() < MOST_DIGITS
+        return one_line(f"{symbol} {income.amount}", MAX_NAME_CHARS)
+    # An exponent from outside could expand into any number of digits.
+    is_sensible = amount.is_finite() and amount.adjusted() < MAX_AMOUNT_DIGITS
     text = f"{amount:,.2f}".translate(str.maketrans(",.", ".,")) if is_sensible else income.amount
-    return one_line(f"{symbol} {text}", LONGEST_NAME)
+    return one_line(f"{symbol} {text}", MAX_NAME_CHARS)
 
 
 def _address(address: Address) -> str:
@@ -158,4 +159,4 @@ def _address(address: Address) -> str:
     place = "/".join(part for part in (address.city.title(), address.state) if part)
     postal_code = _shaped(_POSTAL_CODE, r"\1-\2", address.postal_code)
     parts = (street, address.district.title(), place, postal_code)
-    return one_line(" - ".join(part for part in parts if part), LONGEST_FACT)
+    return one_line(" - ".join(part for part in parts if part), MAX_FACT_CHARS)

@@ -1,4 +1,4 @@
-"""What a salesperson reads: Portuguese, within the CRM's limit, the facts as the sources gave them."""
+"""The text that a salesperson reads: Portuguese, within the CRM's limit, the facts as the sources gave them."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stream.domain.crm_message import MAX_MESSAGE_CHARS, description, message
 from stream.domain.events import EnrichedEvent, EventContact, EventLead, Match, Outcome
 from stream.domain.match_warnings import ambiguous_lines
-from stream.domain.message import LONGEST, description, message
 from stream.domain.person import (
     Address,
     Candidate,
@@ -60,7 +60,7 @@ def event(
 
 
 def test_a_salesperson_reads_the_facts() -> None:
-    """All that is known is there, labelled in Portuguese, in the spellings that Brazil uses."""
+    """All known facts are there, with Portuguese labels and Brazilian formats."""
     assert message(event()).splitlines() == [
         "DADOS DO CLIENTE",
         "Nome: Maria De Souza Lima",
@@ -76,8 +76,8 @@ def test_a_salesperson_reads_the_facts() -> None:
     ]
 
 
-def test_only_what_was_given_is_there() -> None:
-    """A fact that no source gave leaves no label, no placeholder and no empty line behind."""
+def test_a_fact_that_was_not_given_leaves_no_line() -> None:
+    """A fact that no source gave leaves no label, no placeholder and no empty line."""
     assert message(event(person_from_candidate(Candidate("MARIA LIMA", CPF), NOW))).splitlines() == [
         "DADOS DO CLIENTE",
         "Nome: Maria Lima",
@@ -91,7 +91,7 @@ def test_only_what_was_given_is_there() -> None:
     [("8500,50", "R$ 8.500,50"), ("1.234.567,89", "R$ 1.234.567,89"), ("0", "R$ 0,00"), (1900, "R$ 1.900,00")],
 )
 def test_the_income_is_never_multiplied(renda: Any, line: str) -> None:
-    """The income reads as the Work API gave it, to the cent."""
+    """The income is the amount of the Work API, to the cent."""
     person = person_from_work({"DadosEconomicos": {"renda": renda}}, CPF, NOW)
     assert f"Renda: {line} por mês" in message(event(person)).splitlines()
 
@@ -106,7 +106,7 @@ def test_the_income_is_never_multiplied(renda: Any, line: str) -> None:
     ],
 )
 def test_a_doubtful_match_is_said_first(match: Match, words: str) -> None:
-    """Who may be somebody else is announced as such above the facts."""
+    """The warning of a doubtful match stands above the facts."""
     second = message(event(match=match)).splitlines()[1]
     assert second.startswith("ATENÇÃO")
     assert words in second
@@ -114,12 +114,12 @@ def test_a_doubtful_match_is_said_first(match: Match, words: str) -> None:
 
 @pytest.mark.parametrize("match", [Match.NAME, None])
 def test_a_sure_match_carries_no_warning(match: Match | None) -> None:
-    """A warning on every lead is read by nobody."""
+    """A sure match has no warning, so that warnings are read."""
     assert "ATENÇÃO" not in message(event(match=match))
 
 
 def test_a_death_is_told_only_when_a_source_says_so() -> None:
-    """Óbito is in the message of who has died, and in no other."""
+    """The message has Óbito only if a source says that the person died."""
     assert "Óbito" not in message(event())
     assert "Óbito: sim" in message(event(msgspec.structs.replace(PERSON, deceased=True)))
 
@@ -133,12 +133,12 @@ def test_a_death_is_told_only_when_a_source_says_so() -> None:
     ],
 )
 def test_a_lead_without_a_person_says_why(outcome: Outcome, words: str) -> None:
-    """The description of a lead that is created with nothing known says what is the case."""
+    """The description of a lead without a person says why there is none."""
     assert words in description(event(None, outcome))
 
 
 def test_a_lead_with_a_person_is_described_by_the_message() -> None:
-    """What is known when a lead is created is in its description."""
+    """The description of a lead contains what is known at its creation."""
     assert description(event()) == message(event())
 
 
@@ -151,7 +151,7 @@ def test_a_lead_with_a_person_is_described_by_the_message() -> None:
 def test_whatever_a_source_says_makes_a_message(
     text: str, amount: str, addresses: list[Address], phones: list[PersonPhone]
 ) -> None:
-    """No value stops a message, and none makes it longer than the CRM takes."""
+    """No value prevents a message, and none makes it longer than the CRM's limit."""
     person = msgspec.structs.replace(
         PERSON,
         cpf=text,
@@ -166,8 +166,8 @@ def test_whatever_a_source_says_makes_a_message(
         emails=(text, text),
     )
     written = message(event(person))
-    assert len(written) <= LONGEST
-    assert len(written) < LONGEST or written.endswith("[...]")
+    assert len(written) <= MAX_MESSAGE_CHARS
+    assert len(written) < MAX_MESSAGE_CHARS or written.endswith("[...]")
 
 
 @pytest.mark.parametrize(
@@ -183,6 +183,6 @@ def test_whatever_a_source_says_makes_a_message(
     ],
 )
 def test_what_would_settle_a_tie_does_settle_it(candidates: tuple[str, ...], lines: list[str]) -> None:
-    """A fuller name tells relatives apart; namesakes and the nameless take a CPF or another contact."""
+    """The message asks for a fuller name of relatives, and for a CPF or another contact of namesakes."""
     said = ambiguous_lines(candidates)
     assert all(text.startswith(line) for text, line in zip(said[1:], lines, strict=True))
