@@ -59,7 +59,7 @@ class KeyOrder(RecordHandler):
         """Handle a record when the one ``before`` it is completed, and say how it ended to the one behind it."""
         try:
             if before is not None:
-                await attempts.rest(asyncio.wait({before}))
+                await attempts.wait_idle(asyncio.wait({before}))
                 if not before.result():
                     raise asyncio.CancelledError  # nothing of a key is handled after what was not completed
             await attempts.until_completed(

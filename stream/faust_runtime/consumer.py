@@ -178,7 +178,7 @@ class TrackingConsumer(Consumer):  # type: ignore[misc]
         for tp, found in fetched.items():
             if isinstance(found, Batch):
                 await self.callback(message_of(tp, found, self.app.consumer_generation_id))
-                await found.taken.wait()
+                await found.dispatched.wait()
             elif found:
                 await apply_changes(self, tp, found)
 

@@ -17,8 +17,8 @@ from stream.logs.outages import DATABASE
 
 log = get_logger(__name__)
 
-PAUSES = (0.2, 1.0, 5.0, 15.0)  # seconds between tries; the last one is repeated
-LONGEST_RETRY_AFTER_S = 300.0  # a Retry-After beyond that is not waited for: nothing else would be read meanwhile
+RETRY_PAUSES_S = (0.2, 1.0, 5.0, 15.0)  # seconds between tries; the last one is repeated
+MAX_RETRY_AFTER_S = 300.0  # a Retry-After beyond that is not waited for: nothing else would be read meanwhile
 
 Gate = Callable[[], Awaitable[None]]
 
@@ -29,7 +29,7 @@ class Attempts:
     def __init__(self, stop: asyncio.Event) -> None:
         """``stop``: once it is set no try begins."""
         self._stop = stop
-        self._resting: set[asyncio.Task[None]] = set()
+        self._idle_tasks: set[asyncio.Task[None]] = set()
 
     async def until_completed(
         self,
@@ -45,21 +45,21 @@ class Attempts:
         ``about``: log fields of the work. ``gate`` is waited for before each try; it holds back what a partner refuses
         for all records, and reports that.
         """
-        for pause in itertools.chain(PAUSES, itertools.repeat(PAUSES[-1])):
+        for pause in itertools.chain(RETRY_PAUSES_S, itertools.repeat(RETRY_PAUSES_S[-1])):
             if gate is not None:
-                await self.rest(gate())
+                await self.wait_idle(gate())
             self.raise_if_stopping()
             try:
                 return await attempt()
             except TransientError as error:
                 if isinstance(error, CredentialsRefusedError) and gate is not None:
                     continue
-                seconds = min(error.retry_after or pause, LONGEST_RETRY_AFTER_S)
+                seconds = min(error.retry_after or pause, MAX_RETRY_AFTER_S)
                 if isinstance(error, DatabaseUnavailableError) and error.is_away:
                     DATABASE.missed(error.reason)
                 else:
                     report(error, seconds)
-                await self.rest(asyncio.sleep(seconds))
+                await self.wait_idle(asyncio.sleep(seconds))
             except StopError:
                 raise
             except Exception as error:
@@ -73,17 +73,17 @@ class Attempts:
         if self._stop.is_set():
             raise asyncio.CancelledError
 
-    async def rest(self, wait: Awaitable[object]) -> None:
+    async def wait_idle(self, wait: Awaitable[object]) -> None:
         """Wait where nothing is under way: a stop cancels the calling task here at once."""
         task = asyncio.current_task()
         assert task is not None
-        self._resting.add(task)
+        self._idle_tasks.add(task)
         try:
             await wait
         finally:
-            self._resting.discard(task)
+            self._idle_tasks.discard(task)
 
-    def cancel_resting(self) -> None:
+    def cancel_idle(self) -> None:
         """Cancel the work that rests: it has written nothing, and its records come again."""
-        for task in self._resting:
+        for task in self._idle_tasks:
             task.cancel()

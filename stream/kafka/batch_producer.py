@@ -119,14 +119,14 @@ class BatchProducer:
         """Monotonic seconds since which the partition that fails longest has failed; None while all succeed."""
         return min([one.failing_since for one in self._all_queues() if one.failing_since is not None], default=None)
 
-    def knows(self, records: Sequence[Publishable]) -> bool:
+    def has_metadata(self, records: Sequence[Publishable]) -> bool:
         """Whether the metadata has the records' topics."""
         for record in records:  # nearly always one: all() and its generator cost four times as much
             if record.topic not in self._available and not self._count_partitions(record.topic):
                 return False
         return True
 
-    async def learn(self, *topics: str) -> None:
+    async def load_metadata(self, *topics: str) -> None:
         """Request the topics' metadata; needed before ``enqueue`` without a partition. Waits for missing topics."""
         for topic in topics:
             await self._producer.partitions_for(topic)
@@ -179,10 +179,10 @@ class BatchProducer:
     def take_back(self, handle: PublishHandle) -> None:
         """Remove the records of ``handle`` that are not in flight, and count them as acknowledged."""
         for queue in self._all_queues():
-            gone = queue.take_back(handle)
-            if gone:
-                self._release(len(gone), size_of(gone))
-                handle.acknowledged(len(gone))
+            removed = queue.take_back(handle)
+            if removed:
+                self._release(len(removed), size_of(removed))
+                handle.acknowledged(len(removed))
 
     async def wait_for_capacity(self) -> None:
         """Wait while ``is_full``."""

@@ -17,4 +17,4 @@ class Batch:
 
     tracker: Tracker
     records: Sequence[ConsumerRecord]
-    taken: asyncio.Event = field(default_factory=asyncio.Event)
+    dispatched: asyncio.Event = field(default_factory=asyncio.Event)

@@ -24,11 +24,13 @@ from stream.domain.memo import Memo
 from stream.kafka.partitioner import murmur2
 from stream.settings import Settings
 
-REQUEST_TIMEOUT = 15_000  # ms; after it a broker is asked again
-LONGEST_PAUSE = 86_400_000  # ms without reading; a partner or database may be away for long, and the group goes on
-LARGEST_BATCH = 524_288  # bytes; a turn of the worker fits, while the default of 16 KiB holds a dozen events
+REQUEST_TIMEOUT_MS = 15_000  # ms; after it a broker is asked again
+MAX_POLL_INTERVAL_MS = (
+    86_400_000  # ms without reading; a partner or database may be away for long, and the group goes on
+)
+MAX_BATCH_BYTES = 524_288  # bytes; a turn of the worker fits, while the default of 16 KiB holds a dozen events
 READ_COMMITTED = "read_committed"
-LARGEST_RECORD = 3_145_728  # bytes; above what webhooks.dead accepts, so that the broker is the one to refuse
+MAX_RECORD_BYTES = 3_145_728  # bytes; above what webhooks.dead accepts, so that the broker is the one to refuse
 # What no waiting mends: the broker is there and refuses us, or we it.
 REFUSALS = (
     SaslAuthenticationFailed,
@@ -77,7 +79,7 @@ def positions(consumer: AIOKafkaConsumer) -> dict[TopicPartition, int]:
     return {partition: state.position for partition, state in states if state.has_valid_position}
 
 
-def reached(
+def positions_reached(
     consumer: AIOKafkaConsumer, before: Mapping[TopicPartition, int], fetched: Container[TopicPartition]
 ) -> dict[TopicPartition, int]:
     """The positions to which a fetch has moved the consumer: past records, past markers, past what was aborted.
@@ -114,7 +116,7 @@ async def _start(client: Client, settings: Settings) -> None:
 async def _raise_refusal(options: dict[str, Any]) -> None:
     for host, port, _ in collect_hosts(options.pop("bootstrap_servers")):
         try:
-            connection = await create_conn(host, port, **options, request_timeout_ms=REQUEST_TIMEOUT)
+            connection = await create_conn(host, port, **options, request_timeout_ms=REQUEST_TIMEOUT_MS)
         except REFUSALS as error:
             raise AuthenticationFailedError(
                 f"refused, and waiting does not help: {error}. Check KAFKA_SASL_* and KAFKA_SSL_CAFILE"
@@ -131,9 +133,9 @@ async def open_producer(settings: Settings, **options: Any) -> AsyncIterator[AIO
         **client_options(settings),
         acks="all",
         enable_idempotence=True,
-        max_batch_size=LARGEST_BATCH,
-        max_request_size=LARGEST_RECORD,
-        request_timeout_ms=REQUEST_TIMEOUT,
+        max_batch_size=MAX_BATCH_BYTES,
+        max_request_size=MAX_RECORD_BYTES,
+        request_timeout_ms=REQUEST_TIMEOUT_MS,
         **options,
     )
     try:
@@ -157,7 +159,7 @@ async def open_consumer(
         auto_offset_reset="earliest",
         session_timeout_ms=10_000,
         heartbeat_interval_ms=2_500,
-        max_poll_interval_ms=LONGEST_PAUSE,
+        max_poll_interval_ms=MAX_POLL_INTERVAL_MS,
         **options,
     )
     try:
@@ -171,7 +173,7 @@ async def open_consumer(
 @asynccontextmanager
 async def open_admin(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
     """An admin client."""
-    admin = AIOKafkaAdminClient(**client_options(settings), request_timeout_ms=REQUEST_TIMEOUT)
+    admin = AIOKafkaAdminClient(**client_options(settings), request_timeout_ms=REQUEST_TIMEOUT_MS)
     try:
         await _start(admin, settings)
         yield admin
@@ -181,7 +183,7 @@ async def open_admin(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
 
 def partition_of(key: bytes, partitions: int) -> int:
     """The partition that Java's default partitioner gives ``key``."""
-    return _places[key] % partitions
+    return _hashes[key] % partitions
 
 
-_places: Memo[bytes, int] = Memo(lambda key: murmur2(key) & 0x7FFFFFFF, 100_000)
+_hashes: Memo[bytes, int] = Memo(lambda key: murmur2(key) & 0x7FFFFFFF, 100_000)

@@ -17,7 +17,7 @@ from stream import metrics
 from stream.kafka.clients import positions
 from stream.kafka.offset_tracker import Trackers
 
-ASK_EVERY_S = 5.0
+END_OFFSETS_EVERY_S = 5.0
 
 
 class ConsumerLag:
@@ -34,7 +34,7 @@ class ConsumerLag:
             with suppress(KafkaError, OSError):  # its absence is told by whoever needs it
                 if assigned := self._consumer.assignment():
                     self._ends = await self._consumer.end_offsets(assigned)
-            await asyncio.sleep(ASK_EVERY_S)
+            await asyncio.sleep(END_OFFSETS_EVERY_S)
 
     def records(self) -> int:
         """Offsets from the first record that is not completed to the end; markers of transactions count."""

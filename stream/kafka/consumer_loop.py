@@ -38,7 +38,7 @@ from aiokafka.errors import KafkaError
 
 from stream.domain.errors import StopError
 from stream.kafka.attempts import Attempts
-from stream.kafka.clients import open_consumer, positions, reached
+from stream.kafka.clients import open_consumer, positions, positions_reached
 from stream.kafka.consumer_lag import ConsumerLag
 from stream.kafka.offset_committer import OffsetCommitter
 from stream.kafka.offset_tracker import Tracker, Trackers
@@ -192,7 +192,7 @@ class ConsumerLoop(ConsumerRebalanceListener):  # type: ignore[misc]
             timeout_ms = 0
         before = positions(self._consumer)
         batches = await self._consumer.getmany(timeout_ms=timeout_ms, max_records=room)
-        self._start(batches, reached(self._consumer, before, batches), attempts)
+        self._start(batches, positions_reached(self._consumer, before, batches), attempts)
 
     async def _wait_for_work(self) -> None:
         """Wait until some work ends, at most for a moment: room is not only made by our own work."""
@@ -207,11 +207,11 @@ class ConsumerLoop(ConsumerRebalanceListener):  # type: ignore[misc]
         self._consumer.pause(*(held - paused))
         self._consumer.resume(*(paused - held))
 
-    def _start(self, batches: Fetched, reached_positions: Mapping[TopicPartition, int], attempts: Attempts) -> None:
+    def _start(self, batches: Fetched, new_positions: Mapping[TopicPartition, int], attempts: Attempts) -> None:
         """Hand over what was read. Nothing waits in here: no rebalance comes between a read and its trackers."""
         trackers = {
             partition: tracker
-            for partition in reached_positions
+            for partition in new_positions
             if (tracker := self._trackers.of((partition.topic, partition.partition))) is not None
         }
         fetched = {partition: batches[partition] for partition in trackers if batches.get(partition)}
@@ -227,7 +227,7 @@ class ConsumerLoop(ConsumerRebalanceListener):  # type: ignore[misc]
             if left:
                 self._give_back(partition, left[0])
             else:
-                self._pass_over(partition, tracker, reached_positions[partition])
+                self._pass_over(partition, tracker, new_positions[partition])
         for work in works:
             self._run(work, trackers)
 
@@ -270,7 +270,7 @@ class ConsumerLoop(ConsumerRebalanceListener):  # type: ignore[misc]
         clock = asyncio.get_running_loop().time
         limit = clock() + self._spec.grace
         while self._running and (left := limit - clock()) > 0:
-            attempts.cancel_resting()
+            attempts.cancel_idle()
             await asyncio.wait(self._running, timeout=min(left, BUSY_CHECK_S))
         cut = list(self._running)
         for task in cut:

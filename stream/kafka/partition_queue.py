@@ -50,16 +50,16 @@ class PartitionQueue:
 
     def take_back(self, handle: PublishHandle) -> list[QueuedRecord]:
         """Remove the records of ``handle``."""
-        gone = [record for record in self.waiting if record.handle is handle]
-        if gone:
+        removed = [record for record in self.waiting if record.handle is handle]
+        if removed:
             self.waiting = deque(record for record in self.waiting if record.handle is not handle)
-        return gone
+        return removed
 
     def take_all(self) -> list[QueuedRecord]:
         """Remove everything."""
-        gone = list(self.waiting)
+        removed = list(self.waiting)
         self.waiting.clear()
-        return gone
+        return removed
 
 
 def fill_batch(producer: AIOKafkaProducer, records: Iterable[QueuedRecord]) -> BatchBuilder:

@@ -9,7 +9,7 @@ from struct import unpack
 
 SEED = 0x9747B28C
 FACTOR = 0x5BD1E995
-LOW = 0xFFFFFFFF  # 32 bits
+MASK_32 = 0xFFFFFFFF  # 32 bits
 
 
 def murmur2(key: bytes) -> int:
@@ -17,9 +17,9 @@ def murmur2(key: bytes) -> int:
     tail = len(key) & 3
     hashed = SEED ^ len(key)
     for word in unpack(f"<{len(key) >> 2}I", key[: len(key) - tail]):
-        mixed = word * FACTOR & LOW
-        hashed = (hashed * FACTOR ^ (mixed ^ mixed >> 24) * FACTOR) & LOW
+        mixed = word * FACTOR & MASK_32
+        hashed = (hashed * FACTOR ^ (mixed ^ mixed >> 24) * FACTOR) & MASK_32
     if tail:
-        hashed = (hashed ^ int.from_bytes(key[-tail:], "little")) * FACTOR & LOW
-    hashed = (hashed ^ hashed >> 13) * FACTOR & LOW
+        hashed = (hashed ^ int.from_bytes(key[-tail:], "little")) * FACTOR & MASK_32
+    hashed = (hashed ^ hashed >> 13) * FACTOR & MASK_32
     return hashed ^ hashed >> 15

@@ -21,8 +21,8 @@ from aiokafka.errors import (
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import Array, Int16, Int32, Schema, String
 
-PATIENCE = 10.0  # seconds; a coordinator that moves or wakes up is asked again
-MOVING = (GroupCoordinatorNotAvailableError, GroupLoadInProgressError, NotCoordinatorForGroupError)
+COORDINATOR_TIMEOUT_S = 10.0  # seconds; a coordinator that moves or wakes up is asked again
+RETRIABLE_ERRORS = (GroupCoordinatorNotAvailableError, GroupLoadInProgressError, NotCoordinatorForGroupError)
 
 
 class _LeaveGroupResponse(Response):  # type: ignore[misc]
@@ -69,7 +69,7 @@ async def remove_members(admin: AIOKafkaAdminClient, group: str, names: Sequence
     return {str(name): was_member for _, name, was_member in await leave(admin, group, [("", name) for name in names])}
 
 
-@stamina.retry(on=MOVING, timeout=PATIENCE, attempts=None)
+@stamina.retry(on=RETRIABLE_ERRORS, timeout=COORDINATOR_TIMEOUT_S, attempts=None)
 async def leave(
     admin: AIOKafkaAdminClient, group: str, members: Sequence[tuple[str, str | None]]
 ) -> list[tuple[str, str | None, bool]]:

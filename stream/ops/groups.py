@@ -8,10 +8,12 @@ from aiokafka.errors import GroupCoordinatorNotAvailableError
 
 from stream.domain.errors import StopError
 
-PATIENCE = 10.0  # seconds; a broker that never had a group makes room for groups when it is first asked for one
+COORDINATOR_TIMEOUT_S = (
+    10.0  # seconds; a broker that never had a group makes room for groups when it is first asked for one
+)
 
 
-@stamina.retry(on=GroupCoordinatorNotAvailableError, timeout=PATIENCE, attempts=None)
+@stamina.retry(on=GroupCoordinatorNotAvailableError, timeout=COORDINATOR_TIMEOUT_S, attempts=None)
 async def members(admin: AIOKafkaAdminClient, group: str) -> list[str]:
     """The group's members, by the name of a static member and its host; clients' names are all alike."""
     return [

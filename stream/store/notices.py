@@ -35,7 +35,7 @@ class Notices:
         if budget is None:
             return
         self._said = {said for said in self._said if said[1].startswith(day.isoformat())}
-        for percent in reached(spent, budget):
+        for percent in levels_reached(spent, budget):
             key = f"{day.isoformat()} {provider} {percent}"
             text = f"{percent} % of the budget of {provider} for {day} is spent: {spent} of {budget} calls"
             if (BUDGET, key) in self._said:
@@ -55,7 +55,7 @@ class Notices:
             return await self._pool.fetchval(sql("add_notice"), kind, key, day, text) is not None
 
 
-def reached(spent: int, budget: int) -> list[int]:
+def levels_reached(spent: int, budget: int) -> list[int]:
     """The levels that ``spent`` has come to; a budget of nothing is spent from the start."""
     if not budget:
         return [LEVELS[-1]]

@@ -103,7 +103,7 @@ class Enricher:
             try:
                 await self._take(batch)
             finally:
-                batch.taken.set()
+                batch.dispatched.set()
 
     async def _take(self, batch: Batch) -> None:
         """Begin the records of a batch, until its partition is taken away."""

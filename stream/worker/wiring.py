@@ -89,7 +89,7 @@ async def worker(settings: Settings) -> AsyncIterator[Worker]:
         producer = BatchProducer(kafka_producer, policy)
         stack.push_async_callback(producer.close)
         retries = [topic.name for topic in topics.RETRIES]
-        await producer.learn(topics.WEBHOOKS.name, topics.ENRICHED.name, *retries)
+        await producer.load_metadata(topics.WEBHOOKS.name, topics.ENRICHED.name, *retries)
         retry_consumer = await stack.enter_async_context(open_consumer(settings, None, topics.RETRY_GROUP))
         runtime = FaustRuntime(settings)
         cache = _cache(runtime.table, producer, settings)

@@ -13,7 +13,7 @@ from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from producers.items import Record
 from stream.kafka.batch_producer import BatchProducer, FailFast, RetryUntilShutdown
-from stream.kafka.clients import LARGEST_BATCH, open_producer, partition_of
+from stream.kafka.clients import MAX_BATCH_BYTES, open_producer, partition_of
 from stream.settings import Settings
 from stream.topics import WEBHOOKS
 from tests.support.waiting import LIMIT, until_true
@@ -28,7 +28,7 @@ async def decode(settings: Settings, policy: FailFast | RetryUntilShutdown) -> A
     """A batch producer that knows the topic."""
     async with open_producer(settings) as producer:
         batches = BatchProducer(producer, policy)
-        await batches.learn(WEBHOOKS.name)
+        await batches.load_metadata(WEBHOOKS.name)
         try:
             yield batches
         finally:
@@ -64,7 +64,7 @@ async def test_records_are_written_and_told_in_order(broker: Settings, policy: F
     key = b"+5511987654321"
     partition = partition_of(key, broker.topic_partitions)
     written = [f"{number}:".encode() + b"x" * 1_000 for number in range(3_000)]
-    assert sum(map(len, written)) > 4 * LARGEST_BATCH
+    assert sum(map(len, written)) > 4 * MAX_BATCH_BYTES
     async with decode(broker, policy) as batches, asyncio.timeout(LIMIT):
         handles = []
         for number, value in enumerate(written):
@@ -74,7 +74,7 @@ async def test_records_are_written_and_told_in_order(broker: Settings, policy: F
                 handles.append(batches.enqueue_all([Record(WEBHOOKS.name, key, value, [], "id")]))
             if number % 100 == 0:
                 await asyncio.sleep(0)
-        await asyncio.gather(*(handle.answer for handle in handles))
+        await asyncio.gather(*(handle.result for handle in handles))
         await batches.flush()
         assert (batches.backlog, batches.failing_since) == (0, None)
     assert await values(broker, partition) == written
@@ -90,18 +90,18 @@ async def test_a_refused_batch_ends_its_partition_and_no_other(broker: Settings)
         return Record(WEBHOOKS.name, key, value, [], "id")
 
     async with decode(broker, FailFast()) as batches, asyncio.timeout(LIMIT):
-        await batches.enqueue_all([record(b"first")]).answer
+        await batches.enqueue_all([record(b"first")]).result
         refused, behind = batches.enqueue_all([record(REFUSED)]), batches.enqueue_all([record(b"behind")])
         for handle in (refused, behind):
             with pytest.raises(MessageSizeTooLargeError):
-                await handle.answer
+                await handle.result
         with pytest.raises(KafkaError):  # the gap
-            await batches.enqueue_all([record(b"after")]).answer
+            await batches.enqueue_all([record(b"after")]).result
         enqueue(batches, b"elsewhere", told, (partition + 1) % broker.topic_partitions)
         await batches.flush()
     assert told == [b"elsewhere"]
     async with decode(broker, FailFast()) as successor, asyncio.timeout(LIMIT):
-        await successor.enqueue_all([record(b"again")]).answer
+        await successor.enqueue_all([record(b"again")]).result
     assert await values(broker, partition) == [b"first", b"again"]
 
 

@@ -35,7 +35,7 @@ Handle = Callable[[ConsumerRecord], Awaitable[None]]
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Commits and second tries come soon."""
     monkeypatch.setattr(consumer_loop, "COMMIT_EVERY_S", 0.1)
-    monkeypatch.setattr(attempts, "PAUSES", (0.02, 0.05))
+    monkeypatch.setattr(attempts, "RETRY_PAUSES_S", (0.02, 0.05))
 
 
 @asynccontextmanager

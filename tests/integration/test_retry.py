@@ -84,7 +84,7 @@ async def reader(
     """A reader at work; gives its consumer."""
     async with open_producer(settings) as kafka_producer, open_consumer(settings, None, topics.RETRY_GROUP) as consumer:
         producer = kind(kafka_producer, RetryUntilShutdown())
-        await producer.learn(topics.WEBHOOKS.name)
+        await producer.load_metadata(topics.WEBHOOKS.name)
         running = asyncio.create_task(RetryReader(consumer, producer, clock, LONGEST, busy).run())
         try:
             yield consumer

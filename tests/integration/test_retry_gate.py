@@ -54,7 +54,7 @@ async def reader(settings: Settings, world: World) -> AsyncIterator[AIOKafkaCons
     """A reader at work behind the gate; gives its consumer."""
     async with open_producer(settings) as kafka_producer, open_consumer(settings, None, topics.RETRY_GROUP) as consumer:
         producer = BatchProducer(kafka_producer, RetryUntilShutdown())
-        await producer.learn(topics.WEBHOOKS.name)
+        await producer.load_metadata(topics.WEBHOOKS.name)
         one = RetryReader(consumer, producer, world.clock, LONGEST, lambda _: False, world.gate)
         running = asyncio.create_task(one.run())
         try:

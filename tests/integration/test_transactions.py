@@ -176,7 +176,7 @@ async def test_parked_webhooks_of_transactions_come_back_once_committed(broker: 
     ):
         await transaction(producer, first, [b"aborted"], ABORTED)
         batch_producer = BatchProducer(ours, RetryUntilShutdown())
-        await batch_producer.learn(topics.WEBHOOKS.name)
+        await batch_producer.load_metadata(topics.WEBHOOKS.name)
         reader = RetryReader(consumer, batch_producer, lambda: datetime.now(UTC), timedelta(hours=1), lambda _: False)
         running = asyncio.create_task(reader.run())
         try:

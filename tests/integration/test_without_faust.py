@@ -93,7 +93,9 @@ async def living(
     """A worker on a runtime: real Kafka below it, the world of fakes behind its look-ups."""
     async with open_producer(settings) as kafka_producer:
         producer = BatchProducer(kafka_producer, RetryUntilShutdown())
-        await producer.learn(topics.WEBHOOKS.name, topics.ENRICHED.name, *[topic.name for topic in topics.RETRIES])
+        await producer.load_metadata(
+            topics.WEBHOOKS.name, topics.ENRICHED.name, *[topic.name for topic in topics.RETRIES]
+        )
         runtime = kind(settings)
 
         def publish(partition: int, key: bytes, value: bytes | None) -> None:

@@ -25,7 +25,7 @@ from aiokafka.errors import IllegalStateError, KafkaError
 from stream import topics
 from stream.domain.errors import StopError
 from stream.kafka.batches import Batch
-from stream.kafka.clients import consumer_options, open_consumer, positions, reached
+from stream.kafka.clients import consumer_options, open_consumer, positions, positions_reached
 from stream.kafka.header_names import tolerate_invalid_header_names
 from stream.kafka.offset_tracker import Trackers
 from stream.kafka.open_transactions import OpenTransactions
@@ -176,7 +176,7 @@ class PlainRuntime(ConsumerRebalanceListener):  # type: ignore[misc]
             before = positions(self._consumer)
             fetched = await self._consumer.getmany(timeout_ms=POLL_TIMEOUT_MS, max_records=MAX_POLL_RECORDS)
             batches = [batch for tp, records in fetched.items() if (batch := self._track(tp, records))]
-            for tp, position in reached(self._consumer, before, fetched).items():
+            for tp, position in positions_reached(self._consumer, before, fetched).items():
                 tracker = self.trackers.of((tp.topic, tp.partition))
                 if tracker is not None:
                     tracker.pass_over(position)

@@ -31,7 +31,7 @@ async def tried(*failures: Exception, stop: asyncio.Event | None = None) -> list
 
 async def test_a_transient_error_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """After growing pauses, or when the other side says; a database that is away is told as its absence."""
-    monkeypatch.setattr("stream.kafka.attempts.PAUSES", (0.001, 0.002))
+    monkeypatch.setattr("stream.kafka.attempts.RETRY_PAUSES_S", (0.001, 0.002))
     failures = [TransientError("one"), TransientError("two"), TransientError("three", retry_after=0.003)]
     assert await tried(*failures) == [("one", 0.001), ("two", 0.002), ("three", 0.003)]
     assert await tried(DatabaseUnavailableError("taken", is_away=False)) == [("taken", 0.001)]

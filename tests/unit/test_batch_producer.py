@@ -120,9 +120,9 @@ async def batches(broker: Broker, policy: FailFast | RetryUntilShutdown) -> Asyn
     producer._message_accumulator._cluster = producer._metadata = broker.cluster
     made = BatchProducer(producer, policy)
     await producer._sender.start()
-    assert not made.knows([record()])
-    await made.learn(WEBHOOKS)
-    assert made.knows([record()])
+    assert not made.has_metadata([record()])
+    await made.load_metadata(WEBHOOKS)
+    assert made.has_metadata([record()])
     yield made
     broker.gate.set()
     await made.close()
@@ -135,7 +135,7 @@ def record(key: bytes | None = b"+5511987654321", value: bytes = b"x" * 100) -> 
 
 async def done(handle: PublishHandle) -> None:
     async with asyncio.timeout(LIMIT):
-        await asyncio.shield(handle.answer)
+        await asyncio.shield(handle.result)
 
 
 async def test_what_several_requests_put_in_one_turn_leaves_in_one_batch(
@@ -170,7 +170,7 @@ async def test_what_waits_is_bounded(
 ) -> None:
     """More than may wait is refused at once, and taken again when something has left or was taken back."""
     small = BatchProducer(batches._producer, policy, max_bytes=250)
-    await small.learn(WEBHOOKS)
+    await small.load_metadata(WEBHOOKS)
     broker.gate.clear()
     under_way = small.enqueue_all([record()])
     await turns()
@@ -188,7 +188,7 @@ async def test_records_that_are_not_acknowledged_are_bounded(
 ) -> None:
     """However small, no more than so many wait or are in flight; a publication is refused as a whole."""
     small = BatchProducer(batches._producer, policy, max_records=3)
-    await small.learn(WEBHOOKS)
+    await small.load_metadata(WEBHOOKS)
     broker.gate.clear()
     handles = [small.enqueue_all([record(), record()])]
     await turns()
@@ -205,7 +205,7 @@ async def test_a_topic_that_the_metadata_has_lost_keeps_its_partitions(batches: 
     lost = broker.known.pop(WEBHOOKS)
     for changed in broker.changed:
         changed(None)
-    assert not batches.knows([record()])
+    assert not batches.has_metadata([record()])
     assert batches.partitions(WEBHOOKS) == PARTITIONS
     handle = batches.enqueue_all([record()])
     broker.known[WEBHOOKS] = lost
@@ -242,7 +242,7 @@ async def test_without_an_acknowledgement_nobody_is_told_done(batches: BatchProd
     broker.gate.clear()
     handle = batches.enqueue_all([record()])
     await turns()
-    assert not handle.answer.done()
+    assert not handle.result.done()
     broker.gate.set()
     await done(handle)
 
@@ -272,7 +272,7 @@ async def test_what_is_taken_back_is_not_sent_and_not_kept(batches: BatchProduce
     waiting = batches.enqueue_all([record(), record()])
     batches.take_back(waiting)
     await done(waiting)
-    assert not under_way.answer.done()
+    assert not under_way.result.done()
     broker.gate.set()
     await done(under_way)
     assert [records for _, records in broker.sent] == [1]
@@ -325,12 +325,12 @@ async def test_who_waits_no_more_leaves_its_records_in_flight(batches: BatchProd
     handle = batches.enqueue_all([record()])
     await turns()
     over: list[PublishHandle] = []
-    handle.afterwards = over.append
+    handle.on_done = over.append
     handle.expire()
     with pytest.raises(TimeoutError):
         await done(handle)
     batches.take_back(handle)
-    assert not handle.is_over
+    assert not handle.is_done
     broker.gate.set()
     await done(batches.enqueue_all([record()]))
     assert over == [handle]
@@ -345,5 +345,5 @@ async def test_a_wait_ends_only_where_its_time_is_over() -> None:
     deadlines.end(handles[2])
     with pytest.raises(TimeoutError):
         await done(handles[0])
-    assert not handles[1].answer.done()
-    assert not handles[2].answer.done()
+    assert not handles[1].result.done()
+    assert not handles[2].result.done()

@@ -200,7 +200,7 @@ async def test_records_count_until_they_are_acknowledged(producer: Producer) -> 
 async def test_a_key_decides_the_partition_as_java_does(producer: Producer, policy: Any) -> None:
     """Keyed records go where Java's producer would put them; without a key partition 0 is taken."""
     batches = made(producer, policy)
-    await batches.learn("t")
+    await batches.load_metadata("t")
     assert batches.partitions("t") == 4
     assert partition_of(b"21", 1000) == -973932308 % 2**32 % 2**31 % 1000  # a vector of Kafka's own tests
     batches.enqueue("t", b"key", b"v", [])
@@ -233,7 +233,7 @@ async def test_closing_gives_up_what_is_not_acknowledged_and_tells_nobody(
 async def test_a_batch_that_waits_to_be_sent_again_ends_with_the_producer(producer: Producer) -> None:
     """Closing does not wait for the next attempt, and fails the handles of what was and was not sent."""
     batches = made(producer, RetryUntilShutdown(delay_seconds=3_600))
-    await batches.learn("t")
+    await batches.load_metadata("t")
     producer.refused = {0, 1, 2, 3}
     first = batches.enqueue_all([SimpleNamespace(topic="t", key=b"k", value=b"v", headers=[])])
     await until(lambda: batches.failing_since is not None)
@@ -242,7 +242,7 @@ async def test_a_batch_that_waits_to_be_sent_again_ends_with_the_producer(produc
         await batches.close()
     for handle in (first, behind):
         with pytest.raises(ProducerClosed):
-            await handle.answer
+            await handle.result
     assert (producer.sent, batches.backlog) == ([], 0)
 
 

@@ -50,7 +50,7 @@ async def test_what_is_read_again_after_a_seek_is_not_dropped(
 
     async def hand_on(message: ConsumerMessage) -> None:
         handed.append(message.value)
-        message.value.taken.set()
+        message.value.dispatched.set()
 
     monkeypatch.setattr(consumer, "callback", hand_on)
     consumer._read_offset[WEBHOOKS] = 100
@@ -91,11 +91,11 @@ async def test_a_batch_that_the_agent_has_not_taken_holds_the_next_one_back(
     for _ in range(5):
         await asyncio.sleep(0)
     assert len(handed) == 1
-    handed[0].taken.set()
+    handed[0].dispatched.set()
     for _ in range(5):
         await asyncio.sleep(0)
     assert len(handed) == 2
-    handed[1].taken.set()
+    handed[1].dispatched.set()
     await delivering
 
 

@@ -325,7 +325,7 @@ async def test_lag_and_age_are_measured() -> None:
 
 async def test_the_end_of_a_held_partition_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is written behind a record that waits counts, though nothing is fetched."""
-    monkeypatch.setattr(consumer_lag, "ASK_EVERY_S", 0.01)
+    monkeypatch.setattr(consumer_lag, "END_OFFSETS_EVERY_S", 0.01)
     consumer, handler = MemoryConsumer(FIRST), Gated()
     handler.refused = {"a"}
     consumer.write(FIRST, "a")

@@ -16,7 +16,7 @@ from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
 
 from stream.faust_runtime.app import make_app, make_table
 from stream.kafka.batches import Batch
-from stream.kafka.clients import consumer_options, positions, reached
+from stream.kafka.clients import consumer_options, positions, positions_reached
 from stream.kafka.open_transactions import OpenTransactions
 from stream.settings import load
 from tests.support.agent_rig import HOME, LIMIT, PARTITION, Worker
@@ -102,9 +102,9 @@ async def test_a_fetch_has_reached_what_it_moved() -> None:
     client = Client(FIRST, SECOND)
     client.stand(FIRST, 5, 5, 5)
     client.stand(SECOND, 9, 9, 9)
-    assert reached(client, {}, {}) == {FIRST: 5, SECOND: 9}
-    assert reached(client, {FIRST: 5, SECOND: 8}, {}) == {SECOND: 9}
-    assert reached(client, {FIRST: 70, SECOND: 9}, {FIRST: []}) == {FIRST: 5}
+    assert positions_reached(client, {}, {}) == {FIRST: 5, SECOND: 9}
+    assert positions_reached(client, {FIRST: 5, SECOND: 8}, {}) == {SECOND: 9}
+    assert positions_reached(client, {FIRST: 70, SECOND: 9}, {FIRST: []}) == {FIRST: 5}
 
 
 async def test_the_age_of_an_open_transaction_counts_from_where_the_reader_stands() -> None:

@@ -65,7 +65,7 @@ def write_events(consumer: MemoryConsumer, *leads: str) -> None:
 
 async def test_a_journal_reads_nothing_while_it_waits_for_its_database(monkeypatch: pytest.MonkeyPatch) -> None:
     """One batch waits, uncommitted; it is written whole, then what came meanwhile is."""
-    monkeypatch.setattr("stream.kafka.attempts.PAUSES", (0.001,))
+    monkeypatch.setattr("stream.kafka.attempts.RETRY_PAUSES_S", (0.001,))
     consumer, books = MemoryConsumer(FIRST), Books()
     books.failure = DatabaseUnavailableError("taken", is_away=False)
     write_events(consumer, "A", "B")
