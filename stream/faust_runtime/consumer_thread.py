@@ -139,7 +139,7 @@ class TrackingConsumerThread(AIOKafkaConsumerThread):  # type: ignore[misc]
     ) -> Fetched:
         before = positions(consumer)
         records = await super()._fetch_records(consumer, active_partitions, timeout, max_records)
-        self.open_transactions.look(consumer, active_partitions)
+        self.open_transactions.observe(consumer, active_partitions)
         return Fetched(records, positions_reached(consumer, before, records))
 
     def fetch(self, partitions: Iterable[TP], *, wanted: bool) -> None:

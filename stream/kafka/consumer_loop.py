@@ -117,7 +117,7 @@ class ConsumerLoop(ConsumerRebalanceListener):  # type: ignore[misc]
         self._committer = OffsetCommitter(
             consumer,
             self._trackers,
-            every=COMMIT_EVERY_S if spec.commit_every is None else spec.commit_every,
+            interval_s=COMMIT_EVERY_S if spec.commit_every is None else spec.commit_every,
             failed=spec.commit_failed,
             refused=spec.commit_refused,
         )
@@ -138,7 +138,7 @@ class ConsumerLoop(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def on_partitions_assigned(self, assigned: list[TopicPartition]) -> None:
         """Begin a generation: the client stands at the committed offsets."""
-        self._trackers.renew({(one.topic, one.partition) for one in assigned})
+        self._trackers.begin_generation({(one.topic, one.partition) for one in assigned})
         self._committer.begin_generation()
         self._given_back.clear()
 
@@ -159,7 +159,7 @@ class ConsumerLoop(ConsumerRebalanceListener):  # type: ignore[misc]
             for task in (*loops, *waits):
                 task.cancel()
             await asyncio.gather(*loops, *waits, return_exceptions=True)
-            await self._end(attempts)
+            await self._stop_work(attempts)
             await self._committer.commit()
 
     def _raise_failure(self, loops: Sequence[asyncio.Task[None]]) -> None:
@@ -216,18 +216,18 @@ class ConsumerLoop(ConsumerRebalanceListener):  # type: ignore[misc]
         }
         fetched = {partition: batches[partition] for partition in trackers if batches.get(partition)}
         works = self._handler.start(fetched, attempts) if fetched else []
-        taken: dict[TopicPartition, list[int]] = {partition: [] for partition in trackers}
+        started: dict[TopicPartition, list[int]] = {partition: [] for partition in trackers}
         for work in works:
             for record in work.records:
-                taken[TopicPartition(record.topic, record.partition)].append(record.offset)
+                started[TopicPartition(record.topic, record.partition)].append(record.offset)
         for partition, tracker in trackers.items():
-            tracker.arrive(taken[partition])
+            tracker.track(started[partition])
             self._given_back.pop(partition, None)
-            left = fetched.get(partition, [])[len(taken[partition]) :]
+            left = fetched.get(partition, [])[len(started[partition]) :]
             if left:
                 self._give_back(partition, left[0])
             else:
-                self._pass_over(partition, tracker, new_positions[partition])
+                self._advance_to(partition, tracker, new_positions[partition])
         for work in works:
             self._run(work, trackers)
 
@@ -235,12 +235,12 @@ class ConsumerLoop(ConsumerRebalanceListener):  # type: ignore[misc]
         self._consumer.seek(partition, first.offset)
         self._given_back[partition] = first
 
-    def _pass_over(self, partition: TopicPartition, tracker: Tracker, position: int) -> None:
+    def _advance_to(self, partition: TopicPartition, tracker: Tracker, position: int) -> None:
         """What was read and is no record need not be waited for."""
         before = tracker.watermark
-        tracker.pass_over(position)
+        tracker.advance_to(position)
         if tracker.watermark != before:
-            self._committer.has_completed((partition.topic, partition.partition))
+            self._committer.mark_completed((partition.topic, partition.partition))
 
     def _run(self, work: Work, trackers: Mapping[TopicPartition, Tracker]) -> None:
         task = asyncio.create_task(work.run())
@@ -248,9 +248,9 @@ class ConsumerLoop(ConsumerRebalanceListener):  # type: ignore[misc]
             (trackers[TopicPartition(record.topic, record.partition)], record) for record in work.records
         ]
         self._under_way += len(work.records)
-        task.add_done_callback(self._ended)
+        task.add_done_callback(self._work_ended)
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _work_ended(self, task: asyncio.Task[None]) -> None:
         tracked = self._running.pop(task)
         self._under_way -= len(tracked)
         if task.cancelled():
@@ -262,24 +262,24 @@ class ConsumerLoop(ConsumerRebalanceListener):  # type: ignore[misc]
             return
         for tracker, record in tracked:
             tracker.complete(record.offset)
-            if not tracker.closed:
-                self._committer.has_completed((record.topic, record.partition))
+            if not tracker.revoked:
+                self._committer.mark_completed((record.topic, record.partition))
 
-    async def _end(self, attempts: Attempts) -> None:
+    async def _stop_work(self, attempts: Attempts) -> None:
         """Give what is under way its grace, and cancel the rest."""
         clock = asyncio.get_running_loop().time
         limit = clock() + self._spec.grace
         while self._running and (left := limit - clock()) > 0:
             attempts.cancel_idle()
             await asyncio.wait(self._running, timeout=min(left, BUSY_CHECK_S))
-        cut = list(self._running)
-        for task in cut:
+        unfinished = list(self._running)
+        for task in unfinished:
             task.cancel()
-        await asyncio.gather(*cut, return_exceptions=True)
+        await asyncio.gather(*unfinished, return_exceptions=True)
 
     def _oldest_age(self) -> float:
         """Seconds since the oldest record was written that was read and is not completed; 0 where there is none."""
-        under_way = (record for tracked in self._running.values() for tracker, record in tracked if not tracker.closed)
+        under_way = (record for tracked in self._running.values() for tracker, record in tracked if not tracker.revoked)
         written = [record.timestamp for record in (*under_way, *self._given_back.values())]
         return max(time.time() - min(written) / 1000, 0.0) if written else 0.0
 

@@ -23,10 +23,10 @@ log = get_logger(__name__)
 
 def tolerate_invalid_header_names() -> None:
     """From now on every consumer of this process reads such records."""
-    fetcher.MemoryRecords, fetcher.PartitionRecords = _Fetched, _PartitionRecords
+    fetcher.MemoryRecords, fetcher.PartitionRecords = _FetchedRecords, _PartitionRecords
 
 
-class _Fetched(MemoryRecords):  # type: ignore[misc]
+class _FetchedRecords(MemoryRecords):  # type: ignore[misc]
     """What was fetched, and its bytes, to be read once more."""
 
     def __init__(self, data: bytes) -> None:
@@ -42,41 +42,41 @@ class _PartitionRecords(fetcher.PartitionRecords):  # type: ignore[misc]
             yield from super()._unpack_records()
         except UnicodeDecodeError:
             log.warning("a header's name is no text", partition=str(self._tp), offset=self.next_fetch_offset)
-            self._records = _Leniently(self._records.data, self.next_fetch_offset)
+            self._records = _LenientBatches(self._records.data, self.next_fetch_offset)
             yield from super()._unpack_records()
 
 
-class _Leniently(_MemoryRecordsPy):  # type: ignore[misc]
+class _LenientBatches(_MemoryRecordsPy):  # type: ignore[misc]
     def __init__(self, data: bytes, first: int) -> None:
         """Begin with the batch of the offset ``first``; what lies before it there, aiokafka leaves out."""
         super().__init__(data)
-        while self.has_next() and _Batch(bytes(self._next_slice)).next_offset <= first:
+        while self.has_next() and _LenientBatch(bytes(self._next_slice)).next_offset <= first:
             self._cache_next()
 
     def next_batch(self) -> Any:
-        batch = _Batch(bytes(self._next_slice))
+        batch = _LenientBatch(bytes(self._next_slice))
         self._cache_next()
         return batch
 
 
-class _Batch(_DefaultRecordBatchPy):  # type: ignore[misc]
+class _LenientBatch(_DefaultRecordBatchPy):  # type: ignore[misc]
     _buffer: bytearray
 
     def __iter__(self) -> Any:
         self._maybe_uncompress()
-        self._buffer = _Buffer(self._buffer)
+        self._buffer = _LenientBuffer(self._buffer)
         return self
 
 
-class _Buffer(bytearray):
+class _LenientBuffer(bytearray):
     """Bytes whose slices decode whatever they hold: the parser decodes nothing but the names of headers."""
 
-    def __getitem__(self, place: Any) -> Any:
-        found = super().__getitem__(place)
-        return _Text(found) if isinstance(place, slice) else found
+    def __getitem__(self, index: Any) -> Any:
+        item = super().__getitem__(index)
+        return _LenientText(item) if isinstance(index, slice) else item
 
 
-class _Text(bytes):
+class _LenientText(bytes):
     def decode(self, encoding: str = "utf-8", errors: str = "replace") -> str:
         del errors
         return super().decode(encoding, "replace")

@@ -13,26 +13,26 @@ from stream.logs.outages import broker_failed
 
 log = get_logger(__name__)
 
-COMMIT_LIMIT_S = 5.0  # aiokafka itself asks a broker that is away for ever
-RETRY_S = 0.2  # after a commit that the broker did not carry out
+COMMIT_TIMEOUT_S = 5.0  # aiokafka itself asks a broker that is away for ever
+RETRY_PAUSE_S = 0.2  # after a commit that the broker did not carry out
 
 
 class OffsetCommitter:
     """Commits the watermarks of the partitions of which something was completed since their last commit."""
 
     def __init__(
-        self, consumer: AIOKafkaConsumer, trackers: Trackers, *, every: float, failed: str, refused: str
+        self, consumer: AIOKafkaConsumer, trackers: Trackers, *, interval_s: float, failed: str, refused: str
     ) -> None:
         """``every``: seconds from a completion to its commit. ``failed``, ``refused``: the lines of the log."""
         self._consumer = consumer
         self._trackers = trackers
-        self._every = every
+        self._interval_s = interval_s
         self._failed = failed
         self._refused = refused
         self._uncommitted: set[tuple[str, int]] = set()
         self._due = asyncio.Event()
 
-    def has_completed(self, partition: tuple[str, int]) -> None:
+    def mark_completed(self, partition: tuple[str, int]) -> None:
         """Something of a partition was completed: commit it soon."""
         self._uncommitted.add(partition)
         self._due.set()
@@ -45,11 +45,11 @@ class OffsetCommitter:
         """Commit whatever is completed."""
         while True:
             await self._due.wait()
-            await asyncio.sleep(self._every)
+            await asyncio.sleep(self._interval_s)
             self._due.clear()
             if not await self.commit():
                 self._due.set()
-                await asyncio.sleep(RETRY_S)
+                await asyncio.sleep(RETRY_PAUSE_S)
 
     async def commit(self) -> bool:
         """Commit what is completed. False when the broker did not carry it out and may be asked again."""
@@ -60,7 +60,7 @@ class OffsetCommitter:
         self._uncommitted -= due.keys()  # before the broker is asked: what is completed meanwhile is due again
         is_carried_out = False
         try:
-            async with asyncio.timeout(COMMIT_LIMIT_S):
+            async with asyncio.timeout(COMMIT_TIMEOUT_S):
                 await self._consumer.commit({TopicPartition(*partition): offset for partition, offset in due.items()})
             is_carried_out = True
             self._trackers.committed(due)

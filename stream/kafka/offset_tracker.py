@@ -22,17 +22,17 @@ from stream.domain.errors import StopError
 class Tracker:
     """Offsets under way in one partition."""
 
-    __slots__ = ("_done", "_pending", "_position", "_shrunk", "closed", "completed")
+    __slots__ = ("_completed_ahead", "_pending", "_position", "_span_shrank", "completed", "revoked")
 
     def __init__(self) -> None:
         self._pending: deque[int] = deque()
-        self._done: set[int] = set()
+        self._completed_ahead: set[int] = set()
         self._position: int | None = None
-        self._shrunk: asyncio.Future[None] | None = None
-        self.closed = False
+        self._span_shrank: asyncio.Future[None] | None = None
+        self.revoked = False
         self.completed = 0
 
-    def arrive(self, offsets: Iterable[int]) -> None:
+    def track(self, offsets: Iterable[int]) -> None:
         """Record offsets in the order they were fetched.
 
         Raises StopError when one is lower than what arrived before: a seek went unnoticed, and a fresh process
@@ -47,7 +47,7 @@ class Tracker:
         if position >= 0:
             self._position = position
 
-    def pass_over(self, position: int) -> None:
+    def advance_to(self, position: int) -> None:
         """The reader stands at ``position``, and all that it gave has arrived: what lies between is no record.
 
         Transaction markers and aborted records take offsets. Were they not passed over, nothing would be committed
@@ -58,19 +58,19 @@ class Tracker:
 
     def complete(self, offset: int) -> None:
         """Record that ``offset`` is completed. Finishing twice, or what never arrived, changes nothing."""
-        pending, done = self._pending, self._done
+        pending, ahead = self._pending, self._completed_ahead
         if not pending or offset < pending[0] or offset >= (self._position or 0):
             return
         if offset != pending[0]:
-            self.completed += offset not in done
-            done.add(offset)
+            self.completed += offset not in ahead
+            ahead.add(offset)
             return
         self.completed += 1
         pending.popleft()
-        while pending and pending[0] in done:
-            done.discard(pending.popleft())
-        if self._shrunk is not None and not self._shrunk.done():
-            self._shrunk.set_result(None)
+        while pending and pending[0] in ahead:
+            ahead.discard(pending.popleft())
+        if self._span_shrank is not None and not self._span_shrank.done():
+            self._span_shrank.set_result(None)
 
     @property
     def watermark(self) -> int | None:
@@ -89,19 +89,19 @@ class Tracker:
     async def shrink(self, limit: int) -> None:
         """Wait until the span is below ``limit``."""
         while self.span >= limit:
-            self._shrunk = asyncio.get_running_loop().create_future()
-            await self._shrunk
-        self._shrunk = None
+            self._span_shrank = asyncio.get_running_loop().create_future()
+            await self._span_shrank
+        self._span_shrank = None
 
     @property
     def overtaken(self) -> bool:
         """Whether something is completed that lies behind the first unfinished offset."""
-        return bool(self._done)
+        return bool(self._completed_ahead)
 
     @property
     def unfinished(self) -> int:
         """How many offsets arrived and are not completed."""
-        return len(self._pending) - len(self._done)
+        return len(self._pending) - len(self._completed_ahead)
 
 
 class Trackers:
@@ -113,33 +113,33 @@ class Trackers:
     def __init__(self) -> None:
         self._live: dict[tuple[str, int], Tracker] = {}
         self._committed: dict[tuple[str, int], int] = {}
-        self._shut = False
-        self._sought = True
+        self._is_stopped = False
+        self._is_positioned = True
         self.commits = 0  # that the broker has accepted
         self.joined = False  # whether the group has given an assignment, be it an empty one
 
-    def renew(self, partitions: Iterable[tuple[str, int]], *, sought: bool = True) -> None:
+    def begin_generation(self, partitions: Iterable[tuple[str, int]], *, positioned: bool = True) -> None:
         """Begin a generation: forget what the one before had under way.
 
         ``sought``: the reader stands at the committed offsets already. Otherwise nothing is taken before ``restart``:
         a fetch that began before the assignment was dropped, and what comes after it would leave a gap.
         """
-        self.close()
+        self.revoke_all()
         self.joined = True
-        self._sought = sought
+        self._is_positioned = positioned
         self._live = {partition: Tracker() for partition in partitions}
         self._committed = {}
 
     def restart(self) -> None:
         """The same partitions are read from their committed offsets again; what is closed stays so."""
         for partition, tracker in self._live.items():
-            if not tracker.closed:
-                tracker.closed = True
+            if not tracker.revoked:
+                tracker.revoked = True
                 self._live[partition] = Tracker()
         self._committed = {}
-        self._sought = True
+        self._is_positioned = True
 
-    def open(self) -> dict[tuple[str, int], Tracker]:
+    def active(self) -> dict[tuple[str, int], Tracker]:
         """The trackers that take what is fetched now."""
         taking = ((partition, self.of(partition)) for partition in self._live)
         return {partition: tracker for partition, tracker in taking if tracker is not None}
@@ -147,17 +147,17 @@ class Trackers:
     def of(self, partition: tuple[str, int]) -> Tracker | None:
         """The tracker that takes what is fetched of ``partition`` now; None when nothing may be taken."""
         tracker = self._live.get(partition)
-        return None if tracker is None or tracker.closed or self._shut or not self._sought else tracker
+        return None if tracker is None or tracker.revoked or self._is_stopped or not self._is_positioned else tracker
 
-    def close(self) -> None:
+    def revoke_all(self) -> None:
         """Begin nothing more: the partitions are about to go. What is under way may still finish and be committed."""
         for tracker in self._live.values():
-            tracker.closed = True
+            tracker.revoked = True
 
-    def shut(self) -> None:
+    def stop(self) -> None:
         """Begin nothing more for good, whatever is assigned yet: the process is about to go."""
-        self._shut = True
-        self.close()
+        self._is_stopped = True
+        self.revoke_all()
 
     def committable(self) -> dict[tuple[str, int], int]:
         """The watermarks that moved since the last commit."""

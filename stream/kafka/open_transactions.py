@@ -23,17 +23,17 @@ class OpenTransactions:
         self._clock = clock
         self._since: dict[tuple[TopicPartition, int], float] = {}  # by partition and last stable offset
 
-    def look(self, consumer: AIOKafkaConsumer, fetched: Container[TopicPartition]) -> None:
+    def observe(self, consumer: AIOKafkaConsumer, fetched: Container[TopicPartition]) -> None:
         """Note the partitions of which all stable records are read, and more lie behind them.
 
         ``fetched``: the partitions that are fetched now; of others the client has no news.
         """
-        now, held = self._clock(), {}
+        now, blocked = self._clock(), {}
         for partition, position in positions(consumer).items():
             stable, end = consumer.last_stable_offset(partition), consumer.highwater(partition)
             if partition in fetched and stable is not None and end is not None and 0 <= stable <= position < end:
-                held[partition, stable] = self._since.get((partition, stable), now)
-        self._since = held
+                blocked[partition, stable] = self._since.get((partition, stable), now)
+        self._since = blocked
 
     def seconds(self) -> float:
         """Seconds since the oldest one was first seen; 0 while none is open."""

@@ -123,13 +123,13 @@ class PlainRuntime(ConsumerRebalanceListener):  # type: ignore[misc]
     async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
         """Begin nothing more, and let the worker end and commit what is under way. aiokafka goes on heart-beating."""
         self._is_joined = False
-        self.trackers.close()
+        self.trackers.revoke_all()
         if revoked:
             await self._revoked()
 
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
         """Begin a generation. aiokafka sends no heartbeat meanwhile, so the table is restored by the reader."""
-        self.trackers.renew([(tp.topic, tp.partition) for tp in assigned], sought=False)
+        self.trackers.begin_generation([(tp.topic, tp.partition) for tp in assigned], positioned=False)
         self._consumer.pause(*assigned)
         self._generation += 1
         self._is_joined = True
@@ -179,8 +179,8 @@ class PlainRuntime(ConsumerRebalanceListener):  # type: ignore[misc]
             for tp, position in positions_reached(self._consumer, before, fetched).items():
                 tracker = self.trackers.of((tp.topic, tp.partition))
                 if tracker is not None:
-                    tracker.pass_over(position)
-            self._open_transactions.look(self._consumer, self._consumer.assignment())
+                    tracker.advance_to(position)
+            self._open_transactions.observe(self._consumer, self._consumer.assignment())
             for batch in batches:
                 yield batch
 
@@ -190,7 +190,7 @@ class PlainRuntime(ConsumerRebalanceListener):  # type: ignore[misc]
             with suppress(IllegalStateError):  # it is not ours any more
                 self._consumer.seek(tp, records[0].offset)
             return None
-        tracker.arrive(record.offset for record in records)
+        tracker.track(record.offset for record in records)
         return Batch(tracker, records)
 
     async def _commit_again_and_again(self) -> None:

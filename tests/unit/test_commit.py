@@ -53,8 +53,8 @@ async def consumer(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> AsyncIter
     app.finalize()
     made: TrackingConsumer = app.consumer
     monkeypatch.setattr(made, "_commit", broker.commit)
-    made.trackers.renew([WEBHOOKS])
-    made.trackers.open()[WEBHOOKS].arrive([0, 1])
+    made.trackers.begin_generation([WEBHOOKS])
+    made.trackers.active()[WEBHOOKS].track([0, 1])
     yield made
     made._thread.thread_loop.close()
 
@@ -63,7 +63,7 @@ async def test_what_is_finished_during_a_commit_is_committed_by_who_asks_next(
     consumer: TrackingConsumer, broker: Broker
 ) -> None:
     """The last commit of a worker that leaves, or that loses a partition, may come while the periodic one runs."""
-    tracker = consumer.trackers.open()[WEBHOOKS]
+    tracker = consumer.trackers.active()[WEBHOOKS]
     async with asyncio.timeout(LIMIT):
         tracker.complete(0)
         periodic = asyncio.create_task(consumer.commit())
@@ -79,7 +79,7 @@ async def test_what_is_finished_during_a_commit_is_committed_by_who_asks_next(
 
 async def test_many_who_ask_at_once_share_one_commit(consumer: TrackingConsumer, broker: Broker) -> None:
     """Nothing is committed twice, and nobody returns before what was finished is committed."""
-    tracker = consumer.trackers.open()[WEBHOOKS]
+    tracker = consumer.trackers.active()[WEBHOOKS]
     async with asyncio.timeout(LIMIT):
         tracker.complete(0)
         first = asyncio.create_task(consumer.commit())

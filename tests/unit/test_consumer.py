@@ -54,8 +54,8 @@ async def test_what_is_read_again_after_a_seek_is_not_dropped(
 
     monkeypatch.setattr(consumer, "callback", hand_on)
     consumer._read_offset[WEBHOOKS] = 100
-    consumer.trackers.renew([WEBHOOKS])
-    tracker = consumer.trackers.open()[WEBHOOKS]
+    consumer.trackers.begin_generation([WEBHOOKS])
+    tracker = consumer.trackers.active()[WEBHOOKS]
     await consumer._deliver({WEBHOOKS: consumer._track(tracker, [record(80), record(81)])})
     assert [one.offset for batch in handed for one in batch.records] == [80, 81]
     assert (tracker.watermark, tracker.span) == (80, 2)
@@ -63,9 +63,9 @@ async def test_what_is_read_again_after_a_seek_is_not_dropped(
 
 async def test_what_was_fetched_for_a_generation_that_is_over_is_handed_to_nobody(consumer: TrackingConsumer) -> None:
     """Its tracker is closed, or is not there yet: the next generation reads it from the committed offset."""
-    consumer.trackers.renew([WEBHOOKS])
-    tracker = consumer.trackers.open()[WEBHOOKS]
-    consumer.trackers.close()
+    consumer.trackers.begin_generation([WEBHOOKS])
+    tracker = consumer.trackers.active()[WEBHOOKS]
+    consumer.trackers.revoke_all()
     assert consumer._track(tracker, [record(80)]) is None
     assert consumer._track(None, [record(80)]) is None
     assert tracker.watermark is None
@@ -83,8 +83,8 @@ async def test_a_batch_that_the_agent_has_not_taken_holds_the_next_one_back(
 
     monkeypatch.setattr(consumer, "callback", hand_on)
     other = WEBHOOKS._replace(partition=1)
-    consumer.trackers.renew([WEBHOOKS, other])
-    trackers = consumer.trackers.open()
+    consumer.trackers.begin_generation([WEBHOOKS, other])
+    trackers = consumer.trackers.active()
     delivering = asyncio.create_task(
         consumer._deliver({tp: consumer._track(trackers[tp], [record(0)]) for tp in (WEBHOOKS, other)})
     )
@@ -104,22 +104,22 @@ async def test_what_nothing_is_committed_of_is_read_from_its_beginning_after_a_s
 ) -> None:
     """The client stays where it is then, and what was fetched before the seek and forgotten was lost."""
     committed = {WEBHOOKS: None, WEBHOOKS._replace(partition=1): 0, WEBHOOKS._replace(partition=2): 7, CHANGELOG: None}
-    sought: list[TP] = []
+    positioned: list[TP] = []
 
     async def seek_to_committed() -> dict[TP, int | None]:
         return committed
 
     async def seek_to_beginning(*partitions: TP) -> None:
-        sought.extend(partitions)
+        positioned.extend(partitions)
 
     monkeypatch.setattr(consumer._thread, "seek_to_committed", seek_to_committed)
     monkeypatch.setattr(consumer._thread, "seek_to_beginning", seek_to_beginning)
-    consumer.trackers.renew([WEBHOOKS])
-    before = consumer.trackers.open()[WEBHOOKS]
+    consumer.trackers.begin_generation([WEBHOOKS])
+    before = consumer.trackers.active()[WEBHOOKS]
     await consumer.perform_seek()
-    assert sought == [WEBHOOKS, WEBHOOKS._replace(partition=1)]
-    assert before.closed
-    assert consumer.trackers.open()[WEBHOOKS] is not before
+    assert positioned == [WEBHOOKS, WEBHOOKS._replace(partition=1)]
+    assert before.revoked
+    assert consumer.trackers.active()[WEBHOOKS] is not before
 
 
 async def test_a_partition_that_is_taken_away_during_a_seek_ends_nothing(
@@ -135,9 +135,9 @@ async def test_a_partition_that_is_taken_away_during_a_seek_ends_nothing(
 
     monkeypatch.setattr(consumer._thread, "seek_to_committed", seek_to_committed)
     monkeypatch.setattr(consumer._thread, "seek_to_beginning", seek_to_beginning)
-    consumer.trackers.renew([WEBHOOKS], sought=False)
+    consumer.trackers.begin_generation([WEBHOOKS], positioned=False)
     await consumer.perform_seek()
-    assert list(consumer.trackers.open()) == [WEBHOOKS]
+    assert list(consumer.trackers.active()) == [WEBHOOKS]
 
 
 class Client:

@@ -31,7 +31,7 @@ def test_watermark_never_passes_an_unfinished_offset_and_reaches_the_end(
     while arriving or open_offsets:
         if arriving and (not open_offsets or data.draw(st.booleans(), label="arrives")):
             offset = arriving.pop(0)
-            tracker.arrive([offset])
+            tracker.track([offset])
             open_offsets.add(offset)
         else:
             offset = data.draw(st.sampled_from(sorted(open_offsets)), label="finishes")
@@ -55,7 +55,7 @@ def test_finishing_what_is_not_under_way_changes_nothing(foreign: int) -> None:
     """A late finish of another generation, or a second finish, can't move the watermark."""
     tracker = Tracker()
     for offset in (10, 11, 12):
-        tracker.arrive([offset])
+        tracker.track([offset])
     tracker.complete(12)
     tracker.complete(foreign)
     assert tracker.watermark == 10
@@ -65,16 +65,16 @@ def test_finishing_what_is_not_under_way_changes_nothing(foreign: int) -> None:
 def test_an_offset_below_what_arrived_stops_the_reader() -> None:
     """A seek that nobody told the tracker of could lose records: a fresh process is the way out."""
     tracker = Tracker()
-    tracker.arrive([7, 8])
+    tracker.track([7, 8])
     with pytest.raises(StopError, match="offset 7"):
-        tracker.arrive([7])
+        tracker.track([7])
 
 
 def test_span_counts_from_the_oldest_unfinished_to_the_newest_read() -> None:
     """The span is the records that a crash would make the worker read again; offsets that hold none do not count."""
     tracker = Tracker()
     for offset in (100, 101, 150, 90_000):
-        tracker.arrive([offset])
+        tracker.track([offset])
     tracker.complete(100)
     tracker.complete(150)
     assert tracker.span == 3
@@ -83,60 +83,60 @@ def test_span_counts_from_the_oldest_unfinished_to_the_newest_read() -> None:
 def test_what_is_passed_over_is_committed_once_all_before_it_is_finished() -> None:
     """Behind the last record markers and aborted records are committed past; never past an unfinished record."""
     trackers = Trackers()
-    trackers.renew([PARTITION])
-    tracker = trackers.open()[PARTITION]
-    tracker.arrive([10])
-    tracker.pass_over(40)
+    trackers.begin_generation([PARTITION])
+    tracker = trackers.active()[PARTITION]
+    tracker.track([10])
+    tracker.advance_to(40)
     assert (tracker.watermark, tracker.span, tracker.unfinished) == (10, 1, 1)
     tracker.complete(10)
     assert trackers.committable() == {PARTITION: 40}
     trackers.committed({PARTITION: 40})
-    tracker.pass_over(41)
-    tracker.pass_over(30)
+    tracker.advance_to(41)
+    tracker.advance_to(30)
     assert trackers.committable() == {PARTITION: 41}
-    tracker.arrive([41])
+    tracker.track([41])
     assert tracker.watermark == 41
 
 
 def test_a_partition_of_nothing_but_aborted_records_is_committed() -> None:
     """Where no record ever arrived the position itself is what to commit."""
     trackers = Trackers()
-    trackers.renew([PARTITION])
+    trackers.begin_generation([PARTITION])
     assert trackers.committable() == {}
-    trackers.open()[PARTITION].pass_over(7)
+    trackers.active()[PARTITION].advance_to(7)
     assert trackers.committable() == {PARTITION: 7}
 
 
 def test_a_record_below_what_was_passed_over_stops_the_reader() -> None:
     """The reader was said to stand behind it: somebody has moved it."""
     tracker = Tracker()
-    tracker.pass_over(9)
+    tracker.advance_to(9)
     with pytest.raises(StopError, match="offset 8"):
-        tracker.arrive([8])
+        tracker.track([8])
 
 
 def test_a_generation_forgets_the_one_before() -> None:
     """What an old generation's tracker finishes moves nothing in the new one."""
     trackers = Trackers()
-    trackers.renew([PARTITION])
-    old = trackers.open()[PARTITION]
-    old.arrive([5])
-    trackers.renew([PARTITION])
-    trackers.open()[PARTITION].arrive([5])
+    trackers.begin_generation([PARTITION])
+    old = trackers.active()[PARTITION]
+    old.track([5])
+    trackers.begin_generation([PARTITION])
+    trackers.active()[PARTITION].track([5])
     old.complete(5)
-    assert old.closed
+    assert old.revoked
     assert trackers.committable() == {PARTITION: 5}
 
 
 def test_nothing_new_begins_when_partitions_are_about_to_go_but_what_flies_counts() -> None:
     """Between revoking and assigning, what finishes is committed and what is fetched is left to the next owner."""
     trackers = Trackers()
-    trackers.renew([PARTITION])
-    tracker = trackers.open()[PARTITION]
-    tracker.arrive([5, 6])
-    trackers.close()
+    trackers.begin_generation([PARTITION])
+    tracker = trackers.active()[PARTITION]
+    tracker.track([5, 6])
+    trackers.revoke_all()
     trackers.restart()  # a stray seek in between opens nothing
-    assert trackers.open() == {}
+    assert trackers.active() == {}
     tracker.complete(5)
     assert trackers.committable() == {PARTITION: 6}
 
@@ -145,11 +145,11 @@ def test_only_watermarks_that_moved_are_committed() -> None:
     """What the broker has accepted is not sent again."""
     trackers = Trackers()
     moved, still = ("webhooks", 0), ("webhooks", 1)
-    trackers.renew([moved, still])
-    for tracker in trackers.open().values():
-        tracker.arrive([1])
+    trackers.begin_generation([moved, still])
+    for tracker in trackers.active().values():
+        tracker.track([1])
     trackers.committed(trackers.committable())
-    trackers.open()[moved].complete(1)
+    trackers.active()[moved].complete(1)
     assert trackers.committable() == {moved: 2}
 
 
@@ -165,15 +165,15 @@ class Reader(RuleBasedStateMachine):
         self.handed: list[tuple[Tracker, int]] = []  # the agent has begun them
         self.queued: list[tuple[Tracker, int]] = []  # fetched, not yet begun
         self.answered: set[int] = set()
-        self.trackers.renew([PARTITION])
+        self.trackers.begin_generation([PARTITION])
 
     @rule(size=st.integers(1, 8))
     def fetch(self, size: int) -> None:
         """Some records arrive."""
-        tracker = self.trackers.open().get(PARTITION)
+        tracker = self.trackers.active().get(PARTITION)
         offsets = range(self.position, min(self.position + size, self.END))
         if tracker is not None and offsets:
-            tracker.arrive(offsets)
+            tracker.track(offsets)
             self.queued += [(tracker, offset) for offset in offsets]
             self.position = offsets[-1] + 1
 
@@ -186,7 +186,7 @@ class Reader(RuleBasedStateMachine):
     def begin(self, size: int) -> None:
         """The agent takes what is still its own."""
         taken, self.queued = self.queued[:size], self.queued[size:]
-        self.handed += [(tracker, offset) for tracker, offset in taken if not tracker.closed]
+        self.handed += [(tracker, offset) for tracker, offset in taken if not tracker.revoked]
 
     @rule(which=st.integers(0, 100))
     def finish(self, which: int) -> None:
@@ -212,12 +212,12 @@ class Reader(RuleBasedStateMachine):
     @rule()
     def revoke(self) -> None:
         """The partition is about to go."""
-        self.trackers.close()
+        self.trackers.revoke_all()
 
     @rule(lost=st.integers(0, 5))
     def assign(self, lost: int) -> None:
         """It comes back, in a new generation. A fetch that began before it may be dropped when it returns."""
-        self.trackers.renew([PARTITION], sought=False)
+        self.trackers.begin_generation([PARTITION], positioned=False)
         self.position = min(self.committed + lost, self.END)
 
     @invariant()

@@ -114,30 +114,30 @@ async def test_the_age_of_an_open_transaction_counts_from_where_the_reader_stand
     both = {FIRST, SECOND}
     client.stand(FIRST, 3, 5, 9)  # behind: it has something to read
     client.stand(SECOND, 7, 7, 7)
-    held.look(client, both)
+    held.observe(client, both)
     assert held.seconds() == 0
     client.stand(FIRST, 5, 5, 9)
-    held.look(client, both)
+    held.observe(client, both)
     now = 130.0
-    held.look(client, both)
+    held.observe(client, both)
     assert held.seconds() == 30
     client.stand(SECOND, 7, 7, 8)
-    held.look(client, both)
+    held.observe(client, both)
     now = 140.0
     assert held.seconds() == 40, "the oldest counts"
     client.stand(FIRST, 10, 10, 10)
-    held.look(client, both)
+    held.observe(client, both)
     assert held.seconds() == 10
-    held.look(client, {FIRST})
+    held.observe(client, {FIRST})
     assert held.seconds() == 0, "of what is not fetched there is no news"
 
 
 async def test_a_long_aborted_transaction_does_not_stop_the_reader() -> None:
     """Records on both sides of more aborted offsets than the span holds are begun, all of them."""
     worker = Worker(Rig(), span=10)
-    tracker = worker.trackers.open()[PARTITION]
+    tracker = worker.trackers.active()[PARTITION]
     offsets = [0, 1, 50_000, 50_001]
-    tracker.arrive(offsets)
+    tracker.track(offsets)
     records = [
         ConsumerRecord(*PARTITION, offset, 1_769_860_800_000, 1, None, c2s_webhook(f"hit-{offset}"), None, 0, 0, HOME)
         for offset in offsets
