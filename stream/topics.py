@@ -43,7 +43,7 @@ WEBHOOKS = Topic(
         "compression.type": "uncompressed",
     },
 )
-LARGEST_MOVED = 1_250_000  # bytes of value and headers; with what it gains on the way it still fits `webhooks`
+MAX_MOVED_BYTES = 1_250_000  # bytes of value and headers; with what it gains on the way it still fits `webhooks`
 # What was accepted into `webhooks` must fit where it may go next, with the headers it gains on the way.
 ROOM_FOR_HEADERS = {"max.message.bytes": "2097152"}
 # One topic a delay, the shortest first: what stands first in a partition is due first. Kept far longer than the longest

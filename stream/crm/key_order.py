@@ -22,20 +22,20 @@ Handle = Callable[[ConsumerRecord], Awaitable[None]]
 class KeyOrder(RecordHandler):
     """Calls ``handle`` for each record. A record that is tried again holds back its key and no other."""
 
-    def __init__(self, handle: Handle, *, at_once: int, gate: Gate | None = None) -> None:
+    def __init__(self, handle: Handle, *, concurrency: int, gate: Gate | None = None) -> None:
         """``at_once``: records handled side by side; reading stops while twice as many wait.
 
         ``gate`` is waited for before each try, see ``Attempts``.
         """
         self._handle = handle
         self._gate = gate
-        self._slots = asyncio.Semaphore(at_once)
-        self._most = at_once * 2
-        self._last: dict[bytes, asyncio.Future[bool]] = {}
+        self._slots = asyncio.Semaphore(concurrency)
+        self._max_under_way = concurrency * 2
+        self._last_of_key: dict[bytes, asyncio.Future[bool]] = {}
 
     def room(self, under_way: int) -> int:
         """As many as may wait."""
-        return self._most - under_way
+        return self._max_under_way - under_way
 
     def start(self, fetched: Fetched, attempts: Attempts) -> list[Work]:
         """Take everything, each record as a work of its own."""
@@ -44,23 +44,23 @@ class KeyOrder(RecordHandler):
     def _work(self, record: ConsumerRecord, attempts: Attempts) -> Work:
         """The work of one record, queued behind the last one of its key."""
         key = record.key or b""
-        before = self._last.get(key)
+        previous = self._last_of_key.get(key)
         completed: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._last[key] = completed
-        return Work((record,), partial(self._in_order, record, before, completed, attempts))
+        self._last_of_key[key] = completed
+        return Work((record,), partial(self._in_order, record, previous, completed, attempts))
 
     async def _in_order(
         self,
         record: ConsumerRecord,
-        before: asyncio.Future[bool] | None,
+        previous: asyncio.Future[bool] | None,
         completed: asyncio.Future[bool],
         attempts: Attempts,
     ) -> None:
         """Handle a record when the one ``before`` it is completed, and say how it ended to the one behind it."""
         try:
-            if before is not None:
-                await attempts.wait_idle(asyncio.wait({before}))
-                if not before.result():
+            if previous is not None:
+                await attempts.wait_idle(asyncio.wait({previous}))
+                if not previous.result():
                     raise asyncio.CancelledError  # nothing of a key is handled after what was not completed
             await attempts.until_completed(
                 partial(self._try, record, attempts),
@@ -73,8 +73,8 @@ class KeyOrder(RecordHandler):
             if not completed.done():
                 completed.set_result(False)
             key = record.key or b""
-            if self._last.get(key) is completed:
-                del self._last[key]
+            if self._last_of_key.get(key) is completed:
+                del self._last_of_key[key]
 
     async def _try(self, record: ConsumerRecord, attempts: Attempts) -> None:
         async with self._slots:

@@ -16,8 +16,8 @@ from stream.logs import get_logger
 
 log = get_logger(__name__)
 
-PROBES = (1.0, 2.0, 5.0, 10.0)  # seconds until the next probe; the last one is repeated
-SAID_EVERY = 60.0  # seconds between two lines of one pause
+PROBE_DELAYS_S = (1.0, 2.0, 5.0, 10.0)  # seconds until the next probe; the last one is repeated
+LOG_EVERY_S = 60.0  # seconds between two lines of one pause
 
 
 class Pause:
@@ -27,45 +27,47 @@ class Pause:
         self.reason = ""
         self._partner = partner
         self._clock = clock
-        self._probe_at = self._said_at = self._since = 0.0
+        self._probe_at = self._logged_at = self._since = 0.0
         self._refusals = 0
-        self._over = asyncio.Event()
-        self._turns = asyncio.Lock()  # first come, first served
+        self._ended = asyncio.Event()
+        self._probe_queue = asyncio.Lock()  # first come, first served
 
     async def wait(self) -> None:
         """Return at once while there is no pause, else when it is over or the caller is to be the probe."""
         while self.reason:
-            async with self._turns:
+            async with self._probe_queue:
                 left = self._probe_at - self._clock()
                 if self.reason and left <= 0:
-                    self._probe_at = self._clock() + PROBES[-1]  # for the others, until it is known how this one ends
+                    self._probe_at = (
+                        self._clock() + PROBE_DELAYS_S[-1]
+                    )  # for the others, until it is known how this one ends
                     return
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._over.wait(), max(left, 0.0))
+                    await asyncio.wait_for(self._ended.wait(), max(left, 0.0))
 
     def refused(self, reason: str) -> None:
         """The partner refuses us: begin a pause, or go on with it."""
         now = self._clock()
         if not self.reason:
-            self._since, self._refusals, self._said_at = now, 0, now - SAID_EVERY
-            self._over.clear()
+            self._since, self._refusals, self._logged_at = now, 0, now - LOG_EVERY_S
+            self._ended.clear()
             metrics.PARTNER_REFUSES.labels(self._partner).set(1)
-        self._probe_at = now + PROBES[min(self._refusals, len(PROBES) - 1)]
+        self._probe_at = now + PROBE_DELAYS_S[min(self._refusals, len(PROBE_DELAYS_S) - 1)]
         self.reason = reason
         self._refusals += 1
-        if now - self._said_at >= SAID_EVERY:
-            self._said_at = now
+        if now - self._logged_at >= LOG_EVERY_S:
+            self._logged_at = now
             log.error("paused: the partner refuses us", partner=self._partner, reason=reason, since=self._age(now))
 
-    def taken(self) -> None:
+    def accepted(self) -> None:
         """The partner takes us: the pause is over."""
         if self.reason:
             log.info("the partner takes us again", partner=self._partner, paused=self._age(self._clock()))
             metrics.PARTNER_REFUSES.labels(self._partner).set(0)
             self.reason = ""
-            self._over.set()
+            self._ended.set()
 
-    def not_asked(self) -> None:
+    def probe_unused(self) -> None:
         """The probe ended without a call: the next one may go."""
         self._probe_at = self._clock()
 

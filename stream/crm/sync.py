@@ -56,33 +56,33 @@ class CrmSync:
     def __init__(
         self,
         c2s: C2S,
-        deliveries: CrmWrites,
+        writes: CrmWrites,
         producer: AIOKafkaProducer,
         settings: Settings,
         pause: Pause | None = None,
     ) -> None:
         """``pause`` holds records back while C2S refuses us; ``KeyOrder`` waits for it before each try."""
         self._c2s = c2s
-        self._writes = deliveries
+        self._writes = writes
         self._producer = producer
         self._settings = settings
         self._dlq_guard = DlqGuard(settings.fuse)
         self._pause = Pause(CRM_PARTNER) if pause is None else pause
-        self._asked = 0  # calls to C2S
+        self._calls = 0  # calls to C2S
         # A claim that is older has no call under way any more: the call had its time, and so had writing down its end.
-        longest = 2 * settings.c2s_timeout
-        self._unsure_for = longest if settings.crm_resend_unconfirmed else None
+        longest_call = 2 * settings.c2s_timeout
+        self._reclaim_after = longest_call if settings.crm_resend_unconfirmed else None
         # Who sends again retakes it: were it settled by its age, one that comes of age between the two would be lost.
-        self._settled_after = None if settings.crm_resend_unconfirmed else longest
+        self._claim_expires_after = None if settings.crm_resend_unconfirmed else longest_call
 
     async def handle(self, record: ConsumerRecord) -> None:
         """End one record. Raises TransientError for what may be tried again: nothing was written."""
-        asked = self._asked
+        calls_before = self._calls
         try:
             await self._handle(record)
         finally:
-            if asked == self._asked:
-                self._pause.not_asked()
+            if calls_before == self._calls:
+                self._pause.probe_unused()
 
     async def _handle(self, record: ConsumerRecord) -> None:
         try:
@@ -120,21 +120,21 @@ class CrmSync:
     async def _claim_lead(self, source: str, lead_id: str) -> bool:
         if await self._writes.claim_lead(source, lead_id):
             return True
-        if await self._writes.retake_lead(source, lead_id, self._unsure_for):
+        if await self._writes.reclaim_lead(source, lead_id, self._reclaim_after):
             return True
-        _wait_unless(await self._writes.is_lead_settled(source, lead_id, self._settled_after))
+        _raise_while_under_way(await self._writes.lead_has_result(source, lead_id, self._claim_expires_after))
         return False
 
     async def _claim(self, c2s_id: str, facts: str, event_id: str) -> bool:
         if await self._writes.claim(c2s_id, facts, event_id):
             return True
-        if await self._writes.retake(c2s_id, facts, event_id, self._unsure_for):
+        if await self._writes.reclaim(c2s_id, facts, event_id, self._reclaim_after):
             return True
-        _wait_unless(await self._writes.is_settled(c2s_id, facts, self._settled_after))
+        _raise_while_under_way(await self._writes.has_result(c2s_id, facts, self._claim_expires_after))
         return False
 
     async def _follow_up(self, decision: Create, event: EnrichedEvent) -> None:
-        lead = await self._writes.lead(event.lead.source, event.lead.id)
+        lead = await self._writes.find_lead(event.lead.source, event.lead.id)
         if lead is None or lead.c2s_id is None:
             # Created or not, nobody knows, and without an id nothing can follow: an operator decides.
             metrics.CRM_WRITES.labels("message", "lead unconfirmed").inc()
@@ -153,14 +153,14 @@ class CrmSync:
             event,
             write,
             release=lambda: self._writes.release_lead(source, lead_id),
-            settle=lambda status, _: self._writes.mark_lead(source, lead_id, status),
+            mark=lambda status, _: self._writes.mark_lead(source, lead_id, status),
         )
         if c2s_id is None:
             return
         # A lead that is created with its facts knows them: they must not follow as a message.
         is_told = event.person is not None or event.outcome in {Outcome.NOT_FOUND, Outcome.NO_CONTACT}
         told = facts if is_told else None
-        await _booked(partial(self._writes.created, source, lead_id, c2s_id, told, event.event_id))
+        await _until_stored(partial(self._writes.mark_created, source, lead_id, c2s_id, told, event.event_id))
         log.info("lead created", c2s_id=c2s_id, outcome=event.outcome, **_about(event))
 
     async def _tell(self, c2s_id: str, decision: Tell | Create, event: EnrichedEvent) -> None:
@@ -180,10 +180,10 @@ class CrmSync:
             event,
             write,
             release=lambda: self._writes.release(c2s_id, facts),
-            settle=lambda status, reason: self._writes.mark(c2s_id, facts, status, reason),
+            mark=lambda status, reason: self._writes.mark(c2s_id, facts, status, reason),
         )
         if done is not None:
-            await _booked(partial(self._writes.mark, c2s_id, facts, WriteStatus.CONFIRMED))
+            await _until_stored(partial(self._writes.mark, c2s_id, facts, WriteStatus.CONFIRMED))
             log.info("message written", c2s_id=c2s_id, outcome=event.outcome, **_about(event))
 
     async def _attempt(
@@ -192,34 +192,34 @@ class CrmSync:
         event: EnrichedEvent,
         write: Callable[[], Awaitable[str]],
         release: Callable[[], Awaitable[None]],
-        settle: Callable[[WriteStatus, str], Awaitable[None]],
+        mark: Callable[[WriteStatus, str], Awaitable[None]],
     ) -> str | None:
         """One call, its claim settled by how it ended; None when it may have been carried out."""
-        self._asked += 1
+        self._calls += 1
         try:
             result = await write()
         except PartnerUnavailableError as error:
             if isinstance(error, CredentialsRefusedError):
                 self._pause.refused(error.reason)
             if error.billed == Billed.NO:
-                await _booked(release)
+                await _until_stored(release)
                 raise
-            await _booked(partial(settle, WriteStatus.UNCONFIRMED, error.reason))
+            await _until_stored(partial(mark, WriteStatus.UNCONFIRMED, error.reason))
             metrics.CRM_WRITES.labels(kind, WriteStatus.UNCONFIRMED).inc()
             log.warning("unconfirmed: it may have been carried out", kind=kind, reason=error.reason, **_about(event))
             return None
         except PoisonError as error:
             if isinstance(error, LeadRefusedError):
-                self._pause.taken()
-            await _booked(partial(settle, WriteStatus.REFUSED, error.reason))
+                self._pause.accepted()
+            await _until_stored(partial(mark, WriteStatus.REFUSED, error.reason))
             metrics.CRM_WRITES.labels(kind, WriteStatus.REFUSED).inc()
             raise
         except asyncio.CancelledError:
             # We leave in the middle of it: whoever has the event next need not wait for how it ends.
             with contextlib.suppress(DatabaseUnavailableError):
-                await settle(WriteStatus.UNCONFIRMED, "stopped in the call")
+                await mark(WriteStatus.UNCONFIRMED, "stopped in the call")
             raise
-        self._pause.taken()
+        self._pause.accepted()
         self._dlq_guard.written()
         metrics.CRM_WRITES.labels(kind, "done").inc()
         return result
@@ -269,16 +269,16 @@ def _about(event: EnrichedEvent) -> dict[str, str]:
     return {"lead": event.lead.id, "event_id": event.event_id}
 
 
-def _wait_unless(settled: bool) -> None:  # noqa: FBT001 - its name says it
+def _raise_while_under_way(has_result: bool) -> None:  # noqa: FBT001 - its name says it
     """Wait for how another's call ends: it may be taken back, and nobody be left who would make it again."""
-    if not settled:
+    if not has_result:
         raise TransientError("the same write is under way")
 
 
-async def _booked(settle: Callable[[], Awaitable[None]]) -> None:
+async def _until_stored(mark: Callable[[], Awaitable[None]]) -> None:
     """Write down how a call ended, however long the database is away: until then it counts as unconfirmed."""
     async for attempt in stamina.retry_context(
         on=DatabaseUnavailableError, attempts=None, timeout=None, wait_initial=0.1, wait_max=5.0
     ):
         with attempt:
-            await settle()
+            await mark()

@@ -21,22 +21,22 @@ ADVICE = (
 class DlqGuard:
     """The fuse of one process. The letter that blows it is not written: its record stays unfinished."""
 
-    def __init__(self, rating: DlqLimit, clock: Callable[[], float] = time.monotonic) -> None:
-        self._state = DlqLimitState(rating)
+    def __init__(self, limit: DlqLimit, clock: Callable[[], float] = time.monotonic) -> None:
+        self._state = DlqLimitState(limit)
         self._clock = clock
         self._blown = asyncio.Event()
-        self._understood = 0
+        self._valid_records = 0
         self._advice = ADVICE
 
     def record_valid(self) -> None:
         """A record was understood. Counted with the others of its turn: see ``tally``."""
-        self._understood += 1
+        self._valid_records += 1
 
     def tally(self) -> None:
         """Tell the fuse what was understood since the last time; before long, since the fuse looks at a minute."""
-        if self._understood:
-            self._state.record_valid(self._clock(), self._understood)
-            self._understood = 0
+        if self._valid_records:
+            self._state.record_valid(self._clock(), self._valid_records)
+            self._valid_records = 0
 
     def written(self) -> None:
         """The CRM took a write."""

@@ -24,13 +24,13 @@ from stream.settings import Settings
 from stream.topics import DEAD
 
 PARTITION = TopicPartition(DEAD.name, 0)
-AT_ONCE = 200  # records published before their acknowledgements are waited for
+PUBLISH_BATCH_RECORDS = 200  # records published before their acknowledgements are waited for
 POLL_TIMEOUT_MS = 200
-PATIENCE = 30.0  # seconds without a record until the broker is taken for away
+STALL_TIMEOUT_S = 30.0  # seconds without a record until the broker is taken for away
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class RedrivePlan:
     """What a redrive would do, or did. ``hopeless``: offsets, and why each would die again."""
 
     letters: tuple[Letter, ...]
@@ -42,7 +42,7 @@ class Plan:
         return tuple(letter for letter in self.letters if letter.offset not in self.hopeless)
 
 
-class Letters:
+class DeadLetterQueue:
     """The topic of dead letters."""
 
     def __init__(self, settings: Settings, denied_aliases: frozenset[str], now: Callable[[], datetime]) -> None:
@@ -52,7 +52,7 @@ class Letters:
         self._area_code = settings.default_area_code
         self._now = now
 
-    async def find(self, wanted: LetterFilter) -> list[Letter]:
+    async def find(self, selected: LetterFilter) -> list[Letter]:
         """The letters that are meant, oldest first, each with what became of it."""
         letters: dict[int, Letter] = {}
         async for record in _records(self._settings):
@@ -61,7 +61,7 @@ class Letters:
                 letters[record.offset] = letter_of(record)
             elif closed[0] in letters:
                 letters[closed[0]] = replace(letters[closed[0]], status=closed[1])
-        return [letter for letter in letters.values() if wanted.takes(letter)]
+        return [letter for letter in letters.values() if selected.takes(letter)]
 
     async def values(self, letters: Sequence[Letter]) -> AsyncIterator[tuple[Letter, bytes | None]]:
         """Each letter with its bytes, one after the other: together they may be more than memory holds."""
@@ -72,7 +72,7 @@ class Letters:
             if record.offset in by_offset:
                 yield by_offset[record.offset], record.value
 
-    async def plan(self, letters: Sequence[Letter]) -> Plan:
+    async def plan(self, letters: Sequence[Letter]) -> RedrivePlan:
         """What a redrive of these letters would do."""
         hopeless = {}
         async for letter, value in self.values(letters):
@@ -80,27 +80,27 @@ class Letters:
                 revive(letter, value, self._denied_aliases, self._area_code)
             except PoisonError as error:
                 hopeless[letter.offset] = str(error)
-        return Plan(tuple(letters), hopeless)
+        return RedrivePlan(tuple(letters), hopeless)
 
-    async def redrive(self, plan: Plan) -> None:
+    async def redrive(self, plan: RedrivePlan) -> None:
         """Carry a plan out: each letter is published, then closed."""
         async with open_producer(self._settings) as producer:
             waiting: list[tuple[Letter, Revived]] = []
             async for letter, value in self.values(plan.redriven):
                 waiting.append((letter, revive(letter, value, self._denied_aliases, self._area_code)))
-                if len(waiting) == AT_ONCE:
+                if len(waiting) == PUBLISH_BATCH_RECORDS:
                     await self._publish(producer, waiting)
                     waiting = []
             await self._publish(producer, waiting)
 
     async def _publish(self, producer: AIOKafkaProducer, revived: Sequence[tuple[Letter, Revived]]) -> None:
-        sent = []
+        publishing = []
         for _, one in revived:
-            partition = await _existing(producer, one)
-            sent.append(
+            partition = await _original_partition(producer, one)
+            publishing.append(
                 await producer.send(one.topic, value=one.value, key=one.key, headers=one.headers, partition=partition)
             )
-        await asyncio.gather(*sent)
+        await asyncio.gather(*publishing)
         await self._close(producer, [letter for letter, _ in revived], LetterStatus.REDRIVEN)
 
     async def drop(self, letters: Sequence[Letter]) -> None:
@@ -110,11 +110,11 @@ class Letters:
 
     async def _close(self, producer: AIOKafkaProducer, letters: Iterable[Letter], status: LetterStatus) -> None:
         at = self._now()
-        sent = [
+        publishing = [
             await producer.send(DEAD.name, value=b"", headers=marker(letter.offset, status, at), partition=0)
             for letter in letters
         ]
-        await asyncio.gather(*sent)
+        await asyncio.gather(*publishing)
 
 
 def letter_of(record: ConsumerRecord) -> Letter:
@@ -123,7 +123,7 @@ def letter_of(record: ConsumerRecord) -> Letter:
     return read_letter(record.offset, record.key, record.value, record.headers, written)
 
 
-async def _existing(producer: AIOKafkaProducer, one: Revived) -> int | None:
+async def _original_partition(producer: AIOKafkaProducer, one: Revived) -> int | None:
     """The partition that it lay in, while the topic has it; else its key decides."""
     partitions = await producer.partitions_for(one.topic)
     return one.partition if one.partition in partitions else None
@@ -131,19 +131,19 @@ async def _existing(producer: AIOKafkaProducer, one: Revived) -> int | None:
 
 async def _records(settings: Settings, first: int = 0, last: int | None = None) -> AsyncIterator[ConsumerRecord]:
     """The records of the topic from ``first`` to ``last``, or to where it ends now. Raises StopError."""
-    async with _reading(settings) as consumer:
+    async with _open_reader(settings) as consumer:
         begin = max(first, (await consumer.beginning_offsets([PARTITION]))[PARTITION])
         end = (await consumer.end_offsets([PARTITION]))[PARTITION]
         end = end if last is None else min(end, last + 1)
         consumer.seek(PARTITION, begin)
-        position, moved = begin, time.monotonic()
+        position, moved_at = begin, time.monotonic()
         while position < end:
             batch = (await consumer.getmany(timeout_ms=POLL_TIMEOUT_MS)).get(PARTITION, [])
-            before, position = position, await consumer.position(PARTITION)
-            if position != before:  # also past what gives no record: a transaction's marker, what was aborted
-                moved = time.monotonic()
-            elif time.monotonic() - moved > PATIENCE:
-                raise StopError(f"the broker gave no record of {DEAD.name} for {PATIENCE:.0f} s")
+            previous, position = position, await consumer.position(PARTITION)
+            if position != previous:  # also past what gives no record: a transaction's marker, what was aborted
+                moved_at = time.monotonic()
+            elif time.monotonic() - moved_at > STALL_TIMEOUT_S:
+                raise StopError(f"the broker gave no record of {DEAD.name} for {STALL_TIMEOUT_S:.0f} s")
             for record in batch:
                 if record.offset >= end:
                     return
@@ -151,7 +151,7 @@ async def _records(settings: Settings, first: int = 0, last: int | None = None) 
 
 
 @asynccontextmanager
-async def _reading(settings: Settings) -> AsyncIterator[AIOKafkaConsumer]:
+async def _open_reader(settings: Settings) -> AsyncIterator[AIOKafkaConsumer]:
     consumer = AIOKafkaConsumer(**consumer_options(settings), enable_auto_commit=False)
     try:
         await consumer.start()

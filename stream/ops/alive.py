@@ -13,12 +13,12 @@ from stream.ops.groups import members
 from stream.settings import Settings, load
 from stream.topics import GROUPS
 
-LIMIT = 8.0  # seconds
+BROKER_TIMEOUT_S = 8.0  # seconds
 
 
 async def is_alive(settings: Settings, group: str) -> bool:
     """Whether ``group`` has a member now. Raises KafkaError, OSError or TimeoutError when the broker can't be asked."""
-    async with asyncio.timeout(LIMIT), open_admin(settings) as admin:
+    async with asyncio.timeout(BROKER_TIMEOUT_S), open_admin(settings) as admin:
         return bool(await members(admin, group))
 
 

@@ -13,7 +13,7 @@ from pogo_core.util import sql as pogo_sql
 from stream.store.pool import database_errors
 
 SCHEMA = "public"
-LOCK = 0x6C656164  # "lead": one migration at a time in a database
+ADVISORY_LOCK = 0x6C656164  # "lead": one migration at a time in a database
 BUILT_CONCURRENTLY = ("core.party_enrichments_enriched_at_idx", "stream.paid_calls_reserved_idx")
 
 
@@ -34,20 +34,20 @@ async def migrate(url: str) -> list[str]:
 async def _migrate(connection: asyncpg.Connection) -> list[str]:
     # Asked again and again rather than waited for: a waiting statement holds a snapshot, and an index that is
     # built concurrently by whoever has the lock would wait for that snapshot: for ever.
-    while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", LOCK):  # noqa: ASYNC110 - another process has it
+    while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", ADVISORY_LOCK):  # noqa: ASYNC110 - another process has it
         await asyncio.sleep(0.2)
     before = await _applied(connection)
-    await _drop_half_built(connection)
+    await _drop_invalid_indexes(connection)
     with resources.as_file(resources.files("stream.store") / "migrations") as folder:
         await pogo.apply(connection, Path(folder), schema_name=SCHEMA)
     return sorted(await _applied(connection) - before)
 
 
-async def _drop_half_built(connection: asyncpg.Connection) -> None:
+async def _drop_invalid_indexes(connection: asyncpg.Connection) -> None:
     """What an interrupted concurrent build leaves is kept up, never used, and skipped by IF NOT EXISTS."""
     for index in BUILT_CONCURRENTLY:
-        half_built = "SELECT EXISTS (SELECT FROM pg_index WHERE indexrelid = to_regclass($1) AND NOT indisvalid)"
-        if await connection.fetchval(half_built, index):
+        is_invalid = "SELECT EXISTS (SELECT FROM pg_index WHERE indexrelid = to_regclass($1) AND NOT indisvalid)"
+        if await connection.fetchval(is_invalid, index):
             await connection.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {index}")
 
 

@@ -122,7 +122,7 @@ def plan(bounds: Sequence[Bounds], target: Target, partitions: frozenset[int] | 
     return moves
 
 
-def costs_at_most(group: str, moves: Sequence[Move], settings: Settings) -> Decimal:
+def max_cost(group: str, moves: Sequence[Move], settings: Settings) -> Decimal:
     """What reading a plan's records may cost, in the currency of the prices, if nobody in them were known any more.
 
     A lead may need two Diretrix calls, its phone's and its e-mail's, and one of the Work API. Only the worker pays.
@@ -177,7 +177,7 @@ class Replay:
                 Bounds(one.partition, earliest[one], latest[one], await consumer.committed(one)) for one in partitions
             ]
 
-    async def at(self, instant: datetime) -> PerPartition:
+    async def offsets_at(self, instant: datetime) -> PerPartition:
         """The first offset a partition at or after ``instant``, by the broker's clock; its end when there is none."""
         async with _assigned(self._settings, self._group, self._topic) as consumer:
             partitions = sorted(consumer.assignment())

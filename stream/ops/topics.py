@@ -18,9 +18,9 @@ from stream.settings import Settings
 from stream.topics import ALL, RETRY_GROUP, WORKER_GROUP, Topic
 
 TOPIC_EXISTS = 36
-KNOWN_LIMIT = 20.0  # seconds
-KNOWN_EVERY = 0.05  # seconds
-LEADERS_LIMIT_MS = 60_000
+METADATA_TIMEOUT_S = 20.0  # seconds
+METADATA_POLL_S = 0.05  # seconds
+LEADER_TIMEOUT_MS = 60_000
 # Counts, clean-up, whose clock stamps records, and whether they can be unpacked.
 HARMFUL = frozenset({"the topic", "partitions", "cleanup.policy", "message.timestamp.type", "compression.type"})
 
@@ -64,8 +64,8 @@ async def create_missing(admin: AIOKafkaAdminClient, settings: Settings) -> list
         if code not in {0, TOPIC_EXISTS}:
             raise StopError(f"topic {name} can't be created: {message[0] if message else for_code(code).__name__}")
     names = [topic.name for topic in missing]
-    await _until_known(admin, settings, frozenset(names))
-    await _until_led(admin, settings, names)
+    await _wait_for_metadata(admin, settings, frozenset(names))
+    await _wait_for_leaders(admin, settings, names)
     return names
 
 
@@ -88,21 +88,21 @@ async def grow(admin: AIOKafkaAdminClient, settings: Settings) -> list[str]:
     for name in names:
         await admin.create_partitions({name: NewPartitions(settings.topic_partitions)})
     if names:
-        await _until_known(admin, settings, frozenset(names))
-        await _until_led(admin, settings, names)
+        await _wait_for_metadata(admin, settings, frozenset(names))
+        await _wait_for_leaders(admin, settings, names)
     return names
 
 
-async def _until_known(admin: AIOKafkaAdminClient, settings: Settings, names: frozenset[str]) -> None:
+async def _wait_for_metadata(admin: AIOKafkaAdminClient, settings: Settings, names: frozenset[str]) -> None:
     """Wait a little: a broker hears of what its controller has created a moment later."""
-    limit = asyncio.get_running_loop().time() + KNOWN_LIMIT
+    limit = asyncio.get_running_loop().time() + METADATA_TIMEOUT_S
     while any(one.topic in names for one in await differences(admin, settings)):
         if asyncio.get_running_loop().time() > limit:
             return  # whoever asks what differs is told
-        await asyncio.sleep(KNOWN_EVERY)
+        await asyncio.sleep(METADATA_POLL_S)
 
 
-async def _until_led(admin: AIOKafkaAdminClient, settings: Settings, names: list[str]) -> None:
+async def _wait_for_leaders(admin: AIOKafkaAdminClient, settings: Settings, names: list[str]) -> None:
     """Wait until each partition's leader serves it. Raises StopError.
 
     A broker says who leads a partition a moment before that leader has taken it over, and refuses records until then.
@@ -111,13 +111,15 @@ async def _until_led(admin: AIOKafkaAdminClient, settings: Settings, names: list
     found = await admin.describe_topics(names)
     parts = [TopicPartition(topic["topic"], one["partition"]) for topic in found for one in topic["partitions"]]
     consumer = AIOKafkaConsumer(
-        **client_options(settings), request_timeout_ms=LEADERS_LIMIT_MS, isolation_level="read_committed"
+        **client_options(settings), request_timeout_ms=LEADER_TIMEOUT_MS, isolation_level="read_committed"
     )
     try:
         await consumer.start()
         await consumer.end_offsets(parts)
     except KafkaTimeoutError:
-        raise StopError(f"no leader after {LEADERS_LIMIT_MS // 1000} s for a partition of {', '.join(names)}") from None
+        raise StopError(
+            f"no leader after {LEADER_TIMEOUT_MS // 1000} s for a partition of {', '.join(names)}"
+        ) from None
     finally:
         await consumer.stop()
 

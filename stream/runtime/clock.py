@@ -23,11 +23,11 @@ class TickClock:
             return self._now
         now = self._clock()
         try:
-            asyncio.get_running_loop().call_soon(self._turn)
+            asyncio.get_running_loop().call_soon(self._next_tick)
         except RuntimeError:
             return now
         self._now = now
         return now
 
-    def _turn(self) -> None:
+    def _next_tick(self) -> None:
         self._now = None

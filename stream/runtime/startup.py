@@ -40,8 +40,8 @@ def settings_or_exit(process: str, *needed: str, partners: Sequence[str] = (), c
     lines, named = _invalid(invalid)
     faults = [*lines, *_slips(), *_missing(settings, [name for name in needed if name not in named])]
     if "PLAINTEXT_PARTNERS" not in named:
-        sound = [partner for partner in partners if BASE_URLS[partner] not in named]
-        faults += filter(None, [plaintext_fault(settings, partner) for partner in sound])
+        readable = [partner for partner in partners if BASE_URLS[partner] not in named]
+        faults += filter(None, [plaintext_fault(settings, partner) for partner in readable])
     if check is not None:
         faults += check(settings, named)
     for fault in faults:

@@ -25,11 +25,11 @@ from stream.domain.provider import Provider
 from stream.store.pool import database_errors
 from stream.store.queries import sql
 
-_UNHOLDABLE = re.compile("[\x00\ud800-\udfff]")
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ContactRow:
     """A contact to store; ``spellings``: how it may be there already."""
 
     kind: str
@@ -47,7 +47,7 @@ class ContactStore:
 
     async def save_answer(self, alias: Phone | Email, candidates: tuple[Candidate, ...], asked_at: datetime) -> None:
         """Store what Diretrix answered for an alias, and each candidate as a party that is not enriched."""
-        pairs = [[_clean(candidate.name), candidate.cpf] for candidate in candidates]
+        pairs = [[_storable_text(candidate.name), candidate.cpf] for candidate in candidates]
         with database_errors():
             if not candidates:  # one statement is a transaction: two round trips less
                 await self._pool.execute(sql("save_answer"), alias.alias, pairs, asked_at)
@@ -67,7 +67,7 @@ class ContactStore:
 
         ``aliases``: those of the lead that are proven to be the person's; the answer's own are stored beside them.
         """
-        payload = _holdable({**raw, "lead_id": lead_id})
+        payload = _storable_json({**raw, "lead_id": lead_id})
         with database_errors():
             async with self._pool.acquire() as connection, connection.transaction():
                 party = await _party(connection, person.cpf, person.name)
@@ -87,7 +87,7 @@ async def _party(connection: Any, cpf: str, name: str) -> UUID:
     await connection.execute(sql("lock_cpf"), cpf)
     party: UUID | None = await connection.fetchval(sql("party_of_cpf"), spellings_of_cpf(cpf))
     if party is None:
-        party = await connection.fetchval(sql("insert_party"), cpf, _clean(name), normalise(name))
+        party = await connection.fetchval(sql("insert_party"), cpf, _storable_text(name), normalise(name))
     if party is None:
         raise RuntimeError("PostgreSQL inserted a party and returned no id")
     return party
@@ -97,19 +97,19 @@ async def _complete(connection: Any, party: UUID, person: Person, at: datetime) 
     await connection.execute(
         sql("complete_party"),
         party,
-        _clean(person.name),
+        _storable_text(person.name),
         normalise(person.name),
         person.sex,
         date.fromisoformat(person.birth_date) if person.birth_date else None,
-        _clean(person.mother_name) if person.mother_name else None,
+        _storable_text(person.mother_name) if person.mother_name else None,
         at,
     )
 
 
-async def _save_contacts(connection: Any, party: UUID, rows: list[Row]) -> None:
+async def _save_contacts(connection: Any, party: UUID, rows: list[ContactRow]) -> None:
     """Add what is missing; a contact that is there in any spelling is not added in another."""
-    there = {row["value"] for row in await connection.fetch(sql("contacts_of_party"), party)}
-    merged = _merge(rows, there)
+    existing = {row["value"] for row in await connection.fetch(sql("contacts_of_party"), party)}
+    merged = _merge(rows, existing)
     if merged:
         await connection.execute(
             sql("save_contacts"),
@@ -121,17 +121,17 @@ async def _save_contacts(connection: Any, party: UUID, rows: list[Row]) -> None:
         )
 
 
-def _merge(rows: list[Row], there: set[str]) -> list[Row]:
+def _merge(rows: list[ContactRow], existing: set[str]) -> list[ContactRow]:
     """Each contact once, as it is spelled there; the first source counts."""
-    merged: dict[tuple[str, str], Row] = {}
+    merged: dict[tuple[str, str], ContactRow] = {}
     for row in rows:
-        value = next((spelling for spelling in row.spellings if spelling in there), row.value)
+        value = next((spelling for spelling in row.spellings if spelling in existing), row.value)
         first = merged.get((row.kind, value), row)
         merged[row.kind, value] = replace(first, value=value, whatsapp=first.whatsapp or row.whatsapp)
     return list(merged.values())
 
 
-def _rows(aliases: tuple[Phone | Email, ...], person: Person) -> list[Row]:
+def _rows(aliases: tuple[Phone | Email, ...], person: Person) -> list[ContactRow]:
     """The lead's aliases, then the listed ones."""
     rows = [_row(alias, "lead") for alias in aliases]
     rows += [_row(Phone(phone.number), "work_api", whatsapp=phone.whatsapp) for phone in person.phones]
@@ -139,10 +139,10 @@ def _rows(aliases: tuple[Phone | Email, ...], person: Person) -> list[Row]:
     return rows
 
 
-def _row(alias: Phone | Email, source: str, *, whatsapp: bool = False) -> Row:
+def _row(alias: Phone | Email, source: str, *, whatsapp: bool = False) -> ContactRow:
     if isinstance(alias, Email):
-        return Row("email", alias.address, alias.spellings(), whatsapp=False, source=source)
-    return Row("phone", alias.national or alias.e164, alias.spellings(), whatsapp, source)
+        return ContactRow("email", alias.address, alias.spellings(), whatsapp=False, source=source)
+    return ContactRow("phone", alias.national or alias.e164, alias.spellings(), whatsapp, source)
 
 
 def spellings_of_cpf(cpf: str) -> tuple[str, str]:
@@ -150,24 +150,24 @@ def spellings_of_cpf(cpf: str) -> tuple[str, str]:
     return cpf, f"{cpf[:3]}.{cpf[3:6]}.{cpf[6:9]}-{cpf[9:]}"
 
 
-def _clean(text: str) -> str:
+def _storable_text(text: str) -> str:
     """Without what PostgreSQL can't hold: NUL, and halves of a surrogate pair."""
-    return _UNHOLDABLE.sub("", text)
+    return _UNSTORABLE.sub("", text)
 
 
-def _holdable(value: Any) -> Any:
+def _storable_json(value: Any) -> Any:
     """A JSON value that PostgreSQL can hold and orjson can write, as near to ``value`` as can be."""
     if isinstance(value, str):
-        return _clean(value)
+        return _storable_text(value)
     if isinstance(value, dict):
-        return {_clean(str(key)): _holdable(item) for key, item in value.items()}
+        return {_storable_text(str(key)): _storable_json(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_holdable(item) for item in value]
+        return [_storable_json(item) for item in value]
     if isinstance(value, int) and not SMALLEST <= value <= LARGEST:
         return str(value)
     return value
 
 
-def sources_that_only_list() -> Iterable[str]:
+def listed_only_sources() -> Iterable[str]:
     """Sources of contact rows that answer a lead only when the name fits."""
     return ("lead", "work_api")

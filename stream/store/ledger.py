@@ -28,10 +28,10 @@ from stream.store.pool import database_errors
 from stream.store.queries import sql
 
 BILLING_ZONE = ZoneInfo("America/Sao_Paulo")
-MOST_ABANDONED = 3  # calls of one webhook during which a worker died
-LOOKUP_ENDED = timedelta(seconds=30)  # after it no call is under way, unless told otherwise
-RESERVE_LIMIT = 10.0  # seconds for a reservation and its wait for a connection: a partner's slot is held meanwhile
-ASK_AGAIN = 5.0  # seconds for which a source that was refused is refused without asking the database
+MAX_ABANDONED_CALLS = 3  # calls of one webhook during which a worker died
+DEFAULT_CALL_DEADLINE = timedelta(seconds=30)  # after it no call is under way, unless told otherwise
+RESERVE_TIMEOUT_S = 10.0  # seconds for a reservation and its wait for a connection: a partner's slot is held meanwhile
+REFUSAL_VALID_S = 5.0  # seconds for which a source that was refused is refused without asking the database
 
 
 @dataclass(slots=True)
@@ -46,7 +46,9 @@ class _Refusal:
 class Ledger:
     """Reserves and settles calls; lends out CPFs."""
 
-    def __init__(self, pool: asyncpg.Pool, now: Callable[[], datetime], *, deadline: timedelta = LOOKUP_ENDED) -> None:
+    def __init__(
+        self, pool: asyncpg.Pool, now: Callable[[], datetime], *, deadline: timedelta = DEFAULT_CALL_DEADLINE
+    ) -> None:
         """``deadline``: the longest that a call may be under way."""
         self._pool = pool
         self._now = now
@@ -54,9 +56,9 @@ class Ledger:
         self._notices = Notices(pool)
         self._holder = uuid4()
         self._leases: dict[str, float] = {}  # the CPFs that are ours, and for how many seconds they were taken
-        self._missed_at = -math.inf  # when the database did not answer last
-        self._unsettled: dict[UUID, CallStatus] = {}  # no more than can be under way when the database goes
-        self._spent: dict[Provider, date | None] = {}  # the day whose budget was found spent
+        self._database_failed_at = -math.inf  # when the database did not answer last
+        self._pending_settlements: dict[UUID, CallStatus] = {}  # no more than can be under way when the database goes
+        self._spent_days: dict[Provider, date | None] = {}  # the day whose budget was found spent
         self._budgets: dict[Provider, int | None] = {}  # of each provider, as the newest reservation said
         self._refused: dict[tuple[Provider, str], _Refusal] = {}  # by provider and source
 
@@ -73,45 +75,47 @@ class Ledger:
         row = (uuid4(), provider, kind, alias, UUID(event_id), source, day, price, budget, now)
         try:
             with database_errors():
-                async with asyncio.timeout(RESERVE_LIMIT):
-                    booked = await self._pool.fetchrow(sql("reserve_call"), *row, now - self._deadline, MOST_ABANDONED)
+                async with asyncio.timeout(RESERVE_TIMEOUT_S):
+                    reservation = await self._pool.fetchrow(
+                        sql("reserve_call"), *row, now - self._deadline, MAX_ABANDONED_CALLS
+                    )
         except DatabaseUnavailableError:
             # It may be booked although the answer was lost: no call is made for it.
-            self._unsettled[row[0]] = CallStatus.FREE
+            self._pending_settlements[row[0]] = CallStatus.FREE
             raise
-        if booked is None:
+        if reservation is None:
             raise RuntimeError("PostgreSQL reserved a call and returned no row")
-        if booked["abandoned"] >= MOST_ABANDONED:
-            raise DeadlyError(booked["abandoned"], event_id)
-        call: UUID | None = booked["call"]
-        is_spent = budget is not None and booked["spent"] >= budget
-        self._spent[provider] = day if is_spent else None
+        if reservation["abandoned"] >= MAX_ABANDONED_CALLS:
+            raise DeadlyError(reservation["abandoned"], event_id)
+        call: UUID | None = reservation["call"]
+        is_spent = budget is not None and reservation["spent"] >= budget
+        self._spent_days[provider] = day if is_spent else None
         self._budgets[provider] = budget
         if call is None:
             if is_spent:
-                await self._notices.budget(provider, day, booked["spent"], budget)
+                await self._notices.budget(provider, day, reservation["spent"], budget)
             reason = f"{provider}: {BUDGET_SPENT}{'' if is_spent else SOURCE_SPENT}"
-            self._refused[provider, source] = _Refusal(reason, day, time.monotonic() + ASK_AGAIN)
+            self._refused[provider, source] = _Refusal(reason, day, time.monotonic() + REFUSAL_VALID_S)
             raise BudgetSpentError(reason)
         self._refused.pop((provider, source), None)
         return call
 
     def check(self, provider: Provider, source: str) -> None:
-        """Raise BudgetSpentError where a reservation for ``source`` was refused less than ``ASK_AGAIN`` seconds ago.
+        """Raise BudgetSpentError where a reservation for ``source`` was refused less than ``REFUSAL_VALID_S`` seconds ago.
 
         Whoever is about to wait for a turn at the partner asks here first: a source without budget must not take turns
-        from the others only to be refused. One look-up in ``ASK_AGAIN`` seconds finds out whether it has some again.
+        from the others only to be refused. One look-up in ``REFUSAL_VALID_S`` seconds finds out whether it has some again.
         """
         refused, now = self._refused.get((provider, source)), time.monotonic()
         if refused is None:
             return
         if now < refused.until and refused.day == self._now().astimezone(BILLING_ZONE).date():
             raise BudgetSpentError(refused.reason)
-        refused.until = now + ASK_AGAIN
+        refused.until = now + REFUSAL_VALID_S
 
     def trouble(self, provider: Provider) -> str:
         """That the day's budget is spent, "" when it is not, as far as was asked."""
-        spent = self._spent.get(provider)
+        spent = self._spent_days.get(provider)
         return BUDGET_SPENT if spent == self._now().astimezone(BILLING_ZONE).date() else ""
 
     async def settle(self, call: UUID, status: CallStatus) -> None:
@@ -120,16 +124,16 @@ class Ledger:
             with database_errors():
                 billed = await self._pool.fetchrow(sql("settle_call"), call, status, self._now())
         except DatabaseUnavailableError:
-            self._unsettled[call] = status
+            self._pending_settlements[call] = status
             raise
-        self._unsettled.pop(call, None)
+        self._pending_settlements.pop(call, None)
         if billed is not None:
             provider = billed["provider"]
             await self._notices.budget(provider, billed["day"], billed["calls"], self._budgets.get(provider))
 
-    async def settle_late(self) -> None:
+    async def settle_pending(self) -> None:
         """Write down what could not be written: else it would look as if a worker had died in the call."""
-        for call, status in list(self._unsettled.items()):
+        for call, status in list(self._pending_settlements.items()):
             await self.settle(call, status)
 
     async def take_lease(self, cpf: str, seconds: float) -> bool:
@@ -137,12 +141,14 @@ class Ledger:
         if cpf in self._leases:
             return False
         with database_errors():
-            lasting = timedelta(seconds=seconds)
-            takes_over = time.monotonic() > self._missed_at + seconds + 1
-            taken = await self._pool.fetchval(sql("take_lease"), cpf, lasting, self._holder, takes_over) is not None
-        if taken:
+            duration = timedelta(seconds=seconds)
+            may_take_over = time.monotonic() > self._database_failed_at + seconds + 1
+            is_taken = (
+                await self._pool.fetchval(sql("take_lease"), cpf, duration, self._holder, may_take_over) is not None
+            )
+        if is_taken:
             self._leases[cpf] = seconds
-        return taken
+        return is_taken
 
     async def renew_leases(self, connection: Any, limit: float) -> None:
         """Renew all leases of this process within ``limit`` seconds.
@@ -150,13 +156,13 @@ class Ledger:
         What another one has taken since stays with it: our call is paid anyhow.
         """
         if self._leases:
-            lasting = timedelta(seconds=max(self._leases.values()))
+            duration = timedelta(seconds=max(self._leases.values()))
             with database_errors():
-                await connection.execute(sql("renew_leases"), self._holder, list(self._leases), lasting, timeout=limit)
+                await connection.execute(sql("renew_leases"), self._holder, list(self._leases), duration, timeout=limit)
 
-    def missed(self) -> None:
+    def database_failed(self) -> None:
         """The database did not answer: nobody's leases were renewed meanwhile, and their holders may live."""
-        self._missed_at = time.monotonic()
+        self._database_failed_at = time.monotonic()
 
     async def drop_lease(self, cpf: str) -> None:
         """Give a CPF back; one whose lease ran out and that another worker took stays with it."""

@@ -20,11 +20,13 @@ from stream.logs import get_logger
 
 log = get_logger(__name__)
 
-CAPACITY = 10_000  # writes, some with a whole answer of the Work API
-ENOUGH = 0.1  # share of the capacity from which nothing more is to be paid for; what is under way still has room
-AT_ONCE = 4  # writes; the pool has connections left for look-ups
+MAX_WRITES = 10_000  # writes, some with a whole answer of the Work API
+OVERLOAD_SHARE = (
+    0.1  # share of the capacity from which nothing more is to be paid for; what is under way still has room
+)
+MAX_CONCURRENT_WRITES = 4  # writes; the pool has connections left for look-ups
 # Short: from the moment in which the database is back until a write holds, another worker may pay for the same.
-PAUSES = (0.05, 0.1, 0.2, 0.5)  # seconds between rounds that failed; the last one is repeated
+RETRY_PAUSES_S = (0.05, 0.1, 0.2, 0.5)  # seconds between rounds that failed; the last one is repeated
 
 Write = Callable[[], Awaitable[None]]
 
@@ -37,7 +39,7 @@ class _Entry(NamedTuple):
 class PendingWrites:
     """Makes writes; keeps those for which the database was away, each under the alias that it is about."""
 
-    def __init__(self, capacity: int = CAPACITY) -> None:
+    def __init__(self, capacity: int = MAX_WRITES) -> None:
         self._capacity = capacity
         self._waiting: deque[_Entry] = deque()
         self._keys: Counter[str] = Counter()
@@ -52,9 +54,9 @@ class PendingWrites:
         return key in self._keys
 
     @property
-    def is_enough(self) -> bool:
+    def is_overloaded(self) -> bool:
         """Whether so much waits that nothing more should be paid for."""
-        return len(self) >= self._capacity * ENOUGH
+        return len(self) >= self._capacity * OVERLOAD_SHARE
 
     async def write(self, key: str, write: Write) -> None:
         """Make a write. Raises its TransientError when it can't be made now: then it is kept, and made later."""
@@ -64,12 +66,12 @@ class PendingWrites:
             self._keep(_Entry(key, write))
             raise
 
-    async def stored(self, key: str) -> None:
+    async def wait_until_stored(self, key: str) -> None:
         """Wait until nothing of ``key`` waits any more."""
         async with self._changed:
             await self._changed.wait_for(lambda: key not in self)
 
-    async def all_stored(self) -> None:
+    async def wait_until_all_stored(self) -> None:
         """Wait until nothing waits any more."""
         async with self._changed:
             await self._changed.wait_for(lambda: not self._keys)
@@ -93,18 +95,18 @@ class PendingWrites:
         metrics.PENDING_WRITES.set(len(self))
 
     async def _write_all(self) -> None:
-        failures = made = 0
+        failures = stored = 0
         try:
             while self._waiting:
-                count = min(AT_ONCE if not failures else 1, len(self._waiting))
-                held = await asyncio.gather(*(self._try(self._waiting.popleft()) for _ in range(count)))
-                made += sum(held)
+                count = min(MAX_CONCURRENT_WRITES if not failures else 1, len(self._waiting))
+                results = await asyncio.gather(*(self._try(self._waiting.popleft()) for _ in range(count)))
+                stored += sum(results)
                 async with self._changed:
                     self._changed.notify_all()
-                failures = 0 if all(held) else failures + 1
+                failures = 0 if all(results) else failures + 1
                 if failures:
-                    await asyncio.sleep(PAUSES[min(failures, len(PAUSES)) - 1])
-            log.info("all writes that waited for the database are made", writes=made)
+                    await asyncio.sleep(RETRY_PAUSES_S[min(failures, len(RETRY_PAUSES_S)) - 1])
+            log.info("all writes that waited for the database are made", writes=stored)
         finally:
             self._writer = None
 

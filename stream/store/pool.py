@@ -15,7 +15,7 @@ from stream.logs.outages import AWAY, DATABASE
 from stream.settings import Settings
 
 # The server is away, full, shutting down, read-only, too slow, or lets us in no longer: later it may work.
-_FOR_NOW = (
+_TRANSIENT_ERRORS = (
     OSError,
     TimeoutError,
     asyncpg.InterfaceError,
@@ -36,7 +36,7 @@ _FOR_NOW = (
     asyncpg.InvalidCachedStatementError,
     asyncpg.OutdatedSchemaCacheError,
 )
-CLOSING = 2.0  # seconds for statements under way when a process leaves; the books may be among them
+CLOSE_TIMEOUT_S = 2.0  # seconds for statements under way when a process leaves; the books may be among them
 
 
 @asynccontextmanager
@@ -52,8 +52,8 @@ async def open_pool(settings: Settings, *, connected: bool = True) -> AsyncItera
             max_size=settings.database_pool_size,
             command_timeout=settings.database_timeout.total_seconds(),
             timeout=settings.database_timeout.total_seconds(),
-            init=_prepare,
-            reset=_leave_as_it_is,
+            init=_set_up_connection,
+            reset=_skip_reset,
             server_settings={"application_name": "lead-stream"},
         )
     try:
@@ -62,13 +62,13 @@ async def open_pool(settings: Settings, *, connected: bool = True) -> AsyncItera
         await _close(pool)
 
 
-async def ask(pool: asyncpg.Pool) -> None:
+async def ping(pool: asyncpg.Pool) -> None:
     """Ask the database anything. Raises DatabaseUnavailableError when it does not answer."""
     with database_errors():
         await pool.fetchval("SELECT 1")
 
 
-async def reach(pool: asyncpg.Pool) -> None:
+async def ping_or_stop(pool: asyncpg.Pool) -> None:
     """The same at a start, where a refusal is no absence. Raises StopError for it."""
     with database_errors():
         try:
@@ -80,9 +80,9 @@ async def reach(pool: asyncpg.Pool) -> None:
 async def _close(pool: asyncpg.Pool) -> None:
     """Let what is under way end, but wait for nobody."""
     try:
-        async with asyncio.timeout(CLOSING):
+        async with asyncio.timeout(CLOSE_TIMEOUT_S):
             await pool.close()
-    except (TimeoutError, *_FOR_NOW):
+    except (TimeoutError, *_TRANSIENT_ERRORS):
         pool.terminate()
 
 
@@ -92,12 +92,12 @@ def database_errors() -> Iterator[None]:
     try:
         yield
         DATABASE.answered()
-    except _FOR_NOW as error:
+    except _TRANSIENT_ERRORS as error:
         # The text of the error may hold values; its class says enough.
         raise DatabaseUnavailableError(f"database: {type(error).__name__}", is_away=isinstance(error, AWAY)) from None
 
 
-async def _prepare(connection: asyncpg.Connection) -> None:
+async def _set_up_connection(connection: asyncpg.Connection) -> None:
     # A look-up took longer to plan than to run, and it is planned anew for each list of values unless told otherwise.
     # ANALYZE makes the plan be made again, so that what was planned on a small table does not stay.
     await connection.execute("SET plan_cache_mode = force_generic_plan")
@@ -107,7 +107,7 @@ async def _prepare(connection: asyncpg.Connection) -> None:
         )
 
 
-async def _leave_as_it_is(connection: asyncpg.Connection) -> None:
+async def _skip_reset(connection: asyncpg.Connection) -> None:
     """Nothing of ours outlives its transaction; asyncpg's own way is a round trip a statement.
 
     A transaction that was left open has been rolled back before this is asked.

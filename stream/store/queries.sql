@@ -273,7 +273,7 @@ INSERT INTO stream.crm_leads (source, lead_id, status) VALUES ($1, $2, 'claimed'
 ON CONFLICT (source, lead_id) DO NOTHING
 RETURNING lead_id
 
--- name: retake_lead
+-- name: reclaim_lead
 -- $3 as in retake_delivery.
 UPDATE stream.crm_leads SET status = 'claimed', claimed_at = now(), confirmed_at = NULL
 WHERE source = $1 AND lead_id = $2
@@ -284,7 +284,7 @@ RETURNING lead_id
 -- name: find_lead
 SELECT c2s_id, status FROM stream.crm_leads WHERE source = $1 AND lead_id = $2
 
--- name: is_lead_settled
+-- name: lead_has_result
 -- As is_delivery_settled.
 WITH given_up AS (
     UPDATE stream.crm_leads SET status = 'unconfirmed', confirmed_at = now()
@@ -293,14 +293,14 @@ WITH given_up AS (
 SELECT EXISTS (SELECT FROM given_up)
     OR EXISTS (SELECT FROM stream.crm_leads WHERE source = $1 AND lead_id = $2 AND status <> 'claimed')
 
--- name: confirm_lead
+-- name: mark_lead
 UPDATE stream.crm_leads SET status = $3, c2s_id = COALESCE($4, c2s_id), confirmed_at = now()
 WHERE source = $1 AND lead_id = $2
 
 -- name: release_lead
 DELETE FROM stream.crm_leads WHERE source = $1 AND lead_id = $2 AND status = 'claimed'
 
--- name: claim_delivery
+-- name: claim_message
 INSERT INTO stream.crm_deliveries (c2s_id, facts, event_id, status) VALUES ($1, $2, $3, 'claimed')
 ON CONFLICT (c2s_id, facts) DO NOTHING
 RETURNING c2s_id
@@ -309,7 +309,7 @@ RETURNING c2s_id
 -- Whether a lead was told these facts, or may have been.
 SELECT EXISTS (SELECT FROM stream.crm_deliveries WHERE c2s_id = $1 AND facts = $2 AND status <> 'refused')
 
--- name: retake_delivery
+-- name: reclaim_message
 -- One statement, so that of several who ask at once one gets it. $4: also what may have been carried out, once a
 -- claim is older than that: a younger one is a call under way.
 UPDATE stream.crm_deliveries
@@ -319,7 +319,7 @@ WHERE c2s_id = $1 AND facts = $2
       status = 'unconfirmed' OR (status = 'claimed' AND claimed_at < now() - $4::interval))))
 RETURNING c2s_id
 
--- name: is_delivery_settled
+-- name: message_has_result
 -- Whoever asks goes on when it is. So a claim older than $3 is given up in the same statement: its maker can't take it
 -- back any more, which would leave nobody who makes the call or knows of it.
 WITH given_up AS (
@@ -329,10 +329,10 @@ WITH given_up AS (
 SELECT EXISTS (SELECT FROM given_up)
     OR EXISTS (SELECT FROM stream.crm_deliveries WHERE c2s_id = $1 AND facts = $2 AND status <> 'claimed')
 
--- name: settle_delivery
+-- name: mark_message
 UPDATE stream.crm_deliveries SET status = $3, reason = $4, confirmed_at = now() WHERE c2s_id = $1 AND facts = $2
 
--- name: release_delivery
+-- name: release_message
 DELETE FROM stream.crm_deliveries WHERE c2s_id = $1 AND facts = $2 AND status = 'claimed'
 
 -- name: unconfirmed

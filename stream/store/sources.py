@@ -13,7 +13,7 @@ from stream.store.pool import database_errors
 from stream.store.queries import sql
 
 
-class SourceBook:
+class SourceSync:
     """Exchanges with the fleet which sources are seen."""
 
     def __init__(self, pool: asyncpg.Pool, now: Callable[[], datetime], sources: Sources) -> None:

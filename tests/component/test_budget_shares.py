@@ -20,9 +20,9 @@ from stream.domain.errors import BudgetSpentError, DeadlyError
 from stream.domain.parking import BUDGET_SPENT
 from stream.domain.shares import Sources
 from stream.settings import Settings
-from stream.store.ledger import MOST_ABANDONED, Ledger
+from stream.store.ledger import MAX_ABANDONED_CALLS, Ledger
 from stream.store.pool import open_pool
-from stream.store.sources import SourceBook
+from stream.store.sources import SourceSync
 from tests.support.clock import NOON, Clock
 
 TODAY = date(2026, 11, 24)
@@ -50,7 +50,7 @@ async def flood(ledger: Ledger, source: str, budget: int) -> int:
 
 
 async def see(pool: asyncpg.Pool, clock: Clock, *sources: str) -> None:
-    await SourceBook(pool, clock, Sources(set(sources))).sync()
+    await SourceSync(pool, clock, Sources(set(sources))).sync()
 
 
 async def test_a_flood_leaves_the_other_source_its_part(pool: asyncpg.Pool, ledger: Ledger, clock: Clock) -> None:
@@ -325,13 +325,13 @@ async def test_a_webhook_in_whose_calls_workers_died_is_not_asked_for_again(
 ) -> None:
     """After three calls without an end none is reserved, whatever the partner; the reason says what to do."""
     event = str(uuid4())
-    for number in range(MOST_ABANDONED):
+    for number in range(MAX_ABANDONED_CALLS):
         assert await ask(ledger, C2S, 100, event, provider=("diretrix", "work")[number % 2])
         clock.time += timedelta(seconds=31)
     with pytest.raises(DeadlyError, match=f"workers died in 3 paid calls.*'{event}'"):
         await ask(ledger, C2S, 100, event)
-    assert await pool.fetchval("SELECT count(*) FROM stream.paid_calls") == MOST_ABANDONED
-    assert await pool.fetchval("SELECT sum(calls) FROM stream.budgets") == MOST_ABANDONED
+    assert await pool.fetchval("SELECT count(*) FROM stream.paid_calls") == MAX_ABANDONED_CALLS
+    assert await pool.fetchval("SELECT sum(calls) FROM stream.budgets") == MAX_ABANDONED_CALLS
     assert await ask(ledger, C2S, 100)
     await pool.execute("UPDATE stream.paid_calls SET status = 'unsure' WHERE event_id = $1", UUID(event))
     assert await ask(ledger, C2S, 100, event)
@@ -362,8 +362,8 @@ async def test_an_end_that_could_not_be_written_is_written_later(
         with pytest.raises(Exception, match="database"):
             await ledger.settle(call, "paid")
     assert await pool.fetchval("SELECT status FROM stream.paid_calls") == "reserved"
-    await ledger.settle_late()
-    await ledger.settle_late()
+    await ledger.settle_pending()
+    await ledger.settle_pending()
     assert await pool.fetchval("SELECT status FROM stream.paid_calls") == "paid"
 
 
@@ -371,7 +371,7 @@ async def test_settling_late_does_not_disturb_what_is_being_settled(ledger: Ledg
     """The keeper's turn may come at any moment of a call's end."""
     calls = [await ask(ledger, C2S, None) for _ in range(8)]
     ends = [ledger.settle(call, "paid") for call in calls if call is not None]
-    await asyncio.gather(*ends, *(ledger.settle_late() for _ in range(8)))
+    await asyncio.gather(*ends, *(ledger.settle_pending() for _ in range(8)))
     assert await pool.fetch("SELECT DISTINCT status FROM stream.paid_calls") == [("paid",)]
 
 

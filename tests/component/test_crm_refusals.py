@@ -26,7 +26,7 @@ from stream.crm.writes import CrmWrites
 from stream.domain.errors import CredentialsRefusedError, DlqLimitError
 from stream.domain.person import Candidate, Person, person_from_candidate
 from stream.settings import load
-from tests.component.test_crm_sync import Letters, event, eventually, google
+from tests.component.test_crm_sync import DeadLetterQueue, event, eventually, google
 
 NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 MARIA = person_from_candidate(Candidate("MARIA LIMA", "52998224725"), NOW)
@@ -40,7 +40,7 @@ class Crm:
     answer: Callable[[str], int] = lambda _: 201
     paths: list[str] = field(default_factory=list)
     bodies: list[Any] = field(default_factory=list)
-    letters: Letters = field(default_factory=Letters)
+    letters: DeadLetterQueue = field(default_factory=DeadLetterQueue)
     base: str = ""
     session: aiohttp.ClientSession | None = None
     pool: asyncpg.Pool | None = None
@@ -125,7 +125,7 @@ async def test_a_refusal_of_us_pauses_everything_and_loses_nothing(
     crm: Crm, status: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One line, one probe at a time, no dead letter; when the CRM takes us again everything is written once."""
-    monkeypatch.setattr(pausing, "PROBES", (0.05,))
+    monkeypatch.setattr(pausing, "PROBE_DELAYS_S", (0.05,))
     crm.answer = lambda _: status
     pause = Pause("c2s")
     sync = crm.sync(pause)
@@ -146,7 +146,7 @@ async def test_a_refusal_of_us_pauses_everything_and_loses_nothing(
 
 async def test_a_pause_is_said_once_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two minutes of probes are three lines."""
-    monkeypatch.setattr(pausing, "PROBES", (1.0,))
+    monkeypatch.setattr(pausing, "PROBE_DELAYS_S", (1.0,))
     now = 0.0
     pause = Pause("c2s", lambda: now)
     with capture_logs() as logs:
@@ -158,7 +158,7 @@ async def test_a_pause_is_said_once_a_minute(monkeypatch: pytest.MonkeyPatch) ->
 
 async def test_a_probe_that_asks_nothing_lets_the_next_one_go(monkeypatch: pytest.MonkeyPatch, crm: Crm) -> None:
     """Events that need no write do not use up the time of the probes."""
-    monkeypatch.setattr(pausing, "PROBES", (0.05, 3600.0))
+    monkeypatch.setattr(pausing, "PROBE_DELAYS_S", (0.05, 3600.0))
     crm.answer = lambda _: 401
     pause = Pause("c2s")
     sync = crm.sync(pause)

@@ -39,7 +39,7 @@ MARIA = person_from_work({"DadosBasicos": {"nome": "MARIA LIMA"}, "DadosEconomic
 
 
 @dataclass
-class Letters:
+class DeadLetterQueue:
     """Stands in for the producer: keeps what is sent, or is away."""
 
     sent: list[tuple[str, bytes, dict[str, bytes]]] = field(default_factory=list)
@@ -78,10 +78,10 @@ class FailingDeliveries(CrmWrites):
         await self._wait()
         await super().release_lead(source, lead_id)
 
-    async def created(self, source: str, lead_id: str, c2s_id: str, facts: str | None, event_id: str) -> None:
+    async def mark_created(self, source: str, lead_id: str, c2s_id: str, facts: str | None, event_id: str) -> None:
         """Fail, or write it down."""
         self._fail()
-        await super().created(source, lead_id, c2s_id, facts, event_id)
+        await super().mark_created(source, lead_id, c2s_id, facts, event_id)
 
     async def mark_lead(self, source: str, lead_id: str, status: str, c2s_id: str | None = None) -> None:
         """Fail, or settle."""
@@ -104,7 +104,7 @@ class Crm:
 
     c2s: Simulators
     deliveries: FailingDeliveries
-    letters: Letters
+    letters: DeadLetterQueue
     base: str
     session: aiohttp.ClientSession
 
@@ -130,7 +130,7 @@ async def crm(pool: asyncpg.Pool) -> AsyncIterator[Crm]:
     """A CRM that answers at once, an empty database."""
     simulators = Simulators(scale=0.0)
     async with serving(simulators) as base, aiohttp.ClientSession() as session:
-        yield Crm(simulators, FailingDeliveries(pool), Letters(), base, session)
+        yield Crm(simulators, FailingDeliveries(pool), DeadLetterQueue(), base, session)
 
 
 def record(value: bytes) -> ConsumerRecord:
@@ -232,12 +232,12 @@ async def test_what_becomes_known_later_is_one_message_to_the_created_lead(crm: 
     """A Google lead is created at once; its person follows once, by whichever webhook it comes first."""
     sync = crm.sync()
     await sync.handle(google(outcome=outcome))
-    created = crm.c2s.leads[0]["id"]
-    await sync.handle(event(MARIA, lead=created, hook_action="on_create_lead"))
+    mark_created = crm.c2s.leads[0]["id"]
+    await sync.handle(event(MARIA, lead=mark_created, hook_action="on_create_lead"))
     await sync.handle(google(MARIA))
     await sync.handle(google(outcome=outcome))
     assert len(crm.c2s.leads) == 1
-    assert [one["lead"] for one in crm.c2s.messages] == [created]
+    assert [one["lead"] for one in crm.c2s.messages] == [mark_created]
 
 
 async def test_a_test_lead_is_not_created(crm: Crm) -> None:
@@ -306,15 +306,15 @@ async def test_what_a_dead_process_left_is_sent_again_when_asked_for(crm: Crm, m
 class SlowDeliveries(CrmWrites):
     """The real ones, but what is retaken and found settled are a while apart, in which a claim comes of age."""
 
-    async def retake(self, c2s_id: str, facts: str, event_id: str, unsure_for: timedelta | None) -> bool:
+    async def reclaim(self, c2s_id: str, facts: str, event_id: str, unsure_for: timedelta | None) -> bool:
         """Retake, then wait."""
-        retaken = await super().retake(c2s_id, facts, event_id, unsure_for)
+        retaken = await super().reclaim(c2s_id, facts, event_id, unsure_for)
         await asyncio.sleep(OF_AGE.total_seconds())
         return retaken
 
-    async def retake_lead(self, source: str, lead_id: str, unsure_for: timedelta | None) -> bool:
+    async def reclaim_lead(self, source: str, lead_id: str, unsure_for: timedelta | None) -> bool:
         """The same of a lead."""
-        retaken = await super().retake_lead(source, lead_id, unsure_for)
+        retaken = await super().reclaim_lead(source, lead_id, unsure_for)
         await asyncio.sleep(OF_AGE.total_seconds())
         return retaken
 

@@ -129,7 +129,9 @@ async def test_a_replay_of_the_last_release_writes_nothing(crm: Crm) -> None:
         read = decode_event(one.value)
         facts = read.person.facts if read.person is not None else NOTHING_FOUND
         if read.lead.source == "google_ads" and await crm.deliveries.claim_lead(read.lead.source, read.lead.id):
-            await crm.deliveries.created(read.lead.source, read.lead.id, f"crm-{read.lead.id}", facts, read.event_id)
+            await crm.deliveries.mark_created(
+                read.lead.source, read.lead.id, f"crm-{read.lead.id}", facts, read.event_id
+            )
         target = f"crm-{read.lead.id}" if read.lead.source == "google_ads" else read.lead.id
         if await crm.deliveries.claim(target, facts, read.event_id):
             await crm.deliveries.mark(target, facts, "confirmed")

@@ -33,11 +33,11 @@ async def test_a_message_that_was_not_sent_may_be_claimed_again(deliveries: CrmW
     """A released claim is as if it had never been; a confirmed one can't be released."""
     assert await deliveries.claim("lead", "facts", EVENT)
     await deliveries.release("lead", "facts")
-    assert not await deliveries.is_settled("lead", "facts", MINUTE)
+    assert not await deliveries.has_result("lead", "facts", MINUTE)
     assert await deliveries.claim("lead", "facts", EVENT)
     await deliveries.mark("lead", "facts", "confirmed")
     await deliveries.release("lead", "facts")
-    assert await deliveries.is_settled("lead", "facts", MINUTE)
+    assert await deliveries.has_result("lead", "facts", MINUTE)
     assert not await deliveries.claim("lead", "facts", EVENT)
 
 
@@ -59,8 +59,8 @@ async def test_a_claim_is_taken_again_by_one(
     await deliveries.mark("lead", "facts", status)
     await deliveries.claim_lead("google_ads", "1")
     await deliveries.mark_lead("google_ads", "1", "created" if status == "confirmed" else status)
-    told = await asyncio.gather(*(deliveries.retake("lead", "facts", EVENT, unsure_for) for _ in range(20)))
-    made = await asyncio.gather(*(deliveries.retake_lead("google_ads", "1", unsure_for) for _ in range(20)))
+    told = await asyncio.gather(*(deliveries.reclaim("lead", "facts", EVENT, unsure_for) for _ in range(20)))
+    made = await asyncio.gather(*(deliveries.reclaim_lead("google_ads", "1", unsure_for) for _ in range(20)))
     assert told.count(True) == made.count(True) == wins
 
 
@@ -87,18 +87,18 @@ async def test_a_lead_is_created_once(deliveries: CrmWrites) -> None:
     """Of twenty claims at once one wins, and the id that the CRM gave is kept for what follows."""
     claims = await asyncio.gather(*(deliveries.claim_lead("google_ads", "1") for _ in range(20)))
     assert claims.count(True) == 1
-    assert await deliveries.lead("google_ads", "1") == CrmLead(None, "claimed")
+    assert await deliveries.find_lead("google_ads", "1") == CrmLead(None, "claimed")
     await deliveries.mark_lead("google_ads", "1", "created", "c2s-9")
     await deliveries.release_lead("google_ads", "1")
-    assert await deliveries.lead("google_ads", "1") == CrmLead("c2s-9", "created")
-    assert await deliveries.lead("c2s", "1") is None
+    assert await deliveries.find_lead("google_ads", "1") == CrmLead("c2s-9", "created")
+    assert await deliveries.find_lead("c2s", "1") is None
 
 
 async def test_a_creation_that_was_not_carried_out_may_be_claimed_again(deliveries: CrmWrites) -> None:
     """A released claim of a lead leaves nothing."""
     assert await deliveries.claim_lead("google_ads", "1")
     await deliveries.release_lead("google_ads", "1")
-    assert await deliveries.lead("google_ads", "1") is None
+    assert await deliveries.find_lead("google_ads", "1") is None
     assert await deliveries.claim_lead("google_ads", "1")
 
 

@@ -20,13 +20,13 @@ import pytest
 from stream.domain.errors import DatabaseUnavailableError
 from stream.domain.shares import Sources
 from stream.settings import Settings
-from stream.store.keeper import LEASE, RENEW_EVERY, RENEW_LIMIT, Keeper
 from stream.store.ledger import Ledger
-from stream.store.sources import SourceBook
+from stream.store.periodic import LEASE_S, RENEW_EVERY_S, RENEW_TIMEOUT_S, PeriodicStatements
+from stream.store.sources import SourceSync
 from tests.component.test_store_ledger import CPF
 
 OTHER_CPF = "39053344705"
-SHORT, OFTEN = 0.5, 0.1  # seconds; in the proportion of LEASE and RENEW_EVERY
+SHORT, OFTEN = 0.5, 0.1  # seconds; in the proportion of LEASE_S and RENEW_EVERY_S
 LIMIT = 10.0  # seconds
 
 HOLDER = """
@@ -34,18 +34,18 @@ import asyncio, sys
 from datetime import UTC, datetime
 from stream.domain.shares import Sources
 from stream.settings import load
-from stream.store.keeper import LEASE, Keeper
+from stream.store.periodic import LEASE_S, PeriodicStatements
 from stream.store.ledger import Ledger
 from stream.store.pool import open_pool
-from stream.store.sources import SourceBook
+from stream.store.sources import SourceSync
 
 async def main():
     async with open_pool(load({"DATABASE_URL": sys.argv[1]})) as pool:
         now = lambda: datetime.now(UTC)
         ledger = Ledger(pool, now)
-        assert await ledger.take_lease(sys.argv[2], LEASE)
+        assert await ledger.take_lease(sys.argv[2], LEASE_S)
         print("taken", flush=True)
-        await Keeper(pool, ledger, SourceBook(pool, now, Sources())).run()
+        await PeriodicStatements(pool, ledger, SourceSync(pool, now, Sources())).run()
 
 asyncio.run(main())
 """
@@ -58,7 +58,7 @@ def now() -> datetime:
 @asynccontextmanager
 async def kept(pool: asyncpg.Pool, ledger: Ledger) -> AsyncIterator[None]:
     """The ledger's leases are renewed."""
-    task = asyncio.create_task(Keeper(pool, ledger, SourceBook(pool, now, Sources()), OFTEN).run())
+    task = asyncio.create_task(PeriodicStatements(pool, ledger, SourceSync(pool, now, Sources()), OFTEN).run())
     try:
         yield
     finally:
@@ -78,7 +78,7 @@ async def taken_after(ledger: Ledger, seconds: float) -> float:
 
 def test_a_renewal_may_fail() -> None:
     """One late answer of the database must not cost a lease."""
-    assert LEASE >= 2 * (RENEW_EVERY + RENEW_LIMIT)
+    assert LEASE_S >= 2 * (RENEW_EVERY_S + RENEW_TIMEOUT_S)
 
 
 async def test_leases_are_renewed_while_statements_hang(pool: asyncpg.Pool) -> None:
@@ -138,11 +138,11 @@ async def test_a_killed_worker_holds_up_a_lookup_for_seconds(pool: asyncpg.Pool,
         assert holder.stdout is not None
         assert await asyncio.to_thread(holder.stdout.readline) == b"taken\n"
         ledger = Ledger(pool, now)
-        await asyncio.sleep(RENEW_EVERY)  # it has renewed
-        assert not await ledger.take_lease(CPF, LEASE)
+        await asyncio.sleep(RENEW_EVERY_S)  # it has renewed
+        assert not await ledger.take_lease(CPF, LEASE_S)
         holder.send_signal(signal.SIGKILL)
         holder.wait()
-    assert await taken_after(ledger, LEASE) <= LEASE + 1.0
+    assert await taken_after(ledger, LEASE_S) <= LEASE_S + 1.0
 
 
 async def test_a_slow_worker_does_not_give_back_what_another_has(pool: asyncpg.Pool) -> None:

@@ -30,7 +30,7 @@ from stream.providers import guard as guard_module
 from stream.providers.guard import FAILURES, LONGEST_WAIT
 from stream.settings import Settings, load
 from stream.store import ledger as ledger_module
-from stream.store.ledger import MOST_ABANDONED, Ledger
+from stream.store.ledger import MAX_ABANDONED_CALLS, Ledger
 from stream.store.pool import open_pool
 from tests.component.test_deadly_webhooks import ABANDONED
 from tests.support.fakes import NOW
@@ -159,7 +159,7 @@ async def test_what_we_do_not_reserve_says_nothing_of_the_partner(rig: RealRig) 
 async def look_up_deadly(rig: RealRig, chain: LookupChain, number: int) -> None:
     """Look up for a webhook in whose calls workers have died."""
     asked = request(contact(PEOPLE[number], by="phone"), PEOPLE[number].name)
-    for _ in range(MOST_ABANDONED):
+    for _ in range(MAX_ABANDONED_CALLS):
         await rig.pool.execute(ABANDONED, uuid4(), "work", UUID(asked.event_id), NOW - timedelta(days=1))
     await answer(chain, asked)
 
@@ -220,7 +220,7 @@ async def test_a_pool_without_a_free_connection_gives_the_slot_back(
     rig: RealRig, database_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The wait for a connection has a limit too; asyncpg has none for it."""
-    monkeypatch.setattr(ledger_module, "RESERVE_LIMIT", 0.2)
+    monkeypatch.setattr(ledger_module, "RESERVE_TIMEOUT_S", 0.2)
     rig.at_once = 1
     async with open_pool(database_settings) as other:
         chain = rig.worker()
@@ -232,7 +232,7 @@ async def test_a_pool_without_a_free_connection_gives_the_slot_back(
         for one in taken:
             await other.release(one)
         assert isinstance(await look_up(chain, 0), Found)
-        await ledger.settle_late()
+        await ledger.settle_pending()
     assert await rig.statuses("diretrix") == ["paid"]
 
 
@@ -254,7 +254,7 @@ async def test_a_source_without_budget_takes_no_turns_from_others(rig: RealRig) 
 
 async def test_a_refused_source_asks_again_soon(rig: RealRig, monkeypatch: pytest.MonkeyPatch) -> None:
     """A free call gives budget back, which the next look-up after a moment finds out."""
-    monkeypatch.setattr(ledger_module, "ASK_AGAIN", 0.0)
+    monkeypatch.setattr(ledger_module, "REFUSAL_VALID_S", 0.0)
     chain = rig.worker()
     chain._paid_calls._pricing = budgeted(0)  # noqa: SLF001
     with pytest.raises(TransientError):

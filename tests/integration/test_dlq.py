@@ -10,7 +10,7 @@ import pytest
 
 from producers.items import Part, Record, dead_letter
 from stream.dead_letters import queue as dlq
-from stream.dead_letters.queue import Letters
+from stream.dead_letters.queue import DeadLetterQueue
 from stream.domain.dead_letters import LetterFilter, LetterStatus, dead_letter_headers
 from stream.domain.errors import PoisonError
 from stream.domain.events import Outcome, decode_event, event_id
@@ -209,14 +209,14 @@ async def test_who_is_killed_between_a_letter_and_its_marker_loses_nothing(
     full: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The letter is open still; redriven again it comes out twice, under one identity."""
-    letters = Letters(full, frozenset(), lambda: NOW)
+    letters = DeadLetterQueue(full, frozenset(), lambda: NOW)
     plan = await letters.plan(await letters.find(LetterFilter(offsets=frozenset({1}))))
 
     async def killed(*_: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(Letters, "_close", killed)
+        patched.setattr(DeadLetterQueue, "_close", killed)
         with pytest.raises(KeyboardInterrupt):
             await letters.redrive(plan)
     assert await letters.find(LetterFilter(offsets=frozenset({1}))) == list(plan.letters)
@@ -229,10 +229,10 @@ async def test_who_is_killed_between_a_letter_and_its_marker_loses_nothing(
 
 async def test_more_letters_than_are_published_at_once(broker: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """All of them go, each once, whatever lies between them."""
-    monkeypatch.setattr(dlq, "AT_ONCE", 10)
+    monkeypatch.setattr(dlq, "PUBLISH_BATCH_RECORDS", 10)
     for n in range(25):
         await write(broker, [dead("enrich", c2s_webhook(f"L{n}")), dead("enrich", b"!")])
-    letters = Letters(broker, frozenset(), lambda: NOW)
+    letters = DeadLetterQueue(broker, frozenset(), lambda: NOW)
     await letters.redrive(await letters.plan(await letters.find(LetterFilter())))
     back = [decode_webhook(record.value).lead.id for record in await everything(broker, WEBHOOKS.name)]
     assert sorted(back) == sorted(f"L{n}" for n in range(25))

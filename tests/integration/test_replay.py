@@ -82,10 +82,10 @@ async def test_a_group_goes_back_to_an_instant(full: Settings) -> None:
     await publish(full, [event(f"later-{number}", key=f"+55118{number:08d}") for number in range(10)], WEBHOOKS.name)
     await read(full, WORKER_GROUP, WEBHOOKS.name, 10)
     async with replaying(full) as replay:
-        moves = plan(await replay.bounds(), await replay.at(instant))
+        moves = plan(await replay.bounds(), await replay.offsets_at(instant))
         assert sum(move.records for move in moves) == 10
         await replay.execute(moves)
-        beyond = plan(await replay.bounds(), await replay.at(datetime.now(UTC) + timedelta(hours=1)))
+        beyond = plan(await replay.bounds(), await replay.offsets_at(datetime.now(UTC) + timedelta(hours=1)))
         assert sum(move.records for move in beyond) == 0
     again = await read(full, WORKER_GROUP, WEBHOOKS.name, 10)
     assert set(again) == {f"later-{number}" for number in range(10)}

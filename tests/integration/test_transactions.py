@@ -201,7 +201,7 @@ async def test_dead_letters_are_read_to_an_end_that_is_a_marker(
 ) -> None:
     """``dlq`` lists what is committed, without waiting for a record where the last offset is a transaction's marker."""
     monkeypatch.setattr(dlq, "PATIENCE", 3.0)
-    letters = dlq.Letters(broker, frozenset(), lambda: datetime.now(UTC))
+    letters = dlq.DeadLetterQueue(broker, frozenset(), lambda: datetime.now(UTC))
     good, bad = LETTERS[0], LETTERS[1]
     async with upstream(broker) as producer:
         await producer.begin_transaction()
@@ -216,7 +216,7 @@ async def test_dead_letters_are_read_to_an_end_that_is_a_marker(
         assert await log_end(broker, topics.DEAD) == 4
 
 
-async def _listed(letters: dlq.Letters) -> list[Any]:
+async def _listed(letters: dlq.DeadLetterQueue) -> list[Any]:
     return await letters.find(LetterFilter())
 
 

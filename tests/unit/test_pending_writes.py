@@ -47,7 +47,7 @@ class Database:
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tries follow each other soon."""
-    monkeypatch.setattr(pending_writes, "PAUSES", (0.001,))
+    monkeypatch.setattr(pending_writes, "RETRY_PAUSES_S", (0.001,))
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ async def test_a_write_that_holds_is_made_once(database: Database) -> None:
     """While the database is there nothing is kept and nothing is tried twice."""
     pending = PendingWrites()
     await write(pending, database, "a", "b")
-    await pending.all_stored()
+    await pending.wait_until_all_stored()
     assert (database.taken, database.tries, len(pending)) == (["a", "b"], 2, 0)
 
 
@@ -93,9 +93,9 @@ async def test_what_was_not_taken_is_made_when_the_database_is_back(database: Da
         await asyncio.sleep(0.001)
     assert (database.taken, len(pending)) == ([], 9)
     database.up = True
-    await pending.all_stored()
+    await pending.wait_until_all_stored()
     assert sorted(database.taken) == sorted("aabcdefgh")
-    assert database.most <= pending_writes.AT_ONCE
+    assert database.most <= pending_writes.MAX_CONCURRENT_WRITES
     assert "a" not in pending
     assert metrics.PENDING_WRITES._value.get() == 0  # noqa: SLF001
 
@@ -105,8 +105,8 @@ async def test_who_waits_for_one_key_waits_for_all_of_it_and_no_other(database: 
     pending = PendingWrites()
     database.up = False
     await write(pending, database, "a", "a", "b")
-    await pending.stored("z")
-    waiting = asyncio.create_task(pending.stored("a"))
+    await pending.wait_until_stored("z")
+    waiting = asyncio.create_task(pending.wait_until_stored("a"))
     await asyncio.sleep(0.01)
     assert not waiting.done()
     database.up = True
@@ -122,7 +122,7 @@ async def test_it_is_bounded(database: Database) -> None:
         await write(pending, database, f"w{number}")
         assert len(pending) <= 6  # one may be under way
     database.up = True
-    await pending.all_stored()
+    await pending.wait_until_all_stored()
     assert 5 <= len(database.taken) <= 6
     assert set(database.taken) >= {"w7", "w6", "w5", "w4"}
     assert dropped() - before == 8 - len(database.taken)
@@ -131,15 +131,15 @@ async def test_it_is_bounded(database: Database) -> None:
 async def test_nothing_more_is_to_be_paid_for_while_much_waits(database: Database) -> None:
     """Long before anything is given up a caller is told, and told again when there is room."""
     pending = PendingWrites(capacity=100)
-    assert not pending.is_enough
+    assert not pending.is_overloaded
     database.up = False
     await write(pending, database, *(f"w{number}" for number in range(9)))
-    assert not pending.is_enough
+    assert not pending.is_overloaded
     await write(pending, database, "w9")
-    assert pending.is_enough
+    assert pending.is_overloaded
     database.up = True
-    await pending.all_stored()
-    assert not pending.is_enough
+    await pending.wait_until_all_stored()
+    assert not pending.is_overloaded
 
 
 async def test_what_can_never_be_made_does_not_hold_up_the_others(
@@ -150,7 +150,7 @@ async def test_what_can_never_be_made_does_not_hold_up_the_others(
     database.up = False
     await write(pending, database, "bad", "a")
     database.up = True
-    await pending.all_stored()
+    await pending.wait_until_all_stored()
     assert database.taken == ["a"]
     assert dropped() - before == 1
     assert "52998224725" not in capsys.readouterr().out
@@ -161,7 +161,7 @@ async def test_what_is_given_up_frees_who_waits_for_it(database: Database) -> No
     pending = PendingWrites(capacity=1)
     database.up = False
     await write(pending, database, "old")
-    waiting = asyncio.create_task(pending.stored("old"))
+    waiting = asyncio.create_task(pending.wait_until_stored("old"))
     await write(pending, database, "new", "newer", "newest")
     assert not waiting.done() or waiting.exception() is None
     database.up = True

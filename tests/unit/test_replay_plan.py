@@ -17,8 +17,8 @@ from stream.ops.replay import (
     Move,
     PerPartition,
     Shift,
-    costs_at_most,
     from_csv,
+    max_cost,
     parse_duration,
     plan,
     to_csv,
@@ -107,7 +107,7 @@ def test_the_plan_of_another_group_is_refused() -> None:
 def test_only_the_worker_pays() -> None:
     """A lead may cost two Diretrix calls and one of the Work API; who reads answers costs nothing."""
     settings = load({"DIRETRIX_PRICE": "0.01", "WORK_API_PRICE": "0.05"})
-    costs = {group: costs_at_most(group, [Move(0, 10, 0, 10, 0)], settings) for group in GROUPS}
+    costs = {group: max_cost(group, [Move(0, 10, 0, 10, 0)], settings) for group in GROUPS}
     assert costs == {
         WORKER_GROUP: Decimal("0.70"),
         CRM_GROUP: Decimal(0),
