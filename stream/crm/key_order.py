@@ -1,4 +1,4 @@
-"""Handles records one by one: those of one key in order, keys side by side."""
+"""Handles records one by one: records of one key in order, different keys concurrently."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ Handle = Callable[[ConsumerRecord], Awaitable[None]]
 
 
 class KeyOrder(RecordHandler):
-    """Calls ``handle`` for each record. A record that is tried again holds back its key and no other."""
+    """Calls ``handle`` for each record. A record that is retried delays the records of its key and no others."""
 
     def __init__(self, handle: Handle, *, concurrency: int, gate: Gate | None = None) -> None:
-        """``at_once``: records handled side by side; reading stops while twice as many wait.
+        """``concurrency``: how many records are handled at a time; reading stops while twice as many are in progress.
 
-        ``gate`` is waited for before each try, see ``Attempts``.
+        ``gate`` is awaited before each attempt, see ``Attempts``.
         """
         self._handle = handle
         self._gate = gate
@@ -34,15 +34,15 @@ class KeyOrder(RecordHandler):
         self._last_of_key: dict[bytes, asyncio.Future[bool]] = {}
 
     def room(self, under_way: int) -> int:
-        """As many as may wait."""
+        """Twice ``concurrency`` records, minus those in progress."""
         return self._max_under_way - under_way
 
     def start(self, fetched: Fetched, attempts: Attempts) -> list[Work]:
-        """Take everything, each record as a work of its own."""
+        """Take every record, each as its own ``Work``."""
         return [self._work(record, attempts) for records in fetched.values() for record in records]
 
     def _work(self, record: ConsumerRecord, attempts: Attempts) -> Work:
-        """The work of one record, queued behind the last one of its key."""
+        """The ``Work`` of one record, which waits for the previous record of its key."""
         key = record.key or b""
         previous = self._last_of_key.get(key)
         completed: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
@@ -56,12 +56,12 @@ class KeyOrder(RecordHandler):
         completed: asyncio.Future[bool],
         attempts: Attempts,
     ) -> None:
-        """Handle a record when the one ``before`` it is completed, and say how it ended to the one behind it."""
+        """Handle a record after its ``previous`` one; ``completed`` tells the next record whether it succeeded."""
         try:
             if previous is not None:
                 await attempts.wait_idle(asyncio.wait({previous}))
                 if not previous.result():
-                    raise asyncio.CancelledError  # nothing of a key is handled after what was not completed
+                    raise asyncio.CancelledError  # no record of a key is handled after one that was not completed
             await attempts.until_completed(
                 partial(self._try, record, attempts),
                 report=partial(_report, record),
@@ -78,7 +78,7 @@ class KeyOrder(RecordHandler):
 
     async def _try(self, record: ConsumerRecord, attempts: Attempts) -> None:
         async with self._slots:
-            attempts.raise_if_stopping()  # the slot may have been waited for
+            attempts.raise_if_stopping()  # a stop may have begun while this task waited for the slot
             await self._handle(record)
 
 

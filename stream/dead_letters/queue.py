@@ -1,8 +1,8 @@
 """Reads, redrives and drops dead letters.
 
-The topic has one partition: one reading from its beginning tells what is open. A redriven letter is published,
-and only once the broker has it is its marker: who is killed in between finds the letter open, and a second redrive
-brings the same identity once more, which consumers drop.
+The topic has one partition, so one read from its beginning finds the open letters. A redrive publishes the letter, and
+publishes its marker only after the broker has acknowledged it. If the process is killed in between, the letter stays
+open; a second redrive publishes the same identity again, which consumers drop.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ from stream.settings import Settings
 from stream.topics import DEAD
 
 PARTITION = TopicPartition(DEAD.name, 0)
-PUBLISH_BATCH_RECORDS = 200  # records published before their acknowledgements are waited for
+PUBLISH_BATCH_RECORDS = 200  # records that are published before their acknowledgements are awaited
 POLL_TIMEOUT_MS = 200
-STALL_TIMEOUT_S = 30.0  # seconds without a record until the broker is taken for away
+STALL_TIMEOUT_S = 30.0  # without a record; after it the broker counts as away
 
 
 @dataclass(frozen=True, slots=True)
 class RedrivePlan:
-    """What a redrive would do, or did. ``hopeless``: offsets, and why each would die again."""
+    """What a redrive would do, or did. ``hopeless``: offsets of letters that would fail again, and why."""
 
     letters: tuple[Letter, ...]
     hopeless: dict[int, str]
 
     @property
     def redriven(self) -> tuple[Letter, ...]:
-        """The letters that go on their way."""
+        """The letters that are published."""
         return tuple(letter for letter in self.letters if letter.offset not in self.hopeless)
 
 
@@ -46,14 +46,14 @@ class DeadLetterQueue:
     """The topic of dead letters."""
 
     def __init__(self, settings: Settings, denied_aliases: frozenset[str], now: Callable[[], datetime]) -> None:
-        """``denied_aliases``: aliases of denied contacts."""
+        """``denied_aliases``: as ``parse_denylist`` returns them. ``now``: the clock for the markers."""
         self._settings = settings
         self._denied_aliases = denied_aliases
         self._area_code = settings.default_area_code
         self._now = now
 
     async def find(self, selected: LetterFilter) -> list[Letter]:
-        """The letters that are meant, oldest first, each with what became of it."""
+        """The letters that the filter selects, oldest first, each with its status."""
         letters: dict[int, Letter] = {}
         async for record in _records(self._settings):
             closed = read_marker(record.headers)
@@ -64,7 +64,7 @@ class DeadLetterQueue:
         return [letter for letter in letters.values() if selected.takes(letter)]
 
     async def values(self, letters: Sequence[Letter]) -> AsyncIterator[tuple[Letter, bytes | None]]:
-        """Each letter with its bytes, one after the other: together they may be more than memory holds."""
+        """Each letter with its bytes, one at a time, because all of them may not fit into memory."""
         by_offset = {letter.offset: letter for letter in letters}
         if not by_offset:
             return
@@ -73,7 +73,7 @@ class DeadLetterQueue:
                 yield by_offset[record.offset], record.value
 
     async def plan(self, letters: Sequence[Letter]) -> RedrivePlan:
-        """What a redrive of these letters would do."""
+        """Find out what a redrive of ``letters`` would do."""
         hopeless = {}
         async for letter, value in self.values(letters):
             try:
@@ -83,7 +83,7 @@ class DeadLetterQueue:
         return RedrivePlan(tuple(letters), hopeless)
 
     async def redrive(self, plan: RedrivePlan) -> None:
-        """Carry a plan out: each letter is published, then closed."""
+        """Carry a plan out: publish each letter, then its marker."""
         async with open_producer(self._settings) as producer:
             waiting: list[tuple[Letter, Revived]] = []
             async for letter, value in self.values(plan.redriven):
@@ -104,7 +104,7 @@ class DeadLetterQueue:
         await self._close(producer, [letter for letter, _ in revived], LetterStatus.REDRIVEN)
 
     async def drop(self, letters: Sequence[Letter]) -> None:
-        """Close letters for good; their bytes stay until retention takes them."""
+        """Close letters for good. Their bytes stay until retention removes them."""
         async with open_producer(self._settings) as producer:
             await self._close(producer, letters, LetterStatus.DROPPED)
 
@@ -118,19 +118,22 @@ class DeadLetterQueue:
 
 
 def letter_of(record: ConsumerRecord) -> Letter:
-    """A record of ``webhooks.dead`` as a letter."""
+    """Read a record of ``webhooks.dead`` as a letter."""
     written = datetime.fromtimestamp(record.timestamp / 1000, UTC)
     return read_letter(record.offset, record.key, record.value, record.headers, written)
 
 
 async def _original_partition(producer: AIOKafkaProducer, one: Revived) -> int | None:
-    """The partition that it lay in, while the topic has it; else its key decides."""
+    """The letter's original partition if the topic still has it, otherwise None: its key selects one."""
     partitions = await producer.partitions_for(one.topic)
     return one.partition if one.partition in partitions else None
 
 
 async def _records(settings: Settings, first: int = 0, last: int | None = None) -> AsyncIterator[ConsumerRecord]:
-    """The records of the topic from ``first`` to ``last``, or to where it ends now. Raises StopError."""
+    """The records of ``webhooks.dead`` from ``first`` to ``last``, or to its present end.
+
+    Raises StopError if the topic is missing or the broker returns no record for ``STALL_TIMEOUT_S``.
+    """
     async with _open_reader(settings) as consumer:
         begin = max(first, (await consumer.beginning_offsets([PARTITION]))[PARTITION])
         end = (await consumer.end_offsets([PARTITION]))[PARTITION]
@@ -140,7 +143,7 @@ async def _records(settings: Settings, first: int = 0, last: int | None = None) 
         while position < end:
             batch = (await consumer.getmany(timeout_ms=POLL_TIMEOUT_MS)).get(PARTITION, [])
             previous, position = position, await consumer.position(PARTITION)
-            if position != previous:  # also past what gives no record: a transaction's marker, what was aborted
+            if position != previous:  # it also moves past transaction markers and aborted records
                 moved_at = time.monotonic()
             elif time.monotonic() - moved_at > STALL_TIMEOUT_S:
                 raise StopError(f"the broker gave no record of {DEAD.name} for {STALL_TIMEOUT_S:.0f} s")

@@ -1,4 +1,4 @@
-"""How a sender learns that the broker has its records."""
+"""Tells the sender of records whether the broker has acknowledged them."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 
 class PublishHandle:
-    """The outcome of several records that were enqueued together.
+    """The result of several records that were enqueued together.
 
-    ``result``: done when the broker has all of them, failed when one of them failed or when its time has passed.
-    ``is_done``: no record is queued or in flight any more; then ``on_done`` is called.
+    ``result``: succeeds when the broker has acknowledged all of them; fails when one of them fails or ``expire`` is
+    called. ``is_done``: all records are acknowledged or one has failed; ``on_done`` is called then.
     """
 
     __slots__ = ("_left", "is_done", "on_done", "result")
@@ -22,17 +22,17 @@ class PublishHandle:
         self.on_done: Callable[[PublishHandle], None] | None = None
 
     def acknowledged(self, count: int = 1) -> None:
-        """Count records that the broker has, or that were taken back."""
+        """Count records that the broker has acknowledged or that were taken back."""
         self._left -= count
         if self._left <= 0:
             self._finish(None)
 
     def failed(self, error: BaseException) -> None:
-        """End with ``error``: a record was refused."""
+        """Fail ``result`` with ``error``, the failure of a record."""
         self._finish(error)
 
     def expire(self) -> None:
-        """Fail ``result`` with TimeoutError. Records in flight may still be acknowledged."""
+        """Fail ``result`` with TimeoutError. Records in flight may still be acknowledged later."""
         if not self.result.done():
             self.result.set_exception(TimeoutError())
 

@@ -1,8 +1,8 @@
-"""The books of paid calls: an intent before each call, how it ended after it, and the day's budget.
+"""The ledger of paid calls: a reservation before each call, its settlement after it, and the day's budget.
 
-Every figure of money comes from here, none is estimated. A call is reserved right before its request goes out, not
-while it waits for its turn at the partner. So a row that stays ``reserved`` belongs to a call that was being made when
-its worker died: reports count it as ``unsure``, and a webhook that has left three of them kills workers.
+Every figure of money comes from the ledger; none is estimated. A call is reserved right before its request is sent, not
+while it waits for its slot at the provider. So a row that stays ``reserved`` belongs to a worker that died in the call:
+reports count it as ``unsure``, and a webhook with three such rows is taken for the cause (``DeadlyError``).
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from stream.store.queries import sql
 
 BILLING_ZONE = ZoneInfo("America/Sao_Paulo")
 MAX_ABANDONED_CALLS = 3  # calls of one webhook during which a worker died
-DEFAULT_CALL_DEADLINE = timedelta(seconds=30)  # after it no call is under way, unless told otherwise
-RESERVE_TIMEOUT_S = 10.0  # seconds for a reservation and its wait for a connection: a partner's slot is held meanwhile
-REFUSAL_VALID_S = 5.0  # seconds for which a source that was refused is refused without asking the database
+DEFAULT_CALL_DEADLINE = timedelta(seconds=30)  # no call takes longer
+RESERVE_TIMEOUT_S = 10.0  # of a reservation and its wait for a connection: it holds a slot of the provider meanwhile
+REFUSAL_VALID_S = 5.0  # a source that was refused is refused for this long without a statement
 
 
 @dataclass(slots=True)
 class _Refusal:
-    """Why a source got no reservation on a day; it is told so again ``until`` then (monotonic seconds)."""
+    """Why a source got no reservation on ``day``. It is valid ``until`` then, in monotonic seconds."""
 
     reason: str
     day: date
@@ -44,31 +44,33 @@ class _Refusal:
 
 
 class Ledger:
-    """Reserves and settles calls; lends out CPFs."""
+    """Reserves and settles paid calls, and leases CPFs. Methods with a statement raise DatabaseUnavailableError."""
 
     def __init__(
         self, pool: asyncpg.Pool, now: Callable[[], datetime], *, deadline: timedelta = DEFAULT_CALL_DEADLINE
     ) -> None:
-        """``deadline``: the longest that a call may be under way."""
+        """``deadline``: the longest duration of a call. An older reservation belongs to a worker that died."""
         self._pool = pool
         self._now = now
         self._deadline = deadline
         self._notices = Notices(pool)
         self._holder = uuid4()
-        self._leases: dict[str, float] = {}  # the CPFs that are ours, and for how many seconds they were taken
-        self._database_failed_at = -math.inf  # when the database did not answer last
-        self._pending_settlements: dict[UUID, CallStatus] = {}  # no more than can be under way when the database goes
+        self._leases: dict[str, float] = {}  # seconds of each lease that this process holds, by CPF
+        self._database_failed_at = -math.inf  # in monotonic seconds
+        self._pending_settlements: dict[
+            UUID, CallStatus
+        ] = {}  # bounded by the calls in progress when the database fails
         self._spent_days: dict[Provider, date | None] = {}  # the day whose budget was found spent
-        self._budgets: dict[Provider, int | None] = {}  # of each provider, as the newest reservation said
+        self._budgets: dict[Provider, int | None] = {}  # of each provider, from its newest reservation
         self._refused: dict[tuple[Provider, str], _Refusal] = {}  # by provider and source
 
     async def reserve(  # noqa: PLR0913 - a row of the ledger
         self, provider: Provider, kind: str, alias: str, event_id: str, source: str, price: Decimal, budget: int | None
     ) -> UUID:
-        """Write the intent of a call.
+        """Reserve a call and return the id of its row. ``budget``: paid calls of a day; None means unlimited.
 
-        Raises BudgetSpentError when the day's ``budget``, or the part of it that is open to ``source``, is spent;
-        DeadlyError when workers have died in calls for this webhook.
+        Raises BudgetSpentError if the day's ``budget``, or the part of it that ``source`` may use, is spent. Raises
+        DeadlyError if ``MAX_ABANDONED_CALLS`` workers have died in calls for this webhook.
         """
         now = self._now()
         day = now.astimezone(BILLING_ZONE).date()
@@ -80,7 +82,7 @@ class Ledger:
                         sql("reserve_call"), *row, now - self._deadline, MAX_ABANDONED_CALLS
                     )
         except DatabaseUnavailableError:
-            # It may be booked although the answer was lost: no call is made for it.
+            # The row may exist although the answer was lost. No call is made for it.
             self._pending_settlements[row[0]] = CallStatus.FREE
             raise
         if reservation is None:
@@ -101,10 +103,10 @@ class Ledger:
         return call
 
     def check(self, provider: Provider, source: str) -> None:
-        """Raise BudgetSpentError where a reservation for ``source`` was refused less than ``REFUSAL_VALID_S`` seconds ago.
+        """Raise BudgetSpentError if a reservation for ``source`` was refused in the last ``REFUSAL_VALID_S`` seconds.
 
-        Whoever is about to wait for a turn at the partner asks here first: a source without budget must not take turns
-        from the others only to be refused. One look-up in ``REFUSAL_VALID_S`` seconds finds out whether it has some again.
+        Call it before waiting for a slot of the provider: a source without budget must not take slots from others only
+        to be refused. One look-up every ``REFUSAL_VALID_S`` seconds passes and finds out whether there is budget again.
         """
         refused, now = self._refused.get((provider, source)), time.monotonic()
         if refused is None:
@@ -114,12 +116,12 @@ class Ledger:
         refused.until = now + REFUSAL_VALID_S
 
     def trouble(self, provider: Provider) -> str:
-        """That the day's budget is spent, "" when it is not, as far as was asked."""
+        """The reason ``BUDGET_SPENT`` if the newest reservation found the day's budget spent, otherwise ""."""
         spent = self._spent_days.get(provider)
         return BUDGET_SPENT if spent == self._now().astimezone(BILLING_ZONE).date() else ""
 
     async def settle(self, call: UUID, status: CallStatus) -> None:
-        """Write how a call ended. What is not free may be a notice of the budget."""
+        """Settle a call. A call that is not free may cause a notice about the budget."""
         try:
             with database_errors():
                 billed = await self._pool.fetchrow(sql("settle_call"), call, status, self._now())
@@ -132,12 +134,12 @@ class Ledger:
             await self._notices.budget(provider, billed["day"], billed["calls"], self._budgets.get(provider))
 
     async def settle_pending(self) -> None:
-        """Write down what could not be written: else it would look as if a worker had died in the call."""
+        """Settle the calls whose settlement failed. Otherwise they would look as if a worker had died in them."""
         for call, status in list(self._pending_settlements.items()):
             await self.settle(call, status)
 
     async def take_lease(self, cpf: str, seconds: float) -> bool:
-        """Take a CPF for a Work API call; False while somebody else has it. It ends unless it is renewed in time."""
+        """Lease a CPF for a call of the Work API, for ``seconds`` unless it is renewed. False if another holds it."""
         if cpf in self._leases:
             return False
         with database_errors():
@@ -151,9 +153,9 @@ class Ledger:
         return is_taken
 
     async def renew_leases(self, connection: Any, limit: float) -> None:
-        """Renew all leases of this process within ``limit`` seconds.
+        """Renew all leases of this process. Raises DatabaseUnavailableError after ``limit`` seconds.
 
-        What another one has taken since stays with it: our call is paid anyhow.
+        A lease that another process has taken over is not taken back: our call is paid in any case.
         """
         if self._leases:
             duration = timedelta(seconds=max(self._leases.values()))
@@ -161,11 +163,11 @@ class Ledger:
                 await connection.execute(sql("renew_leases"), self._holder, list(self._leases), duration, timeout=limit)
 
     def database_failed(self) -> None:
-        """The database did not answer: nobody's leases were renewed meanwhile, and their holders may live."""
+        """Note that the database did not answer: holders could not renew their leases and may still be running."""
         self._database_failed_at = time.monotonic()
 
     async def drop_lease(self, cpf: str) -> None:
-        """Give a CPF back; one whose lease ran out and that another worker took stays with it."""
+        """Release the lease of a CPF, unless it has expired and another worker has taken it."""
         if self._leases.pop(cpf, None) is not None:
             with database_errors():
                 await self._pool.execute(sql("drop_lease"), cpf, self._holder)

@@ -124,7 +124,7 @@ def _fields(record: Any) -> list[Any]:
 async def test_a_refusal_of_us_pauses_everything_and_loses_nothing(
     crm: Crm, status: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One line, one probe at a time, no dead letter; when the CRM takes us again everything is written once."""
+    """One line, one probe at a time, no dead letter; when the CRM accepts us again everything is written once."""
     monkeypatch.setattr(pausing, "PROBE_DELAYS_S", (0.05,))
     crm.answer = lambda _: status
     pause = Pause("c2s")
@@ -137,7 +137,9 @@ async def test_a_refusal_of_us_pauses_everything_and_loses_nothing(
         await asyncio.wait_for(asyncio.gather(*tasks), LIMIT)
     assert pause.reason == ""
     assert [one["event"] for one in logs if "refuses us" in one["event"]] == ["paused: the partner refuses us"]
-    assert [one["event"] for one in logs if "takes us again" in one["event"]] == ["the partner takes us again"]
+    assert [one["event"] for one in logs if "accepts us again" in one["event"]] == [
+        "resumed: the partner accepts us again"
+    ]
     told = [path for path, body in zip(crm.paths, crm.bodies, strict=True) if body]
     assert {path.split("/")[3] for path in told} == {f"L{n}" for n in range(20)}
     assert crm.letters.sent == []

@@ -100,7 +100,7 @@ async def test_a_group_that_lives_is_refused_with_its_members_names(full: Settin
     stood = await committed(full, WORKER_GROUP, WEBHOOKS.name)
     async with alive(full), replaying(full) as replay:
         moves = plan(await replay.bounds(), Absolute(0))
-        with pytest.raises(StopError, match=r"leads is alive, stop it first .*: worker-a-.* at "):
+        with pytest.raises(StopError, match=r"leads has members; stop them first .*: worker-a-.* at "):
             await replay.execute(moves)
     assert await committed(full, WORKER_GROUP, WEBHOOKS.name) == stood
 

@@ -130,7 +130,7 @@ async def test_nothing_grows_while_a_worker_lives(broker: Settings, group: str) 
         assert worker.assignment()
         code, out, said = await command(broker, "topics", "--grow", TOPIC_PARTITIONS="6")
     assert (code, out) == (1, "")
-    assert f"topics: {group} is alive, stop it first" in said
+    assert f"topics: {group} has members; stop them first" in said
     async with open_admin(broker) as admin:
         assert await differences(admin, broker) == []
 

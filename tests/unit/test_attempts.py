@@ -44,9 +44,9 @@ async def test_a_transient_error_is_tried_again(monkeypatch: pytest.MonkeyPatch)
 
 async def test_what_nobody_foresaw_stops_and_its_text_is_left_to_the_log() -> None:
     """The reason names the class alone: the text may hold a phone."""
-    with capture_logs() as lines, pytest.raises(StopError, match=r"^a record can't be ended: KeyError$"):
+    with capture_logs() as lines, pytest.raises(StopError, match=r"^a record can't be handled: KeyError$"):
         await tried(KeyError("11987654321"))
-    assert [(line["event"], line["lead"]) for line in lines] == [("a record can't be ended", "L1")]
+    assert [(line["event"], line["lead"]) for line in lines] == [("a record can't be handled", "L1")]
 
 
 async def test_no_try_begins_after_a_stop() -> None:

@@ -103,7 +103,7 @@ async def test_what_a_journal_did_not_foresee_stops_it_with_a_reason_that_can_be
         async with running(consumer, books, JOURNAL_CONSUMER) as (task, _):
             with pytest.raises(StopError, match=r"KeyError$"):
                 await asyncio.wait_for(asyncio.shield(task), 30)
-    assert [line["event"] for line in lines] == ["a record can't be ended"]
+    assert [line["event"] for line in lines] == ["a record can't be handled"]
     assert consumer.committed == {}
 
 
