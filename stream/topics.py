@@ -35,7 +35,7 @@ WEBHOOKS = Topic(
     value="the webhook as received, JSON",
     retention=timedelta(days=30),
     # LogAppendTime: a replay by time must not depend on the producers' clocks. The size fits a body of 1 MiB with its
-    # JSON envelope and the headers it brings back from a retry topic. Other systems may write here with any compression.
+    # JSON envelope and the headers it brings back from a retry topic. Other systems may use any compression.
     # The broker decompresses, so an unknown codec does not stop us and the limit holds for the decompressed record.
     config={
         "message.timestamp.type": "LogAppendTime",
