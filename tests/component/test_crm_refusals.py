@@ -83,7 +83,7 @@ async def crm(pool: asyncpg.Pool) -> AsyncIterator[Crm]:
 
 @pytest.mark.parametrize("status", [400, 404, 405, 409, 410, 413, 415, 422])
 async def test_leads_that_are_refused_between_others_stop_nothing(crm: Crm, status: int) -> None:
-    """Each refused lead is a dead letter with its reason; a write from time to time keeps the limit from stopping it."""
+    """Each refused lead is a dead letter with its reason; an occasional write keeps the limit from stopping it."""
     crm.answer = lambda lead: status if lead.startswith("gone") else 201
     sync = crm.sync(FUSE_IN_A_ROW="10", FUSE_MINIMUM="5", FUSE_SHARE="0.5")
     for number in range(60):

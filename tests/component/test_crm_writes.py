@@ -54,7 +54,7 @@ async def test_a_message_that_was_not_sent_may_be_claimed_again(writes: CrmWrite
 async def test_one_process_reclaims_a_write(
     writes: CrmWrites, status: str, reclaim_after: timedelta | None, wins: int
 ) -> None:
-    """One of twenty processes reclaims a refused or, on request, unconfirmed write; a call in progress keeps its claim."""
+    """One of twenty processes reclaims a refused or, on request, unconfirmed write; calls in progress stay claimed."""
     await writes.claim("lead", "facts", EVENT)
     await writes.mark("lead", "facts", status)
     await writes.claim_lead("google_ads", "1")

@@ -237,7 +237,7 @@ async def _until(connection: asyncpg.Connection, condition: str) -> None:
 async def test_a_run_that_gets_no_lock_fails_and_the_next_one_succeeds(
     legacy: asyncpg.Connection, empty_database_url: str
 ) -> None:
-    """A migration gives up soon if it gets no lock, since other clients would queue behind it; nothing is half applied."""
+    """A migration without a lock gives up soon, as others would queue behind it; nothing is half applied."""
     blocker = legacy.transaction()
     await blocker.start()
     await legacy.execute("LOCK TABLE core.party_contacts IN ACCESS EXCLUSIVE MODE")

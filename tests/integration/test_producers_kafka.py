@@ -27,7 +27,7 @@ from stream.domain.leads import Source, decode_webhook
 from stream.local.kafka import LocalKafka
 from stream.settings import Settings
 from stream.topics import DEAD, WEBHOOKS
-from tests.support.broker import make_anew, make_topics, settings_of
+from tests.support.broker import make_topics, recreate_topics, settings_of
 from tests.support.waiting import LIMIT, until, until_true
 
 ROOT = Path(__file__).parents[2]
@@ -44,7 +44,7 @@ def settings_for(servers: str) -> Settings:
 
 @pytest.fixture
 async def servers(kafka: str) -> str:
-    await make_anew(settings_for(kafka))  # the topics of other tests have other partitions
+    await recreate_topics(settings_for(kafka))  # the topics of other tests have other partitions
     return kafka
 
 

@@ -16,7 +16,7 @@ from stream.ops.groups import members
 from stream.settings import Settings
 from stream.topics import WEBHOOKS, WORKER_GROUP
 from tests.integration.test_membership import member, read_until_assigned
-from tests.support.broker import make_anew, take_turn
+from tests.support.broker import lock_broker, recreate_topics
 from tests.support.enriched import everything
 from tests.support.waiting import until_true
 
@@ -34,7 +34,7 @@ async def test_a_broker_is_given_to_a_test_without_members_and_records(broker: S
     async with member(broker, WORKER_GROUP, "left") as left:
         await read_until_assigned(left, broker.topic_partitions)
     assert len(await who(broker)) == 1
-    await make_anew(broker)
+    await recreate_topics(broker)
     assert await who(broker) == []
     assert await everything(broker, WEBHOOKS.name) == []
 
@@ -63,7 +63,7 @@ async def test_a_broker_is_used_by_one_run_of_the_tests_at_a_time(broker: Settin
     said: list[str] = []
     address = broker.kafka_bootstrap_servers
     # Of another name: this very run may have its turn.
-    take = partial(take_turn, say=said.append, who=f"test-{uuid4()}")
+    take = partial(lock_broker, say=said.append, who=f"test-{uuid4()}")
     first = await asyncio.to_thread(take, address)
     assert said == []
     waiting = asyncio.create_task(asyncio.to_thread(take, address.replace("127.0.0.1", "localhost")))

@@ -1,4 +1,4 @@
-"""What the plain consumers do with records, on a consumer in memory: how much they take, and what they wait for."""
+"""The handlers of the plain consumers on a consumer in memory: how many records they take, what they wait for."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from tests.support.memory_consumer import FIRST, MemoryConsumer, position, runni
 from tests.support.waiting import until_true
 
 
-async def test_no_more_is_read_than_there_is_room_for() -> None:
-    """Twice as many records as are handled at once, however many there are."""
+async def test_no_more_records_are_read_than_the_handler_has_room_for() -> None:
+    """Twice as many records are read as are handled at a time, however many there are."""
     consumer = MemoryConsumer(FIRST)
     consumer.write(FIRST, *(f"{chr(97 + number % 26)}{number}" for number in range(100)))
     gate, begun = asyncio.Event(), []
@@ -64,7 +64,7 @@ def write_events(consumer: MemoryConsumer, *leads: str) -> None:
 
 
 async def test_a_journal_reads_nothing_while_it_waits_for_its_database(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One batch waits, uncommitted; it is written whole, then what came meanwhile is."""
+    """Without a database one batch waits uncommitted; it is written whole, and then the records that came meanwhile."""
     monkeypatch.setattr("stream.kafka.attempts.RETRY_PAUSES_S", (0.001,))
     consumer, books = MemoryConsumer(FIRST), Books()
     books.failure = DatabaseUnavailableError("taken", is_away=False)
@@ -81,8 +81,8 @@ async def test_a_journal_reads_nothing_while_it_waits_for_its_database(monkeypat
     assert books.written == ["A", "B", "C"]
 
 
-async def test_a_journal_that_waits_for_its_database_hears_a_stop() -> None:
-    """At once, though its next try is far away; the batch comes again."""
+async def test_a_stop_ends_a_journal_that_waits_for_its_database() -> None:
+    """A stop ends the wait at once, long before the next attempt; the batch is read again."""
     consumer, books = MemoryConsumer(FIRST), Books()
     books.failure = DatabaseUnavailableError("gone")
     write_events(consumer, "A")
@@ -94,8 +94,8 @@ async def test_a_journal_that_waits_for_its_database_hears_a_stop() -> None:
     assert consumer.committed == {}
 
 
-async def test_what_a_journal_did_not_foresee_stops_it_with_a_reason_that_can_be_logged() -> None:
-    """The reason names the class alone, as the CRM sync's does; nothing of the batch is committed."""
+async def test_an_unforeseen_error_stops_the_journal_without_values_in_the_reason() -> None:
+    """The reason has only the class of the error, and nothing of the batch is committed."""
     consumer, books = MemoryConsumer(FIRST), Books()
     books.failure = KeyError("11987654321")
     write_events(consumer, "A")
@@ -107,8 +107,8 @@ async def test_what_a_journal_did_not_foresee_stops_it_with_a_reason_that_can_be
     assert consumer.committed == {}
 
 
-async def test_the_retry_reader_waits_while_too_much_is_to_be_delivered() -> None:
-    """What it moves would wait in memory; it is read when the producer has room."""
+async def test_the_retry_reader_waits_while_the_producer_is_full() -> None:
+    """The retry reader reads on when the producer has room, because records that it moves wait in memory."""
     consumer = MemoryConsumer(FIRST)
     consumer.write(FIRST, "a", "b")
     producer: Any = SimpleNamespace(is_full=True, enqueue=lambda *_: _[-1]())
