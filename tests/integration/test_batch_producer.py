@@ -1,4 +1,4 @@
-"""The batch producer on a real broker, with both failure policies: order, and the gap that a failed batch leaves."""
+"""The batch producer on a real broker, with both failure policies: the order, and the gap after a failed batch."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ REFUSED = b"x" * 2_000_000  # bytes: more than the topic takes
 
 @asynccontextmanager
 async def decode(settings: Settings, policy: FailFast | RetryUntilShutdown) -> AsyncIterator[BatchProducer]:
-    """A batch producer that knows the topic."""
+    """A batch producer that has the metadata of the topic."""
     async with open_producer(settings) as producer:
         batches = BatchProducer(producer, policy)
         await batches.load_metadata(WEBHOOKS.name)
@@ -36,7 +36,7 @@ async def decode(settings: Settings, policy: FailFast | RetryUntilShutdown) -> A
 
 
 async def values(settings: Settings, partition: int) -> list[bytes]:
-    """All values of a partition, in their order."""
+    """All values of a partition in order."""
     consumer = AIOKafkaConsumer(bootstrap_servers=settings.kafka_bootstrap_servers)
     await consumer.start()
     try:
@@ -58,8 +58,10 @@ def enqueue(batches: BatchProducer, value: bytes, told: list[bytes], partition: 
 
 
 @both_policies
-async def test_records_are_written_and_told_in_order(broker: Settings, policy: FailFast | RetryUntilShutdown) -> None:
-    """Over several batches and ticks of the loop, callbacks and handles share a partition and its order."""
+async def test_records_are_written_and_acknowledged_in_order(
+    broker: Settings, policy: FailFast | RetryUntilShutdown
+) -> None:
+    """Over several batches and ticks, callbacks and handles share a partition and its order."""
     told: list[bytes] = []
     key = b"+5511987654321"
     partition = partition_of(key, broker.topic_partitions)
@@ -82,7 +84,7 @@ async def test_records_are_written_and_told_in_order(broker: Settings, policy: F
 
 
 async def test_a_refused_batch_ends_its_partition_and_no_other(broker: Settings) -> None:
-    """Fail fast: who waits behind a refused record is told so, and the broker refuses what is sent after the gap."""
+    """FailFast: records behind a refused one fail, and the broker refuses later batches after the gap."""
     key, told = b"+5511987654321", list[bytes]()
     partition = partition_of(key, broker.topic_partitions)
 
@@ -105,8 +107,8 @@ async def test_a_refused_batch_ends_its_partition_and_no_other(broker: Settings)
     assert await values(broker, partition) == [b"first", b"again"]
 
 
-async def test_a_refused_batch_holds_its_partition_and_its_age_is_told(broker: Settings) -> None:
-    """Retry: nothing overtakes a refused record, others go on, and ``failing_since`` gets old although they do."""
+async def test_a_refused_batch_blocks_its_partition_and_its_age_is_known(broker: Settings) -> None:
+    """RetryUntilShutdown: no record overtakes a refused one, others go on, and ``failing_since`` gets old."""
     told: list[bytes] = []
     async with decode(broker, RETRY) as batches, asyncio.timeout(LIMIT):
         enqueue(batches, b"first", told)

@@ -35,7 +35,7 @@ async def test_no_more_records_are_read_than_the_handler_has_room_for() -> None:
         begun.append(record.offset)
         await gate.wait()
 
-    async with running(consumer, KeyOrder(handle, at_once=3)):
+    async with running(consumer, KeyOrder(handle, concurrency=3)):
         await until_true(lambda: len(begun) == 3)
         assert len(consumer.logs[FIRST]) - position(consumer, FIRST) == 94
         gate.set()
@@ -43,7 +43,7 @@ async def test_no_more_records_are_read_than_the_handler_has_room_for() -> None:
     assert sorted(begun) == list(range(100))
 
 
-class Books(Journal):
+class FailingJournal(Journal):
     """A journal whose database fails as the test says."""
 
     def __init__(self) -> None:
@@ -66,28 +66,28 @@ def write_events(consumer: MemoryConsumer, *leads: str) -> None:
 async def test_a_journal_reads_nothing_while_it_waits_for_its_database(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a database one batch waits uncommitted; it is written whole, and then the records that came meanwhile."""
     monkeypatch.setattr("stream.kafka.attempts.RETRY_PAUSES_S", (0.001,))
-    consumer, books = MemoryConsumer(FIRST), Books()
-    books.failure = DatabaseUnavailableError("taken", is_away=False)
+    consumer, journal = MemoryConsumer(FIRST), FailingJournal()
+    journal.failure = DatabaseUnavailableError("taken", is_away=False)
     write_events(consumer, "A", "B")
-    async with running(consumer, books, replace(JOURNAL_CONSUMER, topics=("events",))):
-        await until_true(lambda: books.tries > 2)
+    async with running(consumer, journal, replace(JOURNAL_CONSUMER, topics=("events",))):
+        await until_true(lambda: journal.tries > 2)
         write_events(consumer, "C")
-        tries = books.tries
-        await until_true(lambda: books.tries > tries + 2)
+        tries = journal.tries
+        await until_true(lambda: journal.tries > tries + 2)
         assert (position(consumer, FIRST), consumer.commits) == (2, 0)
-        books.failure = None
+        journal.failure = None
         await until_true(lambda: consumer.committed == {FIRST: 3})
     forget()
-    assert books.written == ["A", "B", "C"]
+    assert journal.written == ["A", "B", "C"]
 
 
 async def test_a_stop_ends_a_journal_that_waits_for_its_database() -> None:
     """A stop ends the wait at once, long before the next attempt; the batch is read again."""
-    consumer, books = MemoryConsumer(FIRST), Books()
-    books.failure = DatabaseUnavailableError("gone")
+    consumer, journal = MemoryConsumer(FIRST), FailingJournal()
+    journal.failure = DatabaseUnavailableError("gone")
     write_events(consumer, "A")
-    async with running(consumer, books, replace(JOURNAL_CONSUMER, grace=3600.0)) as (task, stop):
-        await until_true(lambda: books.tries > 0)
+    async with running(consumer, journal, replace(JOURNAL_CONSUMER, grace=3600.0)) as (task, stop):
+        await until_true(lambda: journal.tries > 0)
         stop.set()
         await asyncio.wait_for(task, 30)
     forget()
@@ -96,11 +96,11 @@ async def test_a_stop_ends_a_journal_that_waits_for_its_database() -> None:
 
 async def test_an_unforeseen_error_stops_the_journal_without_values_in_the_reason() -> None:
     """The reason has only the class of the error, and nothing of the batch is committed."""
-    consumer, books = MemoryConsumer(FIRST), Books()
-    books.failure = KeyError("11987654321")
+    consumer, journal = MemoryConsumer(FIRST), FailingJournal()
+    journal.failure = KeyError("11987654321")
     write_events(consumer, "A")
     with capture_logs() as lines:
-        async with running(consumer, books, JOURNAL_CONSUMER) as (task, _):
+        async with running(consumer, journal, JOURNAL_CONSUMER) as (task, _):
             with pytest.raises(StopError, match=r"KeyError$"):
                 await asyncio.wait_for(asyncio.shield(task), 30)
     assert [line["event"] for line in lines] == ["a record can't be handled"]
