@@ -176,14 +176,14 @@ class CrmSync:
             await self._c2s.create_message(c2s_id, text)
             return c2s_id
 
-        done = await self._attempt(
+        result = await self._attempt(
             "message",
             event,
             write,
             release=lambda: self._writes.release(c2s_id, facts),
             mark=lambda status, reason: self._writes.mark(c2s_id, facts, status, reason),
         )
-        if done is not None:
+        if result is not None:
             await _until_stored(partial(self._writes.mark, c2s_id, facts, WriteStatus.CONFIRMED))
             log.info("message written", c2s_id=c2s_id, outcome=event.outcome, **_about(event))
 

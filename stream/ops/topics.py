@@ -48,8 +48,8 @@ async def create_missing(admin: AIOKafkaAdminClient, settings: Settings) -> list
 
     Raises StopError if the broker refuses or a partition gets no leader.
     """
-    there = set(await admin.list_topics())
-    missing = [topic for topic in ALL if topic.name not in there]
+    existing = set(await admin.list_topics())
+    missing = [topic for topic in ALL if topic.name not in existing]
     if not missing:
         return []
     response = await admin.create_topics(
@@ -110,13 +110,15 @@ async def _wait_for_leaders(admin: AIOKafkaAdminClient, settings: Settings, name
     requests for end offsets, which write nothing.
     """
     found = await admin.describe_topics(names)
-    parts = [TopicPartition(topic["topic"], one["partition"]) for topic in found for one in topic["partitions"]]
+    topic_partitions = [
+        TopicPartition(topic["topic"], one["partition"]) for topic in found for one in topic["partitions"]
+    ]
     consumer = AIOKafkaConsumer(
         **client_options(settings), request_timeout_ms=LEADER_TIMEOUT_MS, isolation_level="read_committed"
     )
     try:
         await consumer.start()
-        await consumer.end_offsets(parts)
+        await consumer.end_offsets(topic_partitions)
     except KafkaTimeoutError:
         raise StopError(
             f"no leader after {LEADER_TIMEOUT_MS // 1000} s for a partition of {', '.join(names)}"
@@ -127,16 +129,16 @@ async def _wait_for_leaders(admin: AIOKafkaAdminClient, settings: Settings, name
 
 async def differences(admin: AIOKafkaAdminClient, settings: Settings) -> list[Difference]:
     """The differences between the broker's topics and ``stream.topics``; ``must_stop`` selects the harmful ones."""
-    there = {topic["topic"]: topic for topic in await admin.describe_topics() if topic["error_code"] == 0}
+    existing = {topic["topic"]: topic for topic in await admin.describe_topics() if topic["error_code"] == 0}
     found: list[Difference] = []
     for topic in ALL:
-        if topic.name not in there:
+        if topic.name not in existing:
             found.append(Difference(topic.name, "the topic", "there", "missing"))
             continue
-        have, want = len(there[topic.name]["partitions"]), partitions(topic, settings)
-        if have != want:
-            found.append(Difference(topic.name, "partitions", str(want), str(have)))
-    return found + await _config_differences(admin, [topic for topic in ALL if topic.name in there])
+        actual, expected = len(existing[topic.name]["partitions"]), partitions(topic, settings)
+        if actual != expected:
+            found.append(Difference(topic.name, "partitions", str(expected), str(actual)))
+    return found + await _config_differences(admin, [topic for topic in ALL if topic.name in existing])
 
 
 async def _config_differences(admin: AIOKafkaAdminClient, wanted: list[Topic]) -> list[Difference]:
@@ -148,9 +150,9 @@ async def _config_differences(admin: AIOKafkaAdminClient, wanted: list[Topic]) -
     configs = {resource[3]: _values(resource[4]) for answer in answers for resource in answer.resources}
     for topic in wanted:
         for name, value in topic.settings().items():
-            have = configs.get(topic.name, {}).get(name, "unknown")
-            if have != value:
-                found.append(Difference(topic.name, name, value, have))
+            actual = configs.get(topic.name, {}).get(name, "unknown")
+            if actual != value:
+                found.append(Difference(topic.name, name, value, actual))
     return found
 
 

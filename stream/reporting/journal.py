@@ -97,13 +97,13 @@ def passes(events: Iterable[EnrichedEvent]) -> list[list[EnrichedEvent]]:
     """
     of_webhook: dict[str, list[EnrichedEvent]] = {}
     for event in events:
-        there = of_webhook.setdefault(event.event_id, [])
-        if not there or there[-1].outcome == Outcome.PENDING:
-            there.append(event)
+        kept = of_webhook.setdefault(event.event_id, [])
+        if not kept or kept[-1].outcome == Outcome.PENDING:
+            kept.append(event)
     longest = max(map(len, of_webhook.values()), default=0)
     # Sorted, so that two journals lock rows in the same order and can't deadlock.
     ordered = [of_webhook[event_id] for event_id in sorted(of_webhook)]
-    return [[there[number] for there in ordered if number < len(there)] for number in range(longest)]
+    return [[kept[number] for kept in ordered if number < len(kept)] for number in range(longest)]
 
 
 def _columns(rows: Iterable[tuple[object, ...]], width: int) -> list[list[object]]:

@@ -382,7 +382,7 @@ async def _partitions(consumer: AIOKafkaConsumer) -> set[int]:
 
 
 async def test_a_worker_without_all_retry_topics_says_what_to_run(broker: Settings, database_url: str) -> None:
-    """A broker with only the first retry topic stops a worker, whose error names the command that creates the others."""
+    """A broker with only the first retry topic stops a worker; its error names the command that creates the others."""
     async with open_admin(broker) as admin:
         await remove(admin, SECOND.name, THIRD.name)
         assert {one.topic for one in must_stop(await differences(admin, broker))} == {SECOND.name, THIRD.name}
