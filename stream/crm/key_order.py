@@ -83,4 +83,4 @@ class KeyOrder(RecordHandler):
 
 
 def _report(record: ConsumerRecord, error: TransientError, seconds: float) -> None:
-    log.warning("will try again", reason=error.reason, seconds=seconds, **about(record))
+    log.warning("attempt failed, will try again", reason=error.reason, seconds=seconds, **about(record))

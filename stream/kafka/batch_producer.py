@@ -272,7 +272,7 @@ class BatchProducer:
                 if retry is None:
                     raise
                 queue.failing_since = queue.failing_since or time.monotonic()
-                broker_failed(log, "delivery failed, sending again", error, topic=queue.topic, records=len(records))
+                broker_failed(log, "publishing failed, sending again", error, topic=queue.topic, records=len(records))
                 await asyncio.sleep(retry.delay_seconds)
                 batch = fill_batch(self._producer, records)
             else:

@@ -32,7 +32,7 @@ from stream.store.queries import sql
 log = get_logger(__name__)
 
 BATCH_RECORDS = 1_000  # of one transaction
-BROKER_FAILED = "the broker took partitions, or a commit"
+BROKER_FAILED = "the broker revoked partitions or refused a commit"
 JOURNAL_CONSUMER = ConsumerSpec(
     topics.JOURNAL_GROUP,
     (topics.ENRICHED.name,),
@@ -145,7 +145,7 @@ def _webhook_event(event: EnrichedEvent) -> tuple[object, ...]:
 
 
 def _report(error: TransientError, _: float) -> None:
-    warn_seldom(log, "will try again", reason=error.reason)
+    warn_seldom(log, "write failed, will try again", reason=error.reason)
 
 
 def _decode(records: Iterable[ConsumerRecord]) -> list[EnrichedEvent]:

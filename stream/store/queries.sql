@@ -46,7 +46,7 @@ WHERE p.cpf_cnpj = ANY ($1::text[])
 ORDER BY p.enriched DESC NULLS LAST, e.enriched_at DESC NULLS LAST, p.created_at
 
 -- name: is_unanswered
--- Returns whether the Work API had no person for a CPF ($1) and must not be asked again before $2.
+-- Returns whether the Work API must not be asked for a CPF ($1) at the time $2, because it had no person for it.
 SELECT EXISTS (SELECT FROM stream.unanswered_cpfs WHERE cpf = $1 AND until > $2)
 
 -- name: save_unanswered
