@@ -20,7 +20,7 @@ from bench.leads import crowd, records, repeats
 from bench.result import Options, Row
 from producers.items import Record
 from stream.kafka.batch_producer import BatchProducer, FailFast, RetryUntilShutdown
-from stream.kafka.clients import LARGEST_BATCH, partition_of
+from stream.kafka.clients import MAX_BATCH_BYTES, partition_of
 
 GOALS = ("no goal of its own: it explains `hits` and `publisher`",)
 COMMAND = "python -m bench batches"
@@ -42,7 +42,7 @@ class InstantProducer:
 
     def create_batch(self) -> BatchBuilder:
         """Create a real batch of the production size."""
-        return BatchBuilder(LARGEST_BATCH, 0)
+        return BatchBuilder(MAX_BATCH_BYTES, 0)
 
     async def send_batch(self, batch: BatchBuilder, topic: str, *, partition: int) -> asyncio.Future[None]:
         """Acknowledge in the next tick."""
@@ -62,10 +62,10 @@ async def sides() -> dict[str, Side]:
     fake: Any = InstantProducer()
     of_worker, of_producers = BatchProducer(fake, RetryUntilShutdown()), BatchProducer(fake, FailFast())
     for one in (of_worker, of_producers):
-        await one.learn("webhooks")
+        await one.load_metadata("webhooks")
     return {
         "worker": lambda chunk: enqueued(of_worker.enqueue, of_worker.flush, chunk),
-        "producers": lambda chunk: published(of_producers.knows, of_producers.enqueue_all, chunk),
+        "producers": lambda chunk: published(of_producers.has_metadata, of_producers.enqueue_all, chunk),
         "batches alone": lambda chunk: encoded(fake, chunk),
     }
 
@@ -96,7 +96,7 @@ async def published(
             assert knows([one])
             handles.append(enqueue_all([one]))
         for handle in handles:
-            await handle.answer
+            await handle.result
 
 
 async def encoded(producer: InstantProducer, chunk: Sequence[Record]) -> None:

@@ -140,7 +140,7 @@ def _tracked(loops: int) -> float:
     started = process_time()
     for first in range(0, loops, FETCHED):
         offsets = range(first, min(first + FETCHED, loops))
-        tracker.arrive(offsets)
+        tracker.track(offsets)
         for offset in offsets:
             tracker.complete(offset)
     return process_time() - started

@@ -84,12 +84,12 @@ class KafkaPublisher:
         until = limit if until is None else min(limit, until)
         batch_producer, handle = self._batch_producer, None
         try:
-            if batch_producer is None or not batch_producer.knows(records):
+            if batch_producer is None or not batch_producer.has_metadata(records):
                 batch_producer = await self._ready(records, until)
             handle = batch_producer.enqueue_all(records)
             self._deadlines.begin(handle, until)
             try:
-                await handle.answer
+                await handle.result
             finally:
                 self._deadlines.end(handle)
         except TimeoutError:
@@ -112,7 +112,7 @@ class KafkaPublisher:
             await self._connected.wait()
             batch_producer = self._batch_producer
             assert batch_producer is not None, "connected means that there is one"
-            await batch_producer.learn(*{record.topic for record in records})
+            await batch_producer.load_metadata(*{record.topic for record in records})
             return batch_producer
 
     def _timeout(self) -> float:
@@ -121,9 +121,9 @@ class KafkaPublisher:
         return self._limit if is_well else min(TIMEOUT_WHILE_OVERDUE, self._limit)
 
     def _remember_overdue(self, handle: PublishHandle) -> None:
-        if not handle.is_over:
+        if not handle.is_done:
             self._overdue.add(handle)
-            handle.afterwards = self._overdue.discard
+            handle.on_done = self._overdue.discard
 
     def _replace(self, batch_producer: BatchProducer | None, error: BaseException) -> None:
         """Take another producer: a failed batch leaves a gap in the sequence, and the broker refuses what follows."""

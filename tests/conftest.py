@@ -20,7 +20,7 @@ from stream.domain.errors import StopError
 from stream.local.kafka import LocalKafka, download
 from stream.settings import Settings
 from tests.support import containers
-from tests.support.broker import PARTITIONS, make_anew, remove_topics, settings_of, take_turn
+from tests.support.broker import PARTITIONS, lock_broker, recreate_topics, remove_topics, settings_of
 from tests.support.containers import can_run, note, running
 
 __all__ = ["PARTITIONS", "remove_topics"]  # tests import them from here as well
@@ -82,7 +82,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if is_controller or config.option.collectonly or not any(map(_needs_a_broker, session.items)):
         return
     if GIVEN:
-        lock = take_turn(GIVEN, note)
+        lock = lock_broker(GIVEN, note)
         config.add_cleanup(lock.close)
     elif not can_run(KAFKA_IMAGE):
         with suppress(StopError):  # each test that needs it says why it is not there
@@ -130,7 +130,7 @@ def kafka(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 async def broker(kafka: str) -> Settings:
     """Settings for a real broker whose topics are all there, empty and ready, and in whose groups nobody is."""
     settings = settings_of(kafka)
-    await make_anew(settings)
+    await recreate_topics(settings)
     return settings
 
 

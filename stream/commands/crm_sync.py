@@ -67,7 +67,7 @@ async def _sync(settings: Settings, stop: asyncio.Event) -> None:
             CRM_CONSUMER,
             KeyOrder(
                 CrmSync(C2S(session, settings), CrmWrites(pool), producer, settings, pause).handle,
-                at_once=settings.crm_concurrency,
+                concurrency=settings.crm_concurrency,
                 gate=pause.wait,
             ),
         ) as loop,

@@ -16,7 +16,7 @@ from aiokafka.errors import KafkaError
 
 from stream import topics
 from stream.commands import screen
-from stream.dead_letters.queue import Letters, Plan
+from stream.dead_letters.queue import DeadLetterQueue, RedrivePlan
 from stream.domain.dead_letters import STAGES, DeadLetter, DeadLetterFilter, DeadLetterStatus, unknown_criteria
 from stream.domain.errors import StopError, StreamError
 from stream.domain.identity import parse_denylist
@@ -160,12 +160,12 @@ def _must_narrow(given: Given, *, everything: bool) -> None:
         raise click.UsageError(NARROW)
 
 
-def _run(work: Callable[[Letters], Awaitable[None]]) -> None:
+def _run(work: Callable[[DeadLetterQueue], Awaitable[None]]) -> None:
     settings = settings_or_exit("dlq")
 
     async def whole() -> None:
         denied_aliases = parse_denylist(settings.contact_denylist)
-        await work(Letters(settings, denied_aliases, lambda: datetime.now(UTC)))
+        await work(DeadLetterQueue(settings, denied_aliases, lambda: datetime.now(UTC)))
 
     try:
         uvloop.run(whole())
@@ -174,7 +174,7 @@ def _run(work: Callable[[Letters], Awaitable[None]]) -> None:
         sys.exit(1)
 
 
-async def _list(letters: Letters, given: Given) -> None:
+async def _list(letters: DeadLetterQueue, given: Given) -> None:
     found = await _found(letters, given, all_numbers=False)
     if given.as_json:
         screen.show_json({"letters": [_facts(letter, given) for letter in found]})
@@ -182,7 +182,7 @@ async def _list(letters: Letters, given: Given) -> None:
     _table(found, given, f"{len(found)} dead letters")
 
 
-async def _found(letters: Letters, given: Given, *, all_numbers: bool = True) -> list[DeadLetter]:
+async def _found(letters: DeadLetterQueue, given: Given, *, all_numbers: bool = True) -> list[DeadLetter]:
     """The letters that are meant. Raises StopError where a number, class or topic is none that there is.
 
     ``all_numbers``: each number must be there; else one of them is enough.
@@ -197,7 +197,7 @@ async def _found(letters: Letters, given: Given, *, all_numbers: bool = True) ->
     return found
 
 
-async def _show(letters: Letters, given: Given) -> None:
+async def _show(letters: DeadLetterQueue, given: Given) -> None:
     found = await _found(letters, given)
     _must_be_open(given.wanted, found)
     shown = []
@@ -222,7 +222,7 @@ def _must_be_open(wanted: DeadLetterFilter, found: Sequence[DeadLetter]) -> None
         raise StopError(f"closed, or kept out by another option: {numbers}. --closed shows what was closed")
 
 
-async def _redrive(letters: Letters, given: Given, *, execute: bool) -> None:
+async def _redrive(letters: DeadLetterQueue, given: Given, *, execute: bool) -> None:
     plan = await letters.plan(await _found(letters, given))
     if execute:
         await letters.redrive(plan)
@@ -236,7 +236,7 @@ async def _redrive(letters: Letters, given: Given, *, execute: bool) -> None:
     click.echo(_verdict("redriven", len(plan.redriven), execute=execute))
 
 
-async def _drop(letters: Letters, given: Given, *, execute: bool) -> None:
+async def _drop(letters: DeadLetterQueue, given: Given, *, execute: bool) -> None:
     found = await _found(letters, given)
     if execute:
         await letters.drop(found)
@@ -247,7 +247,7 @@ async def _drop(letters: Letters, given: Given, *, execute: bool) -> None:
     click.echo(_verdict("dropped", len(found), execute=execute))
 
 
-def _tell_hopeless(plan: Plan) -> None:
+def _tell_hopeless(plan: RedrivePlan) -> None:
     for reason, count in Counter(plan.hopeless.values()).most_common():
         click.echo(f"{count} would die again and stay where they are: {one_line(mask(reason), LONGEST_REASON)}")
 

@@ -21,8 +21,8 @@ from stream.ops.replay import (
     Replay,
     Shift,
     Target,
-    costs_at_most,
     from_csv,
+    max_cost,
     parse_duration,
     plan,
     to_csv,
@@ -98,7 +98,7 @@ async def _target(replay: Replay, way: str, value: object, group: str) -> Target
         return Absolute(value)
     if way == "to_earliest":
         return Earliest()
-    return await replay.at(_instant(way, str(value)))
+    return await replay.offsets_at(_instant(way, str(value)))
 
 
 def _instant(way: str, text: str) -> datetime:
@@ -122,7 +122,7 @@ def _partitions(text: object) -> frozenset[int] | None:
 
 def _show(settings: Settings, group: str, moves: list[Move], *, executed: bool, as_json: bool) -> None:
     records = sum(move.records for move in moves)
-    cost = costs_at_most(group, moves, settings)
+    cost = max_cost(group, moves, settings)
     if as_json:
         body = {"group": group, "executed": executed, "records": records, "costs_at_most": str(cost), "moves": moves}
         show_json(body)

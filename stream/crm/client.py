@@ -1,6 +1,6 @@
-"""The C2S API, where enriched contacts end up. It has no idempotency key: sending twice shows twice.
+"""The client of the C2S API, the CRM. C2S has no idempotency key: a repeated request is shown twice.
 
-So a failure is judged by one question: may the call have been carried out?
+So every failure must answer one question: may the call have been carried out?
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from stream.providers.http import judge_status, segment, sent_once
 from stream.settings import Settings
 
 CLIENT_ERRORS = range(400, 500)
-REFUSES_US = (401, 402, 403, 407)  # credentials or account: every call is refused until somebody mends it
-MAY_WORK_LATER = (408, 425, 429)  # time, pace: the same call may work later
+REFUSES_US = (401, 402, 403, 407)  # credentials or account: C2S refuses every call until an operator corrects them
+MAY_WORK_LATER = (408, 425, 429)  # time-out or rate: the same call may succeed later
 TOO_EARLY = 425
 
 
 class C2S:
-    """The client.
+    """Sends messages and leads. The answer of C2S decides which error is raised, and so what the caller does.
 
-    How C2S answered decides what the caller must do:
-
-    - 401, 402, 403, 407: CredentialsRefusedError. It refuses us, not the lead, until somebody mends it: pause.
-    - 408: PartnerUnavailableError with ``billed`` "unsure", as a 5xx, a redirect, a time-out or a reset: the call may
-      have been carried out. 425, 429 and what never left: "no".
-    - every other 4xx (400, 404, 409, 410, 413, 422, ...): LeadRefusedError. While other writes succeed, address and
-      release are right, and the fault is this lead's. Where no write succeeds, the fuse ends it.
+    - 401, 402, 403, 407: CredentialsRefusedError. C2S refuses us, not the lead; the caller pauses.
+    - 408, 5xx, a redirect, a time-out or a reset: PartnerUnavailableError with ``billed`` "unsure": the call may have
+      been carried out.
+    - 425, 429 and requests that were never sent: PartnerUnavailableError with ``billed`` "no".
+    - every other 4xx (400, 404, 409, 410, 413, 422, ...): LeadRefusedError. While other writes succeed, the base URL
+      and the release are correct and C2S refuses this lead. If no write succeeds, the dead-letter limit stops the
+      process.
     - an id that can't be one segment of a path: PoisonError, without a call.
     """
 
@@ -51,10 +51,10 @@ class C2S:
             raise PoisonError("an id that a path can't hold", path="lead.id")
         url = segment(self._base, lead_id, "create_message")
         async with self._post(url, {"leadId": lead_id, "body": body}):
-            pass  # the status says it all: a body that can't be read leaves nothing in doubt
+            pass  # the status decides: an unreadable body does not matter
 
     async def create_lead(self, attributes: dict[str, Any]) -> str:
-        """Create a lead; returns its id."""
+        """Create a lead and return its id in C2S."""
         async with self._post(self._base, {"data": {"type": "lead", "attributes": attributes}}) as response:
             lead_id = created_id(await json_of(CRM_PARTNER, response))
         if lead_id is None:
@@ -82,7 +82,7 @@ def _judge(response: aiohttp.ClientResponse) -> None:
 
 
 def created_id(answer: Any) -> str | None:
-    """The id of a created lead: ``data.id``, ``id`` or ``lead_id``, string or integer."""
+    """The id in the answer to a created lead: ``data.id``, ``id`` or ``lead_id``, a string or an integer."""
     if not isinstance(answer, dict):
         return None
     data = answer.get("data")

@@ -1,4 +1,4 @@
-"""Handles records one by one: those of one key in order, keys side by side."""
+"""Handles records one by one: records of one key in order, different keys concurrently."""
 
 from __future__ import annotations
 
@@ -20,48 +20,48 @@ Handle = Callable[[ConsumerRecord], Awaitable[None]]
 
 
 class KeyOrder(RecordHandler):
-    """Calls ``handle`` for each record. A record that is tried again holds back its key and no other."""
+    """Calls ``handle`` for each record. A record that is retried delays the records of its key and no others."""
 
-    def __init__(self, handle: Handle, *, at_once: int, gate: Gate | None = None) -> None:
-        """``at_once``: records handled side by side; reading stops while twice as many wait.
+    def __init__(self, handle: Handle, *, concurrency: int, gate: Gate | None = None) -> None:
+        """``concurrency``: how many records are handled at a time; reading stops while twice as many are in progress.
 
-        ``gate`` is waited for before each try, see ``Attempts``.
+        ``gate`` is awaited before each attempt, see ``Attempts``.
         """
         self._handle = handle
         self._gate = gate
-        self._slots = asyncio.Semaphore(at_once)
-        self._most = at_once * 2
-        self._last: dict[bytes, asyncio.Future[bool]] = {}
+        self._slots = asyncio.Semaphore(concurrency)
+        self._max_under_way = concurrency * 2
+        self._last_of_key: dict[bytes, asyncio.Future[bool]] = {}
 
     def room(self, under_way: int) -> int:
-        """As many as may wait."""
-        return self._most - under_way
+        """Twice ``concurrency`` records, minus those in progress."""
+        return self._max_under_way - under_way
 
     def start(self, fetched: Fetched, attempts: Attempts) -> list[Work]:
-        """Take everything, each record as a work of its own."""
+        """Take every record, each as its own ``Work``."""
         return [self._work(record, attempts) for records in fetched.values() for record in records]
 
     def _work(self, record: ConsumerRecord, attempts: Attempts) -> Work:
-        """The work of one record, queued behind the last one of its key."""
+        """The ``Work`` of one record, which waits for the previous record of its key."""
         key = record.key or b""
-        before = self._last.get(key)
+        previous = self._last_of_key.get(key)
         completed: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._last[key] = completed
-        return Work((record,), partial(self._in_order, record, before, completed, attempts))
+        self._last_of_key[key] = completed
+        return Work((record,), partial(self._in_order, record, previous, completed, attempts))
 
     async def _in_order(
         self,
         record: ConsumerRecord,
-        before: asyncio.Future[bool] | None,
+        previous: asyncio.Future[bool] | None,
         completed: asyncio.Future[bool],
         attempts: Attempts,
     ) -> None:
-        """Handle a record when the one ``before`` it is completed, and say how it ended to the one behind it."""
+        """Handle a record after its ``previous`` one; ``completed`` tells the next record whether it succeeded."""
         try:
-            if before is not None:
-                await attempts.rest(asyncio.wait({before}))
-                if not before.result():
-                    raise asyncio.CancelledError  # nothing of a key is handled after what was not completed
+            if previous is not None:
+                await attempts.wait_idle(asyncio.wait({previous}))
+                if not previous.result():
+                    raise asyncio.CancelledError  # no record of a key is handled after one that was not completed
             await attempts.until_completed(
                 partial(self._try, record, attempts),
                 report=partial(_report, record),
@@ -73,14 +73,14 @@ class KeyOrder(RecordHandler):
             if not completed.done():
                 completed.set_result(False)
             key = record.key or b""
-            if self._last.get(key) is completed:
-                del self._last[key]
+            if self._last_of_key.get(key) is completed:
+                del self._last_of_key[key]
 
     async def _try(self, record: ConsumerRecord, attempts: Attempts) -> None:
         async with self._slots:
-            attempts.raise_if_stopping()  # the slot may have been waited for
+            attempts.raise_if_stopping()  # a stop may have begun while this task waited for the slot
             await self._handle(record)
 
 
 def _report(record: ConsumerRecord, error: TransientError, seconds: float) -> None:
-    log.warning("will try again", reason=error.reason, seconds=seconds, **about(record))
+    log.warning("attempt failed, will try again", reason=error.reason, seconds=seconds, **about(record))

@@ -1,8 +1,8 @@
-"""Writes enriched contacts to the CRM, each lead's facts once.
+"""Writes enriched contacts to the CRM: the same facts go to a lead once.
 
-C2S has no idempotency key. So a write is claimed in PostgreSQL before the call and settled after it; what may
-have been carried out (a time-out, a reset, a 5xx, a process that died in the call) is *unconfirmed*: it is
-listed and sent again only when somebody asks for it (docs/adr/0006-writing-to-a-crm-without-idempotency.md).
+C2S has no idempotency key. So a write is claimed in PostgreSQL before the call and marked with its result after it. A
+write that may have been carried out (a time-out, a reset, a 5xx, a process that died in the call) is *unconfirmed*: it
+is listed and resent only on request (docs/adr/0006-writing-to-a-crm-without-idempotency.md).
 """
 
 from __future__ import annotations
@@ -51,38 +51,39 @@ CRM_CONSUMER = ConsumerSpec(topics.CRM_GROUP, (topics.ENRICHED.name,))
 
 
 class CrmSync:
-    """Handles one event; ``KeyOrder`` calls it, each contact's events in order."""
+    """Handles one event at a time. ``KeyOrder`` calls it for the events of a contact in order."""
 
     def __init__(
         self,
         c2s: C2S,
-        deliveries: CrmWrites,
+        writes: CrmWrites,
         producer: AIOKafkaProducer,
         settings: Settings,
         pause: Pause | None = None,
     ) -> None:
-        """``pause`` holds records back while C2S refuses us; ``KeyOrder`` waits for it before each try."""
+        """``pause`` delays records while C2S refuses us; ``KeyOrder`` awaits it before each attempt."""
         self._c2s = c2s
-        self._writes = deliveries
+        self._writes = writes
         self._producer = producer
         self._settings = settings
         self._dlq_guard = DlqGuard(settings.fuse)
         self._pause = Pause(CRM_PARTNER) if pause is None else pause
-        self._asked = 0  # calls to C2S
-        # A claim that is older has no call under way any more: the call had its time, and so had writing down its end.
-        longest = 2 * settings.c2s_timeout
-        self._unsure_for = longest if settings.crm_resend_unconfirmed else None
-        # Who sends again retakes it: were it settled by its age, one that comes of age between the two would be lost.
-        self._settled_after = None if settings.crm_resend_unconfirmed else longest
+        self._calls = 0  # number of calls to C2S
+        # No call of an older claim is in progress: the call has timed out, and its result had time to be stored.
+        longest_call = 2 * settings.c2s_timeout
+        self._reclaim_after = longest_call if settings.crm_resend_unconfirmed else None
+        # With CRM_RESEND_UNCONFIRMED an expired claim is reclaimed and resent. If it expired to unconfirmed as well, a
+        # claim that reaches its age between the two statements would not be resent.
+        self._claim_expires_after = None if settings.crm_resend_unconfirmed else longest_call
 
     async def handle(self, record: ConsumerRecord) -> None:
-        """End one record. Raises TransientError for what may be tried again: nothing was written."""
-        asked = self._asked
+        """Handle one record. Raises TransientError if nothing was written and the record may be tried again."""
+        calls_before = self._calls
         try:
             await self._handle(record)
         finally:
-            if asked == self._asked:
-                self._pause.not_asked()
+            if calls_before == self._calls:
+                self._pause.probe_unused()
 
     async def _handle(self, record: ConsumerRecord) -> None:
         try:
@@ -93,14 +94,14 @@ class CrmSync:
         except PoisonError as error:
             await self._publish_dead_letter(record, error)
         except (ValueError, asyncpg.DataError):
-            # Somebody else's record, or values that no table takes: trying again would not help.
+            # The record is no event, or PostgreSQL can't store a value of it: another attempt would not help.
             await self._publish_dead_letter(record, PoisonError("not an event of contacts.enriched"))
 
     async def _write(self, event: EnrichedEvent) -> None:
         decision = decide(event, note_not_found=self._settings.crm_note_not_found)
         match decision:
             case Skip():
-                # An event may come with an outcome that this version does not know: no label is made of it.
+                # An outcome that this version does not know must not become a label.
                 reason = decision.reason if decision.reason in SKIPPED else "other"
                 metrics.CRM_WRITES.labels("none", reason).inc()
             case Tell():
@@ -109,7 +110,7 @@ class CrmSync:
                 await self._create(event, decision)
 
     async def _create(self, event: EnrichedEvent, decision: Create) -> None:
-        """Create the lead, or tell one that was created what has become known since."""
+        """Create the lead. If it was created before, write what has become known since as a message."""
         source, lead_id = event.lead.source, event.lead.id
         attributes = one_line_attributes(self._attributes(event))
         if await self._claim_lead(source, lead_id):
@@ -120,25 +121,25 @@ class CrmSync:
     async def _claim_lead(self, source: str, lead_id: str) -> bool:
         if await self._writes.claim_lead(source, lead_id):
             return True
-        if await self._writes.retake_lead(source, lead_id, self._unsure_for):
+        if await self._writes.reclaim_lead(source, lead_id, self._reclaim_after):
             return True
-        _wait_unless(await self._writes.is_lead_settled(source, lead_id, self._settled_after))
+        _raise_while_under_way(await self._writes.lead_has_result(source, lead_id, self._claim_expires_after))
         return False
 
     async def _claim(self, c2s_id: str, facts: str, event_id: str) -> bool:
         if await self._writes.claim(c2s_id, facts, event_id):
             return True
-        if await self._writes.retake(c2s_id, facts, event_id, self._unsure_for):
+        if await self._writes.reclaim(c2s_id, facts, event_id, self._reclaim_after):
             return True
-        _wait_unless(await self._writes.is_settled(c2s_id, facts, self._settled_after))
+        _raise_while_under_way(await self._writes.has_result(c2s_id, facts, self._claim_expires_after))
         return False
 
     async def _follow_up(self, decision: Create, event: EnrichedEvent) -> None:
-        lead = await self._writes.lead(event.lead.source, event.lead.id)
+        lead = await self._writes.find_lead(event.lead.source, event.lead.id)
         if lead is None or lead.c2s_id is None:
-            # Created or not, nobody knows, and without an id nothing can follow: an operator decides.
+            # The lead may or may not exist, and a message needs its id. An operator decides.
             metrics.CRM_WRITES.labels("message", "lead unconfirmed").inc()
-            log.warning("nothing can follow a lead that is unconfirmed", **_about(event))
+            log.warning("message not sent: the creation of its lead is unconfirmed", **_about(event))
             return
         await self._tell(lead.c2s_id, decision, event)
 
@@ -153,19 +154,19 @@ class CrmSync:
             event,
             write,
             release=lambda: self._writes.release_lead(source, lead_id),
-            settle=lambda status, _: self._writes.mark_lead(source, lead_id, status),
+            mark=lambda status, _: self._writes.mark_lead(source, lead_id, status),
         )
         if c2s_id is None:
             return
-        # A lead that is created with its facts knows them: they must not follow as a message.
+        # A lead that is created with its facts must not get them as a message again.
         is_told = event.person is not None or event.outcome in {Outcome.NOT_FOUND, Outcome.NO_CONTACT}
         told = facts if is_told else None
-        await _booked(partial(self._writes.created, source, lead_id, c2s_id, told, event.event_id))
+        await _until_stored(partial(self._writes.mark_created, source, lead_id, c2s_id, told, event.event_id))
         log.info("lead created", c2s_id=c2s_id, outcome=event.outcome, **_about(event))
 
     async def _tell(self, c2s_id: str, decision: Tell | Create, event: EnrichedEvent) -> None:
         facts = decision.facts
-        text = message(event)  # before the claim: what can't be written must not look as if it had been
+        text = message(event)  # before the claim: a message that can't be written must not be claimed
         is_superseded = bool(decision.unless) and await self._writes.is_told(c2s_id, decision.unless)
         if is_superseded or not await self._claim(c2s_id, facts, event.event_id):
             metrics.CRM_WRITES.labels("message", "told before").inc()
@@ -175,15 +176,15 @@ class CrmSync:
             await self._c2s.create_message(c2s_id, text)
             return c2s_id
 
-        done = await self._attempt(
+        result = await self._attempt(
             "message",
             event,
             write,
             release=lambda: self._writes.release(c2s_id, facts),
-            settle=lambda status, reason: self._writes.mark(c2s_id, facts, status, reason),
+            mark=lambda status, reason: self._writes.mark(c2s_id, facts, status, reason),
         )
-        if done is not None:
-            await _booked(partial(self._writes.mark, c2s_id, facts, WriteStatus.CONFIRMED))
+        if result is not None:
+            await _until_stored(partial(self._writes.mark, c2s_id, facts, WriteStatus.CONFIRMED))
             log.info("message written", c2s_id=c2s_id, outcome=event.outcome, **_about(event))
 
     async def _attempt(
@@ -192,34 +193,37 @@ class CrmSync:
         event: EnrichedEvent,
         write: Callable[[], Awaitable[str]],
         release: Callable[[], Awaitable[None]],
-        settle: Callable[[WriteStatus, str], Awaitable[None]],
+        mark: Callable[[WriteStatus, str], Awaitable[None]],
     ) -> str | None:
-        """One call, its claim settled by how it ended; None when it may have been carried out."""
-        self._asked += 1
+        """Make one call and mark its claim with the result. Returns None if it may have been carried out.
+
+        Raises PartnerUnavailableError if it was certainly not carried out, PoisonError if C2S refuses it for good.
+        """
+        self._calls += 1
         try:
             result = await write()
         except PartnerUnavailableError as error:
             if isinstance(error, CredentialsRefusedError):
                 self._pause.refused(error.reason)
             if error.billed == Billed.NO:
-                await _booked(release)
+                await _until_stored(release)
                 raise
-            await _booked(partial(settle, WriteStatus.UNCONFIRMED, error.reason))
+            await _until_stored(partial(mark, WriteStatus.UNCONFIRMED, error.reason))
             metrics.CRM_WRITES.labels(kind, WriteStatus.UNCONFIRMED).inc()
             log.warning("unconfirmed: it may have been carried out", kind=kind, reason=error.reason, **_about(event))
             return None
         except PoisonError as error:
             if isinstance(error, LeadRefusedError):
-                self._pause.taken()
-            await _booked(partial(settle, WriteStatus.REFUSED, error.reason))
+                self._pause.accepted()
+            await _until_stored(partial(mark, WriteStatus.REFUSED, error.reason))
             metrics.CRM_WRITES.labels(kind, WriteStatus.REFUSED).inc()
             raise
         except asyncio.CancelledError:
-            # We leave in the middle of it: whoever has the event next need not wait for how it ends.
+            # The process stops during the call. The next owner of the event need not wait for the result.
             with contextlib.suppress(DatabaseUnavailableError):
-                await settle(WriteStatus.UNCONFIRMED, "stopped in the call")
+                await mark(WriteStatus.UNCONFIRMED, "stopped in the call")
             raise
-        self._pause.taken()
+        self._pause.accepted()
         self._dlq_guard.written()
         metrics.CRM_WRITES.labels(kind, "done").inc()
         return result
@@ -241,7 +245,7 @@ class CrmSync:
         return {name: value for name, value in attributes.items() if value}
 
     async def _publish_dead_letter(self, record: ConsumerRecord, error: PoisonError) -> None:
-        """Write a dead letter. Raises DlqLimitError instead when there are too many: the record comes again."""
+        """Publish a dead letter. If there are too many, raises DlqLimitError instead; the record is read again."""
         self._dlq_guard.check(error)
         log.error("dead letter", reason=error.reason, partition=record.partition, offset=record.offset, **about(record))
         metrics.DEAD.labels(Stage.CRM, type(error).__name__).inc()
@@ -269,16 +273,19 @@ def _about(event: EnrichedEvent) -> dict[str, str]:
     return {"lead": event.lead.id, "event_id": event.event_id}
 
 
-def _wait_unless(settled: bool) -> None:  # noqa: FBT001 - its name says it
-    """Wait for how another's call ends: it may be taken back, and nobody be left who would make it again."""
-    if not settled:
+def _raise_while_under_way(has_result: bool) -> None:  # noqa: FBT001 - its name says it
+    """Raise TransientError while another process makes the call.
+
+    That process may release its claim, and then this event must make the call.
+    """
+    if not has_result:
         raise TransientError("the same write is under way")
 
 
-async def _booked(settle: Callable[[], Awaitable[None]]) -> None:
-    """Write down how a call ended, however long the database is away: until then it counts as unconfirmed."""
+async def _until_stored(mark: Callable[[], Awaitable[None]]) -> None:
+    """Store the result of a call, however long the database is away. Until then the write counts as unconfirmed."""
     async for attempt in stamina.retry_context(
         on=DatabaseUnavailableError, attempts=None, timeout=None, wait_initial=0.1, wait_max=5.0
     ):
         with attempt:
-            await settle()
+            await mark()

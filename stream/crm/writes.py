@@ -1,7 +1,7 @@
-"""What was written to the CRM: the same facts go to a lead once.
+"""The table of writes to the CRM, so that the same facts go to a lead once.
 
-A claim is made before a call and settled after it. A claim that stays is a call during which the process
-died: like a time-out, it may have been carried out, and is listed as unconfirmed.
+A write is claimed before its call and marked with the result after it. A claim that stays belongs to a call during
+which the process died. Like a call that timed out, it may have been carried out and is listed as unconfirmed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from stream.store.queries import sql
 
 @dataclass(frozen=True, slots=True)
 class CrmLead:
-    """A lead that we created, or tried to. ``c2s_id`` is None until that is certain."""
+    """A lead that we created or tried to create. ``c2s_id`` is None until the creation is certain."""
 
     c2s_id: str | None
     status: str
@@ -38,91 +38,90 @@ class Unconfirmed:
 
 
 class CrmWrites:
-    """Claims and settlements of writes to the CRM."""
+    """Claims writes to the CRM and stores their results. Every method raises DatabaseUnavailableError."""
 
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
 
     async def claim(self, c2s_id: str, facts: str, event_id: str) -> bool:
-        """Claim a message; False when these facts were claimed for the lead before."""
+        """Claim a message. False if these facts were claimed for the lead before."""
         with database_errors():
-            return await self._pool.fetchval(sql("claim_delivery"), c2s_id, facts, UUID(event_id)) is not None
+            return await self._pool.fetchval(sql("claim_message"), c2s_id, facts, UUID(event_id)) is not None
 
     async def is_told(self, c2s_id: str, facts: str) -> bool:
-        """Whether a lead was told these facts, or may have been."""
+        """Whether these facts were written to the lead, or may have been."""
         with database_errors():
             return bool(await self._pool.fetchval(sql("is_told"), c2s_id, facts))
 
-    async def retake(self, c2s_id: str, facts: str, event_id: str, unsure_for: timedelta | None) -> bool:
-        """Claim again what was refused and, unless ``unsure_for`` is None, what may have been carried out.
+    async def reclaim(self, c2s_id: str, facts: str, event_id: str, reclaim_after: timedelta | None) -> bool:
+        """Claim a refused message again; unless ``reclaim_after`` is None, also one that may have been carried out.
 
-        A claim that is younger than ``unsure_for`` is a call under way and stays.
+        A claim that is younger than ``reclaim_after`` belongs to a call in progress and stays.
         """
         with database_errors():
-            values = (c2s_id, facts, UUID(event_id), unsure_for)
-            return await self._pool.fetchval(sql("retake_delivery"), *values) is not None
+            values = (c2s_id, facts, UUID(event_id), reclaim_after)
+            return await self._pool.fetchval(sql("reclaim_message"), *values) is not None
 
-    async def is_settled(self, c2s_id: str, facts: str, longest: timedelta | None) -> bool:
-        """Whether a message was claimed and nobody has its call under way.
+    async def has_result(self, c2s_id: str, facts: str, expires_after: timedelta | None) -> bool:
+        """Whether the call of a claimed message has ended. False also if nobody has claimed the message.
 
-        A call takes ``longest`` at most; None: no claim's age says that its call is over. A claim that is older is
-        unconfirmed from now on.
+        A claim that is older than ``expires_after`` becomes unconfirmed. None disables the expiry of claims.
         """
         with database_errors():
-            return bool(await self._pool.fetchval(sql("is_delivery_settled"), c2s_id, facts, longest))
+            return bool(await self._pool.fetchval(sql("message_has_result"), c2s_id, facts, expires_after))
 
     async def mark(self, c2s_id: str, facts: str, status: WriteStatus, reason: str = "") -> None:
-        """Write how the call for a message ended."""
+        """Store the result of a message's call."""
         with database_errors():
-            await self._pool.execute(sql("settle_delivery"), c2s_id, facts, status, reason or None)
+            await self._pool.execute(sql("mark_message"), c2s_id, facts, status, reason or None)
 
     async def release(self, c2s_id: str, facts: str) -> None:
-        """Take a claim back, unless it was given up meanwhile: the message was certainly not sent."""
+        """Remove the claim of a message that was certainly not sent, unless the claim has expired meanwhile."""
         with database_errors():
-            await self._pool.execute(sql("release_delivery"), c2s_id, facts)
+            await self._pool.execute(sql("release_message"), c2s_id, facts)
 
     async def claim_lead(self, source: str, lead_id: str) -> bool:
-        """Claim the creation of a lead; False when it was claimed before."""
+        """Claim the creation of a lead. False if it was claimed before."""
         with database_errors():
             return await self._pool.fetchval(sql("claim_lead"), source, lead_id) is not None
 
-    async def retake_lead(self, source: str, lead_id: str, unsure_for: timedelta | None) -> bool:
-        """Claim a creation again, as ``retake`` does a message."""
+    async def reclaim_lead(self, source: str, lead_id: str, reclaim_after: timedelta | None) -> bool:
+        """Claim a creation again, under the conditions of ``reclaim``."""
         with database_errors():
-            return await self._pool.fetchval(sql("retake_lead"), source, lead_id, unsure_for) is not None
+            return await self._pool.fetchval(sql("reclaim_lead"), source, lead_id, reclaim_after) is not None
 
-    async def is_lead_settled(self, source: str, lead_id: str, longest: timedelta | None) -> bool:
-        """The same of a creation."""
+    async def lead_has_result(self, source: str, lead_id: str, expires_after: timedelta | None) -> bool:
+        """Whether the call of a claimed creation has ended, as ``has_result`` says of a message."""
         with database_errors():
-            return bool(await self._pool.fetchval(sql("is_lead_settled"), source, lead_id, longest))
+            return bool(await self._pool.fetchval(sql("lead_has_result"), source, lead_id, expires_after))
 
-    async def lead(self, source: str, lead_id: str) -> CrmLead | None:
-        """The lead that we created for ``lead_id`` of ``source``."""
+    async def find_lead(self, source: str, lead_id: str) -> CrmLead | None:
+        """The lead that we created for ``lead_id`` of ``source``; None if its creation was never claimed."""
         with database_errors():
             row = await self._pool.fetchrow(sql("find_lead"), source, lead_id)
         return CrmLead(row["c2s_id"], row["status"]) if row is not None else None
 
     async def mark_lead(self, source: str, lead_id: str, status: WriteStatus, c2s_id: str | None = None) -> None:
-        """Settle a creation: ``created`` with its id, ``unconfirmed`` or ``refused``."""
+        """Store the result of a creation: ``created`` with its id, ``unconfirmed`` or ``refused``."""
         with database_errors():
-            await self._pool.execute(sql("confirm_lead"), source, lead_id, status, c2s_id)
+            await self._pool.execute(sql("mark_lead"), source, lead_id, status, c2s_id)
 
-    async def created(self, source: str, lead_id: str, c2s_id: str, facts: str | None, event_id: str) -> None:
-        """Settle a creation that succeeded, and the facts that it told, if any, in one transaction."""
+    async def mark_created(self, source: str, lead_id: str, c2s_id: str, facts: str | None, event_id: str) -> None:
+        """Store a creation that succeeded, and the facts that it wrote, if any, in one transaction."""
         with database_errors():
             async with self._pool.acquire() as connection, connection.transaction():
-                await connection.execute(sql("confirm_lead"), source, lead_id, WriteStatus.CREATED, c2s_id)
+                await connection.execute(sql("mark_lead"), source, lead_id, WriteStatus.CREATED, c2s_id)
                 if facts is not None:
-                    await connection.execute(sql("claim_delivery"), c2s_id, facts, UUID(event_id))
-                    await connection.execute(sql("settle_delivery"), c2s_id, facts, WriteStatus.CONFIRMED, None)
+                    await connection.execute(sql("claim_message"), c2s_id, facts, UUID(event_id))
+                    await connection.execute(sql("mark_message"), c2s_id, facts, WriteStatus.CONFIRMED, None)
 
     async def release_lead(self, source: str, lead_id: str) -> None:
-        """Take the claim of a creation back, as ``release`` does a message's: it was certainly not carried out."""
+        """Remove the claim of a creation that was certainly not carried out, unless it has expired meanwhile."""
         with database_errors():
             await self._pool.execute(sql("release_lead"), source, lead_id)
 
     async def unconfirmed(self) -> list[Unconfirmed]:
-        """All writes that may have been carried out, the oldest first."""
+        """All writes that may have been carried out, oldest first."""
         with database_errors():
             rows = await self._pool.fetch(sql("unconfirmed"))
         return [Unconfirmed(*row.values()) for row in rows]

@@ -70,12 +70,12 @@ class TrackingConsumer(Consumer):  # type: ignore[misc]
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Begin nothing more before the drain; what is under way still counts."""
-        self.trackers.close()
+        self.trackers.revoke_all()
         await super().on_partitions_revoked(revoked)
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         """Begin a generation with trackers of its own; they take nothing before the seek to the committed offsets."""
-        self.trackers.renew((tp for tp in assigned if not self._is_changelog_tp(tp)), sought=False)
+        self.trackers.begin_generation((tp for tp in assigned if not self._is_changelog_tp(tp)), positioned=False)
         self._thread.forget_fetches()
         await super().on_partitions_assigned(assigned, generation_id)
 
@@ -155,7 +155,7 @@ class TrackingConsumer(Consumer):  # type: ignore[misc]
     async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:  # noqa: ASYNC109 - Faust's
         """By partition: one batch of ``webhooks``, or the records of a changelog."""
         async with self._moving:
-            trackers = self.trackers.open()
+            trackers = self.trackers.active()
             fetched = await super()._getmany(active_partitions, min(timeout, POLL_TIMEOUT_S))
             tracked = {
                 tp: records if self._is_changelog_tp(tp) else self._track(trackers.get(tp), records)
@@ -163,22 +163,22 @@ class TrackingConsumer(Consumer):  # type: ignore[misc]
             }
             for tp, position in fetched.reached.items():
                 tracker = trackers.get(tp)
-                if tracker is not None and not tracker.closed:
-                    tracker.pass_over(position)
+                if tracker is not None and not tracker.revoked:
+                    tracker.advance_to(position)
             return tracked
 
     @staticmethod
     def _track(tracker: Tracker | None, records: list[ConsumerRecord]) -> Batch | None:
-        if tracker is None or tracker.closed:
+        if tracker is None or tracker.revoked:
             return None  # fetched for a generation that is over: Faust seeks to the committed offsets in the next
-        tracker.arrive(record.offset for record in records)
+        tracker.track(record.offset for record in records)
         return Batch(tracker, records)
 
     async def _deliver(self, fetched: dict[TP, Batch | list[ConsumerRecord] | None]) -> None:
         for tp, found in fetched.items():
             if isinstance(found, Batch):
                 await self.callback(message_of(tp, found, self.app.consumer_generation_id))
-                await found.taken.wait()
+                await found.dispatched.wait()
             elif found:
                 await apply_changes(self, tp, found)
 

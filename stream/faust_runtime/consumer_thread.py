@@ -24,7 +24,7 @@ from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Transport
 from faust.types import TP
 
 from stream.domain.errors import GroupError
-from stream.kafka.clients import READ_COMMITTED, positions, reached
+from stream.kafka.clients import READ_COMMITTED, positions, positions_reached
 from stream.kafka.open_transactions import OpenTransactions
 from stream.logs import get_logger
 from stream.logs.outages import AWAY, BROKER, broker_failed
@@ -139,8 +139,8 @@ class TrackingConsumerThread(AIOKafkaConsumerThread):  # type: ignore[misc]
     ) -> Fetched:
         before = positions(consumer)
         records = await super()._fetch_records(consumer, active_partitions, timeout, max_records)
-        self.open_transactions.look(consumer, active_partitions)
-        return Fetched(records, reached(consumer, before, records))
+        self.open_transactions.observe(consumer, active_partitions)
+        return Fetched(records, positions_reached(consumer, before, records))
 
     def fetch(self, partitions: Iterable[TP], *, wanted: bool) -> None:
         """Fetch of ``partitions`` from now on, or no more. Called in another thread, done in this one, in order."""

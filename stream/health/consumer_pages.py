@@ -12,7 +12,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from stream.health.pages import pages, serve
 from stream.health.probe import Probe
 from stream.kafka.consumer_loop import ConsumerLoop
-from stream.store.pool import ask
+from stream.store.pool import ping
 
 STARTING = "the process is being started"
 
@@ -32,7 +32,7 @@ class ConsumerFacts:
         self._loop = loop
         probes = [
             asyncio.create_task(self._broker.run(admin.describe_cluster)),
-            asyncio.create_task(self._database.run(lambda: ask(pool))),
+            asyncio.create_task(self._database.run(lambda: ping(pool))),
         ]
         try:
             yield

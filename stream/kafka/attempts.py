@@ -1,8 +1,7 @@
-"""Tries work until it is completed, with growing pauses. Between two tries nothing of the work is under way.
+"""Repeats work until it succeeds, with growing pauses. Between two attempts nothing of the work is in progress.
 
-What is tried again, and what is not: a ``TransientError`` is, since nothing was carried out; any other error stops the
-process, since going on would lose the record. A handler that wants a record out of the way publishes a dead letter and
-returns.
+A ``TransientError`` leads to another attempt, because nothing was carried out. Any other error stops the process,
+because continuing would lose the record. A handler that must get past a record publishes a dead letter and returns.
 """
 
 from __future__ import annotations
@@ -17,19 +16,19 @@ from stream.logs.outages import DATABASE
 
 log = get_logger(__name__)
 
-PAUSES = (0.2, 1.0, 5.0, 15.0)  # seconds between tries; the last one is repeated
-LONGEST_RETRY_AFTER_S = 300.0  # a Retry-After beyond that is not waited for: nothing else would be read meanwhile
+RETRY_PAUSES_S = (0.2, 1.0, 5.0, 15.0)  # between attempts; the last pause is repeated
+MAX_RETRY_AFTER_S = 300.0  # a longer Retry-After is cut to this: a waiting record holds up those behind it
 
 Gate = Callable[[], Awaitable[None]]
 
 
 class Attempts:
-    """The tries of one loop's work; knows which work rests, so that a stop need not wait for it."""
+    """The attempts of one loop. It knows which tasks are idle between attempts, so that a stop can cancel them."""
 
     def __init__(self, stop: asyncio.Event) -> None:
-        """``stop``: once it is set no try begins."""
+        """``stop``: no attempt begins after it is set."""
         self._stop = stop
-        self._resting: set[asyncio.Task[None]] = set()
+        self._idle_tasks: set[asyncio.Task[None]] = set()
 
     async def until_completed(
         self,
@@ -39,51 +38,51 @@ class Attempts:
         about: Callable[[], dict[str, str]] = dict,
         gate: Gate | None = None,
     ) -> None:
-        """Call ``attempt`` until it returns. Raises StopError for what must not be tried again.
+        """Call ``attempt`` until it returns. Raises StopError for an error that is not transient.
 
-        ``report`` logs a failure and the seconds until the next try; a database that is away is reported already.
-        ``about``: log fields of the work. ``gate`` is waited for before each try; it holds back what a partner refuses
-        for all records, and reports that.
+        ``report`` logs a failure and the seconds until the next attempt; it is not called while the database does not
+        answer, because the outage log reports that. ``about`` returns the log fields of the work. ``gate`` is awaited
+        before each attempt: it waits, and logs why, while a partner refuses every record.
         """
-        for pause in itertools.chain(PAUSES, itertools.repeat(PAUSES[-1])):
+        for pause in itertools.chain(RETRY_PAUSES_S, itertools.repeat(RETRY_PAUSES_S[-1])):
             if gate is not None:
-                await self.rest(gate())
+                await self.wait_idle(gate())
             self.raise_if_stopping()
             try:
                 return await attempt()
             except TransientError as error:
                 if isinstance(error, CredentialsRefusedError) and gate is not None:
                     continue
-                seconds = min(error.retry_after or pause, LONGEST_RETRY_AFTER_S)
+                seconds = min(error.retry_after or pause, MAX_RETRY_AFTER_S)
                 if isinstance(error, DatabaseUnavailableError) and error.is_away:
                     DATABASE.missed(error.reason)
                 else:
                     report(error, seconds)
-                await self.rest(asyncio.sleep(seconds))
+                await self.wait_idle(asyncio.sleep(seconds))
             except StopError:
                 raise
             except Exception as error:
-                # Nobody foresaw it. Its text may hold what it stumbled over; the log masks that.
-                log.exception("a record can't be ended", **about())
-                raise StopError(f"a record can't be ended: {type(error).__name__}") from error
+                # An unforeseen error. Its text may hold a value of the record; the log masks that.
+                log.exception("a record can't be handled", **about())
+                raise StopError(f"a record can't be handled: {type(error).__name__}") from error
         return None
 
     def raise_if_stopping(self) -> None:
-        """Raise CancelledError once the loop stops: a try that began now might be cut before its end."""
+        """Raise CancelledError once the loop stops: an attempt that began now might be cancelled half-way."""
         if self._stop.is_set():
             raise asyncio.CancelledError
 
-    async def rest(self, wait: Awaitable[object]) -> None:
-        """Wait where nothing is under way: a stop cancels the calling task here at once."""
+    async def wait_idle(self, wait: Awaitable[object]) -> None:
+        """Await ``wait`` while the calling task does nothing else; ``cancel_idle`` may cancel the task here."""
         task = asyncio.current_task()
         assert task is not None
-        self._resting.add(task)
+        self._idle_tasks.add(task)
         try:
             await wait
         finally:
-            self._resting.discard(task)
+            self._idle_tasks.discard(task)
 
-    def cancel_resting(self) -> None:
-        """Cancel the work that rests: it has written nothing, and its records come again."""
-        for task in self._resting:
+    def cancel_idle(self) -> None:
+        """Cancel the tasks that are idle: they have written nothing, and their records are read again."""
+        for task in self._idle_tasks:
             task.cancel()

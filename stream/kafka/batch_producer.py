@@ -1,31 +1,34 @@
-"""Publishes records to Kafka in batches by partition: for the worker and for the producers.
+"""Publishes records to Kafka in batches, one partition at a time, for the worker and for the producers.
 
-Rule 1, order: a partition has one queue, and one batch of it is in flight at a time. What is enqueued meanwhile leaves
-in the next batch. So the records of a partition are written in the order of ``enqueue``, whatever fails, and a
-partition without a leader delays no other.
+Rule 1, order: a partition has one queue and at most one batch in flight. Records that are enqueued meanwhile leave in
+the next batch. So the records of a partition are written in the order of ``enqueue``, whatever fails, and a partition
+without a leader delays no other.
 
-Rule 2, acknowledgement: ``acknowledged`` is called once, in the loop, after the broker has the record (``acks=all``).
-The one exception is ``take_back``, which counts what it removes as acknowledged: nobody waits for it any more.
+Rule 2, acknowledgement: ``acknowledged`` is called once, in the event loop, after the broker has written the record
+(``acks=all``). ``take_back`` is the one exception: it counts the records it removes as acknowledged, because nobody
+waits for them any more.
 
-Rule 3, bounds: ``max_records`` counts records that are not acknowledged, ``max_bytes`` the values that wait for a
-batch. At most one batch of each partition is in flight beside them. ``enqueue_all`` refuses what would exceed a bound.
-``enqueue`` never refuses: its caller asks ``is_full`` and awaits ``wait_for_capacity`` before it takes more input.
+Rule 3, bounds: ``max_records`` bounds the records that are not acknowledged, ``max_bytes`` the values that wait for a
+batch. Beside them at most one batch of each partition is in flight. ``enqueue_all`` refuses records that would exceed
+a bound. ``enqueue`` never refuses: its caller checks ``is_full`` and awaits ``wait_for_capacity`` before it reads more
+input.
 
-Rule 4, failure: an idempotent producer numbers the batches of a partition. aiokafka repeats a batch under its number
-while the error is retriable, without a limit. When it fails a batch, that number is used up, and the broker refuses
-what follows on this partition (``OutOfOrderSequenceNumber``) until another producer takes over. The user chooses:
+Rule 4, failure: an idempotent producer numbers the batches of a partition. aiokafka repeats a batch under its number,
+without a limit, while the error is retriable. When aiokafka fails a batch, its number is used up, and the broker
+refuses every later batch of this partition (``OutOfOrderSequenceNumber``) until another producer replaces this one.
+The user of this class chooses:
 
 - ``FailFast``: the batch and the queue behind it fail. The user replaces the producer.
 - ``RetryUntilShutdown``: the batch is sent again, ahead of the queue, until it is acknowledged or ``close`` is called.
-  That helps where aiokafka has not taken the batch (no metadata, no room). After a gap it never succeeds: then
-  ``failing_since`` gets old, and the user ends the process, which loses nothing while offsets are uncommitted.
+  This helps when aiokafka did not accept the batch (no metadata, buffer full). After a gap in the numbers it never
+  succeeds: ``failing_since`` shows that, and the user ends the process. Nothing is lost, as no offset is committed.
 
-Rule 5, close: what waits fails, and what is enqueued later is not sent. ``FailFast`` leaves the batches in flight to
-the flush of ``AIOKafkaProducer.stop``; ``RetryUntilShutdown`` gives them up. A record without a handle that is given
-up stays in ``backlog``, for nobody was told of its end.
+Rule 5, close: waiting records fail, and records that are enqueued later are not sent. ``FailFast`` leaves the batches
+in flight to the flush of ``AIOKafkaProducer.stop``; ``RetryUntilShutdown`` abandons them. An abandoned record without
+a handle stays in ``backlog``, because nobody was told that it failed.
 
-Only public interfaces of aiokafka are used: ``create_batch`` and ``send_batch`` cost one future a batch; ``send``
-costs one a record, and what it was given can't be taken back.
+This module uses only public interfaces of aiokafka. ``create_batch`` and ``send_batch`` cost one future for each
+batch; ``send`` costs one for each record, and a record that was passed to it can't be removed.
 """
 
 from __future__ import annotations
@@ -49,8 +52,8 @@ from stream.logs.outages import broker_failed
 
 log = get_logger(__name__)
 
-MAX_RECORDS = 20_000  # not acknowledged, of one BatchProducer
-MAX_BYTES = 64 * 1_048_576  # of values that wait for a batch
+MAX_RECORDS = 20_000  # of one BatchProducer that are not acknowledged
+MAX_BYTES = 64 * 1_048_576  # of the values that wait for a batch
 RETRY_DELAY_SECONDS = 1.0
 
 
@@ -63,7 +66,7 @@ class FailFast:
 class RetryUntilShutdown:
     """A failed batch is sent again every ``delay_seconds``.
 
-    ``before_send`` is called before each attempt. It raises StopError to keep the batch from leaving for good.
+    ``before_send`` is called before each attempt. It raises StopError if the batch must never be sent.
     """
 
     delay_seconds: float = RETRY_DELAY_SECONDS
@@ -75,7 +78,7 @@ class QueueFullError(TransientError):
 
 
 class Publishable(Protocol):
-    """A record whose key chooses its partition."""
+    """A record whose key selects its partition."""
 
     @property
     def topic(self) -> str: ...  # noqa: D102
@@ -116,24 +119,27 @@ class BatchProducer:
 
     @property
     def failing_since(self) -> float | None:
-        """Monotonic seconds since which the partition that fails longest has failed; None while all succeed."""
+        """When the partition that has failed longest began to fail, in monotonic seconds; None while all succeed."""
         return min([one.failing_since for one in self._all_queues() if one.failing_since is not None], default=None)
 
-    def knows(self, records: Sequence[Publishable]) -> bool:
-        """Whether the metadata has the records' topics."""
+    def has_metadata(self, records: Sequence[Publishable]) -> bool:
+        """Whether the metadata contains the topics of ``records``."""
         for record in records:  # nearly always one: all() and its generator cost four times as much
             if record.topic not in self._available and not self._count_partitions(record.topic):
                 return False
         return True
 
-    async def learn(self, *topics: str) -> None:
-        """Request the topics' metadata; needed before ``enqueue`` without a partition. Waits for missing topics."""
+    async def load_metadata(self, *topics: str) -> None:
+        """Request the metadata of ``topics``, which ``enqueue`` needs when no partition is given.
+
+        Waits until the broker has all of them.
+        """
         for topic in topics:
             await self._producer.partitions_for(topic)
             self._count_partitions(topic)
 
     def partitions(self, topic: str) -> int:
-        """Number of partitions of a topic that was learned."""
+        """Number of partitions of a topic whose metadata is loaded."""
         return self._partition_counts[topic]
 
     def enqueue(  # noqa: PLR0913 - a record has six parts
@@ -146,7 +152,7 @@ class BatchProducer:
         partition: int | None = None,
         handle: PublishHandle | None = None,
     ) -> None:
-        """Queue one record. Without ``partition`` the key chooses it as Java does; no key means partition 0."""
+        """Queue one record. Without ``partition`` the key selects it as in Kafka's Java client; no key: partition 0."""
         if partition is None:
             partition = 0 if key is None else partition_of(key, self._partition_counts[topic])
         try:
@@ -160,16 +166,19 @@ class BatchProducer:
         if backlog > self._max_records or self._waiting_bytes > self._max_bytes:
             self.is_full = True
             self._has_capacity.clear()
-        if queue.sender is None and not self._is_closed:  # it starts in the next tick, with what has come until then
+        if queue.sender is None and not self._is_closed:  # it starts in the next tick, with all records of this one
             queue.sender = asyncio.create_task(self._run(queue))
 
     def enqueue_all(self, records: Sequence[Publishable]) -> PublishHandle:
-        """Queue records of known topics. Raises ProducerClosed after ``close``, QueueFullError beyond a bound."""
+        """Queue records whose topics' metadata is loaded.
+
+        Raises ProducerClosed after ``close`` and QueueFullError if the records would exceed a bound.
+        """
         if self._is_closed:
             raise ProducerClosed
         size = sum([len(record.value) for record in records])
         if self._waiting_bytes + size > self._max_bytes or self.backlog + len(records) > self._max_records:
-            raise QueueFullError("too much waits for the broker")
+            raise QueueFullError("too many records wait for the broker")
         handle = PublishHandle(len(records))
         acknowledged = handle.acknowledged
         for one in records:
@@ -179,22 +188,22 @@ class BatchProducer:
     def take_back(self, handle: PublishHandle) -> None:
         """Remove the records of ``handle`` that are not in flight, and count them as acknowledged."""
         for queue in self._all_queues():
-            gone = queue.take_back(handle)
-            if gone:
-                self._release(len(gone), size_of(gone))
-                handle.acknowledged(len(gone))
+            removed = queue.take_back(handle)
+            if removed:
+                self._release(len(removed), size_of(removed))
+                handle.acknowledged(len(removed))
 
     async def wait_for_capacity(self) -> None:
         """Wait while ``is_full``."""
         await self._has_capacity.wait()
 
     async def flush(self) -> None:
-        """Wait until every record is acknowledged or given up."""
+        """Wait until every record is acknowledged or abandoned."""
         while senders := self._senders():
             await asyncio.wait(senders)
 
     async def close(self) -> None:
-        """Take no more records; see rule 5 for those that are here."""
+        """Accept no more records. Rule 5 says what happens to the records that were accepted."""
         self._is_closed = True
         if self._retry is not None:
             senders = self._senders()
@@ -211,7 +220,7 @@ class BatchProducer:
         return [queue.sender for queue in self._all_queues() if queue.sender is not None]
 
     def _count_partitions(self, topic: str) -> bool:
-        """Read the number of partitions out of the metadata; False where the topic is not in it."""
+        """Read the number of partitions from the metadata. False if the topic is not in it."""
         count = len(self._cluster.partitions_for_topic(topic) or ())
         if not count:
             return False
@@ -220,7 +229,7 @@ class BatchProducer:
         return True
 
     def _metadata_changed(self, cluster: object) -> None:
-        """Count again: topics may have grown or gone."""
+        """Count again: a topic may have more partitions, or be gone."""
         del cluster
         self._available.clear()
         for topic in list(self._partition_counts):
@@ -243,8 +252,8 @@ class BatchProducer:
             self._give_up(queue, records, ProducerClosed() if isinstance(error, asyncio.CancelledError) else error)
             if not isinstance(error, Exception):
                 raise
-            if self._retry is not None:  # no later attempt mends it, and there may be no handle to tell
-                # Without a traceback: it may show a value.
+            if self._retry is not None:  # no later attempt would succeed, and there may be no handle that reports it
+                # No traceback: it may show a value.
                 log.error(  # noqa: TRY400
                     "publishing stopped", topic=queue.topic, partition=queue.partition, error=type(error).__name__
                 )
@@ -252,7 +261,7 @@ class BatchProducer:
             queue.sender = None
 
     async def _send(self, queue: PartitionQueue, batch: BatchBuilder, records: Sequence[QueuedRecord]) -> None:
-        """Return when the broker has the batch. Raises what the failure policy does not retry."""
+        """Return when the broker has acknowledged the batch. Raises errors that the failure policy does not retry."""
         retry = self._retry
         while True:
             try:
@@ -263,7 +272,7 @@ class BatchProducer:
                 if retry is None:
                     raise
                 queue.failing_since = queue.failing_since or time.monotonic()
-                broker_failed(log, "delivery failed, sending again", error, topic=queue.topic, records=len(records))
+                broker_failed(log, "publishing failed, sending again", error, topic=queue.topic, records=len(records))
                 await asyncio.sleep(retry.delay_seconds)
                 batch = fill_batch(self._producer, records)
             else:
@@ -271,7 +280,7 @@ class BatchProducer:
                 return
 
     def _release(self, records: int, size: int) -> None:
-        """Give capacity back: ``records`` have ended, ``size`` bytes wait no more."""
+        """Give capacity back: ``records`` are acknowledged or failed, ``size`` bytes have left the queue."""
         self.backlog -= records
         self._waiting_bytes -= size
         if self.is_full and self.backlog <= self._max_records and self._waiting_bytes <= self._max_bytes:
@@ -279,9 +288,9 @@ class BatchProducer:
             self._has_capacity.set()
 
     def _give_up(self, queue: PartitionQueue, records: Sequence[QueuedRecord], error: BaseException) -> None:
-        """Fail ``records``, which were in flight, and all that wait behind them.
+        """Fail ``records``, which were in flight, and all records that wait behind them.
 
-        A record without a handle stays in ``backlog``: nobody learns that it has ended.
+        A record without a handle stays in ``backlog``: nobody was told that it failed.
         """
         waiting = queue.take_all()
         handles = [record.handle for record in (*records, *waiting) if record.handle is not None]

@@ -1,4 +1,4 @@
-"""What the agent is handed: the records of one partition that were fetched together, with their tracker."""
+"""The unit of work of the agent: records of one partition that were fetched together, with their offset tracker."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from stream.kafka.offset_tracker import Tracker
 
 @dataclass(slots=True, eq=False)
 class Batch:
-    """Records of one partition, in order; ``taken`` is set when the agent has begun or left every one of them."""
+    """Records of one partition, in order. The agent sets ``dispatched`` when it has started or skipped all of them."""
 
     tracker: Tracker
     records: Sequence[ConsumerRecord]
-    taken: asyncio.Event = field(default_factory=asyncio.Event)
+    dispatched: asyncio.Event = field(default_factory=asyncio.Event)

@@ -24,12 +24,12 @@ from stream.domain.memo import Memo
 from stream.kafka.partitioner import murmur2
 from stream.settings import Settings
 
-REQUEST_TIMEOUT = 15_000  # ms; after it a broker is asked again
-LONGEST_PAUSE = 86_400_000  # ms without reading; a partner or database may be away for long, and the group goes on
-LARGEST_BATCH = 524_288  # bytes; a turn of the worker fits, while the default of 16 KiB holds a dozen events
+REQUEST_TIMEOUT_MS = 15_000  # after it the client sends the request again
+MAX_POLL_INTERVAL_MS = 86_400_000  # a consumer that waits for a partner or the database stays in its group
+MAX_BATCH_BYTES = 524_288  # the events of one tick of the worker fit; the default of 16 KiB holds a dozen
 READ_COMMITTED = "read_committed"
-LARGEST_RECORD = 3_145_728  # bytes; above what webhooks.dead accepts, so that the broker is the one to refuse
-# What no waiting mends: the broker is there and refuses us, or we it.
+MAX_RECORD_BYTES = 3_145_728  # more than webhooks.dead accepts, so that the broker decides what is too large
+# Waiting does not help: the broker answers and refuses us, or we refuse its certificate.
 REFUSALS = (
     SaslAuthenticationFailed,
     AuthenticationFailedError,
@@ -40,7 +40,7 @@ REFUSALS = (
 
 
 def client_options(settings: Settings) -> dict[str, Any]:
-    """Keyword arguments that every aiokafka client takes."""
+    """Keyword arguments of every aiokafka client."""
     options: dict[str, Any] = {
         "bootstrap_servers": settings.kafka_bootstrap_servers,
         "security_protocol": settings.kafka_security_protocol,
@@ -56,18 +56,18 @@ def client_options(settings: Settings) -> dict[str, Any]:
 
 
 def consumer_options(settings: Settings) -> dict[str, Any]:
-    """Keyword arguments that every consumer takes: what was aborted, or is not committed yet, is never read.
+    """Keyword arguments of every consumer, which never reads aborted or uncommitted records.
 
-    ``end_offsets`` of such a consumer is the last stable offset. Transaction markers take offsets: whoever reads to an
-    end compares positions, never the offsets of records.
+    ``end_offsets`` of such a consumer returns last stable offsets. Transaction markers take offsets, so code that reads
+    to an end compares positions, never the offsets of records.
     """
     return {**client_options(settings), "isolation_level": READ_COMMITTED}
 
 
 def positions(consumer: AIOKafkaConsumer) -> dict[TopicPartition, int]:
-    """Where the consumer stands: the offset it takes next, of each partition of which it knows one.
+    """The next offset that the consumer reads, for each assigned partition that has one.
 
-    ``consumer.position`` waits where no offset is known yet, and nothing public asks for that.
+    ``consumer.position`` would wait for a partition without a position, and aiokafka has no public way to check.
     """
     subscription = consumer._subscription.subscription  # noqa: SLF001 - held by tests/unit/test_aiokafka_pin.py
     assignment = None if subscription is None else subscription.assignment
@@ -77,13 +77,13 @@ def positions(consumer: AIOKafkaConsumer) -> dict[TopicPartition, int]:
     return {partition: state.position for partition, state in states if state.has_valid_position}
 
 
-def reached(
+def positions_reached(
     consumer: AIOKafkaConsumer, before: Mapping[TopicPartition, int], fetched: Container[TopicPartition]
 ) -> dict[TopicPartition, int]:
-    """The positions to which a fetch has moved the consumer: past records, past markers, past what was aborted.
+    """The positions to which a fetch has moved the consumer: past records, transaction markers and aborted records.
 
-    Ask right after the fetch, before anything else runs. ``before``: the positions before it; ``fetched``: the
-    partitions that gave records, which count also where a rebalance meanwhile has moved the consumer back.
+    Call it right after the fetch, before another task runs. ``before``: the positions before the fetch. ``fetched``:
+    the partitions that returned records; they are included even if a rebalance has moved the consumer back since.
     """
     return {
         partition: at
@@ -99,9 +99,9 @@ class Client(Protocol):
 
 
 async def _start(client: Client, settings: Settings) -> None:
-    """Start a client. Raises KafkaConnectionError for a broker that is away, AuthenticationFailedError for a refusal.
+    """Start a client. Raises KafkaConnectionError if no broker answers, AuthenticationFailedError if it refuses us.
 
-    aiokafka says of both that it could not connect; so who could not is asked why.
+    aiokafka raises KafkaConnectionError in both cases, so a second connection finds out which one it is.
     """
     try:
         await client.start()
@@ -114,7 +114,7 @@ async def _start(client: Client, settings: Settings) -> None:
 async def _raise_refusal(options: dict[str, Any]) -> None:
     for host, port, _ in collect_hosts(options.pop("bootstrap_servers")):
         try:
-            connection = await create_conn(host, port, **options, request_timeout_ms=REQUEST_TIMEOUT)
+            connection = await create_conn(host, port, **options, request_timeout_ms=REQUEST_TIMEOUT_MS)
         except REFUSALS as error:
             raise AuthenticationFailedError(
                 f"refused, and waiting does not help: {error}. Check KAFKA_SASL_* and KAFKA_SSL_CAFILE"
@@ -126,14 +126,14 @@ async def _raise_refusal(options: dict[str, Any]) -> None:
 
 @asynccontextmanager
 async def open_producer(settings: Settings, **options: Any) -> AsyncIterator[AIOKafkaProducer]:
-    """An idempotent producer with ``acks=all``; flushed and closed at the end."""
+    """An idempotent producer with ``acks=all``, which is flushed and closed at the end."""
     producer = AIOKafkaProducer(
         **client_options(settings),
         acks="all",
         enable_idempotence=True,
-        max_batch_size=LARGEST_BATCH,
-        max_request_size=LARGEST_RECORD,
-        request_timeout_ms=REQUEST_TIMEOUT,
+        max_batch_size=MAX_BATCH_BYTES,
+        max_request_size=MAX_RECORD_BYTES,
+        request_timeout_ms=REQUEST_TIMEOUT_MS,
         **options,
     )
     try:
@@ -148,7 +148,7 @@ async def open_producer(settings: Settings, **options: Any) -> AsyncIterator[AIO
 async def open_consumer(
     settings: Settings, topic: str | None, group: str, **options: Any
 ) -> AsyncIterator[AIOKafkaConsumer]:
-    """A consumer of a group that starts at the earliest record and commits only when told."""
+    """A consumer of a group. It starts at the earliest record if nothing is committed; it never commits by itself."""
     consumer = AIOKafkaConsumer(
         *([topic] if topic is not None else []),
         **consumer_options(settings),
@@ -157,7 +157,7 @@ async def open_consumer(
         auto_offset_reset="earliest",
         session_timeout_ms=10_000,
         heartbeat_interval_ms=2_500,
-        max_poll_interval_ms=LONGEST_PAUSE,
+        max_poll_interval_ms=MAX_POLL_INTERVAL_MS,
         **options,
     )
     try:
@@ -171,7 +171,7 @@ async def open_consumer(
 @asynccontextmanager
 async def open_admin(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
     """An admin client."""
-    admin = AIOKafkaAdminClient(**client_options(settings), request_timeout_ms=REQUEST_TIMEOUT)
+    admin = AIOKafkaAdminClient(**client_options(settings), request_timeout_ms=REQUEST_TIMEOUT_MS)
     try:
         await _start(admin, settings)
         yield admin
@@ -180,8 +180,8 @@ async def open_admin(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
 
 
 def partition_of(key: bytes, partitions: int) -> int:
-    """The partition that Java's default partitioner gives ``key``."""
-    return _places[key] % partitions
+    """The partition that the default partitioner of Kafka's Java client selects for ``key``."""
+    return _hashes[key] % partitions
 
 
-_places: Memo[bytes, int] = Memo(lambda key: murmur2(key) & 0x7FFFFFFF, 100_000)
+_hashes: Memo[bytes, int] = Memo(lambda key: murmur2(key) & 0x7FFFFFFF, 100_000)

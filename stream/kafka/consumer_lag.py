@@ -1,7 +1,7 @@
-"""How far a consumer's group is behind: records that are written and not completed.
+"""The lag of a consumer group: records that are written and not completed.
 
-The client knows the end of a partition from its fetches; of a partition that is paused it gets no news. So the broker
-is asked as well.
+The client learns the end of a partition from its fetches, but it does not fetch a paused partition. So the lag is
+measured from the broker's end offsets as well.
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ from stream import metrics
 from stream.kafka.clients import positions
 from stream.kafka.offset_tracker import Trackers
 
-ASK_EVERY_S = 5.0
+END_OFFSETS_EVERY_S = 5.0
 
 
 class ConsumerLag:
-    """Of the partitions that are assigned to one consumer."""
+    """The lag of the partitions that are assigned to one consumer."""
 
     def __init__(self, consumer: AIOKafkaConsumer, trackers: Trackers) -> None:
         self._consumer = consumer
         self._trackers = trackers
-        self._ends: dict[TopicPartition, int] = {}  # last stable offsets, as of the last answer
+        self._ends: dict[TopicPartition, int] = {}  # last stable offsets, from the broker's last answer
 
     async def measure_for_ever(self) -> None:
-        """Ask for the ends again and again; while the broker is away those that are known stay."""
+        """Request the end offsets every ``END_OFFSETS_EVERY_S``; keep the known ones while the broker is away."""
         while True:
-            with suppress(KafkaError, OSError):  # its absence is told by whoever needs it
+            with suppress(KafkaError, OSError):  # the consumer loop logs that the broker is away
                 if assigned := self._consumer.assignment():
                     self._ends = await self._consumer.end_offsets(assigned)
-            await asyncio.sleep(ASK_EVERY_S)
+            await asyncio.sleep(END_OFFSETS_EVERY_S)
 
     def records(self) -> int:
-        """Offsets from the first record that is not completed to the end; markers of transactions count."""
+        """Number of offsets from the first record that is not completed to the end; transaction markers count."""
         return sum(self._behind(partition, position) for partition, position in positions(self._consumer).items())
 
     def _behind(self, partition: TopicPartition, position: int) -> int:
@@ -48,7 +48,7 @@ class ConsumerLag:
 
     @contextmanager
     def published(self, group: str, oldest_age: Callable[[], float]) -> Iterator[None]:
-        """Publish the metrics of a group; ``oldest_age`` in seconds."""
+        """Publish the metrics of ``group`` within the context. ``oldest_age`` returns seconds."""
         metrics.CONSUMER_LAG.labels(group).set_function(self.records)
         metrics.CONSUMER_OLDEST.labels(group).set_function(oldest_age)
         try:

@@ -1,10 +1,10 @@
-"""Reads records whose headers have names that are no text.
+"""Reads records whose header names are not UTF-8.
 
-Kafka says that a header's name is UTF-8, and neither broker nor every client holds anybody to it. aiokafka raises in
-the middle of the batch, at every fetch, so that one such record would stop its partition for ever. Here the rest of
-the batch is read once more, by aiokafka's own parser in Python, with what is no text replaced (U+FFFD).
+Kafka defines header names as UTF-8, but neither the broker nor every client enforces it. aiokafka raises in the middle
+of the batch at every fetch, so one such record would block its partition forever. This module reads the rest of the
+batch again with aiokafka's Python parser and replaces invalid bytes by U+FFFD.
 
-This leans on aiokafka's insides; its version is pinned, and ``tests/integration/test_header_names.py`` holds them.
+It uses private parts of aiokafka. The version is pinned, and ``tests/integration/test_header_names.py`` checks them.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ log = get_logger(__name__)
 
 
 def tolerate_invalid_header_names() -> None:
-    """From now on every consumer of this process reads such records."""
-    fetcher.MemoryRecords, fetcher.PartitionRecords = _Fetched, _PartitionRecords
+    """Make every consumer of this process read such records."""
+    fetcher.MemoryRecords, fetcher.PartitionRecords = _FetchedRecords, _PartitionRecords
 
 
-class _Fetched(MemoryRecords):  # type: ignore[misc]
-    """What was fetched, and its bytes, to be read once more."""
+class _FetchedRecords(MemoryRecords):  # type: ignore[misc]
+    """Fetched records that keep their bytes, so that they can be read again."""
 
     def __init__(self, data: bytes) -> None:
         super().__init__(data)
@@ -41,42 +41,42 @@ class _PartitionRecords(fetcher.PartitionRecords):  # type: ignore[misc]
         try:
             yield from super()._unpack_records()
         except UnicodeDecodeError:
-            log.warning("a header's name is no text", partition=str(self._tp), offset=self.next_fetch_offset)
-            self._records = _Leniently(self._records.data, self.next_fetch_offset)
+            log.warning("a header name is not UTF-8", partition=str(self._tp), offset=self.next_fetch_offset)
+            self._records = _LenientBatches(self._records.data, self.next_fetch_offset)
             yield from super()._unpack_records()
 
 
-class _Leniently(_MemoryRecordsPy):  # type: ignore[misc]
+class _LenientBatches(_MemoryRecordsPy):  # type: ignore[misc]
     def __init__(self, data: bytes, first: int) -> None:
-        """Begin with the batch of the offset ``first``; what lies before it there, aiokafka leaves out."""
+        """Begin with the batch that contains the offset ``first``. aiokafka skips the records before it."""
         super().__init__(data)
-        while self.has_next() and _Batch(bytes(self._next_slice)).next_offset <= first:
+        while self.has_next() and _LenientBatch(bytes(self._next_slice)).next_offset <= first:
             self._cache_next()
 
     def next_batch(self) -> Any:
-        batch = _Batch(bytes(self._next_slice))
+        batch = _LenientBatch(bytes(self._next_slice))
         self._cache_next()
         return batch
 
 
-class _Batch(_DefaultRecordBatchPy):  # type: ignore[misc]
+class _LenientBatch(_DefaultRecordBatchPy):  # type: ignore[misc]
     _buffer: bytearray
 
     def __iter__(self) -> Any:
         self._maybe_uncompress()
-        self._buffer = _Buffer(self._buffer)
+        self._buffer = _LenientBuffer(self._buffer)
         return self
 
 
-class _Buffer(bytearray):
-    """Bytes whose slices decode whatever they hold: the parser decodes nothing but the names of headers."""
+class _LenientBuffer(bytearray):
+    """Bytes whose slices decode without an error. The parser decodes nothing but header names."""
 
-    def __getitem__(self, place: Any) -> Any:
-        found = super().__getitem__(place)
-        return _Text(found) if isinstance(place, slice) else found
+    def __getitem__(self, index: Any) -> Any:
+        item = super().__getitem__(index)
+        return _LenientText(item) if isinstance(index, slice) else item
 
 
-class _Text(bytes):
+class _LenientText(bytes):
     def decode(self, encoding: str = "utf-8", errors: str = "replace") -> str:
         del errors
         return super().decode(encoding, "replace")

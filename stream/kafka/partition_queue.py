@@ -1,4 +1,4 @@
-"""Records of one partition that wait for a batch."""
+"""The records of one partition that wait for a batch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Acknowledged = Callable[[], None]
 
 
 class QueuedRecord(msgspec.Struct, eq=False):
-    """One record that is not acknowledged yet; ``acknowledged`` is called in the loop once the broker has it."""
+    """A record that is not acknowledged yet. ``acknowledged`` is called in the event loop when the broker has it."""
 
     key: bytes | None
     value: bytes | None
@@ -27,7 +27,7 @@ class QueuedRecord(msgspec.Struct, eq=False):
 
 
 class PartitionQueue:
-    """Records in order, and the task that sends them: there is one while there are records."""
+    """Records in order, and the task ``sender``, which exists while there are records to send."""
 
     __slots__ = ("failing_since", "partition", "sender", "topic", "waiting")
 
@@ -39,7 +39,10 @@ class PartitionQueue:
         self.failing_since: float | None = None  # monotonic seconds
 
     def take_batch(self, producer: AIOKafkaProducer) -> tuple[BatchBuilder, list[QueuedRecord]]:
-        """Remove what fits one batch: the batch and its records. Nothing is removed when it can't be encoded."""
+        """Remove the records that fit one batch; return the batch and its records.
+
+        Removes nothing if a record can't be encoded.
+        """
         batch = fill_batch(producer, self.waiting)
         count = batch.record_count()
         if count < len(self.waiting):
@@ -49,21 +52,21 @@ class PartitionQueue:
         return batch, records
 
     def take_back(self, handle: PublishHandle) -> list[QueuedRecord]:
-        """Remove the records of ``handle``."""
-        gone = [record for record in self.waiting if record.handle is handle]
-        if gone:
+        """Remove and return the records of ``handle``."""
+        removed = [record for record in self.waiting if record.handle is handle]
+        if removed:
             self.waiting = deque(record for record in self.waiting if record.handle is not handle)
-        return gone
+        return removed
 
     def take_all(self) -> list[QueuedRecord]:
-        """Remove everything."""
-        gone = list(self.waiting)
+        """Remove and return all records."""
+        removed = list(self.waiting)
         self.waiting.clear()
-        return gone
+        return removed
 
 
 def fill_batch(producer: AIOKafkaProducer, records: Iterable[QueuedRecord]) -> BatchBuilder:
-    """A closed batch of the first records. The first one always fits: the broker judges its size."""
+    """A closed batch of the first records. The first record always fits: the broker decides whether it is too large."""
     batch: BatchBuilder = producer.create_batch()
     append = batch.append
     for record in records:
@@ -74,5 +77,5 @@ def fill_batch(producer: AIOKafkaProducer, records: Iterable[QueuedRecord]) -> B
 
 
 def size_of(records: Sequence[QueuedRecord]) -> int:
-    """Bytes of the records' values."""
+    """Number of bytes of the records' values."""
     return sum([len(value) for record in records if (value := record.value)])

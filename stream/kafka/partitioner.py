@@ -1,6 +1,6 @@
-"""Where Kafka's default partitioner puts a key: murmur2, as Java has it and every client must.
+"""The hash of Kafka's default partitioner: murmur2, as in the Java client. All clients must agree on it.
 
-aiokafka's own takes a key apart byte by byte, in two and a half times the time (a test holds the two together).
+aiokafka's implementation reads a key byte by byte and takes 2.5 times as long. A test compares the two.
 """
 
 from __future__ import annotations
@@ -9,17 +9,17 @@ from struct import unpack
 
 SEED = 0x9747B28C
 FACTOR = 0x5BD1E995
-LOW = 0xFFFFFFFF  # 32 bits
+MASK_32 = 0xFFFFFFFF
 
 
 def murmur2(key: bytes) -> int:
-    """The hash, without a sign."""
+    """The murmur2 hash of ``key`` as an unsigned 32-bit integer."""
     tail = len(key) & 3
     hashed = SEED ^ len(key)
     for word in unpack(f"<{len(key) >> 2}I", key[: len(key) - tail]):
-        mixed = word * FACTOR & LOW
-        hashed = (hashed * FACTOR ^ (mixed ^ mixed >> 24) * FACTOR) & LOW
+        mixed = word * FACTOR & MASK_32
+        hashed = (hashed * FACTOR ^ (mixed ^ mixed >> 24) * FACTOR) & MASK_32
     if tail:
-        hashed = (hashed ^ int.from_bytes(key[-tail:], "little")) * FACTOR & LOW
-    hashed = (hashed ^ hashed >> 13) * FACTOR & LOW
+        hashed = (hashed ^ int.from_bytes(key[-tail:], "little")) * FACTOR & MASK_32
+    hashed = (hashed ^ hashed >> 13) * FACTOR & MASK_32
     return hashed ^ hashed >> 15

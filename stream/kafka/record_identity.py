@@ -1,4 +1,4 @@
-"""Whose record it is: what every line of the log about an event says."""
+"""The log fields that identify an event: its lead and its event id."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from stream.domain.headers import CE_ID
 
 
 def about(record: ConsumerRecord) -> dict[str, str]:
-    """``lead`` and ``event_id`` of a record of ``contacts.enriched``, as far as they can be read."""
+    """``lead`` and ``event_id`` of a record of ``contacts.enriched``; "unknown" if they can't be read."""
     try:
         event = decode_event(record.value or b"")
     except ValueError:

@@ -1,8 +1,8 @@
-"""Takes static members out of a consumer group, at once.
+"""Removes static members from a consumer group.
 
-A worker with a name of its own (``WORKER_INSTANCE_ID``) sends no LeaveGroup when it ends, so that a restart
-keeps its partitions and its table. Who scales down wants the opposite: without this the others wait for the
-session to run out. aiokafka 0.14 speaks the versions of LeaveGroup that know no names; version 3 does.
+A static member (``WORKER_INSTANCE_ID``) sends no LeaveGroup request when it ends, so that it keeps its partitions and
+its table across a restart. After scaling down that would delay the other members until its session expires. aiokafka
+0.14 implements only versions of LeaveGroup that know no member names; version 3 does.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from aiokafka.errors import (
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import Array, Int16, Int32, Schema, String
 
-PATIENCE = 10.0  # seconds; a coordinator that moves or wakes up is asked again
-MOVING = (GroupCoordinatorNotAvailableError, GroupLoadInProgressError, NotCoordinatorForGroupError)
+COORDINATOR_TIMEOUT_S = 10.0  # for retries while the group's coordinator moves or loads
+RETRIABLE_ERRORS = (GroupCoordinatorNotAvailableError, GroupLoadInProgressError, NotCoordinatorForGroupError)
 
 
 class _LeaveGroupResponse(Response):  # type: ignore[misc]
@@ -52,7 +52,7 @@ class _LeaveGroup(Request[_LeaveGroupRequest]):  # type: ignore[misc]
     API_KEY = 13
 
     def __init__(self, group: str, members: Sequence[tuple[str, str | None]]) -> None:
-        """``members``: each by its id, or by "" and the name of a static member."""
+        """``members``: each as (member id, None), or as ("", instance id) for a static member."""
         self._group = group
         self._members = list(members)
 
@@ -61,19 +61,22 @@ class _LeaveGroup(Request[_LeaveGroupRequest]):  # type: ignore[misc]
 
 
 async def remove_members(admin: AIOKafkaAdminClient, group: str, names: Sequence[str]) -> dict[str, bool]:
-    """Remove static members by their names; tells of each whether it was one. Their partitions move at once.
+    """Remove static members by their names. Returns for each name whether it was a member.
 
-    A member that is alive is not hurt: it joins again with its next heartbeat. Raises KafkaError or OSError when
-    the broker refuses or can't be asked.
+    Their partitions move to other members at once. A member that is still running joins again with its next heartbeat.
+    Raises KafkaError or OSError if the broker refuses or does not answer.
     """
     return {str(name): was_member for _, name, was_member in await leave(admin, group, [("", name) for name in names])}
 
 
-@stamina.retry(on=MOVING, timeout=PATIENCE, attempts=None)
+@stamina.retry(on=RETRIABLE_ERRORS, timeout=COORDINATOR_TIMEOUT_S, attempts=None)
 async def leave(
     admin: AIOKafkaAdminClient, group: str, members: Sequence[tuple[str, str | None]]
 ) -> list[tuple[str, str | None, bool]]:
-    """Remove members, each given by its id, or by "" and its name; returns with each whether it was one."""
+    """Remove members, each given as (member id, None) or as ("", instance id).
+
+    Returns each as (member id, instance id, whether it was a member).
+    """
     coordinator = await admin.find_coordinator(group)
     answer = await admin._send_request_to_node(coordinator, _LeaveGroup(group, members))  # noqa: SLF001 - as its own methods do
     _check(answer.error_code, group)

@@ -99,13 +99,13 @@ class PaidCalls:
     async def settled(self) -> None:
         """Wait until what was paid for is stored and the row of every call that ended is settled."""
         while self._ending or self._pending:
-            await self._pending.all_stored()
+            await self._pending.wait_until_all_stored()
             if self._ending:
                 await asyncio.wait(set(self._ending))
 
     def _must_have_stored(self, alias: str) -> None:
         """Raise while rule 5 forbids to pay."""
-        if alias in self._pending or self._pending.is_enough:
+        if alias in self._pending or self._pending.is_overloaded:
             raise DatabaseUnavailableError("database: what was paid for waits to be stored")
 
     async def _reserve(self, provider: Provider, alias: Phone | Email | Cpf, request: LookupRequest) -> UUID:
@@ -157,5 +157,5 @@ class PaidCalls:
         """Give the CPF back when what was learned of it is stored."""
         if storing:
             await asyncio.wait(storing)
-        await self._pending.stored(cpf.alias)
+        await self._pending.wait_until_stored(cpf.alias)
         await self._ledger.drop_lease(cpf.digits)

@@ -18,7 +18,7 @@ import asyncpg
 from stream.domain.errors import DatabaseUnavailableError
 from stream.domain.identity import Contact, Cpf, Email, Phone
 from stream.domain.person import Candidate, StoredAnswer, StoredFacts, StoredPerson
-from stream.store.contacts import sources_that_only_list, spellings_of_cpf
+from stream.store.contacts import listed_only_sources, spellings_of_cpf
 from stream.store.pool import database_errors
 from stream.store.queries import sql
 
@@ -27,7 +27,7 @@ MOST_PARTIES = 20  # behind one spelling
 QUERIES_AT_ONCE = 2
 CPF_DIGITS = 11
 
-_LISTED = frozenset(sources_that_only_list())
+_LISTED = frozenset(listed_only_sources())
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""``python -m stream.ops.alive GROUP``: whether a consumer group has a member; the health of what serves no page."""
+"""``python -m stream.ops.alive GROUP``: checks that a group has a member, for consumers that serve no health page."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from stream.ops.groups import members
 from stream.settings import Settings, load
 from stream.topics import GROUPS
 
-LIMIT = 8.0  # seconds
+BROKER_TIMEOUT_S = 8.0
 
 
 async def is_alive(settings: Settings, group: str) -> bool:
-    """Whether ``group`` has a member now. Raises KafkaError, OSError or TimeoutError when the broker can't be asked."""
-    async with asyncio.timeout(LIMIT), open_admin(settings) as admin:
+    """Whether ``group`` has a member now. Raises KafkaError, OSError or TimeoutError if the broker does not answer."""
+    async with asyncio.timeout(BROKER_TIMEOUT_S), open_admin(settings) as admin:
         return bool(await members(admin, group))
 
 
 @click.command()
 @click.argument("group", type=click.Choice(list(GROUPS)))
 def main(group: str) -> None:
-    """Exit with 0 when GROUP has a member, with 1 when it has none or the broker can't be asked.
+    """Exit with 0 if GROUP has a member, with 1 if it has none or the broker does not answer.
 
     Example: python -m stream.ops.alive leads.crm-sync
     """
     try:
         alive = asyncio.run(is_alive(load(), group))
     except (KafkaError, OSError) as error:  # a TimeoutError is an OSError
-        click.echo(f"{group}: the broker can't be asked ({type(error).__name__})", err=True)
+        click.echo(f"{group}: the broker does not answer ({type(error).__name__})", err=True)
         sys.exit(1)
     if not alive:
         click.echo(f"{group} has no member", err=True)

@@ -1,7 +1,7 @@
-"""Replay: reset the offsets of one of our groups, with its members stopped.
+"""Replay: resets the offsets of one of our consumer groups while its members are stopped.
 
-A plan is made first and shown; it is carried out by committing through a consumer that is assigned its
-partitions by hand, which the broker refuses while the group lives.
+A plan is made and shown first. A consumer with manually assigned partitions then commits the new offsets, which the
+broker refuses while the group has members.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from stream.topics import GROUPS, WORKER_GROUP
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What a partition holds and where the group stands; ``committed`` None: it has not committed."""
+    """The offsets of a partition and of the group in it; ``committed`` is None if the group has not committed."""
 
     partition: int
     earliest: int
@@ -36,13 +36,16 @@ class Bounds:
 
     @property
     def current(self) -> int:
-        """Where the group would read next."""
+        """The offset that the group reads next."""
         return self.committed if self.committed is not None else self.earliest
 
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """One partition of a plan. ``removed``: records wanted that retention has already removed."""
+    """One partition of a plan: the group's offset changes from ``start`` to ``to``.
+
+    ``records``: number of offsets from ``to`` to the end. ``removed``: requested records that retention has removed.
+    """
 
     partition: int
     start: int
@@ -52,25 +55,25 @@ class Move:
 
 
 class Target(Protocol):
-    """Where a partition is to go; None: stay."""
+    """Computes the offset that a partition is reset to; None leaves it unchanged."""
 
     def of(self, bounds: Bounds) -> int | None: ...  # noqa: D102
 
 
 @dataclass(frozen=True, slots=True)
 class Shift:
-    """By a number of records, negative for back."""
+    """Move by a number of records; a negative number moves back."""
 
     by: int
 
     def of(self, bounds: Bounds) -> int | None:
-        """From where the group stands."""
+        """Relative to the group's present offset."""
         return bounds.current + self.by
 
 
 @dataclass(frozen=True, slots=True)
 class Absolute:
-    """To one offset."""
+    """Reset every partition to one offset."""
 
     offset: int
 
@@ -82,27 +85,27 @@ class Absolute:
 
 @dataclass(frozen=True, slots=True)
 class PerPartition:
-    """To an offset a partition; partitions that are not named stay."""
+    """Reset partitions to one offset each; partitions that are not named do not change."""
 
     offsets: dict[int, int]
 
     def of(self, bounds: Bounds) -> int | None:
-        """By number."""
+        """The offset of this partition, if it is named."""
         return self.offsets.get(bounds.partition)
 
 
 @dataclass(frozen=True, slots=True)
 class Earliest:
-    """To the first record there ever was; a plan says what of it is left."""
+    """Reset to offset 0; the plan says how many of the records retention has removed."""
 
     def of(self, bounds: Bounds) -> int | None:
-        """From the beginning."""
+        """Offset 0."""
         del bounds
         return 0
 
 
 def plan(bounds: Sequence[Bounds], target: Target, partitions: frozenset[int] | None = None) -> list[Move]:
-    """The moves to make: within what a partition holds, saying what it no longer does.
+    """Compute the moves. Each stays within the offsets of its partition and counts the removed records.
 
     Raises StopError for a partition that the topic does not have.
     """
@@ -122,10 +125,10 @@ def plan(bounds: Sequence[Bounds], target: Target, partitions: frozenset[int] | 
     return moves
 
 
-def costs_at_most(group: str, moves: Sequence[Move], settings: Settings) -> Decimal:
-    """What reading a plan's records may cost, in the currency of the prices, if nobody in them were known any more.
+def max_cost(group: str, moves: Sequence[Move], settings: Settings) -> Decimal:
+    """The most that reading a plan's records can cost, in the currency of the prices: as if every contact were unknown.
 
-    A lead may need two Diretrix calls, its phone's and its e-mail's, and one of the Work API. Only the worker pays.
+    A lead may need two Diretrix calls (phone and e-mail) and one call of the Work API. Only the worker's group pays.
     """
     if group != WORKER_GROUP:
         return Decimal(0)
@@ -133,7 +136,7 @@ def costs_at_most(group: str, moves: Sequence[Move], settings: Settings) -> Deci
 
 
 def to_csv(group: str, moves: Sequence[Move]) -> str:
-    """A plan as a file, which ``from_csv`` reads again."""
+    """A plan as CSV text that ``from_csv`` can read."""
     text = io.StringIO()
     writer = csv.DictWriter(text, ["group", *asdict(Move(0, 0, 0, 0, 0))], lineterminator="\n")
     writer.writeheader()
@@ -142,7 +145,7 @@ def to_csv(group: str, moves: Sequence[Move]) -> str:
 
 
 def from_csv(text: str, group: str) -> PerPartition:
-    """Read an exported plan. Raises StopError when it is none, or of another group."""
+    """Read an exported plan. Raises StopError if ``text`` is no plan or is a plan for another group."""
     try:
         rows = list(csv.DictReader(io.StringIO(text)))
         offsets = {int(row["partition"]): int(row["to"]) for row in rows}
@@ -155,7 +158,7 @@ def from_csv(text: str, group: str) -> PerPartition:
 
 
 class Replay:
-    """Reads a group's bounds and moves it."""
+    """Reads the bounds of a group and resets its offsets."""
 
     def __init__(self, admin: AIOKafkaAdminClient, settings: Settings, group: str) -> None:
         self._admin = admin
@@ -164,11 +167,11 @@ class Replay:
         self._topic = GROUPS[group].name
 
     async def members(self) -> list[str]:
-        """Who is in the group now."""
+        """The group's present members."""
         return await members(self._admin, self._group)
 
     async def bounds(self) -> list[Bounds]:
-        """What each partition holds and where the group stands."""
+        """The bounds of each partition."""
         async with _assigned(self._settings, self._group, self._topic) as consumer:
             partitions = sorted(consumer.assignment())
             earliest = await consumer.beginning_offsets(partitions)
@@ -177,8 +180,8 @@ class Replay:
                 Bounds(one.partition, earliest[one], latest[one], await consumer.committed(one)) for one in partitions
             ]
 
-    async def at(self, instant: datetime) -> PerPartition:
-        """The first offset a partition at or after ``instant``, by the broker's clock; its end when there is none."""
+    async def offsets_at(self, instant: datetime) -> PerPartition:
+        """The first offset of each partition at or after ``instant``, by the broker's clock; its end if none is."""
         async with _assigned(self._settings, self._group, self._topic) as consumer:
             partitions = sorted(consumer.assignment())
             times = await consumer.offsets_for_times(dict.fromkeys(partitions, int(instant.timestamp() * 1000)))
@@ -191,7 +194,7 @@ class Replay:
             )
 
     async def execute(self, moves: Sequence[Move]) -> None:
-        """Commit a plan. Raises StopError with the members' names while the group lives."""
+        """Commit a plan. Raises StopError with the members' names if the group has members."""
         await must_be_empty(self._admin, self._group)
         if not moves:
             return
@@ -200,7 +203,7 @@ class Replay:
 
 
 class _assigned:  # noqa: N801 - used as a function
-    """A consumer that is assigned all partitions of a topic by hand: it joins no group and may commit for one."""
+    """A consumer with all partitions of a topic assigned manually: it does not join ``group`` but can commit for it."""
 
     def __init__(self, settings: Settings, group: str, topic: str) -> None:
         self._consumer = AIOKafkaConsumer(**consumer_options(settings), group_id=group, enable_auto_commit=False)
@@ -209,7 +212,7 @@ class _assigned:  # noqa: N801 - used as a function
     async def __aenter__(self) -> AIOKafkaConsumer:
         try:
             await self._consumer.start()
-            await self._consumer._client._wait_on_metadata(self._topic)  # noqa: SLF001 - nothing public waits for it
+            await self._consumer._client._wait_on_metadata(self._topic)  # noqa: SLF001 - aiokafka has no public way to wait
         except BaseException:
             await self._consumer.stop()
             raise

@@ -1,9 +1,10 @@
-"""Keeps the books that reports are made from, out of ``contacts.enriched``, in batches.
+"""Writes the events of ``contacts.enriched`` into the tables that reports are made from.
 
-``stream.answered`` has one row a webhook, whatever is replayed. ``public.webhook_events``, which the replaced
-service reads too, is kept only when asked for: while both run, it would take our rows for its own.
+``stream.answered`` has one row for each webhook, however often it is replayed. ``public.webhook_events``, which the
+replaced service reads too, is written only on request: while both run, that service would take our rows for its own.
 
-A batch is one transaction and completed with it. While PostgreSQL is away the batch waits, and nothing more is read.
+A batch is one transaction, and its records are completed with it. While PostgreSQL is away the batch waits, and nothing
+more is read.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ from stream.store.queries import sql
 
 log = get_logger(__name__)
 
-BATCH_RECORDS = 1_000  # a transaction
-BROKER_FAILED = "the broker took partitions, or a commit"
+BATCH_RECORDS = 1_000  # of one transaction
+BROKER_FAILED = "the broker revoked partitions or refused a commit"
 JOURNAL_CONSUMER = ConsumerSpec(
     topics.JOURNAL_GROUP,
     (topics.ENRICHED.name,),
@@ -46,10 +47,10 @@ PROCESSING = "processing"
 
 
 class Journal(RecordHandler):
-    """Writes batches of events; each is one transaction and may be written again."""
+    """Writes batches of events. Each batch is one transaction and may be written twice."""
 
     def __init__(self, pool: asyncpg.Pool, *, webhook_events: bool) -> None:
-        """``webhook_events``: also keep ``public.webhook_events``."""
+        """``webhook_events``: also write ``public.webhook_events``."""
         self._pool = pool
         self._webhook_events = webhook_events
 
@@ -58,7 +59,7 @@ class Journal(RecordHandler):
         return 0 if under_way else BATCH_RECORDS
 
     def start(self, fetched: Fetched, attempts: Attempts) -> list[Work]:
-        """Take everything as one work: it is written, however long the database is away."""
+        """Take all records as one ``Work``, which retries while the database is away."""
         records = list(itertools.chain.from_iterable(fetched.values()))
         return [Work(records, partial(self._write_records, records, attempts))]
 
@@ -66,15 +67,15 @@ class Journal(RecordHandler):
         await attempts.until_completed(partial(self.write, _decode(records)), report=_report)
 
     async def write(self, events: Sequence[EnrichedEvent]) -> None:
-        """Write a batch. Raises DatabaseUnavailableError: nothing of it was written."""
+        """Write a batch. Raises DatabaseUnavailableError if nothing of it was written."""
         try:
             await self._write(events)
-        except (asyncpg.DataError, OverflowError):  # an instant of year 1 has no day in Sao Paulo
+        except (asyncpg.DataError, OverflowError):  # an instant in year 1 has no date in Sao Paulo
             if len(events) == 1:
                 (event,) = events
-                log.warning("the database can't hold an event", event_id=event.event_id, lead=event.lead.id)
+                log.warning("the database can't store an event", event_id=event.event_id, lead=event.lead.id)
                 return
-            for event in events:  # one that no table takes must not cost the others
+            for event in events:  # one event that can't be stored must not cost the others
                 await self.write([event])
 
     async def _write(self, events: Sequence[EnrichedEvent]) -> None:
@@ -89,20 +90,20 @@ class Journal(RecordHandler):
 
 
 def passes(events: Iterable[EnrichedEvent]) -> list[list[EnrichedEvent]]:
-    """A batch as the statements to make of it, in order: each touches a webhook once, which PostgreSQL asks for.
+    """Split a batch into the statements to execute, in order: PostgreSQL lets one statement update a row once.
 
-    All that was pending counts, since its calls are added up, and the first end; what follows an end is a repeat. An
-    outcome that only a later version knows counts as an end.
+    Of each webhook all pending events count, because their calls are added up, and the first final one. Events after
+    the final one are repeats. An outcome that this version does not know counts as final.
     """
     of_webhook: dict[str, list[EnrichedEvent]] = {}
     for event in events:
-        there = of_webhook.setdefault(event.event_id, [])
-        if not there or there[-1].outcome == Outcome.PENDING:
-            there.append(event)
+        kept = of_webhook.setdefault(event.event_id, [])
+        if not kept or kept[-1].outcome == Outcome.PENDING:
+            kept.append(event)
     longest = max(map(len, of_webhook.values()), default=0)
-    # Rows are locked in one order, so that two journals can't lock each other out.
+    # Sorted, so that two journals lock rows in the same order and can't deadlock.
     ordered = [of_webhook[event_id] for event_id in sorted(of_webhook)]
-    return [[there[number] for there in ordered if number < len(there)] for number in range(longest)]
+    return [[kept[number] for kept in ordered if number < len(kept)] for number in range(longest)]
 
 
 def _columns(rows: Iterable[tuple[object, ...]], width: int) -> list[list[object]]:
@@ -144,7 +145,7 @@ def _webhook_event(event: EnrichedEvent) -> tuple[object, ...]:
 
 
 def _report(error: TransientError, _: float) -> None:
-    warn_seldom(log, "will try again", reason=error.reason)
+    warn_seldom(log, "write failed, will try again", reason=error.reason)
 
 
 def _decode(records: Iterable[ConsumerRecord]) -> list[EnrichedEvent]:
@@ -155,6 +156,6 @@ def _decode(records: Iterable[ConsumerRecord]) -> list[EnrichedEvent]:
             UUID(event.event_id)
             events.append(event)
         except ValueError:
-            # Foreign; the CRM sync makes a dead letter of it, one is enough.
+            # Not ours. The CRM sync publishes a dead letter for it.
             log.warning("not an event", partition=record.partition, offset=record.offset, **about(record))
     return events

@@ -1,4 +1,4 @@
-"""Reads a period's calls and answers, to lay beside Diretrix's invoice."""
+"""Reads the paid calls and the answers of a period, to compare them with Diretrix's invoice."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A period, both days included, as America/Sao_Paulo counts days.
+    """The report of a period from ``since`` to ``until``, both included, in days of America/Sao_Paulo.
 
-    ``calls_without_answer``: calls whose webhooks the journal has not written down; above 0 it is behind, or does
-    not run, and what was avoided is not complete.
+    ``calls_without_answer``: calls whose webhooks the journal has not written. Above 0 the journal is behind or does
+    not run, and the number of avoided calls is incomplete.
     """
 
     since: date
@@ -55,7 +55,7 @@ class Report:
     calls_without_answer: int
 
     def as_dict(self) -> dict[str, Any]:
-        """For ``--json``: money as decimal strings."""
+        """The report for ``--json``, with amounts of money as decimal strings."""
         return {
             "since": self.since.isoformat(),
             "until": self.until.isoformat(),
@@ -72,7 +72,7 @@ class Report:
         }
 
     def as_csv(self) -> str:
-        """One row a day and source."""
+        """One row for each day and source."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(COLUMNS)
@@ -99,7 +99,7 @@ class Report:
 
 
 async def report(pool: asyncpg.Pool, since: date, until: date, price: Decimal, currency: str) -> Report:
-    """Make the report of a period. Raises DatabaseUnavailableError."""
+    """Read the report of a period from the database. Raises DatabaseUnavailableError."""
     with database_errors():
         calls = await pool.fetch(sql("calls_by_day"), since, until)
         answers = await pool.fetch(sql("answered_by_day"), since, until)
@@ -121,7 +121,7 @@ async def report(pool: asyncpg.Pool, since: date, until: date, price: Decimal, c
 
 
 def money(value: Decimal) -> str:
-    """A decimal string, never in exponents."""
+    """A decimal string without an exponent."""
     return f"{value:f}"
 
 

@@ -1,19 +1,19 @@
-"""Python's garbage collector, for the worker and the producers: each holds tens of thousands of values for long.
+"""Tunes Python's garbage collector for the worker and the producers, which keep tens of thousands of objects.
 
-The defaults look at everything young after 700 allocations: at full speed that is a pause for every dozen webhooks.
-What is there after the start (of the worker: after its table's recovery) stays, and need not be looked at again
-(measured: ``python -m bench collector``).
+By default the collector examines all young objects after 700 allocations: at full speed that is a pause for every dozen
+webhooks. Objects that exist after the start (in the worker: after the recovery of its table) live as long as the
+process and need no collection (measured: ``python -m bench collector``).
 """
 
 from __future__ import annotations
 
 import gc
 
-THRESHOLDS = 50_000, 50, 100  # objects, and how many younger collections come before an older one
+THRESHOLDS = 50_000, 50, 100  # new objects; then collections of a generation before one of the next older generation
 
 
 def freeze_gc() -> None:
-    """Collect once, leave what is there alone from now on, and look at new things less often."""
+    """Collect once, exclude the remaining objects from collection, and collect new objects less often."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(*THRESHOLDS)

@@ -1,4 +1,4 @@
-"""What every command does first: read the settings, set up the log, say every fault at once."""
+"""What every command does first: read the settings, configure the log, report all faults at once."""
 
 from __future__ import annotations
 
@@ -30,18 +30,19 @@ BASE_URLS = {
 
 
 def settings_or_exit(process: str, *needed: str, partners: Sequence[str] = (), check: Check | None = None) -> Settings:
-    """The settings, with the log set up for ``process``; exits with 2 when there is any fault, and names all of them.
+    """Read the settings and configure the log for ``process``. Prints every fault and exits with 2 if there is one.
 
-    ``needed``: variables that this process can't do without: who starts without a secret finds out at the first lead
-    otherwise. ``partners``: whom it speaks to; in clear is a fault where nobody has said so. ``check``: further faults.
+    ``needed``: variables that the process requires; without this check a missing secret would show at the first lead.
+    ``partners``: the partners it calls; plain HTTP to one is a fault unless the settings allow it. ``check``: returns
+    further faults.
     """
     settings, invalid = examine()
     logs.configure(settings, process)
     lines, named = _invalid(invalid)
     faults = [*lines, *_slips(), *_missing(settings, [name for name in needed if name not in named])]
     if "PLAINTEXT_PARTNERS" not in named:
-        sound = [partner for partner in partners if BASE_URLS[partner] not in named]
-        faults += filter(None, [plaintext_fault(settings, partner) for partner in sound])
+        readable = [partner for partner in partners if BASE_URLS[partner] not in named]
+        faults += filter(None, [plaintext_fault(settings, partner) for partner in readable])
     if check is not None:
         faults += check(settings, named)
     for fault in faults:
@@ -52,7 +53,7 @@ def settings_or_exit(process: str, *needed: str, partners: Sequence[str] = (), c
 
 
 def _invalid(error: ValidationError | None) -> tuple[list[str], frozenset[str]]:
-    """What is said of faults, and the variables that have one: what these hold is not known."""
+    """The lines about invalid variables, and the variables' names, whose values must not be used."""
     if error is None:
         return [], frozenset()
     faults = error.errors(include_input=False, include_url=False)
@@ -66,8 +67,8 @@ def _slips() -> list[str]:
         logs.get_logger(__name__).warning("a removed variable: it has no effect", given=name)
     grave, others = slips()
     for slip in others:
-        logs.get_logger(__name__).warning("an unknown variable: is it a slip?", given=slip.given, meant=slip.meant)
-    lines = [f"{slip.given} is no setting. Is it a slip of {slip.meant}, which is not set?" for slip in grave]
+        logs.get_logger(__name__).warning("an unknown variable: is it misspelt?", given=slip.given, meant=slip.meant)
+    lines = [f"{slip.given} is no setting. Is {slip.meant} meant, which is not set?" for slip in grave]
     if lines:
         lines.append("Nothing starts with a budget, a price or a secret that is not read: rename or remove it.")
     return lines
@@ -85,7 +86,7 @@ def _missing(settings: Settings, needed: Sequence[str]) -> list[str]:
 
 
 def plaintext_fault(settings: Settings, partner: str) -> str:
-    """What is wrong with a partner's address, "" when nothing is: credentials and leads go there."""
+    """What is wrong with a partner's base URL, to which credentials and leads are sent; "" if nothing is."""
     name = BASE_URLS[partner]
     address = urlsplit(getattr(settings, name.lower()))
     if address.scheme not in {"http", "https"} or not address.hostname:
@@ -106,7 +107,7 @@ def _is_loopback(host: str) -> bool:
 
 
 async def until_stopped(work: Callable[[asyncio.Event], Awaitable[None]]) -> int:
-    """Run ``work`` until SIGTERM or Ctrl-C, which set its event; returns the exit code."""
+    """Run ``work`` until SIGTERM or Ctrl-C, which set its event. Returns the exit code."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

@@ -1,9 +1,9 @@
-"""Stores what was paid for: Diretrix's answers and the people of the Work API.
+"""Stores paid answers: the candidates of Diretrix and the people of the Work API.
 
-Idempotent, one transaction each, in the ``core`` schema as production has it and readable by the service
-that is replaced: the Work API's answer in both payload columns. Phones are stored as production stores most of
-them, national digits without the 55; a contact that is there in another spelling keeps it. A foreign number keeps its
-``+``: digits alone are Brazilian.
+Every write is idempotent and one transaction. It uses the ``core`` schema of production, so that the replaced service
+can read the rows; the Work API's answer goes into both payload columns. A phone is stored as production stores most of
+them: national digits without the 55. A contact that is stored in another spelling keeps it. A foreign number keeps its
+``+``, because digits alone mean a Brazilian number.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from stream.domain.provider import Provider
 from stream.store.pool import database_errors
 from stream.store.queries import sql
 
-_UNHOLDABLE = re.compile("[\x00\ud800-\udfff]")
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """A contact to store; ``spellings``: how it may be there already."""
+class ContactRow:
+    """A contact to store. ``spellings``: the forms in which it may be stored already."""
 
     kind: str
     value: str
@@ -40,22 +40,25 @@ class Row:
 
 
 class ContactStore:
-    """Writes parties, their contacts, enrichments and Diretrix's answers."""
+    """Writes parties, their contacts, enrichments and Diretrix's answers. Methods raise DatabaseUnavailableError."""
 
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
 
     async def save_answer(self, alias: Phone | Email, candidates: tuple[Candidate, ...], asked_at: datetime) -> None:
-        """Store what Diretrix answered for an alias, and each candidate as a party that is not enriched."""
-        pairs = [[_clean(candidate.name), candidate.cpf] for candidate in candidates]
+        """Store Diretrix's answer for an alias, and each candidate as a party that is not enriched.
+
+        Does nothing if a newer answer is stored.
+        """
+        pairs = [[_storable_text(candidate.name), candidate.cpf] for candidate in candidates]
         with database_errors():
-            if not candidates:  # one statement is a transaction: two round trips less
+            if not candidates:  # one statement is a transaction by itself: this saves two round trips
                 await self._pool.execute(sql("save_answer"), alias.alias, pairs, asked_at)
                 return
             async with self._pool.acquire() as connection, connection.transaction():
                 if await connection.fetchval(sql("save_answer"), alias.alias, pairs, asked_at) is None:
-                    return  # this one waited, and what it says of the alias is out of date
-                # In one order everywhere, so that two workers can't lock each other out.
+                    return  # a newer answer is stored: this write has waited for the database
+                # Sorted, so that two workers lock rows in the same order and can't deadlock.
                 for candidate in sorted(candidates, key=lambda one: one.cpf):
                     party = await _party(connection, candidate.cpf, candidate.name)
                     await _save_contacts(connection, party, [_row(alias, Provider.DIRETRIX)])
@@ -63,11 +66,11 @@ class ContactStore:
     async def save_person(
         self, aliases: tuple[Phone | Email, ...], person: Person, raw: dict[str, Any], lead_id: str, at: datetime
     ) -> None:
-        """Store a person, with the Work API's answer ``raw`` as received.
+        """Store a person and the Work API's answer ``raw`` as received.
 
-        ``aliases``: those of the lead that are proven to be the person's; the answer's own are stored beside them.
+        ``aliases``: the lead's aliases that are known to be the person's. The answer's contacts are stored as well.
         """
-        payload = _holdable({**raw, "lead_id": lead_id})
+        payload = _storable_json({**raw, "lead_id": lead_id})
         with database_errors():
             async with self._pool.acquire() as connection, connection.transaction():
                 party = await _party(connection, person.cpf, person.name)
@@ -77,17 +80,20 @@ class ContactStore:
                 await _save_contacts(connection, party, _rows(aliases, person))
 
     async def save_unanswered(self, cpf: Cpf, reason: str, until: datetime) -> None:
-        """Remember that the Work API brought nothing of a CPF: ``unknown``, or ``mismatch`` (another's record)."""
+        """Store until when the Work API is not asked for a CPF.
+
+        ``reason``: ``unknown``, or ``mismatch`` if it answered with another person's record.
+        """
         with database_errors():
             await self._pool.execute(sql("save_unanswered"), cpf.digits, reason, until)
 
 
 async def _party(connection: Any, cpf: str, name: str) -> UUID:
-    """The party of a CPF, made when there is none; locked until the transaction ends."""
+    """The party of a CPF, which is inserted if there is none. The CPF is locked until the transaction ends."""
     await connection.execute(sql("lock_cpf"), cpf)
     party: UUID | None = await connection.fetchval(sql("party_of_cpf"), spellings_of_cpf(cpf))
     if party is None:
-        party = await connection.fetchval(sql("insert_party"), cpf, _clean(name), normalise(name))
+        party = await connection.fetchval(sql("insert_party"), cpf, _storable_text(name), normalise(name))
     if party is None:
         raise RuntimeError("PostgreSQL inserted a party and returned no id")
     return party
@@ -97,19 +103,19 @@ async def _complete(connection: Any, party: UUID, person: Person, at: datetime) 
     await connection.execute(
         sql("complete_party"),
         party,
-        _clean(person.name),
+        _storable_text(person.name),
         normalise(person.name),
         person.sex,
         date.fromisoformat(person.birth_date) if person.birth_date else None,
-        _clean(person.mother_name) if person.mother_name else None,
+        _storable_text(person.mother_name) if person.mother_name else None,
         at,
     )
 
 
-async def _save_contacts(connection: Any, party: UUID, rows: list[Row]) -> None:
-    """Add what is missing; a contact that is there in any spelling is not added in another."""
-    there = {row["value"] for row in await connection.fetch(sql("contacts_of_party"), party)}
-    merged = _merge(rows, there)
+async def _save_contacts(connection: Any, party: UUID, rows: list[ContactRow]) -> None:
+    """Add the contacts that are missing. A contact that is stored in any spelling is not added in another."""
+    existing = {row["value"] for row in await connection.fetch(sql("contacts_of_party"), party)}
+    merged = _merge(rows, existing)
     if merged:
         await connection.execute(
             sql("save_contacts"),
@@ -121,53 +127,53 @@ async def _save_contacts(connection: Any, party: UUID, rows: list[Row]) -> None:
         )
 
 
-def _merge(rows: list[Row], there: set[str]) -> list[Row]:
-    """Each contact once, as it is spelled there; the first source counts."""
-    merged: dict[tuple[str, str], Row] = {}
+def _merge(rows: list[ContactRow], existing: set[str]) -> list[ContactRow]:
+    """Each contact once, in the stored spelling if there is one. The first source counts."""
+    merged: dict[tuple[str, str], ContactRow] = {}
     for row in rows:
-        value = next((spelling for spelling in row.spellings if spelling in there), row.value)
+        value = next((spelling for spelling in row.spellings if spelling in existing), row.value)
         first = merged.get((row.kind, value), row)
         merged[row.kind, value] = replace(first, value=value, whatsapp=first.whatsapp or row.whatsapp)
     return list(merged.values())
 
 
-def _rows(aliases: tuple[Phone | Email, ...], person: Person) -> list[Row]:
-    """The lead's aliases, then the listed ones."""
+def _rows(aliases: tuple[Phone | Email, ...], person: Person) -> list[ContactRow]:
+    """The lead's aliases, then the contacts that the Work API lists for the person."""
     rows = [_row(alias, "lead") for alias in aliases]
     rows += [_row(Phone(phone.number), "work_api", whatsapp=phone.whatsapp) for phone in person.phones]
     rows += [_row(Email(address), "work_api") for address in person.emails]
     return rows
 
 
-def _row(alias: Phone | Email, source: str, *, whatsapp: bool = False) -> Row:
+def _row(alias: Phone | Email, source: str, *, whatsapp: bool = False) -> ContactRow:
     if isinstance(alias, Email):
-        return Row("email", alias.address, alias.spellings(), whatsapp=False, source=source)
-    return Row("phone", alias.national or alias.e164, alias.spellings(), whatsapp, source)
+        return ContactRow("email", alias.address, alias.spellings(), whatsapp=False, source=source)
+    return ContactRow("phone", alias.national or alias.e164, alias.spellings(), whatsapp, source)
 
 
 def spellings_of_cpf(cpf: str) -> tuple[str, str]:
-    """Eleven digits, and the same with their punctuation."""
+    """The two spellings of a CPF in the database: eleven digits, and the same with punctuation."""
     return cpf, f"{cpf[:3]}.{cpf[3:6]}.{cpf[6:9]}-{cpf[9:]}"
 
 
-def _clean(text: str) -> str:
-    """Without what PostgreSQL can't hold: NUL, and halves of a surrogate pair."""
-    return _UNHOLDABLE.sub("", text)
+def _storable_text(text: str) -> str:
+    """Remove the characters that PostgreSQL can't store: NUL and surrogates."""
+    return _UNSTORABLE.sub("", text)
 
 
-def _holdable(value: Any) -> Any:
-    """A JSON value that PostgreSQL can hold and orjson can write, as near to ``value`` as can be."""
+def _storable_json(value: Any) -> Any:
+    """A copy of a JSON value that PostgreSQL can store and orjson can write. Integers out of range become strings."""
     if isinstance(value, str):
-        return _clean(value)
+        return _storable_text(value)
     if isinstance(value, dict):
-        return {_clean(str(key)): _holdable(item) for key, item in value.items()}
+        return {_storable_text(str(key)): _storable_json(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_holdable(item) for item in value]
+        return [_storable_json(item) for item in value]
     if isinstance(value, int) and not MIN_INT <= value <= MAX_INT:
         return str(value)
     return value
 
 
-def sources_that_only_list() -> Iterable[str]:
-    """Sources of contact rows that answer a lead only when the name fits."""
+def listed_only_sources() -> Iterable[str]:
+    """Sources whose contacts are only listed beside a person: they answer a lead only if the name fits."""
     return ("lead", "work_api")

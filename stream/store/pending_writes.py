@@ -1,10 +1,10 @@
-"""Writes that PostgreSQL did not take: kept, and made again until they hold.
+"""Keeps writes that failed because PostgreSQL was away, and retries them until they are stored.
 
-What was paid for must not be lost with a database that dies between a call and its storing: another partition or worker
-would pay for it again. The caller fails all the same, since its webhook needs the database too; the write stays here.
+A paid answer must not be lost when the database fails between the call and the write, because another partition or
+worker would pay for it again. The caller gets the error all the same: its webhook needs the database too.
 
-Every write given here is idempotent and says itself how old it is, so that it may come twice, and late: what is newer
-stays. They live in memory: a process that is killed while they wait loses them.
+Every write must be idempotent and carry its own time, because it may run twice and late: newer data stays. The writes
+are kept in memory, so a process that is killed loses them.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from stream.logs import get_logger
 
 log = get_logger(__name__)
 
-CAPACITY = 10_000  # writes, some with a whole answer of the Work API
-ENOUGH = 0.1  # share of the capacity from which nothing more is to be paid for; what is under way still has room
-AT_ONCE = 4  # writes; the pool has connections left for look-ups
-# Short: from the moment in which the database is back until a write holds, another worker may pay for the same.
-PAUSES = (0.05, 0.1, 0.2, 0.5)  # seconds between rounds that failed; the last one is repeated
+MAX_WRITES = 10_000  # that wait; some hold a whole answer of the Work API
+OVERLOAD_SHARE = 0.1  # of the capacity; above it no call is made, and calls in progress still have room
+MAX_CONCURRENT_WRITES = 4  # the pool keeps connections for look-ups
+# Short: when the database is back, another worker may pay for the same contact until the write is stored.
+RETRY_PAUSES_S = (0.05, 0.1, 0.2, 0.5)  # after failed rounds; the last pause is repeated
 
 Write = Callable[[], Awaitable[None]]
 
@@ -35,9 +35,9 @@ class _Entry(NamedTuple):
 
 
 class PendingWrites:
-    """Makes writes; keeps those for which the database was away, each under the alias that it is about."""
+    """Runs writes, and keeps those that failed because the database was away, under the alias that each is about."""
 
-    def __init__(self, capacity: int = CAPACITY) -> None:
+    def __init__(self, capacity: int = MAX_WRITES) -> None:
         self._capacity = capacity
         self._waiting: deque[_Entry] = deque()
         self._keys: Counter[str] = Counter()
@@ -48,29 +48,29 @@ class PendingWrites:
         return self._keys.total()
 
     def __contains__(self, key: str) -> bool:
-        """Whether something of ``key`` is not stored yet."""
+        """Whether a write of ``key`` waits."""
         return key in self._keys
 
     @property
-    def is_enough(self) -> bool:
-        """Whether so much waits that nothing more should be paid for."""
-        return len(self) >= self._capacity * ENOUGH
+    def is_overloaded(self) -> bool:
+        """Whether so many writes wait that no further call should be paid for."""
+        return len(self) >= self._capacity * OVERLOAD_SHARE
 
     async def write(self, key: str, write: Write) -> None:
-        """Make a write. Raises its TransientError when it can't be made now: then it is kept, and made later."""
+        """Run a write. If it raises TransientError, keep it for a retry and raise the error."""
         try:
             await write()
         except TransientError:
             self._keep(_Entry(key, write))
             raise
 
-    async def stored(self, key: str) -> None:
-        """Wait until nothing of ``key`` waits any more."""
+    async def wait_until_stored(self, key: str) -> None:
+        """Wait until no write of ``key`` waits."""
         async with self._changed:
             await self._changed.wait_for(lambda: key not in self)
 
-    async def all_stored(self) -> None:
-        """Wait until nothing waits any more."""
+    async def wait_until_all_stored(self) -> None:
+        """Wait until no write waits."""
         async with self._changed:
             await self._changed.wait_for(lambda: not self._keys)
 
@@ -80,10 +80,10 @@ class PendingWrites:
         if len(self._waiting) > self._capacity:
             self._forget(self._waiting.popleft())
             metrics.PENDING_WRITES_DROPPED.inc()
-            log.error("a write that the database did not take is dropped: too many wait", waiting=len(self))
+            log.error("pending write dropped: too many wait", waiting=len(self))
         metrics.PENDING_WRITES.set(len(self))
         if self._writer is None:
-            log.warning("the database did not take a write; it is kept and made again")
+            log.warning("write failed: it is kept and retried until the database stores it")
             self._writer = asyncio.create_task(self._write_all())
 
     def _forget(self, entry: _Entry) -> None:
@@ -93,31 +93,31 @@ class PendingWrites:
         metrics.PENDING_WRITES.set(len(self))
 
     async def _write_all(self) -> None:
-        failures = made = 0
+        failures = stored = 0
         try:
             while self._waiting:
-                count = min(AT_ONCE if not failures else 1, len(self._waiting))
-                held = await asyncio.gather(*(self._try(self._waiting.popleft()) for _ in range(count)))
-                made += sum(held)
+                count = min(MAX_CONCURRENT_WRITES if not failures else 1, len(self._waiting))
+                results = await asyncio.gather(*(self._try(self._waiting.popleft()) for _ in range(count)))
+                stored += sum(results)
                 async with self._changed:
                     self._changed.notify_all()
-                failures = 0 if all(held) else failures + 1
+                failures = 0 if all(results) else failures + 1
                 if failures:
-                    await asyncio.sleep(PAUSES[min(failures, len(PAUSES)) - 1])
-            log.info("all writes that waited for the database are made", writes=made)
+                    await asyncio.sleep(RETRY_PAUSES_S[min(failures, len(RETRY_PAUSES_S)) - 1])
+            log.info("all pending writes are stored", writes=stored)
         finally:
             self._writer = None
 
     async def _try(self, entry: _Entry) -> bool:
-        """Make one that waited; behind the others again when the database is still away."""
+        """Run a pending write. If the database is still away, it goes to the end of the queue."""
         try:
             await entry.write()
         except TransientError:
             self._waiting.append(entry)
             return False
         except Exception as error:  # noqa: BLE001 - whatever it is
-            # No later try would end otherwise. The text of the error may hold values; its class says enough.
+            # Another attempt would fail too. The text of the error may hold values, so only its class is logged.
             metrics.PENDING_WRITES_DROPPED.inc()
-            log.error("a write that waited can't be made and is dropped", error=type(error).__name__)  # noqa: TRY400
+            log.error("pending write dropped: the database refuses it", error=type(error).__name__)  # noqa: TRY400
         self._forget(entry)
         return True

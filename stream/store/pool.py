@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL, and what its failures mean to a caller."""
+"""Connections to PostgreSQL, and the translation of its errors."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from stream.domain.errors import DatabaseUnavailableError, StopError
 from stream.logs.outages import AWAY, DATABASE
 from stream.settings import Settings
 
-# The server is away, full, shutting down, read-only, too slow, or lets us in no longer: later it may work.
-_FOR_NOW = (
+# The server is away, overloaded, shutting down, read-only, too slow, or refuses new connections: a retry may succeed.
+_TRANSIENT_ERRORS = (
     OSError,
     TimeoutError,
     asyncpg.InterfaceError,
-    asyncpg.InternalClientError,  # what asyncpg says of a connection that the server ended under it
+    asyncpg.InternalClientError,  # raised when the server has closed the connection
     asyncpg.PostgresConnectionError,
     asyncpg.InsufficientResourcesError,
     asyncpg.OperatorInterventionError,
@@ -28,22 +28,22 @@ _FOR_NOW = (
     asyncpg.DeadlockDetectedError,
     asyncpg.SerializationError,
     asyncpg.IdleInTransactionSessionTimeoutError,
-    # Only said to who connects: a secret that is being rotated, a database that is being restored.
+    # Raised only by a new connection: a secret is being rotated, or a database is being restored.
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidCatalogNameError,
-    # Another writer was first, or a migration went by: the next try sees what it left.
+    # Another writer was first, or a migration has run: the next attempt sees its result.
     asyncpg.UniqueViolationError,
     asyncpg.InvalidCachedStatementError,
     asyncpg.OutdatedSchemaCacheError,
 )
-CLOSING = 2.0  # seconds for statements under way when a process leaves; the books may be among them
+CLOSE_TIMEOUT_S = 2.0  # for statements in progress when the process stops; the ledger's may be among them
 
 
 @asynccontextmanager
 async def open_pool(settings: Settings, *, connected: bool = True) -> AsyncIterator[asyncpg.Pool]:
-    """A bounded pool; JSON columns are Python objects. Raises DatabaseUnavailableError when it can't connect.
+    """A bounded pool that decodes JSON columns. Raises DatabaseUnavailableError if it can't connect.
 
-    Not ``connected``: it connects when it is first used, so that who opens it can wait for the database.
+    With ``connected=False`` it connects at its first use, so that the caller can wait for the database.
     """
     with database_errors():
         pool = await asyncpg.create_pool(
@@ -52,8 +52,8 @@ async def open_pool(settings: Settings, *, connected: bool = True) -> AsyncItera
             max_size=settings.database_pool_size,
             command_timeout=settings.database_timeout.total_seconds(),
             timeout=settings.database_timeout.total_seconds(),
-            init=_prepare,
-            reset=_leave_as_it_is,
+            init=_set_up_connection,
+            reset=_skip_reset,
             server_settings={"application_name": "lead-stream"},
         )
     try:
@@ -62,14 +62,14 @@ async def open_pool(settings: Settings, *, connected: bool = True) -> AsyncItera
         await _close(pool)
 
 
-async def ask(pool: asyncpg.Pool) -> None:
-    """Ask the database anything. Raises DatabaseUnavailableError when it does not answer."""
+async def ping(pool: asyncpg.Pool) -> None:
+    """Execute a trivial statement. Raises DatabaseUnavailableError if the database does not answer."""
     with database_errors():
         await pool.fetchval("SELECT 1")
 
 
-async def reach(pool: asyncpg.Pool) -> None:
-    """The same at a start, where a refusal is no absence. Raises StopError for it."""
+async def ping_or_stop(pool: asyncpg.Pool) -> None:
+    """``ping`` at the start of a process: raises StopError if the database refuses our credentials."""
     with database_errors():
         try:
             await pool.fetchval("SELECT 1")
@@ -78,28 +78,28 @@ async def reach(pool: asyncpg.Pool) -> None:
 
 
 async def _close(pool: asyncpg.Pool) -> None:
-    """Let what is under way end, but wait for nobody."""
+    """Close the pool, and terminate its connections if statements take longer than ``CLOSE_TIMEOUT_S``."""
     try:
-        async with asyncio.timeout(CLOSING):
+        async with asyncio.timeout(CLOSE_TIMEOUT_S):
             await pool.close()
-    except (TimeoutError, *_FOR_NOW):
+    except (TimeoutError, *_TRANSIENT_ERRORS):
         pool.terminate()
 
 
 @contextmanager
 def database_errors() -> Iterator[None]:
-    """Turn what may work later into DatabaseUnavailableError; a fault of ours stays what it is."""
+    """Raise DatabaseUnavailableError instead of a transient error. Other errors pass unchanged."""
     try:
         yield
         DATABASE.answered()
-    except _FOR_NOW as error:
-        # The text of the error may hold values; its class says enough.
+    except _TRANSIENT_ERRORS as error:
+        # Only the class: the text of the error may hold values.
         raise DatabaseUnavailableError(f"database: {type(error).__name__}", is_away=isinstance(error, AWAY)) from None
 
 
-async def _prepare(connection: asyncpg.Connection) -> None:
-    # A look-up took longer to plan than to run, and it is planned anew for each list of values unless told otherwise.
-    # ANALYZE makes the plan be made again, so that what was planned on a small table does not stay.
+async def _set_up_connection(connection: asyncpg.Connection) -> None:
+    # A look-up takes longer to plan than to run, and by default PostgreSQL plans it again for each list of values.
+    # ANALYZE discards a generic plan, so a plan that was made for a small table does not stay.
     await connection.execute("SET plan_cache_mode = force_generic_plan")
     for kind in ("json", "jsonb"):
         await connection.set_type_codec(
@@ -107,16 +107,16 @@ async def _prepare(connection: asyncpg.Connection) -> None:
         )
 
 
-async def _leave_as_it_is(connection: asyncpg.Connection) -> None:
-    """Nothing of ours outlives its transaction; asyncpg's own way is a round trip a statement.
+async def _skip_reset(connection: asyncpg.Connection) -> None:
+    """Skip the reset of a released connection, which would cost asyncpg a round trip for each statement.
 
-    A transaction that was left open has been rolled back before this is asked.
+    None of our session state outlives its transaction. asyncpg rolls an open transaction back before it calls this.
     """
     del connection
 
 
 def _decode(text: str) -> Any:
-    """A JSON value; None for what PostgreSQL can hold and orjson can't read: one such row must not fail a batch."""
+    """A JSON value; None if orjson can't read what PostgreSQL has stored, because one row must not fail a batch."""
     try:
         return orjson.loads(text)
     except ValueError:

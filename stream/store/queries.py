@@ -15,5 +15,5 @@ def _all() -> dict[str, str]:
 
 
 def sql(name: str) -> str:
-    """One statement; raises KeyError for a name that is not there."""
+    """The text of one statement. Raises KeyError for an unknown name."""
     return _all()[name]

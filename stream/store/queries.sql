@@ -1,9 +1,11 @@
--- Every statement of the project, named. Values come as parameters, always.
+-- Every SQL statement of the project, by name. Values are always parameters, never part of the text.
+-- The first sentence says what a statement does and returns. Further sentences say why it is written this way.
 
 -- name: find_people
--- All parties behind any of the spellings: $1 phones, $2 e-mails. A party is a person only when it is enriched;
--- otherwise only its CPF counts. The type must match: an e-mail is no phone. At most $3 parties a spelling: a value
--- that thousands share is nobody's, and their payloads must not be read.
+-- Returns the parties that have one of the phones ($1) or e-mails ($2), each in several spellings. The payload is
+-- NULL unless the party is enriched: otherwise only its CPF counts. The contact type must match, because an e-mail is
+-- no phone. $3 limits the parties of a spelling: a value that thousands share identifies nobody, and reading all
+-- their payloads would take too long.
 WITH ranked AS (
     SELECT c.value, c.contact_type = 'email' AS is_email, c.source, c.created_at AS contact_at, p.id, p.cpf_cnpj, p.full_name, p.enriched, p.created_at,
            row_number() OVER (PARTITION BY c.value ORDER BY p.enriched DESC NULLS LAST, p.updated_at DESC NULLS LAST) AS place
@@ -29,6 +31,7 @@ WHERE r.place <= $3
 ORDER BY e.enriched_at DESC NULLS LAST, r.created_at
 
 -- name: find_by_cpf
+-- Returns the parties of a CPF ($1: its spellings), enriched ones first: legacy data has several for one CPF.
 SELECT
     NULL::timestamptz AS contact_at,
     p.cpf_cnpj,
@@ -43,41 +46,46 @@ WHERE p.cpf_cnpj = ANY ($1::text[])
 ORDER BY p.enriched DESC NULLS LAST, e.enriched_at DESC NULLS LAST, p.created_at
 
 -- name: is_unanswered
--- Whether the Work API was asked for a CPF in vain and is not to be asked again yet.
+-- Returns whether the Work API must not be asked for a CPF ($1) at the time $2, because it had no person for it.
 SELECT EXISTS (SELECT FROM stream.unanswered_cpfs WHERE cpf = $1 AND until > $2)
 
 -- name: save_unanswered
--- The later end counts: a call that was stored late must not shorten what a younger one has found.
+-- Stores until when ($3) a CPF must not be asked for again, and why. The later time stays, because an older call may
+-- be stored after a newer one.
 INSERT INTO stream.unanswered_cpfs (cpf, reason, until) VALUES ($1, $2, $3)
 ON CONFLICT (cpf) DO UPDATE SET reason = excluded.reason, until = excluded.until
 WHERE stream.unanswered_cpfs.until < excluded.until
 
 -- name: find_answers
+-- Returns Diretrix's stored answers for the aliases $1.
 SELECT alias, candidates, asked_at FROM stream.answers WHERE alias = ANY ($1::text[])
 
 -- name: save_answer
--- No row: a newer answer is there.
+-- Stores Diretrix's answer for an alias and returns the alias. Returns no row if a newer answer is stored.
 INSERT INTO stream.answers (alias, candidates, asked_at) VALUES ($1, $2, $3)
 ON CONFLICT (alias) DO UPDATE SET candidates = excluded.candidates, asked_at = excluded.asked_at
 WHERE stream.answers.asked_at <= excluded.asked_at
 RETURNING alias
 
 -- name: lock_cpf
--- cpf_cnpj is not unique in legacy data, so a lock takes the place of the constraint: one party a CPF.
--- Who vanishes with the lock in hand loses it after 10 s.
+-- Locks a CPF until the transaction ends. The lock replaces a unique constraint, which legacy data would violate, so
+-- that a CPF gets one party. A client that vanishes loses the lock after 10 s.
 SELECT set_config('idle_in_transaction_session_timeout', '10s', true),
        pg_advisory_xact_lock(hashtextextended('lead-stream/cpf/' || $1, 0))
 
 -- name: party_of_cpf
+-- Returns the id of the party of a CPF ($1: its spellings). Of several in legacy data it is always the same one.
 SELECT id FROM core.parties WHERE cpf_cnpj = ANY ($1::text[]) ORDER BY enriched DESC NULLS LAST, created_at, id LIMIT 1
 
 -- name: insert_party
+-- Inserts a person that is not enriched and returns its id.
 INSERT INTO core.parties (id, party_type, cpf_cnpj, full_name, normalized_name, enriched, created_at, updated_at)
 VALUES (gen_random_uuid(), 'person', $1, $2, $3, false, now(), now())
 RETURNING id
 
 -- name: complete_party
--- $7: when it was asked for. What is newer stays: a write may have waited for the database.
+-- Writes a person's facts into its party. $7 is the time of the call: a newer enrichment stays, because a write may
+-- have waited for the database. A value that the answer lacks does not erase a stored one.
 UPDATE core.parties
 SET full_name = COALESCE(NULLIF($2, ''), full_name),
     normalized_name = COALESCE(NULLIF($3, ''), normalized_name),
@@ -89,7 +97,7 @@ SET full_name = COALESCE(NULLIF($2, ''), full_name),
 WHERE id = $1 AND NOT EXISTS (SELECT FROM core.party_enrichments WHERE party_id = $1 AND enriched_at > $7)
 
 -- name: update_enrichment
--- True: the row is there, ours or a newer one.
+-- Updates the enrichment of a party unless a newer one is stored. Returns whether the party has an enrichment.
 WITH updated AS (
     UPDATE core.party_enrichments
     SET provider = 'work_api', raw_payload = $2, normalized_data = $2, enriched_at = $3
@@ -98,15 +106,18 @@ WITH updated AS (
 SELECT EXISTS (SELECT FROM core.party_enrichments WHERE party_id = $1)
 
 -- name: insert_enrichment
+-- Inserts the first enrichment of a party, with the answer in both payload columns, which the replaced service reads.
 INSERT INTO core.party_enrichments
     (enrichment_id, party_id, provider, raw_payload, normalized_data, quality_score, enriched_at, created_at)
 VALUES (gen_random_uuid(), $1, 'work_api', $2, $2, NULL, $3, now())
 
 -- name: contacts_of_party
+-- Returns the stored values of a party's contacts, in their spelling.
 SELECT DISTINCT value FROM core.party_contacts WHERE party_id = $1
 
 -- name: save_contacts
--- $2 types, $3 values, $4 whatsapp, $5 sources. What was answered for an alias outranks what was only listed.
+-- Adds contacts to a party: types ($2), values ($3), whatsapp ($4), sources ($5). If a contact exists, the source
+-- `diretrix` replaces a weaker one: Diretrix named the person for it, while the others only listed it.
 INSERT INTO core.party_contacts
     (contact_id, party_id, contact_type, value, is_primary, is_verified, is_whatsapp, source, created_at, updated_at)
 SELECT gen_random_uuid(), $1, kind::core.contact_type_enum, value, false, false, whatsapp, source, now(), now()
@@ -118,11 +129,12 @@ SET is_whatsapp = core.party_contacts.is_whatsapp OR excluded.is_whatsapp,
     updated_at = now()
 
 -- name: reserve_call
--- One statement: neither the day's budget ($9) nor a source's part of it can be overspent by workers that ask at once,
--- since both are counted in one row, whose latest version is what its lock holder sees. Half of the budget is shared
--- equally by the sources of the last seven days; above its share a source takes from the rest, as do calls that were
--- counted before there were shares. No id: refused, and the other columns say why. $11: a call that was reserved
--- before then has no worker any more; after $12 of them the webhook is not asked for again.
+-- Reserves a call. Returns its id, or NULL if it is refused; `spent` and `abandoned` say why. Both the day's budget
+-- ($9) and the share of each source are counted in one row of stream.budgets, and the statement sees the latest version
+-- of the row that it locks, so concurrent workers can't overspend either. Half of the budget is shared equally by the
+-- sources of the last seven days. Above its share a source uses the other half, as do calls that were counted before
+-- shares existed. A call that was reserved before $11 and not settled belongs to a worker that died; after $12 such
+-- calls of a webhook no further call is reserved for it.
 WITH abandoned AS MATERIALIZED (
     SELECT count(*) AS calls FROM stream.paid_calls WHERE event_id = $5 AND status = 'reserved' AND reserved_at < $11
 ), recent AS MATERIALIZED (
@@ -157,8 +169,8 @@ SELECT (SELECT id FROM call) AS call,
 FROM abandoned
 
 -- name: settle_call
--- A call that turned out free is given back to the day's budget, and to its source's part of it. A row for any other:
--- what its day's budget has come to, calls without an end included.
+-- Settles a reserved call. A free call is given back to the day's budget and to its source's share; no row is returned.
+-- For any other call the provider, the day and the number of that day's calls are returned, unsettled ones included.
 WITH settled AS (
     UPDATE stream.paid_calls SET status = $2, settled_at = $3 WHERE id = $1 AND status = 'reserved'
     RETURNING provider, day, status, source
@@ -171,7 +183,8 @@ WITH settled AS (
 SELECT b.provider, b.day, b.calls FROM settled s JOIN stream.budgets b USING (provider, day) WHERE s.status <> 'free'
 
 -- name: sync_sources
--- Note which sources ($1) sent something on the day $2; all of the last seven days.
+-- Notes that the sources $1 sent webhooks on the day $2. Returns all sources of the last seven days. It writes only
+-- sources that are not noted for the day, in one order, so that workers do not wait for each other's locks.
 WITH seen AS (
     INSERT INTO stream.sources_seen (source, day)
     SELECT new.source, $2 FROM unnest($1::text[]) AS new (source)
@@ -184,31 +197,35 @@ UNION
 SELECT unnest($1::text[])
 
 -- name: add_notice
--- Said once, whoever comes first: a row for that one only.
+-- Adds a notice and returns its id. Returns no row if the notice exists, so only the first process logs it.
 INSERT INTO stream.notices (kind, key, day, text) VALUES ($1, $2, $3, $4)
 ON CONFLICT (kind, key) DO NOTHING
 RETURNING id
 
 -- name: take_lease
--- By the database's clock: a lease is shorter than clocks of workers may differ. Without $4 one that has run out is left
--- to its holder, who could not renew it.
+-- Leases a CPF for the duration $2 and returns it. Returns no row while another holder has it. It uses the database's
+-- clock, because the workers' clocks may differ by more than a lease lasts. $4: whether an expired lease may be taken
+-- over; not right after an outage, during which its holder could not renew it.
 INSERT INTO stream.leases (cpf, until, holder) VALUES ($1, clock_timestamp() + $2, $3)
 ON CONFLICT (cpf) DO UPDATE SET until = excluded.until, holder = excluded.holder
 WHERE stream.leases.until < clock_timestamp() AND $4
 RETURNING cpf
 
 -- name: renew_leases
--- All that a process holds ($2), unless another one has taken it since. In one order, so that none waits for another.
+-- Renews the leases of a process ($1) on the CPFs $2, except those that another process has taken over. Rows are
+-- locked in one order, so that two processes can't deadlock.
 WITH held AS (
     SELECT cpf FROM stream.leases WHERE holder = $1 AND cpf = ANY ($2::text[]) ORDER BY cpf FOR UPDATE
 )
 UPDATE stream.leases l SET until = clock_timestamp() + $3 FROM held WHERE l.cpf = held.cpf
 
 -- name: drop_lease
--- Only the lease that was taken: one that ran out may be another worker's by now.
+-- Releases a lease. The holder ($2) must match, because an expired lease may belong to another worker by now.
 DELETE FROM stream.leases WHERE cpf = $1 AND holder = $2
 
 -- name: calls_by_day
+-- Returns the number and the price of the calls from $1 to $2 for each day, provider, source and status. A call that
+-- is not settled counts as unsure, because it may be billed.
 SELECT day, provider, source, CASE status WHEN 'reserved' THEN 'unsure' ELSE status END AS status,
        count(*) AS calls, sum(price) AS money
 FROM stream.paid_calls
@@ -217,8 +234,9 @@ GROUP BY 1, 2, 3, 4
 ORDER BY 1, 2, 3, 4
 
 -- name: answered_by_day
--- Who paid is read from the ledger: a webhook that was parked, or whose worker died, after its call paid all the same.
--- Its call may be of a later day; a day before, for clocks that differ at midnight.
+-- Returns the number of webhooks, and of webhooks that paid Diretrix, from $1 to $2 for each day, source, outcome and
+-- tier. The ledger says which webhook paid, because one that was parked, or whose worker died, after its call has
+-- paid as well. That call may be of a later day than the webhook, or of the day before if clocks differ at midnight.
 SELECT a.day, a.source, a.outcome, a.tier, count(*) AS webhooks, count(p.event_id) AS paying
 FROM stream.answered a
 LEFT JOIN (
@@ -230,15 +248,17 @@ GROUP BY 1, 2, 3, 4
 ORDER BY 1, 2, 3, 4
 
 -- name: calls_without_answer
--- Calls of webhooks that the journal does not know (yet).
+-- Returns the number of calls from $1 to $2 whose webhooks the journal has not written (yet).
 SELECT count(*) FROM stream.paid_calls c
 WHERE c.day BETWEEN $1 AND $2 AND NOT EXISTS (SELECT FROM stream.answered a WHERE a.event_id = c.event_id)
 
 -- name: people_answered
+-- Returns the number of distinct contacts from $1 to $2, without tests and webhooks without a contact.
 SELECT count(DISTINCT contact_key) FROM stream.answered WHERE day BETWEEN $1 AND $2 AND outcome NOT IN ('test', 'no_contact')
 
 -- name: record_answered
--- The first answer of a webhook counts; what was pending is replaced by how it ended, its calls added up.
+-- Stores answered webhooks, given as one array for each column. The first final answer of a webhook stays. A pending
+-- one is replaced by a later one, and its calls are added up.
 INSERT INTO stream.answered
     (event_id, day, source, lead_id, contact_key, outcome, tier, diretrix_calls, work_calls, received_at, emitted_at)
 SELECT * FROM unnest($1::uuid[], $2::date[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::int[], $9::int[],
@@ -252,8 +272,9 @@ SET outcome = excluded.outcome,
 WHERE stream.answered.outcome = 'pending' AND excluded.emitted_at > stream.answered.emitted_at
 
 -- name: record_webhook_events
--- First processed_at wins, so that a replay does not spoil the averages. A Google lead that does not say when it was
--- submitted takes when it was first received. Events of other ids may share a row, which one statement touches once.
+-- Writes the events into the table of the replaced service. The first processed_at stays, so that a replay does not
+-- change the averages. A Google lead without a time of submission uses the time when it was first received. Events
+-- with different ids may share a row; DISTINCT ON keeps one of them, because a statement can update a row only once.
 INSERT INTO public.webhook_events
     (id, lead_id, updated_at, hook_action, received_at, processed_at, status, created_at, updated_at_ts)
 SELECT DISTINCT ON (new.lead_id, COALESCE(new.updated_at, a.received_at))
@@ -269,12 +290,13 @@ SET processed_at = COALESCE(public.webhook_events.processed_at, excluded.process
     updated_at_ts = now()
 
 -- name: claim_lead
+-- Claims the creation of a lead and returns its id. Returns no row if it was claimed before.
 INSERT INTO stream.crm_leads (source, lead_id, status) VALUES ($1, $2, 'claimed')
 ON CONFLICT (source, lead_id) DO NOTHING
 RETURNING lead_id
 
--- name: retake_lead
--- $3 as in retake_delivery.
+-- name: reclaim_lead
+-- Claims the creation of a lead again, as reclaim_message does; $3 is its $4.
 UPDATE stream.crm_leads SET status = 'claimed', claimed_at = now(), confirmed_at = NULL
 WHERE source = $1 AND lead_id = $2
   AND (status = 'refused' OR ($3::interval IS NOT NULL AND (
@@ -282,10 +304,11 @@ WHERE source = $1 AND lead_id = $2
 RETURNING lead_id
 
 -- name: find_lead
+-- Returns the CRM's id, if known, and the status of a lead that we created or tried to create.
 SELECT c2s_id, status FROM stream.crm_leads WHERE source = $1 AND lead_id = $2
 
--- name: is_lead_settled
--- As is_delivery_settled.
+-- name: lead_has_result
+-- Returns whether the call of a claimed creation has ended, as message_has_result does.
 WITH given_up AS (
     UPDATE stream.crm_leads SET status = 'unconfirmed', confirmed_at = now()
     WHERE source = $1 AND lead_id = $2 AND status = 'claimed' AND claimed_at < now() - $3::interval
@@ -293,25 +316,29 @@ WITH given_up AS (
 SELECT EXISTS (SELECT FROM given_up)
     OR EXISTS (SELECT FROM stream.crm_leads WHERE source = $1 AND lead_id = $2 AND status <> 'claimed')
 
--- name: confirm_lead
+-- name: mark_lead
+-- Stores the result of a creation. Without a new id ($4) the stored one stays.
 UPDATE stream.crm_leads SET status = $3, c2s_id = COALESCE($4, c2s_id), confirmed_at = now()
 WHERE source = $1 AND lead_id = $2
 
 -- name: release_lead
+-- Removes the claim of a creation that was not carried out, unless the claim has a result already.
 DELETE FROM stream.crm_leads WHERE source = $1 AND lead_id = $2 AND status = 'claimed'
 
--- name: claim_delivery
+-- name: claim_message
+-- Claims the message with the facts $2 to a lead and returns the lead. Returns no row if it was claimed before.
 INSERT INTO stream.crm_deliveries (c2s_id, facts, event_id, status) VALUES ($1, $2, $3, 'claimed')
 ON CONFLICT (c2s_id, facts) DO NOTHING
 RETURNING c2s_id
 
 -- name: is_told
--- Whether a lead was told these facts, or may have been.
+-- Returns whether the facts were written to a lead, or may have been.
 SELECT EXISTS (SELECT FROM stream.crm_deliveries WHERE c2s_id = $1 AND facts = $2 AND status <> 'refused')
 
--- name: retake_delivery
--- One statement, so that of several who ask at once one gets it. $4: also what may have been carried out, once a
--- claim is older than that: a younger one is a call under way.
+-- name: reclaim_message
+-- Claims a refused message again and returns its lead; unless $4 is NULL, also an unconfirmed one, and one whose claim
+-- is older than $4. A younger claim belongs to a call in progress. It is one statement, so that only one of several
+-- processes gets the message.
 UPDATE stream.crm_deliveries
 SET status = 'claimed', event_id = $3, reason = NULL, claimed_at = now(), confirmed_at = NULL
 WHERE c2s_id = $1 AND facts = $2
@@ -319,9 +346,10 @@ WHERE c2s_id = $1 AND facts = $2
       status = 'unconfirmed' OR (status = 'claimed' AND claimed_at < now() - $4::interval))))
 RETURNING c2s_id
 
--- name: is_delivery_settled
--- Whoever asks goes on when it is. So a claim older than $3 is given up in the same statement: its maker can't take it
--- back any more, which would leave nobody who makes the call or knows of it.
+-- name: message_has_result
+-- Returns whether the call of a claimed message has ended; the caller then completes its event. A claim that is older
+-- than $3 becomes unconfirmed in the same statement, so that its maker can't release it any more: a later release would
+-- leave no claim and no event that causes the call.
 WITH given_up AS (
     UPDATE stream.crm_deliveries SET status = 'unconfirmed', reason = 'nobody said how it ended', confirmed_at = now()
     WHERE c2s_id = $1 AND facts = $2 AND status = 'claimed' AND claimed_at < now() - $3::interval
@@ -329,13 +357,16 @@ WITH given_up AS (
 SELECT EXISTS (SELECT FROM given_up)
     OR EXISTS (SELECT FROM stream.crm_deliveries WHERE c2s_id = $1 AND facts = $2 AND status <> 'claimed')
 
--- name: settle_delivery
+-- name: mark_message
+-- Stores the result of a message's call, and the reason if it failed.
 UPDATE stream.crm_deliveries SET status = $3, reason = $4, confirmed_at = now() WHERE c2s_id = $1 AND facts = $2
 
--- name: release_delivery
+-- name: release_message
+-- Removes the claim of a message that was not sent, unless the claim has a result already.
 DELETE FROM stream.crm_deliveries WHERE c2s_id = $1 AND facts = $2 AND status = 'claimed'
 
 -- name: unconfirmed
+-- Returns all writes that may have been carried out, oldest first: unconfirmed ones and claims without a result.
 SELECT 'message' AS kind, c2s_id AS lead, facts, event_id::text, status, claimed_at
 FROM stream.crm_deliveries WHERE status IN ('claimed', 'unconfirmed')
 UNION ALL

@@ -1,4 +1,7 @@
-"""Which sources send webhooks: those of the last seven days share half of the budget and of the look-up queue."""
+"""Exchanges between workers which sources send webhooks.
+
+The sources of the last seven days share half of the budget and half of the look-up queue.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +16,8 @@ from stream.store.pool import database_errors
 from stream.store.queries import sql
 
 
-class SourceBook:
-    """Exchanges with the fleet which sources are seen."""
+class SourceSync:
+    """Writes the sources that this worker has seen and reads those of all workers."""
 
     def __init__(self, pool: asyncpg.Pool, now: Callable[[], datetime], sources: Sources) -> None:
         self._pool = pool
@@ -22,7 +25,7 @@ class SourceBook:
         self._sources = sources
 
     async def sync(self) -> None:
-        """Tell the fleet what was seen here, and learn what others have seen."""
+        """Write the sources seen since the last pass; read the recent sources. Raises DatabaseUnavailableError."""
         seen = set(self._sources.seen)
         day = self._now().astimezone(BILLING_ZONE).date()
         with database_errors():

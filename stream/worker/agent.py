@@ -103,13 +103,13 @@ class Enricher:
             try:
                 await self._take(batch)
             finally:
-                batch.taken.set()
+                batch.dispatched.set()
 
     async def _take(self, batch: Batch) -> None:
         """Begin the records of a batch, until its partition is taken away."""
         tracker, now = batch.tracker, self.timestamp()
         for count, record in enumerate(batch.records, 1):
-            if tracker.closed:
+            if tracker.revoked:
                 return
             self._begin(SourceRecord(record, tracker), now)
             # Two questions without a task's cost: a hit seldom has to wait.

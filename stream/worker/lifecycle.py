@@ -153,7 +153,7 @@ class Worker:
     async def _leave(self, stop: Stop, work: asyncio.Task[None]) -> int:
         """End in good order; 1 when not all of what ended here could be delivered and committed."""
         trackers = self.runtime.trackers
-        trackers.shut()
+        trackers.stop()
         self.runtime.stop_fetching()  # else all that lies in the topic would be fetched and dropped during the grace
         work.cancel()
         log.info("stopping", unfinished=trackers.unfinished, under_way=self.enricher.single_flight.under_way)

@@ -88,7 +88,7 @@ class Outcomes:
         if plan is None:
             return False
         delivery.ended = True
-        if message.size > topics.LARGEST_MOVED:
+        if message.size > topics.MAX_MOVED_BYTES:
             self._dead_and_pending(delivery, GivenUpError(f"too large to be parked; {reason}"), calls)
             return True
         log.warning("parked", reason=reason, attempt=plan.attempt, contact=delivery.contact.masked, **delivery.identity)
@@ -165,7 +165,7 @@ class Outcomes:
     def rerouted(self, delivery: PendingWebhook) -> None:
         """Once more to ``webhooks``, with the key of its contact, so that one worker owns the contact."""
         delivery.ended = True
-        if delivery.message.size > topics.LARGEST_MOVED:
+        if delivery.message.size > topics.MAX_MOVED_BYTES:
             self._dead_and_pending(delivery, PoisonError(TOO_LARGE), NO_CALLS)
             return
         webhook_line("rerouted", delivery.contact.masked, "rerouted", delivery.webhook.lead.id, delivery.event_id)

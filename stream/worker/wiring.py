@@ -41,10 +41,10 @@ from stream.providers.work_api import WorkApi
 from stream.runtime.clock import TickClock
 from stream.settings import Settings
 from stream.store.contacts import ContactStore
-from stream.store.keeper import LEASE, Keeper
 from stream.store.ledger import Ledger
-from stream.store.pool import ask, open_pool, reach
-from stream.store.sources import SourceBook
+from stream.store.periodic import LEASE_S, PeriodicStatements
+from stream.store.pool import open_pool, ping, ping_or_stop
+from stream.store.sources import SourceSync
 from stream.worker.agent import Enricher, Limits
 from stream.worker.health import WorkerFacts
 from stream.worker.lifecycle import Worker
@@ -69,7 +69,7 @@ async def worker(settings: Settings) -> AsyncIterator[Worker]:
         session = await stack.enter_async_context(partner_session())
         partners = Partners(settings, Ledger(pool, now, deadline=settings.lookup_deadline))
         sources = Sources()
-        keeper = Keeper(pool, partners.ledger, SourceBook(pool, now, sources))
+        periodic = PeriodicStatements(pool, partners.ledger, SourceSync(pool, now, sources))
         broker, database = Probe("the broker"), Probe("the database")
         allowance = Allowance(settings.lookup_deadline.total_seconds(), settings.lookup_queue_limit.total_seconds())
         facts = WorkerFacts(broker, database, allowance)
@@ -77,7 +77,7 @@ async def worker(settings: Settings) -> AsyncIterator[Worker]:
         site = pages(facts.healthy, facts.ready, partners.trouble, facts.without)
         runner = await serve(site, settings.stream_web_host, settings.stream_web_port)
         stack.push_async_callback(runner.cleanup)
-        await database.reach(lambda: reach(pool))
+        await database.reach(lambda: ping_or_stop(pool))
         admin = await broker.reach(lambda: stack.enter_async_context(open_admin(settings)))
         wrong = must_stop(await differences(admin, settings))
         if wrong:
@@ -89,7 +89,7 @@ async def worker(settings: Settings) -> AsyncIterator[Worker]:
         producer = BatchProducer(kafka_producer, policy)
         stack.push_async_callback(producer.close)
         retries = [topic.name for topic in topics.RETRIES]
-        await producer.learn(topics.WEBHOOKS.name, topics.ENRICHED.name, *retries)
+        await producer.load_metadata(topics.WEBHOOKS.name, topics.ENRICHED.name, *retries)
         retry_consumer = await stack.enter_async_context(open_consumer(settings, None, topics.RETRY_GROUP))
         runtime = FaustRuntime(settings)
         cache = _cache(runtime.table, producer, settings)
@@ -119,7 +119,7 @@ async def worker(settings: Settings) -> AsyncIterator[Worker]:
             ),
             watchdog=Watchdog(facts.gather, allowance),
             pulse=pulse,
-            probes=lambda: [broker.run(admin.describe_cluster), database.run(lambda: ask(pool)), keeper.run()],
+            probes=lambda: [broker.run(admin.describe_cluster), database.run(lambda: ping(pool)), periodic.run()],
             dlq_guard=dlq_guard,
             grace=settings.shutdown_grace.total_seconds(),
         )
@@ -171,7 +171,7 @@ def _chain(pool: asyncpg.Pool, session: aiohttp.ClientSession, settings: Setting
         max_age=settings.enrichment_max_age,
         unknown_for=settings.cache_ttl_unknown,
         work_unknown_for=settings.work_unknown_for,
-        lease=LEASE,
+        lease=LEASE_S,
     )
     return LookupChain(
         people=PostgresTier(pool),

@@ -1,4 +1,4 @@
-"""The day's budget on a real PostgreSQL: shared by the sources, never overspent, and said when it runs out."""
+"""The daily budget on a real PostgreSQL: shared by the sources, never overspent, with notices."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from stream.domain.errors import BudgetSpentError, DeadlyError
 from stream.domain.parking import BUDGET_SPENT
 from stream.domain.shares import Sources
 from stream.settings import Settings
-from stream.store.ledger import MOST_ABANDONED, Ledger
+from stream.store.ledger import MAX_ABANDONED_CALLS, Ledger
 from stream.store.pool import open_pool
-from stream.store.sources import SourceBook
+from stream.store.sources import SourceSync
 from tests.support.clock import NOON, Clock
 
 TODAY = date(2026, 11, 24)
@@ -32,7 +32,7 @@ C2S, GOOGLE, PORTAL = "c2s", "google_ads", "portal"
 async def ask(
     ledger: Ledger, source: str, budget: int | None, event: str = "", provider: str = "diretrix"
 ) -> UUID | None:
-    """One reservation; None where the budget is spent."""
+    """One reservation; None if the budget is spent."""
     try:
         return await ledger.reserve(
             provider, "phone", "p:+5511987654321", event or str(uuid4()), source, Decimal("0.01"), budget
@@ -42,7 +42,7 @@ async def ask(
 
 
 async def flood(ledger: Ledger, source: str, budget: int) -> int:
-    """Ask until nothing is given any more; how many were given."""
+    """Reserve until a call is refused; returns the number of reservations."""
     given = 0
     while await ask(ledger, source, budget):
         given += 1
@@ -50,11 +50,11 @@ async def flood(ledger: Ledger, source: str, budget: int) -> int:
 
 
 async def see(pool: asyncpg.Pool, clock: Clock, *sources: str) -> None:
-    await SourceBook(pool, clock, Sources(set(sources))).sync()
+    await SourceSync(pool, clock, Sources(set(sources))).sync()
 
 
 async def test_a_flood_leaves_the_other_source_its_part(pool: asyncpg.Pool, ledger: Ledger, clock: Clock) -> None:
-    """With two sources each has a quarter for itself; the half that is left goes to whoever comes first."""
+    """With two sources each has a quarter of its own, and the other half is open to both."""
     await see(pool, clock, C2S, GOOGLE)
     assert await flood(ledger, C2S, 100) == 75
     assert await flood(ledger, GOOGLE, 100) == 25
@@ -63,20 +63,18 @@ async def test_a_flood_leaves_the_other_source_its_part(pool: asyncpg.Pool, ledg
 
 
 async def test_three_sources_share_the_half_in_three(pool: asyncpg.Pool, ledger: Ledger, clock: Clock) -> None:
-    """What does not divide goes to the part for whoever comes first."""
+    """The remainder of the division goes to the common half."""
     await see(pool, clock, C2S, GOOGLE, PORTAL)
     assert [await flood(ledger, source, 100) for source in (PORTAL, C2S, GOOGLE)] == [68, 16, 16]
 
 
-async def test_one_source_alone_has_all_of_it(ledger: Ledger) -> None:
-    """Nothing is kept for sources that nobody has seen."""
+async def test_a_single_source_has_the_whole_budget(ledger: Ledger) -> None:
+    """No share is kept for sources that have not been seen."""
     assert await flood(ledger, C2S, 20) == 20
 
 
-async def test_a_source_that_shows_up_during_the_day_has_a_share_from_then_on(
-    pool: asyncpg.Pool, ledger: Ledger
-) -> None:
-    """Its first question makes it one of the recent sources, be it refused or not; the total stays what it was."""
+async def test_a_new_source_has_a_share_from_its_first_call(pool: asyncpg.Pool, ledger: Ledger) -> None:
+    """Its first request makes it a recent source, whether it is refused or not; the total does not change."""
     for _ in range(60):
         assert await ask(ledger, C2S, 100)
     assert await ask(ledger, GOOGLE, 100)
@@ -86,7 +84,7 @@ async def test_a_source_that_shows_up_during_the_day_has_a_share_from_then_on(
 
 
 async def test_a_source_keeps_its_share_for_seven_days(pool: asyncpg.Pool, ledger: Ledger, clock: Clock) -> None:
-    """Seen last Wednesday it has one on Tuesday, and on Wednesday no more; days are those of Sao Paulo."""
+    """A source that was last seen on Wednesday has a share until Tuesday, in days of Sao Paulo."""
     clock.time = NOON - timedelta(days=6)
     await see(pool, clock, GOOGLE)
     clock.time = NOON
@@ -97,8 +95,8 @@ async def test_a_source_keeps_its_share_for_seven_days(pool: asyncpg.Pool, ledge
     assert await flood(ledger, C2S, 100) == 100
 
 
-async def test_a_free_call_goes_back_to_its_own_source(pool: asyncpg.Pool, ledger: Ledger, clock: Clock) -> None:
-    """What C2S gets back it may ask again, and Google's part is as large as before."""
+async def test_a_free_call_is_given_back_to_its_source(pool: asyncpg.Pool, ledger: Ledger, clock: Clock) -> None:
+    """C2S may reserve again the calls it gets back, and the share of Google stays the same."""
     await see(pool, clock, C2S, GOOGLE)
     calls = [await ask(ledger, C2S, 100) for _ in range(75)]
     assert await ask(ledger, C2S, 100) is None
@@ -111,27 +109,27 @@ async def test_a_free_call_goes_back_to_its_own_source(pool: asyncpg.Pool, ledge
     assert await flood(ledger, GOOGLE, 100) == 25
 
 
-async def test_partners_have_budgets_and_shares_of_their_own(pool: asyncpg.Pool, ledger: Ledger, clock: Clock) -> None:
-    """What C2S takes of Diretrix is not counted at the Work API."""
+async def test_each_provider_has_its_own_shares(pool: asyncpg.Pool, ledger: Ledger, clock: Clock) -> None:
+    """Calls of Diretrix do not count at the Work API."""
     await see(pool, clock, C2S, GOOGLE)
     assert await flood(ledger, C2S, 8) == 6
     assert await ask(ledger, C2S, 8, provider="work")
 
 
-async def test_calls_that_an_older_release_counted_are_of_the_common_half(
+async def test_calls_of_an_older_release_count_for_the_common_half(
     pool: asyncpg.Pool, ledger: Ledger, clock: Clock
 ) -> None:
-    """A day whose row says nothing of sources goes on, within its budget."""
+    """A day whose row has no sources continues within its budget."""
     await see(pool, clock, C2S, GOOGLE)
     await pool.execute("INSERT INTO stream.budgets (provider, day, calls) VALUES ('diretrix', $1, 50)", TODAY)
     assert await flood(ledger, C2S, 100) == 25
     assert await flood(ledger, GOOGLE, 100) == 25
 
 
-async def test_workers_at_once_keep_to_the_shares(
+async def test_concurrent_workers_keep_to_the_shares(
     pool: asyncpg.Pool, database_settings: Settings, clock: Clock
 ) -> None:
-    """Of 300 questions by three workers at once, with calls given back in between, no share and no total is passed."""
+    """300 reservations by three workers, some given back, exceed neither a share nor the total."""
     await see(pool, clock, C2S, GOOGLE)
     async with open_pool(database_settings) as second, open_pool(database_settings) as third:
         workers = [Ledger(one, clock) for one in (pool, second, third)]
@@ -160,7 +158,7 @@ async def test_workers_at_once_keep_to_the_shares(
 
 
 class Model:
-    """The rule as a sentence: a call is of its source's own share while that lasts, else of the common rest."""
+    """The rule in short: a call uses its source's share while that lasts, then the common rest."""
 
     def __init__(self, budget: int, sources: set[str]) -> None:
         share = budget // 2 // len(sources)
@@ -169,7 +167,7 @@ class Model:
         self.from_rest = dict.fromkeys(sources, 0)
 
     def take(self, source: str) -> bool:
-        """Whether one more is given."""
+        """Whether one more call is allowed."""
         if self.own[source]:
             self.own[source] -= 1
         elif self.rest:
@@ -180,7 +178,7 @@ class Model:
         return True
 
     def give_back(self, source: str) -> None:
-        """What was taken of the rest goes there first."""
+        """Give a call back, first to the common rest."""
         if self.from_rest[source]:
             self.from_rest[source] -= 1
             self.rest += 1
@@ -193,10 +191,10 @@ STEP = st.tuples(st.sampled_from([C2S, GOOGLE, PORTAL]), st.sampled_from(["ask",
 
 @given(budget=st.integers(0, 25), steps=st.lists(STEP, max_size=40))
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-async def test_the_statement_does_what_the_rule_says(
+async def test_the_statement_follows_the_rule(
     pool: asyncpg.Pool, ledger: Ledger, clock: Clock, budget: int, steps: list[tuple[str, str]]
 ) -> None:
-    """Whatever is asked and given back in whatever order, each answer is the model's."""
+    """For every sequence of reservations and returns the statement decides as the model."""
     await pool.execute("TRUNCATE stream.budgets, stream.paid_calls, stream.sources_seen")
     await see(pool, clock, C2S, GOOGLE, PORTAL)
     model, calls = Model(budget, {C2S, GOOGLE, PORTAL}), {source: list[UUID]() for source in (C2S, GOOGLE, PORTAL)}
@@ -211,10 +209,10 @@ async def test_the_statement_does_what_the_rule_says(
             model.give_back(source)
 
 
-async def test_notices_are_said_once_over_all_workers_and_restarts(
+async def test_a_notice_is_added_once_over_all_workers_and_restarts(
     pool: asyncpg.Pool, database_settings: Settings, clock: Clock
 ) -> None:
-    """At 50, 80, 95 and 100 percent there is one row and one line, however many workers spend, and restart."""
+    """50, 80, 95 and 100 percent each cause one row and one log line, however many workers spend and restart."""
     async with open_pool(database_settings) as second, contextlib.AsyncExitStack() as stack:
         lines = stack.enter_context(capture_logs())
         for number in range(25):  # a worker of its own each: none remembers what was said
@@ -231,20 +229,20 @@ async def test_notices_are_said_once_over_all_workers_and_restarts(
 
 
 async def pay(ledger: Ledger, budget: int, status: str = "paid") -> None:
-    """One call that ends so, where there is budget for it."""
+    """One call that is settled so, if there is budget for it."""
     call = await ask(ledger, C2S, budget)
     if call is not None:
         await ledger.settle(call, status)
 
 
 async def noticed(pool: asyncpg.Pool) -> list[str]:
-    """What was said of the budget, in order."""
+    """The notices of the budget, in order."""
     rows = await pool.fetch("SELECT text FROM stream.notices ORDER BY created_at, key")
     return [row["text"] for row in rows]
 
 
-async def test_what_cost_nothing_is_no_part_of_a_notice(pool: asyncpg.Pool, ledger: Ledger) -> None:
-    """Calls that find nobody, one after the other or at once, spend nothing, although each is reserved meanwhile."""
+async def test_free_calls_cause_no_notice(pool: asyncpg.Pool, ledger: Ledger) -> None:
+    """Calls that find nobody cause no notice, although each is reserved for a while."""
     for _ in range(5):
         await pay(ledger, 2, "free")
     at_once = [await ask(ledger, C2S, 8) for _ in range(7)]
@@ -254,8 +252,8 @@ async def test_what_cost_nothing_is_no_part_of_a_notice(pool: asyncpg.Pool, ledg
     assert await noticed(pool) == []
 
 
-async def test_a_notice_counts_what_was_and_what_may_be_billed(pool: asyncpg.Pool, ledger: Ledger) -> None:
-    """Paid and unsure calls, and those without an end: whoever died in them may have been billed."""
+async def test_a_notice_counts_calls_that_are_or_may_be_billed(pool: asyncpg.Pool, ledger: Ledger) -> None:
+    """Paid, unsure and unsettled calls count, because the call of a dead worker may be billed."""
     for _ in range(3):
         assert await ask(ledger, C2S, 8)  # its worker dies
     await pay(ledger, 8, "free")
@@ -267,16 +265,16 @@ async def test_a_notice_counts_what_was_and_what_may_be_billed(pool: asyncpg.Poo
     assert (await noticed(pool))[1:] == ["80 % of the budget of diretrix for 2026-11-24 is spent: 7 of 8 calls"]
 
 
-async def test_a_call_that_is_refused_says_that_the_budget_is_spent(pool: asyncpg.Pool, ledger: Ledger) -> None:
-    """Also where no call has ended since: all of them died, or are being made."""
+async def test_a_refused_call_causes_the_notice(pool: asyncpg.Pool, ledger: Ledger) -> None:
+    """A refused call adds the notice of 100 percent, even if no call was settled since."""
     assert await flood(ledger, C2S, 8) == 8
     assert (await noticed(pool))[-1].startswith("100 % of the budget of diretrix")
 
 
-async def test_a_call_that_ends_after_midnight_counts_for_its_own_day(
+async def test_a_call_settled_after_midnight_counts_for_its_own_day(
     pool: asyncpg.Pool, ledger: Ledger, clock: Clock
 ) -> None:
-    """The day is that of its reservation, as on the invoice."""
+    """The day is that of the reservation, as on the invoice."""
     call = await ask(ledger, C2S, 1)
     assert call is not None
     clock.time += timedelta(days=1)
@@ -285,7 +283,7 @@ async def test_a_call_that_ends_after_midnight_counts_for_its_own_day(
 
 
 async def test_notices_come_again_the_next_day(pool: asyncpg.Pool, ledger: Ledger, clock: Clock) -> None:
-    """Each day's budget has its own; so has each partner's."""
+    """Each day and each provider has its own notices."""
     for _ in range(3):
         await flood(ledger, C2S, 2)
         clock.time += timedelta(days=1)
@@ -296,15 +294,15 @@ async def test_notices_come_again_the_next_day(pool: asyncpg.Pool, ledger: Ledge
     assert [row["notices"] for row in days] == [4, 4, 4, 4]
 
 
-async def test_without_a_budget_nothing_is_said(pool: asyncpg.Pool, ledger: Ledger) -> None:
-    """Unlimited is a statement too."""
+async def test_an_unlimited_budget_causes_no_notice(pool: asyncpg.Pool, ledger: Ledger) -> None:
+    """Without a budget there is no notice."""
     for _ in range(5):
         assert await ask(ledger, C2S, None)
     assert await pool.fetchval("SELECT count(*) FROM stream.notices") == 0
 
 
-async def test_why_a_call_is_refused(pool: asyncpg.Pool, ledger: Ledger, clock: Clock) -> None:
-    """The page says that the budget is spent when it is; a source that has had its part is told so."""
+async def test_the_reason_of_a_refused_call(pool: asyncpg.Pool, ledger: Ledger, clock: Clock) -> None:
+    """The reason says whether the budget is spent or only the share of the source."""
     await see(pool, clock, C2S, GOOGLE)
     await flood(ledger, C2S, 8)
     with pytest.raises(BudgetSpentError) as caught:
@@ -320,25 +318,23 @@ async def test_why_a_call_is_refused(pool: asyncpg.Pool, ledger: Ledger, clock: 
     assert ledger.trouble("diretrix") == ""
 
 
-async def test_a_webhook_in_whose_calls_workers_died_is_not_asked_for_again(
-    pool: asyncpg.Pool, ledger: Ledger, clock: Clock
-) -> None:
-    """After three calls without an end none is reserved, whatever the partner; the reason says what to do."""
+async def test_a_deadly_webhook_gets_no_further_reservation(pool: asyncpg.Pool, ledger: Ledger, clock: Clock) -> None:
+    """After three abandoned calls none is reserved at any provider, and the reason says what to do."""
     event = str(uuid4())
-    for number in range(MOST_ABANDONED):
+    for number in range(MAX_ABANDONED_CALLS):
         assert await ask(ledger, C2S, 100, event, provider=("diretrix", "work")[number % 2])
         clock.time += timedelta(seconds=31)
     with pytest.raises(DeadlyError, match=f"workers died in 3 paid calls.*'{event}'"):
         await ask(ledger, C2S, 100, event)
-    assert await pool.fetchval("SELECT count(*) FROM stream.paid_calls") == MOST_ABANDONED
-    assert await pool.fetchval("SELECT sum(calls) FROM stream.budgets") == MOST_ABANDONED
+    assert await pool.fetchval("SELECT count(*) FROM stream.paid_calls") == MAX_ABANDONED_CALLS
+    assert await pool.fetchval("SELECT sum(calls) FROM stream.budgets") == MAX_ABANDONED_CALLS
     assert await ask(ledger, C2S, 100)
     await pool.execute("UPDATE stream.paid_calls SET status = 'unsure' WHERE event_id = $1", UUID(event))
     assert await ask(ledger, C2S, 100, event)
 
 
-async def test_calls_under_way_are_no_calls_of_dead_workers(ledger: Ledger, clock: Clock) -> None:
-    """A webhook that several workers look up at once, or whose calls have ended, is asked for."""
+async def test_calls_in_progress_are_not_abandoned(ledger: Ledger, clock: Clock) -> None:
+    """Concurrent and settled calls of a webhook do not count as abandoned."""
     event = str(uuid4())
     for _ in range(5):
         assert await ask(ledger, C2S, None, event)
@@ -351,10 +347,10 @@ async def test_calls_under_way_are_no_calls_of_dead_workers(ledger: Ledger, cloc
     assert await ask(ledger, C2S, None, other)
 
 
-async def test_an_end_that_could_not_be_written_is_written_later(
+async def test_a_failed_settlement_is_repeated(
     pool: asyncpg.Pool, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An outage between a call and its end does not make it look as if a worker had died."""
+    """A settlement that failed in an outage is repeated, so the call does not look abandoned."""
     call = await ask(ledger, C2S, None)
     assert call is not None
     with monkeypatch.context() as patch:
@@ -362,16 +358,16 @@ async def test_an_end_that_could_not_be_written_is_written_later(
         with pytest.raises(Exception, match="database"):
             await ledger.settle(call, "paid")
     assert await pool.fetchval("SELECT status FROM stream.paid_calls") == "reserved"
-    await ledger.settle_late()
-    await ledger.settle_late()
+    await ledger.settle_pending()
+    await ledger.settle_pending()
     assert await pool.fetchval("SELECT status FROM stream.paid_calls") == "paid"
 
 
-async def test_settling_late_does_not_disturb_what_is_being_settled(ledger: Ledger, pool: asyncpg.Pool) -> None:
-    """The keeper's turn may come at any moment of a call's end."""
+async def test_a_late_settlement_does_not_disturb_others(ledger: Ledger, pool: asyncpg.Pool) -> None:
+    """``settle_pending`` may run at any moment of a settlement."""
     calls = [await ask(ledger, C2S, None) for _ in range(8)]
     ends = [ledger.settle(call, "paid") for call in calls if call is not None]
-    await asyncio.gather(*ends, *(ledger.settle_late() for _ in range(8)))
+    await asyncio.gather(*ends, *(ledger.settle_pending() for _ in range(8)))
     assert await pool.fetch("SELECT DISTINCT status FROM stream.paid_calls") == [("paid",)]
 
 

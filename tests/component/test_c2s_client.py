@@ -1,4 +1,4 @@
-"""The C2S client over real HTTP: what it writes, and whether a failed write may have been carried out."""
+"""The C2S client over real HTTP: its requests, and whether a failed call may have been carried out."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ async def client(base: str) -> AsyncIterator[C2S]:
 
 @asynccontextmanager
 async def answering(body: Any, status: int = 201) -> AsyncIterator[tuple[list[tuple[web.Request, Any]], C2S]]:
-    """A server that answers everything alike; gives what it was sent."""
+    """A server that gives every request the same answer; yields what it received."""
     seen: list[tuple[web.Request, Any]] = []
 
     async def handle(request: web.Request) -> web.Response:
@@ -61,7 +61,7 @@ async def c2s(simulators: Simulators) -> AsyncIterator[C2S]:
 
 
 async def test_a_message_is_written_as_the_contract_says() -> None:
-    """Path, bearer token and body."""
+    """A message has the path, bearer token and body of the contract."""
     async with answering({}) as (seen, c2s):
         await c2s.create_message("L1", TEXT)
     request, body = seen[0]
@@ -74,14 +74,14 @@ async def test_a_message_is_written_as_the_contract_says() -> None:
     ("lead", "segment"), [("a/b", "a%2Fb"), ("a?b", "a%3Fb"), ("é 1", "%C3%A9%201"), ("50%", "50%25")]
 )
 async def test_a_lead_id_is_one_segment(lead: str, segment: str) -> None:
-    """Ids come from outside: none can lead to another address."""
+    """A lead id that comes from outside can't lead to another path."""
     async with answering({}) as (seen, c2s):
         await c2s.create_message(lead, TEXT)
     assert seen[0][0].raw_path == f"/integration/leads/{segment}/create_message"
 
 
 async def test_a_lead_is_created_as_the_contract_says() -> None:
-    """JSON:API, and the id comes back."""
+    """A creation is JSON:API, and returns the id."""
     attributes = {"name": "Maria", "description": TEXT, "source": "Google Ads", "type_negotiation": "Compra"}
     async with answering({"data": {"id": "77"}}) as (seen, c2s):
         assert await c2s.create_lead(attributes) == "77"
@@ -105,13 +105,13 @@ async def test_a_lead_is_created_as_the_contract_says() -> None:
     ],
 )
 def test_the_id_of_a_created_lead_is_found_in_three_places(answer: Any, lead: str | None) -> None:
-    """``data.id``, ``id`` or ``lead_id``, string or integer."""
+    """The id is in ``data.id``, ``id`` or ``lead_id``, a string or an integer."""
     assert created_id(answer) == lead
 
 
 @pytest.mark.parametrize("body", [b"", b"Created", b"<html>", b"[]"])
-async def test_a_message_that_was_accepted_is_sent_whatever_the_body_says(body: bytes) -> None:
-    """Success is the status: an odd body must not make the message unconfirmed."""
+async def test_an_accepted_message_succeeds_whatever_the_body(body: bytes) -> None:
+    """The status decides: an unreadable body does not make a message unconfirmed."""
     async with answering(body) as (seen, c2s):
         await c2s.create_message("L1", TEXT)
     assert len(seen) == 1
@@ -119,7 +119,7 @@ async def test_a_message_that_was_accepted_is_sent_whatever_the_body_says(body: 
 
 @pytest.mark.parametrize("body", [b"", b"Created", {"data": {}}])
 async def test_a_lead_created_without_an_id_is_unconfirmed(body: Any) -> None:
-    """It is there and we don't know where: nobody may create it once more by himself."""
+    """A lead without an id in the answer may exist, so it must not be created again by itself."""
     async with answering(body) as (seen, c2s):
         with pytest.raises(PartnerUnavailableError) as caught:
             await c2s.create_lead({"name": "Maria"})
@@ -128,8 +128,8 @@ async def test_a_lead_created_without_an_id_is_unconfirmed(body: Any) -> None:
 
 
 @pytest.mark.parametrize("status", [400, 404, 409, 410, 422])
-async def test_what_the_crm_refuses_for_good_is_poison(status: int) -> None:
-    """The same write can never succeed; the reason is its status, not the partner's words."""
+async def test_a_lead_that_the_crm_refuses_is_poison(status: int) -> None:
+    """A refused write raises a permanent error whose reason is the status, not C2S's text."""
     async with answering({"erro": "maria@example.com"}, status) as (_, c2s):
         with pytest.raises(PoisonError) as caught:
             await c2s.create_message("L1", TEXT)
@@ -138,15 +138,15 @@ async def test_what_the_crm_refuses_for_good_is_poison(status: int) -> None:
 
 @pytest.mark.parametrize("status", [401, 403])
 async def test_refused_credentials_are_no_fault_of_the_message(status: int) -> None:
-    """Nothing was written, and the same message may be written once the token is right."""
+    """Refused credentials mean that nothing was written; the message may be written with a correct token."""
     async with answering({}, status) as (_, c2s):
         with pytest.raises(PartnerUnavailableError, match="check C2S_TOKEN") as caught:
             await c2s.create_message("L1", TEXT)
     assert caught.value.billed == "no"
 
 
-async def test_a_429_was_not_carried_out_and_says_how_long(simulators: Simulators, c2s: C2S) -> None:
-    """The caller waits and tries again."""
+async def test_a_429_was_not_carried_out(simulators: Simulators, c2s: C2S) -> None:
+    """A 429 is transient and has C2S's Retry-After."""
     simulators.faults["c2s"] = Fault(status=429, retry_after=7)
     with pytest.raises(PartnerUnavailableError) as caught:
         await c2s.create_message("L1", TEXT)
@@ -154,7 +154,7 @@ async def test_a_429_was_not_carried_out_and_says_how_long(simulators: Simulator
 
 
 async def test_a_refused_connection_was_not_carried_out() -> None:
-    """Nobody listens: nothing was sent."""
+    """A refused connection means that nothing was sent."""
     async with client(f"http://127.0.0.1:{free_port()}") as c2s:
         with pytest.raises(PartnerUnavailableError) as caught:
             await c2s.create_message("L1", TEXT)
@@ -166,10 +166,10 @@ async def test_a_refused_connection_was_not_carried_out() -> None:
     [Fault(status=500), Fault(status=408), Fault(status=302), Fault(hang=5), Fault(reset=True)],
     ids=["500", "408", "302", "hang", "reset"],
 )
-async def test_what_may_have_been_carried_out_is_sent_once_and_unconfirmed(
+async def test_a_call_that_may_have_been_carried_out_is_not_retried(
     simulators: Simulators, c2s: C2S, fault: Fault, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Sending twice shows twice, so it is sent once; and nothing of the message is in the error or the log."""
+    """Such a call is sent once, and its text is neither in the error nor in the log."""
     caplog.set_level(logging.DEBUG)
     simulators.faults["c2s"] = fault
     with pytest.raises(PartnerUnavailableError) as caught:
@@ -182,6 +182,6 @@ async def test_what_may_have_been_carried_out_is_sent_once_and_unconfirmed(
 
 
 @pytest.mark.parametrize("lead", ["..", " ", "a\x00b", "a\r\nCPF: 1", "x" * 257, ""])
-def test_an_id_that_nobody_can_use_is_none(lead: str) -> None:
-    """A created lead whose id can't be stored or asked for is one without an id: unconfirmed."""
+def test_an_unusable_id_counts_as_none(lead: str) -> None:
+    """A created lead whose id can't be stored or used in a path is unconfirmed."""
     assert created_id({"id": lead}) is None

@@ -1,4 +1,4 @@
-"""What a lead in the CRM is told of a warning, and of its end: on a real PostgreSQL and a real HTTP server."""
+"""Warnings in the messages to the CRM, and their end, on a real PostgreSQL and a real HTTP server."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ class Crm(NamedTuple):
 
     sync: CrmSync
     c2s: Simulators
-    deliveries: CrmWrites
+    writes: CrmWrites
 
     def bodies(self) -> list[str]:
         """The messages so far."""
         return [one["body"] for one in self.c2s.messages]
 
 
-class NoLetters:
-    """Stands in for the producer: a dead letter fails the test."""
+class NoDeadLetters:
+    """Stands in for the Kafka producer: a dead letter fails the test."""
 
     async def send_and_wait(self, *_: object, **__: object) -> None:
         """Fail."""
@@ -53,10 +53,10 @@ class NoLetters:
 
 @pytest.fixture
 async def crm(pool: asyncpg.Pool) -> AsyncIterator[Crm]:
-    simulators, deliveries = Simulators(scale=0.0), CrmWrites(pool)
+    simulators, writes = Simulators(scale=0.0), CrmWrites(pool)
     async with serving(simulators) as base, aiohttp.ClientSession() as session:
         settings = load({"C2S_BASE_URL": base, "CRM_NOTE_NOT_FOUND": "true"})
-        yield Crm(CrmSync(C2S(session, settings), deliveries, NoLetters(), settings), simulators, deliveries)  # type: ignore[arg-type]
+        yield Crm(CrmSync(C2S(session, settings), writes, NoDeadLetters(), settings), simulators, writes)  # type: ignore[arg-type]
 
 
 def record(value: bytes) -> ConsumerRecord:
@@ -92,7 +92,7 @@ def event(match: str | None, name: str, person: Person | None = ANA, **more: Any
     ],
 )
 async def test_a_corrected_name_takes_the_warning_back(crm: Crm, match: str, name: str, words: str) -> None:
-    """The lead is warned once; when its name is corrected the same facts are told without the warning, once."""
+    """A warning is written once; after the name is corrected the same facts are written once without it."""
     for one in (event(match, name), event(match, name), event("name", "Ana Souza"), event("name", "Ana Souza")):
         await crm.sync.handle(one)
     warned, bare = crm.bodies()
@@ -101,15 +101,15 @@ async def test_a_corrected_name_takes_the_warning_back(crm: Crm, match: str, nam
     assert "ATENÇÃO" not in bare
 
 
-async def test_who_knows_the_bare_facts_is_not_warned_any_more(crm: Crm) -> None:
-    """A later webhook with a shorter name says nothing new of the same person."""
+async def test_facts_written_without_a_warning_get_none_later(crm: Crm) -> None:
+    """A later webhook with a shorter name causes no message about the same person."""
     for one in (event("name", "Ana Souza"), event("first_name", "Ana"), event("no_name", "")):
         await crm.sync.handle(one)
     assert len(crm.bodies()) == 1
 
 
-async def test_an_ambiguous_lead_is_told_the_names_and_nothing_else(crm: Crm) -> None:
-    """The message names who it may be and what would settle it; no CPF, no income; then the person, once known."""
+async def test_the_message_of_an_ambiguous_lead_has_names_and_no_facts(crm: Crm) -> None:
+    """The message has the possible names and how to decide, no CPF and no income; the person follows once known."""
     two = {"outcome": "ambiguous", "candidates": ["CARLOS SOUZA", "CARLOS SOUZA FILHO"]}
     for one in (event(None, "", None, **two), event(None, "", None, **two), event("name", "Ana Souza")):
         await crm.sync.handle(one)
@@ -123,16 +123,16 @@ async def test_an_ambiguous_lead_is_told_the_names_and_nothing_else(crm: Crm) ->
 
 
 async def test_a_replay_of_the_last_release_writes_nothing(crm: Crm) -> None:
-    """What the last release told counts as told, whatever its match was: the warnings had no key of their own."""
+    """The facts that the last release wrote count as written whatever their match, as warnings had no own key then."""
     events = [record(line) for line in RELEASED.read_bytes().splitlines()]
     for one in events:
         read = decode_event(one.value)
         facts = read.person.facts if read.person is not None else NOTHING_FOUND
-        if read.lead.source == "google_ads" and await crm.deliveries.claim_lead(read.lead.source, read.lead.id):
-            await crm.deliveries.created(read.lead.source, read.lead.id, f"crm-{read.lead.id}", facts, read.event_id)
+        if read.lead.source == "google_ads" and await crm.writes.claim_lead(read.lead.source, read.lead.id):
+            await crm.writes.mark_created(read.lead.source, read.lead.id, f"crm-{read.lead.id}", facts, read.event_id)
         target = f"crm-{read.lead.id}" if read.lead.source == "google_ads" else read.lead.id
-        if await crm.deliveries.claim(target, facts, read.event_id):
-            await crm.deliveries.mark(target, facts, "confirmed")
+        if await crm.writes.claim(target, facts, read.event_id):
+            await crm.writes.mark(target, facts, "confirmed")
     for one in events:
         await crm.sync.handle(one)
     assert len(events) > 40

@@ -1,4 +1,4 @@
-"""The migrations: everything on an empty database, only additions on production's, nobody is kept waiting."""
+"""The migrations: an empty database gets everything, production only additions, and no other client waits."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from importlib import resources
@@ -29,60 +28,15 @@ from stream.settings import load
 from stream.store.contacts import ContactStore
 from stream.store.pool import open_pool
 from stream.store.queries import sql
+from tests.support import legacy_database
+from tests.support.legacy_database import ReplacedService
 
 CPF = "52998224725"
 ALL = ["0001_core", "0002_stream", "0003_enriched_at", "0005_unanswered_cpfs", "0006_notices"]
 LEGACY_ROWS = 100_000
-PATIENCE = 5.0  # seconds; no statement of the replaced service may take longer while the migrations run
-LIMIT = 120.0  # seconds for what must happen
+STATEMENT_LIMIT_S = 5.0  # of any statement of the replaced service while the migrations run
+LIMIT = 120.0  # seconds; no test waits longer
 
-# As production has it: names of its own, cpf_cnpj not unique.
-LEGACY = """
-CREATE SCHEMA core;
-CREATE TYPE core.contact_type_enum AS ENUM ('email', 'phone', 'whatsapp');
-CREATE TABLE core.parties (
-    id uuid PRIMARY KEY, party_type text, cpf_cnpj text, full_name text, normalized_name text, sex char(1),
-    birth_date date, mother_name text, enriched bool DEFAULT false, created_at timestamptz, updated_at timestamptz
-);
-CREATE INDEX idx_parties_cpf ON core.parties (cpf_cnpj);
-CREATE TABLE core.party_contacts (
-    contact_id uuid PRIMARY KEY, party_id uuid REFERENCES core.parties (id), contact_type core.contact_type_enum,
-    value text, is_primary bool, is_verified bool, is_whatsapp bool, source text, confidence real,
-    valid_from timestamptz, valid_to timestamptz, created_at timestamptz, updated_at timestamptz,
-    CONSTRAINT uq_contact UNIQUE (party_id, contact_type, value)
-);
-CREATE INDEX idx_contacts_value ON core.party_contacts (value);
-CREATE TABLE core.party_enrichments (
-    enrichment_id uuid PRIMARY KEY, party_id uuid UNIQUE REFERENCES core.parties (id), provider text,
-    raw_payload jsonb, normalized_data jsonb, quality_score real, enriched_at timestamptz, created_at timestamptz
-);
-CREATE TABLE public.webhook_events (
-    id uuid PRIMARY KEY, lead_id text, updated_at timestamptz, hook_action text, payload_raw jsonb,
-    received_at timestamptz, processed_at timestamptz, status text, error_message text, created_at timestamptz,
-    updated_at_ts timestamptz, CONSTRAINT uq_event UNIQUE (lead_id, updated_at)
-);
-"""
-LEGACY_DATA = """
-INSERT INTO core.parties (id, party_type, cpf_cnpj, full_name, enriched, created_at, updated_at)
-SELECT md5('p' || n)::uuid, 'person', (10000000000 + n % 90000)::text, 'PESSOA ' || n, n % 3 = 0, now(), now()
-FROM generate_series(1, $1::int) n;
-"""
-LEGACY_CONTACTS = """
-INSERT INTO core.party_contacts (contact_id, party_id, contact_type, value, source, created_at, updated_at)
-SELECT gen_random_uuid(), md5('p' || n)::uuid, CASE n % 4 WHEN 1 THEN 'email' WHEN 2 THEN 'whatsapp' ELSE 'phone' END
-       ::core.contact_type_enum,
-       CASE n % 4 WHEN 1 THEN 'pessoa' || n || '@example.com' WHEN 2 THEN '55119' || (60000000 + n)
-                  ELSE '119' || (60000000 + n) END,
-       'c2s', now(), now()
-FROM generate_series(1, $1::int) n;
-"""
-LEGACY_ENRICHMENTS = """
-INSERT INTO core.party_enrichments
-    (enrichment_id, party_id, provider, raw_payload, normalized_data, enriched_at, created_at)
-SELECT gen_random_uuid(), id, 'work_api', jsonb_build_object('DadosBasicos', jsonb_build_object('nome', full_name)),
-       '{}', now() - interval '1 day', now()
-FROM core.parties WHERE enriched;
-"""
 COLUMNS = {
     "core.parties": "id party_type cpf_cnpj full_name normalized_name sex birth_date mother_name enriched"
     " created_at updated_at",
@@ -113,17 +67,9 @@ async def empty(empty_database_url: str) -> AsyncIterator[asyncpg.Connection]:
 
 @pytest.fixture
 async def legacy(empty: asyncpg.Connection) -> asyncpg.Connection:
-    """A database as the replaced service left it, with few rows."""
-    await empty.execute(LEGACY)
-    await fill(empty, 100)
+    """A database of production with few rows."""
+    await legacy_database.create(empty, 100)
     return empty
-
-
-async def fill(connection: asyncpg.Connection, rows: int) -> None:
-    await connection.execute(LEGACY_DATA, rows)
-    await connection.execute(LEGACY_CONTACTS, rows)
-    await connection.execute(LEGACY_ENRICHMENTS)
-    await connection.execute("ANALYZE")
 
 
 async def fingerprint(connection: asyncpg.Connection) -> list[tuple[Any, ...]]:
@@ -138,7 +84,7 @@ async def columns(connection: asyncpg.Connection, table: str) -> set[str]:
 
 
 async def test_an_empty_database_gets_everything(empty: asyncpg.Connection, empty_database_url: str) -> None:
-    """What production has and what is ours are made, and the names of the steps are told."""
+    """The tables of production and our own are created, and the names of the steps are returned."""
     assert await migrate(empty_database_url) == ALL
     for table, names in COLUMNS.items():
         assert await columns(empty, table) == set(names.split()), table
@@ -164,7 +110,7 @@ async def test_an_empty_database_gets_everything(empty: asyncpg.Connection, empt
 
 
 async def test_a_second_run_does_nothing(empty: asyncpg.Connection, empty_database_url: str) -> None:
-    """Applied once, the steps are known; the database is left as it is."""
+    """A second run applies nothing and changes nothing."""
     await migrate(empty_database_url)
     before = await fingerprint(empty)
     assert await migrate(empty_database_url) == []
@@ -172,69 +118,21 @@ async def test_a_second_run_does_nothing(empty: asyncpg.Connection, empty_databa
 
 
 async def test_several_at_once_apply_each_step_once(empty_database_url: str) -> None:
-    """Workers that start together and migrate first neither fail nor wait for each other for ever."""
+    """Concurrent migrations neither fail nor wait for each other forever."""
     async with asyncio.timeout(LIMIT):
         runs = await asyncio.gather(*(migrate(empty_database_url) for _ in range(5)))
     assert sorted(name for run in runs for name in run) == ALL
 
 
-class OldService:
-    """The statements of the service that is replaced, over and over, timed."""
-
-    def __init__(self, connection: asyncpg.Connection) -> None:
-        self._connection = connection
-        self.slowest = 0.0
-        self.rounds = 0
-
-    async def run(self, stop: asyncio.Event) -> None:
-        """Go on until ``stop``."""
-        while not stop.is_set():
-            await self._round()
-            self.rounds += 1
-
-    async def _timed(self, statement: str, *arguments: object) -> Any:
-        began = time.monotonic()
-        value = await self._connection.fetchval(statement, *arguments)
-        self.slowest = max(self.slowest, time.monotonic() - began)
-        return value
-
-    async def _round(self) -> None:
-        phone = f"55119{uuid4().int % 10**8:08}"
-        event, party = uuid4(), uuid4()
-        await self._timed(
-            "INSERT INTO webhook_events (id, lead_id, updated_at, received_at, status) VALUES ($1, $2, now(), now(),"
-            " 'processing') ON CONFLICT (lead_id, updated_at) DO NOTHING",
-            event, str(event),
-        )  # fmt: skip
-        await self._timed(
-            "SELECT e.normalized_data FROM core.party_contacts c JOIN core.parties p ON p.id = c.party_id"
-            " JOIN core.party_enrichments e ON e.party_id = p.id WHERE c.value = $1 AND p.enriched",
-            phone,
-        )
-        async with self._connection.transaction():
-            await self._timed("INSERT INTO core.parties (id, full_name, enriched) VALUES ($1, 'N', true)", party)
-            await self._timed(
-                "INSERT INTO core.party_contacts (contact_id, party_id, contact_type, value)"
-                " VALUES (gen_random_uuid(), $1, 'phone', $2)",
-                party, phone,
-            )  # fmt: skip
-            await self._timed(
-                "INSERT INTO core.party_enrichments"
-                " (enrichment_id, party_id, raw_payload, normalized_data, enriched_at)"
-                " VALUES (gen_random_uuid(), $1, '{}', '{}', now())",
-                party,
-            )
-        await self._timed("UPDATE webhook_events SET status = 'completed', processed_at = now() WHERE id = $1", event)
-
-
-async def test_production_goes_on_while_it_is_migrated(empty: asyncpg.Connection, empty_database_url: str) -> None:
-    """On 100,000 legacy rows the migrations only add, no row or file changes, and nobody waits for them."""
-    await empty.execute(LEGACY)
-    await fill(empty, LEGACY_ROWS)
+async def test_the_replaced_service_works_during_a_migration(
+    empty: asyncpg.Connection, empty_database_url: str
+) -> None:
+    """On 100,000 rows the migrations only add; no row or table file changes, and the replaced service does not wait."""
+    await legacy_database.create(empty, LEGACY_ROWS)
     before = await fingerprint(empty)
     stop = asyncio.Event()
     connections = [await asyncpg.connect(empty_database_url) for _ in range(3)]
-    services = [OldService(connection) for connection in connections]
+    services = [ReplacedService(connection) for connection in connections]
     running = [asyncio.create_task(service.run(stop)) for service in services]
     try:
         async with asyncio.timeout(LIMIT):
@@ -247,18 +145,18 @@ async def test_production_goes_on_while_it_is_migrated(empty: asyncpg.Connection
         await asyncio.gather(*running)
         for connection in connections:
             await connection.close()
-    assert max(service.slowest for service in services) < PATIENCE
+    assert max(service.slowest for service in services) < STATEMENT_LIMIT_S
     after = await fingerprint(empty)
     assert set(before) <= set(after)
     assert [one[0] for one in after if one not in before] == ["core.party_enrichments_enriched_at_idx"]
     rounds = sum(service.rounds for service in services)
     assert await empty.fetchval("SELECT count(*) FROM core.party_contacts") == LEGACY_ROWS + rounds
     assert await empty.fetchval("SELECT count(*) FROM webhook_events WHERE status = 'completed'") == rounds
-    await _tier_2_works_on(empty_database_url)
+    await _check_tier_2(empty_database_url)
 
 
-async def _tier_2_works_on(url: str) -> None:
-    """Phones with and without 55 are found, by production's own index."""
+async def _check_tier_2(url: str) -> None:
+    """Phones with and without 55 are found through the index of production."""
     async with open_pool(load({"DATABASE_URL": url})) as pool:
         tier = PostgresTier(pool)
         for number in (60000003, 60000006):  # stored without 55, and as WhatsApp with it
@@ -275,7 +173,7 @@ async def _tier_2_works_on(url: str) -> None:
 async def test_our_statements_run_on_production_tables(
     legacy: asyncpg.Connection, empty_database_url: str, work_raw: dict[str, Any]
 ) -> None:
-    """Columns without defaults, names and types of production's own: storing, finding and the journal's rows work."""
+    """Storing, finding and the journal work with production's names, types and columns without defaults."""
     await migrate(empty_database_url)
     phone, at = Phone("+5511987654321"), datetime(2026, 11, 24, 12, tzinfo=UTC)
     contact, person = Contact(phone, None, None, phone.e164), person_from_work(work_raw, CPF, at)
@@ -302,7 +200,7 @@ async def test_our_statements_run_on_production_tables(
 async def test_a_long_transaction_delays_the_migration_and_nobody_else(
     legacy: asyncpg.Connection, empty_database_url: str
 ) -> None:
-    """An index that waits for an old transaction lets readers and writers through, and is built when that ends."""
+    """An index build that waits for an old transaction delays no reader or writer, and ends after that transaction."""
     old, other = await asyncpg.connect(empty_database_url), await asyncpg.connect(empty_database_url)
     try:
         transaction = old.transaction(isolation="repeatable_read")
@@ -315,7 +213,7 @@ async def test_a_long_transaction_delays_the_migration_and_nobody_else(
             "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE query LIKE 'CREATE INDEX CONCURRENTLY%'"
             " AND datname = current_database() AND wait_event_type = 'Lock')",
         )
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(STATEMENT_LIMIT_S):
             await other.execute(
                 "INSERT INTO core.party_enrichments (enrichment_id, party_id, enriched_at)"
                 " SELECT gen_random_uuid(), id, now() FROM core.parties WHERE NOT enriched LIMIT 1"
@@ -336,10 +234,10 @@ async def _until(connection: asyncpg.Connection, condition: str) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_a_lock_that_is_not_given_ends_the_run_and_the_next_one_goes_on(
+async def test_a_run_that_gets_no_lock_fails_and_the_next_one_succeeds(
     legacy: asyncpg.Connection, empty_database_url: str
 ) -> None:
-    """Who comes after a migration that waits for a lock would wait too: it gives up soon, and nothing is half done."""
+    """A migration without a lock gives up soon, as others would queue behind it; nothing is half applied."""
     blocker = legacy.transaction()
     await blocker.start()
     await legacy.execute("LOCK TABLE core.party_contacts IN ACCESS EXCLUSIVE MODE")
@@ -350,8 +248,8 @@ async def test_a_lock_that_is_not_given_ends_the_run_and_the_next_one_goes_on(
     assert await migrate(empty_database_url) == ALL
 
 
-async def test_a_build_that_was_interrupted_is_done_again(legacy: asyncpg.Connection, empty_database_url: str) -> None:
-    """A half-built index is no index: it is dropped and built."""
+async def test_an_interrupted_index_build_is_repeated(legacy: asyncpg.Connection, empty_database_url: str) -> None:
+    """An index that an interrupted build left invalid is dropped and built again."""
     index = BUILT_CONCURRENTLY[0]
     await legacy.execute(f"CREATE INDEX {index.partition('.')[2]} ON core.party_enrichments (enriched_at)")
     await legacy.execute("UPDATE pg_index SET indisvalid = false WHERE indexrelid = $1::text::regclass", index)
@@ -360,22 +258,22 @@ async def test_a_build_that_was_interrupted_is_done_again(legacy: asyncpg.Connec
     assert await legacy.fetchval(valid, index) is True
 
 
-async def test_tables_that_are_there_in_part_are_completed(empty: asyncpg.Connection, empty_database_url: str) -> None:
-    """A database that has core and no webhook_events, or the other way round, gets the rest."""
+async def test_missing_tables_of_production_are_added(empty: asyncpg.Connection, empty_database_url: str) -> None:
+    """A database with some of production's tables gets the others."""
     await empty.execute("CREATE SCHEMA core; CREATE TABLE core.parties (id uuid PRIMARY KEY, cpf_cnpj text)")
     assert await migrate(empty_database_url) == ALL
     assert await columns(empty, "core.parties") == {"id", "cpf_cnpj"}
     assert "status" in await columns(empty, "public.webhook_events")
 
 
-async def test_a_server_that_is_away_is_said_so() -> None:
-    """No traceback of sockets."""
+async def test_a_server_that_is_away_is_reported() -> None:
+    """A migration without a server raises DatabaseUnavailableError."""
     with pytest.raises(DatabaseUnavailableError):
         await migrate("postgresql://nobody:secret@127.0.0.1:1/none")
 
 
 def test_every_step_is_shipped_and_only_adds() -> None:
-    """The package holds all steps; none drops, alters or rewrites, each has a lock time-out or runs concurrently."""
+    """The package has all steps. None drops, alters or rewrites; each has a lock time-out or runs concurrently."""
     steps = {
         one.name: one.read_text(encoding="utf-8") for one in (resources.files("stream.store") / "migrations").iterdir()
     }
@@ -403,15 +301,15 @@ def run_command(url: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_command_says_what_it_did(empty_database_url: str) -> None:
-    """The first run names the steps, the second says that there was nothing to do."""
+def test_the_command_prints_the_applied_steps(empty_database_url: str) -> None:
+    """The first run prints the applied steps, the second that there is nothing to apply."""
     first, second = run_command(empty_database_url), run_command(empty_database_url)
     assert (first.returncode, first.stdout.splitlines()) == (0, [f"applied {name}" for name in ALL])
     assert (second.returncode, second.stdout) == (0, "nothing to apply\n")
 
 
-def test_the_command_says_why_it_could_not() -> None:
-    """An unreachable server ends with 1, a hint, and no password."""
+def test_the_command_reports_a_server_that_is_away() -> None:
+    """Without a server the command exits with 1 and prints a hint, no password and no traceback."""
     done = run_command("postgresql://nobody:s3cret@127.0.0.1:1/none")
     assert done.returncode == 1
     assert "DATABASE_URL" in done.stderr

@@ -1,4 +1,4 @@
-"""PostgreSQL that dies between a paid call and its storing, and comes back: nobody pays a second time."""
+"""PostgreSQL dies between a paid call and the write of its answer, and comes back: nobody pays a second time."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ CPF = SOMEONE.cpf
 
 @pytest.fixture
 async def server() -> AsyncIterator[LocalPostgres]:
-    """A server of the test's own, that it may stop. Not below pytest's folder: it runs as another user."""
+    """A PostgreSQL of its own, which the test may stop. Not in pytest's folder: it runs as another user."""
     with tempfile.TemporaryDirectory(prefix="lead-stream-postgres-") as folder, LocalPostgres(Path(folder)) as started:
         await migrate(started.url)
         yield started
@@ -41,7 +41,7 @@ async def server() -> AsyncIterator[LocalPostgres]:
 
 @pytest.fixture
 async def rig(server: LocalPostgres) -> AsyncIterator[RealRig]:
-    """Both partners know somebody; the pool is as the worker opens it."""
+    """Both providers know somebody; the pool is as in the worker."""
     settings = load({"DATABASE_URL": server.url, "DATABASE_TIMEOUT": "2s"})
     async with open_pool(settings) as pool, real_rig(pool) as world, asyncio.timeout(LIMIT):
         world.know(SOMEONE)
@@ -50,7 +50,7 @@ async def rig(server: LocalPostgres) -> AsyncIterator[RealRig]:
 
 
 def stopping(partner: Any, method: str, stop: Callable[[], None]) -> Any:
-    """The partner, but that something happens once it has answered."""
+    """The provider, but something happens after its answer."""
     ask = getattr(partner, method)
 
     async def asked(*arguments: Any) -> Any:
@@ -63,7 +63,7 @@ def stopping(partner: Any, method: str, stop: Callable[[], None]) -> Any:
 
 
 def chain_of(rig: RealRig, **stops: Callable[[], None]) -> LookupChain:
-    """A worker's chain on real parts; ``stops``: what happens after an answer, by the partner's method."""
+    """A worker's chain with real parts; ``stops``: what happens after an answer, by the provider's method."""
     made = rig.worker()
     for partner in (made._diretrix, made._work):  # noqa: SLF001 - the very partners that the worker has
         for method, stop in stops.items():
@@ -73,12 +73,12 @@ def chain_of(rig: RealRig, **stops: Callable[[], None]) -> LookupChain:
 
 
 async def answers(rig: RealRig) -> list[str]:
-    """The aliases that have an answer."""
+    """The aliases that have a stored answer."""
     return [row["alias"] for row in await rig.pool.fetch("SELECT alias FROM stream.answers")]
 
 
-async def test_what_diretrix_answered_is_stored_when_the_database_is_back(rig: RealRig, server: LocalPostgres) -> None:
-    """The look-up fails, the answer is stored and booked as paid by itself, and nobody asks for it again."""
+async def test_an_answer_of_diretrix_is_stored_when_the_database_is_back(rig: RealRig, server: LocalPostgres) -> None:
+    """The look-up fails; its answer is stored and settled as paid later, and no call is repeated."""
     by_phone = contact(SOMEONE, by="phone")
     first = chain_of(rig, by_phone=server.stop)
     failed = await resolve(first, request(by_phone))
@@ -97,7 +97,7 @@ async def test_what_diretrix_answered_is_stored_when_the_database_is_back(rig: R
 
 
 async def test_another_partition_does_not_pay_while_an_answer_waits(rig: RealRig, server: LocalPostgres) -> None:
-    """A look-up of the same alias on the same worker fails rather than pay again; once it is stored it is found."""
+    """A look-up of an alias whose answer waits fails instead of paying again, and finds it once it is stored."""
     by_phone = contact(SOMEONE, by="phone")
     first = chain_of(rig, by_phone=server.stop)
     pending = first._paid_calls._pending  # noqa: SLF001 - to hold what waits for as long as the test needs
@@ -121,10 +121,8 @@ async def test_another_partition_does_not_pay_while_an_answer_waits(rig: RealRig
     assert rig.calls("diretrix") == 1
 
 
-async def test_what_the_work_api_answered_is_stored_and_its_lease_kept_until_then(
-    rig: RealRig, server: LocalPostgres
-) -> None:
-    """Another worker that wants the same CPF waits for the lease, and finds the person when it gets it."""
+async def test_a_lease_is_kept_until_the_answer_is_stored(rig: RealRig, server: LocalPostgres) -> None:
+    """Another worker waits for the lease of the CPF, and finds the person when it gets the lease."""
     by_phone = contact(SOMEONE, by="phone")
     first = chain_of(rig, by_cpf=server.stop)
     failed = await resolve(first, request(by_phone))
@@ -141,8 +139,8 @@ async def test_what_the_work_api_answered_is_stored_and_its_lease_kept_until_the
     assert await rig.pool.fetchval("SELECT count(*) FROM core.parties WHERE cpf_cnpj = $1 AND enriched", CPF) == 1
 
 
-async def test_many_that_were_under_way_are_all_stored(rig: RealRig, server: LocalPostgres) -> None:
-    """Whatever was being asked when the server was killed is stored and booked, each once."""
+async def test_all_calls_in_progress_are_stored(rig: RealRig, server: LocalPostgres) -> None:
+    """Every call in progress when the server was killed is stored and settled once."""
     both = [contact(SOMEONE, by="phone"), contact(OTHER, by="phone"), contact(SOMEONE, by="email")]
     arrived = 0
 
@@ -170,8 +168,8 @@ async def test_many_that_were_under_way_are_all_stored(rig: RealRig, server: Loc
     assert await rig.statuses("diretrix") == ["paid"] * len(both)
 
 
-async def test_a_write_that_comes_late_does_not_undo_a_newer_one(pool: asyncpg.Pool) -> None:
-    """An older answer changes neither what is said of the alias nor whom it names; an older person changes no fact."""
+async def test_a_late_write_does_not_replace_a_newer_one(pool: asyncpg.Pool) -> None:
+    """An older answer changes no newer answer or candidate, and an older person changes no fact."""
     store, people = ContactStore(pool), PostgresTier(pool)
     phone = Phone.parse("11987654321")
     assert phone is not None

@@ -1,4 +1,4 @@
-"""The report: counted from the ledger and the journal's rows, in a form that a manager reads beside an invoice."""
+"""The report: counted from the ledger and the journal's rows, in a form that a manager can compare with an invoice."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ DAY = datetime(2026, 11, 24, 12, tzinfo=UTC)
 TODAY = DAY.date()
 
 
-class Books:
-    """Writes webhooks and calls as the worker and the journal do."""
+class Rows:
+    """Writes the rows of webhooks and calls, as the worker and the journal do."""
 
     def __init__(self, pool: asyncpg.Pool) -> None:
         self.now = DAY
@@ -48,7 +48,7 @@ class Books:
         event: str = "",
         in_event: bool = True,
     ) -> str:
-        """A webhook with its Diretrix calls, by how they ended; ``in_event``: the event tells of them."""
+        """A webhook with its Diretrix calls by status; ``in_event``: whether the event counts them."""
         event = event or str(uuid4())
         for status in calls:
             await self.call("diretrix", status, event, source)
@@ -71,7 +71,7 @@ class Books:
         return event
 
     async def call(self, provider: str, status: str, event: str, source: str = "c2s") -> None:
-        """One call; a status of ``reserved`` leaves it as a worker that died would."""
+        """One call; with the status ``reserved`` it stays as a worker that died leaves it."""
         price = PRICE if provider == "diretrix" else Decimal(0)
         call = await self._ledger.reserve(provider, "phone", "p:+5511987654321", event, source, price, None)
         if status != "reserved":
@@ -79,19 +79,19 @@ class Books:
 
 
 @pytest.fixture
-def books(pool: asyncpg.Pool) -> Books:
-    return Books(pool)
+def rows(pool: asyncpg.Pool) -> Rows:
+    return Rows(pool)
 
 
 async def made(pool: asyncpg.Pool, since: date = TODAY, until: date = TODAY) -> Report:
     return await report(pool, since, until, PRICE, "BRL")
 
 
-async def test_the_measured_trace(pool: asyncpg.Pool, books: Books) -> None:
+async def test_the_measured_trace(pool: asyncpg.Pool, rows: Rows) -> None:
     """73 webhooks of 31 people with 31 calls: 42 avoided, 42.5 paying in 100, 0.31 spent and 0.42 saved."""
     for number in range(73):
         first = number < 31
-        await books.webhook(
+        await rows.webhook(
             Outcome.ENRICHED,
             Tier.DIRETRIX if first else Tier.CACHE,
             ["paid"] if first else [],
@@ -105,17 +105,17 @@ async def test_the_measured_trace(pool: asyncpg.Pool, books: Books) -> None:
     assert one.calls_without_answer == 0
 
 
-async def test_every_way_a_call_and_a_webhook_can_end(pool: asyncpg.Pool, books: Books) -> None:
-    """Free calls make nobody pay, unsure and abandoned ones do; tests and empty leads count as webhooks only."""
-    await books.webhook(Outcome.ENRICHED, Tier.DIRETRIX, ["paid"], key="1")
-    await books.webhook(Outcome.ENRICHED, Tier.DIRETRIX, ["free", "paid", "paid"], key="2")
-    await books.webhook(Outcome.NOT_FOUND, Tier.DIRETRIX, ["free", "free"], key="3")
-    await books.webhook(Outcome.PENDING, None, ["unsure"], key="4")
-    await books.webhook(Outcome.PENDING, None, ["reserved"], key="5")
-    await books.webhook(Outcome.ENRICHED, Tier.POSTGRES, key="1")
-    await books.webhook(Outcome.ENRICHED, Tier.FORM, key="6", source="google_ads")
-    await books.webhook(Outcome.TEST, None, source="google_ads", key="7")
-    await books.webhook(Outcome.NO_CONTACT, None, key="8")
+async def test_every_way_a_call_and_a_webhook_can_end(pool: asyncpg.Pool, rows: Rows) -> None:
+    """Free calls make no webhook pay, unsure and abandoned ones do; tests and empty leads count as webhooks only."""
+    await rows.webhook(Outcome.ENRICHED, Tier.DIRETRIX, ["paid"], key="1")
+    await rows.webhook(Outcome.ENRICHED, Tier.DIRETRIX, ["free", "paid", "paid"], key="2")
+    await rows.webhook(Outcome.NOT_FOUND, Tier.DIRETRIX, ["free", "free"], key="3")
+    await rows.webhook(Outcome.PENDING, None, ["unsure"], key="4")
+    await rows.webhook(Outcome.PENDING, None, ["reserved"], key="5")
+    await rows.webhook(Outcome.ENRICHED, Tier.POSTGRES, key="1")
+    await rows.webhook(Outcome.ENRICHED, Tier.FORM, key="6", source="google_ads")
+    await rows.webhook(Outcome.TEST, None, source="google_ads", key="7")
+    await rows.webhook(Outcome.NO_CONTACT, None, key="8")
     one = await made(pool)
     total = one.savings
     assert (total.webhooks, total.needed_contact, total.paying, total.avoided, one.people) == (9, 7, 4, 3, 6)
@@ -124,31 +124,31 @@ async def test_every_way_a_call_and_a_webhook_can_end(pool: asyncpg.Pool, books:
     assert one.as_dict()["tiers"] == {"diretrix": 3, "": 2, "postgres": 1, "form": 1}
 
 
-async def test_a_webhook_that_was_parked_after_its_call_has_paid(pool: asyncpg.Pool, books: Books) -> None:
-    """The event at its end says nothing of the call before it was parked, or before a crash: the ledger does."""
-    parked = await books.webhook(Outcome.PENDING, None, ["paid"], in_event=False)
-    books.now += timedelta(hours=1)
-    await books.webhook(Outcome.ENRICHED, Tier.CACHE, event=parked, in_event=False)
+async def test_a_webhook_that_was_parked_after_its_call_has_paid(pool: asyncpg.Pool, rows: Rows) -> None:
+    """A webhook that was parked after its call, or whose worker crashed, pays according to the ledger."""
+    parked = await rows.webhook(Outcome.PENDING, None, ["paid"], in_event=False)
+    rows.now += timedelta(hours=1)
+    await rows.webhook(Outcome.ENRICHED, Tier.CACHE, event=parked, in_event=False)
     total = (await made(pool)).savings
     assert (total.webhooks, total.paying, total.avoided, total.paid_calls) == (1, 1, 0, 1)
 
 
-async def test_a_replay_changes_nothing(pool: asyncpg.Pool, books: Books) -> None:
-    """The same events once more, answered from the table, leave the report as it was."""
-    event = await books.webhook(Outcome.ENRICHED, Tier.DIRETRIX, ["paid"])
+async def test_a_replay_changes_nothing(pool: asyncpg.Pool, rows: Rows) -> None:
+    """A replay, which the table answers, leaves the report as it was."""
+    event = await rows.webhook(Outcome.ENRICHED, Tier.DIRETRIX, ["paid"])
     before = await made(pool)
-    await books.webhook(Outcome.ENRICHED, Tier.CACHE, event=event)
+    await rows.webhook(Outcome.ENRICHED, Tier.CACHE, event=event)
     assert await made(pool) == before
 
 
-async def test_lines_are_by_day_and_source(pool: asyncpg.Pool, books: Books) -> None:
-    """Each day of Sao Paulo and each source has its own bill, and the lines add up to the whole."""
-    await books.webhook(Outcome.ENRICHED, Tier.DIRETRIX, ["paid"])
-    await books.webhook(Outcome.ENRICHED, Tier.CACHE, source="google_ads")
-    books.now = datetime(2026, 11, 25, 2, 30, tzinfo=UTC)  # still the 24th in Sao Paulo
-    await books.webhook(Outcome.ENRICHED, Tier.CACHE)
-    books.now = datetime(2026, 11, 25, 3, 0, tzinfo=UTC)
-    await books.webhook(Outcome.NOT_FOUND, Tier.DIRETRIX, ["free"])
+async def test_lines_are_by_day_and_source(pool: asyncpg.Pool, rows: Rows) -> None:
+    """Each day of Sao Paulo and each source has its own line, and the lines add up to the total."""
+    await rows.webhook(Outcome.ENRICHED, Tier.DIRETRIX, ["paid"])
+    await rows.webhook(Outcome.ENRICHED, Tier.CACHE, source="google_ads")
+    rows.now = datetime(2026, 11, 25, 2, 30, tzinfo=UTC)  # still the 24th in Sao Paulo
+    await rows.webhook(Outcome.ENRICHED, Tier.CACHE)
+    rows.now = datetime(2026, 11, 25, 3, 0, tzinfo=UTC)
+    await rows.webhook(Outcome.NOT_FOUND, Tier.DIRETRIX, ["free"])
     one = await made(pool, TODAY, TODAY + timedelta(days=1))
     assert [(line.day, line.source, line.savings.webhooks, line.savings.avoided) for line in one.lines] == [
         ("2026-11-24", "c2s", 2, 1),
@@ -161,35 +161,35 @@ async def test_lines_are_by_day_and_source(pool: asyncpg.Pool, books: Books) -> 
     assert (await made(pool, before, after)).savings.webhooks == 0
 
 
-async def test_a_call_after_midnight_makes_yesterdays_webhook_a_paying_one(pool: asyncpg.Pool, books: Books) -> None:
-    """The call is on the invoice of its own day; the webhook pays on the day that it came in."""
-    books.now = datetime(2026, 11, 25, 2, 59, tzinfo=UTC)
+async def test_a_call_after_midnight_makes_yesterdays_webhook_a_paying_one(pool: asyncpg.Pool, rows: Rows) -> None:
+    """The call counts on its own day, and the webhook pays on the day when it was received."""
+    rows.now = datetime(2026, 11, 25, 2, 59, tzinfo=UTC)
     event = str(uuid4())
-    await books.webhook(Outcome.PENDING, None, event=event)
-    books.now += timedelta(minutes=2)
-    await books.call("diretrix", "paid", event)
+    await rows.webhook(Outcome.PENDING, None, event=event)
+    rows.now += timedelta(minutes=2)
+    await rows.call("diretrix", "paid", event)
     yesterday, today = await made(pool), await made(pool, TODAY + timedelta(days=1), TODAY + timedelta(days=1))
     assert (yesterday.savings.paying, yesterday.savings.paid_calls) == (1, 0)
     assert (today.savings.paying, today.savings.paid_calls) == (0, 1)
 
 
-async def test_a_journal_that_is_behind_is_told(pool: asyncpg.Pool, books: Books) -> None:
-    """Calls whose webhooks are not in the books are counted, so that nobody believes the avoided ones."""
-    await books.webhook(Outcome.ENRICHED, Tier.DIRETRIX, ["paid"])
-    await books.call("diretrix", "paid", str(uuid4()))
+async def test_calls_without_an_answer_are_counted(pool: asyncpg.Pool, rows: Rows) -> None:
+    """Calls whose webhooks the journal has not written are counted, as the avoided calls are incomplete then."""
+    await rows.webhook(Outcome.ENRICHED, Tier.DIRETRIX, ["paid"])
+    await rows.call("diretrix", "paid", str(uuid4()))
     assert (await made(pool)).calls_without_answer == 1
 
 
-async def test_prices_of_the_ledger_are_what_was_spent(pool: asyncpg.Pool, books: Books) -> None:
-    """A price that changed leaves what was spent before; what was avoided is worth today's price."""
-    await books.webhook(Outcome.ENRICHED, Tier.DIRETRIX, ["paid"])
-    await books.webhook(Outcome.ENRICHED, Tier.CACHE)
+async def test_the_spending_uses_the_prices_of_the_ledger(pool: asyncpg.Pool, rows: Rows) -> None:
+    """A new price does not change what was spent; avoided calls have the present price."""
+    await rows.webhook(Outcome.ENRICHED, Tier.DIRETRIX, ["paid"])
+    await rows.webhook(Outcome.ENRICHED, Tier.CACHE)
     total = (await report(pool, TODAY, TODAY, Decimal("1E+1"), "BRL")).savings
     assert (total.spent, total.saved) == (PRICE, Decimal(10))
 
 
-async def test_a_database_that_is_away_is_said_so(pool: asyncpg.Pool) -> None:
-    """No half a report."""
+async def test_a_report_without_a_database_raises(pool: asyncpg.Pool) -> None:
+    """Without a database there is no report, not even a partial one."""
     pool.terminate()
     with pytest.raises(DatabaseUnavailableError):
         await made(pool)
@@ -210,13 +210,13 @@ def run(url: str, *arguments: str, **variables: str) -> subprocess.CompletedProc
 
 
 @pytest.fixture
-async def filled(books: Books, database_url: str) -> str:
-    """The address of a database with two paying webhooks, one of them Google's, and two repeats."""
-    await books.webhook(Outcome.ENRICHED, Tier.DIRETRIX, ["paid"])
-    await books.webhook(Outcome.ENRICHED, Tier.CACHE)
-    await books.webhook(Outcome.ENRICHED, Tier.CACHE)
-    await books.webhook(Outcome.PENDING, None, ["unsure"], source="google_ads", key="x@example.com")
-    await books.call("work", "paid", str(uuid4()))
+async def filled(rows: Rows, database_url: str) -> str:
+    """The address of a database with two paying webhooks, one of them of Google, and two repeats."""
+    await rows.webhook(Outcome.ENRICHED, Tier.DIRETRIX, ["paid"])
+    await rows.webhook(Outcome.ENRICHED, Tier.CACHE)
+    await rows.webhook(Outcome.ENRICHED, Tier.CACHE)
+    await rows.webhook(Outcome.PENDING, None, ["unsure"], source="google_ads", key="x@example.com")
+    await rows.call("work", "paid", str(uuid4()))
     return database_url
 
 
@@ -224,7 +224,7 @@ PERIOD = ("--since", "2026-11-01", "--until", "2026-11-30")
 
 
 def test_json_is_one_object_and_nothing_else(filled: str) -> None:
-    """Standard output parses as a whole; money is decimal strings."""
+    """Standard output is one JSON object with amounts of money as decimal strings."""
     done = run(filled, *PERIOD, "--json", DIRETRIX_PRICE="0.125")
     assert done.returncode == 0, done.stderr
     body: dict[str, Any] = json.loads(done.stdout)
@@ -236,7 +236,7 @@ def test_json_is_one_object_and_nothing_else(filled: str) -> None:
 
 
 def test_csv_is_one_row_a_day_and_source(filled: str) -> None:
-    """A spreadsheet reads it: calls, avoided and money by tier, source and day."""
+    """The CSV has calls, avoided calls and money by tier, source and day."""
     done = run(filled, *PERIOD, "--csv")
     assert done.returncode == 0, done.stderr
     first, second = csv.DictReader(io.StringIO(done.stdout))
@@ -249,7 +249,7 @@ def test_csv_is_one_row_a_day_and_source(filled: str) -> None:
 
 
 def test_the_table_is_for_a_manager(filled: str) -> None:
-    """Totals, tiers and days in words, with what has to be explained; one instant names its day in Sao Paulo."""
+    """The table has totals, tiers and days with explanations; an instant names its day in Sao Paulo."""
     done = run(filled, "--since", "2026-11-25T02:59:59+00:00", "--until", "2026-11-24")
     assert done.returncode == 0, done.stderr
     text = re.sub(r"[^\S\n]+", " ", done.stdout)
@@ -271,7 +271,7 @@ def test_the_table_is_for_a_manager(filled: str) -> None:
 
 
 def test_an_empty_period_is_no_error(database_url: str) -> None:
-    """Nothing happened: zeros, and no division by them."""
+    """A period without webhooks has zeros and causes no division by zero."""
     done = run(database_url)
     assert done.returncode == 0, done.stderr
     assert "paying webhooks" in done.stdout
@@ -289,16 +289,16 @@ def test_an_empty_period_is_no_error(database_url: str) -> None:
         (("--csv", "--json"), "--csv or --json, not both"),
     ],
 )
-def test_what_makes_no_sense_is_said_clearly(arguments: tuple[str, ...], said: str) -> None:
-    """A wrong date ends with 2 and names it; the database is not asked."""
+def test_a_wrong_date_exits_with_2(arguments: tuple[str, ...], said: str) -> None:
+    """A wrong date exits with 2 and is named, without a connection to the database."""
     done = run("postgresql://127.0.0.1:1/none", *arguments)
     assert done.returncode == 2
     assert said in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_a_server_that_is_away_ends_with_1() -> None:
-    """A hint, and no password."""
+def test_a_server_that_is_away_exits_with_1() -> None:
+    """Without a server the command prints a hint and no password."""
     done = run("postgresql://u:s3cret@127.0.0.1:1/none", *PERIOD)
     assert (done.returncode, done.stdout) == (1, "")
     assert "DATABASE_URL" in done.stderr
@@ -306,7 +306,7 @@ def test_a_server_that_is_away_ends_with_1() -> None:
 
 
 def test_help_has_an_example() -> None:
-    """Someone who has never seen it can call it."""
+    """The help text has an example."""
     done = run("", "--help")
     assert "Example:" in done.stdout
     assert "python -m stream report --since 2026-11-01 --until 2026-11-30 --csv" in re.sub(r"\s+", " ", done.stdout)

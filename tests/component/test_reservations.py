@@ -1,4 +1,4 @@
-"""When a paid call is written into the ledger: after the partner's guard lets it go, before its request goes out."""
+"""A paid call is reserved in the ledger after the provider's guard admits it and before its request is sent."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from stream.providers import guard as guard_module
 from stream.providers.guard import FAILURES, LONGEST_WAIT
 from stream.settings import Settings, load
 from stream.store import ledger as ledger_module
-from stream.store.ledger import MOST_ABANDONED, Ledger
+from stream.store.ledger import MAX_ABANDONED_CALLS, Ledger
 from stream.store.pool import open_pool
 from tests.component.test_deadly_webhooks import ABANDONED
 from tests.support.fakes import NOW
@@ -43,14 +43,14 @@ SHORT = 0.05  # seconds
 
 
 def budgeted(calls: int) -> PricingPolicy:
-    """The prices of the tests with a budget of Diretrix calls a day."""
+    """The prices of the tests, with a daily budget of Diretrix calls."""
     diretrix = replace(PRICING.providers[Provider.DIRETRIX], daily_budget=calls)
     return replace(PRICING, providers={**PRICING.providers, Provider.DIRETRIX: diretrix})
 
 
 @pytest.fixture
 async def rig(pool: asyncpg.Pool) -> AsyncIterator[RealRig]:
-    """Partners that know everybody."""
+    """Providers that know everybody."""
     async with real_rig(pool) as made, asyncio.timeout(LIMIT):
         for one in PEOPLE:
             made.know(one)
@@ -58,21 +58,21 @@ async def rig(pool: asyncpg.Pool) -> AsyncIterator[RealRig]:
 
 
 async def look_up(chain: LookupChain, number: int, source: str = "c2s") -> object:
-    """Look one person up by phone."""
+    """Look up one person by phone."""
     asked = replace(request(contact(PEOPLE[number], by="phone"), PEOPLE[number].name), source=source)
     return await answer(chain, asked)
 
 
 async def fail(rig: RealRig, chain: LookupChain, times: int) -> None:
-    """Calls that Diretrix answers with a 500."""
+    """Make Diretrix answer calls with 500."""
     for number in range(times):
         rig.simulators.faults["diretrix"] = Fault(status=500, times=1)
         with pytest.raises(PartnerUnavailableError, match="status 500"):
             await look_up(chain, number)
 
 
-async def test_who_waits_for_a_turn_is_not_on_the_books(rig: RealRig) -> None:
-    """Of thirty look-ups three are being asked for: a worker that is killed now leaves three rows without an end."""
+async def test_a_look_up_that_waits_for_a_slot_has_no_reservation(rig: RealRig) -> None:
+    """Of thirty look-ups only the three in progress are reserved, so a killed worker leaves three rows."""
     rig.at_once = 3
     rig.simulators.faults["diretrix"] = Fault(hang=60)
     chain = rig.worker()
@@ -88,12 +88,12 @@ async def test_who_waits_for_a_turn_is_not_on_the_books(rig: RealRig) -> None:
 
 
 def waiting(rig: RealRig) -> int:
-    """How many wait for a slot of Diretrix's guard."""
+    """How many look-ups wait for a slot of Diretrix's guard."""
     return len(rig.guards["diretrix"]._slots._waiters or ())  # noqa: SLF001 - asyncio has no other way to see them
 
 
-async def test_a_call_that_gets_no_turn_is_in_no_books(rig: RealRig, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It was not made, so no row says that it was, not even a free one."""
+async def test_a_look_up_that_gets_no_slot_leaves_no_row(rig: RealRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call that was not made has no row in the ledger, not even a free one."""
     monkeypatch.setattr(guard_module, "LONGEST_WAIT", SHORT)
     rig.at_once = 1
     rig.simulators.faults["diretrix"] = Fault(hang=60, times=1)
@@ -109,8 +109,8 @@ async def test_a_call_that_gets_no_turn_is_in_no_books(rig: RealRig, monkeypatch
     await chain.settled()
 
 
-async def test_tries_of_one_call_have_one_row(rig: RealRig, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was certainly not carried out is tried again under the reservation that it has."""
+async def test_retries_of_a_call_share_a_row(rig: RealRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request that was certainly not sent is retried under the same reservation."""
     monkeypatch.setattr("random.random", lambda: 0.0)
     rig.simulators.faults["diretrix"] = Fault(status=429, retry_after=0, times=2)
     assert isinstance(await look_up(rig.worker(), 0), PersonFound)
@@ -118,8 +118,8 @@ async def test_tries_of_one_call_have_one_row(rig: RealRig, monkeypatch: pytest.
     assert await rig.statuses("diretrix") == ["paid"]
 
 
-async def test_a_row_is_there_before_the_request_is(rig: RealRig) -> None:
-    """The partner is asked for nothing that is not on the books."""
+async def test_a_row_exists_before_its_request(rig: RealRig) -> None:
+    """The provider gets no request without a reservation."""
     rig.simulators.faults["diretrix"] = Fault(hang=60)
     chain = rig.worker()
     ask, seen = rig.simulators._take_fault, list[asyncio.Task[list[str]]]()  # noqa: SLF001 - the moment it arrives
@@ -137,8 +137,8 @@ async def test_a_row_is_there_before_the_request_is(rig: RealRig) -> None:
     await chain.settled()
 
 
-async def test_what_we_do_not_reserve_says_nothing_of_the_partner(rig: RealRig) -> None:
-    """A spent budget, a deadly webhook and an outage of the database neither open its breaker nor close it."""
+async def test_a_refused_reservation_does_not_change_the_breaker(rig: RealRig) -> None:
+    """A spent budget, a deadly webhook and a database outage neither open nor close the breaker."""
     good, spent = PRICING, budgeted(0)
     chain = rig.worker()
     await fail(rig, chain, FAILURES - 1)
@@ -157,15 +157,15 @@ async def test_what_we_do_not_reserve_says_nothing_of_the_partner(rig: RealRig) 
 
 
 async def look_up_deadly(rig: RealRig, chain: LookupChain, number: int) -> None:
-    """Look up for a webhook in whose calls workers have died."""
+    """Look up a webhook in whose calls workers have died."""
     asked = request(contact(PEOPLE[number], by="phone"), PEOPLE[number].name)
-    for _ in range(MOST_ABANDONED):
+    for _ in range(MAX_ABANDONED_CALLS):
         await rig.pool.execute(ABANDONED, uuid4(), "work", UUID(asked.event_id), NOW - timedelta(days=1))
     await answer(chain, asked)
 
 
 async def look_up_without_ledger(chain: LookupChain, number: int) -> None:
-    """Look up while the database takes no reservation; the rest of it is there."""
+    """Look up while the ledger refuses reservations and the rest of the database works."""
     ledger = chain._paid_calls._ledger  # noqa: SLF001
     assert isinstance(ledger, Ledger)
     pool, ledger._pool = ledger._pool, _Away()  # type: ignore[assignment]  # noqa: SLF001
@@ -183,7 +183,7 @@ class _Away:
 async def test_a_probe_that_is_not_reserved_lets_another_one_probe(
     rig: RealRig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After an outage the call that was to find out is not made: the next one finds out, and is the only one."""
+    """If the breaker's trial gets no reservation, the next call is the trial, and the only one."""
     monkeypatch.setattr(guard_module, "OPEN_FOR", SHORT)
     chain = rig.worker()
     guard = rig.guards["diretrix"]
@@ -198,8 +198,8 @@ async def test_a_probe_that_is_not_reserved_lets_another_one_probe(
     assert guard.availability() is Availability.AVAILABLE
 
 
-async def test_a_slow_database_gives_the_partners_slot_back(rig: RealRig, database_settings: Settings) -> None:
-    """A reservation that the database does not answer ends with the database's time-out, and so does its slot."""
+async def test_a_slow_reservation_releases_its_slot(rig: RealRig, database_settings: Settings) -> None:
+    """A reservation ends with the database's time-out and releases the provider's slot."""
     rig.at_once = 1
     settings = load({"DATABASE_URL": database_settings.database_url.get_secret_value(), "DATABASE_TIMEOUT": "200ms"})
     async with open_pool(settings) as impatient, rig.pool.acquire() as blocker:
@@ -216,11 +216,11 @@ async def test_a_slow_database_gives_the_partners_slot_back(rig: RealRig, databa
     assert await rig.statuses("diretrix") == ["paid"]
 
 
-async def test_a_pool_without_a_free_connection_gives_the_slot_back(
+async def test_a_full_pool_releases_the_slot(
     rig: RealRig, database_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The wait for a connection has a limit too; asyncpg has none for it."""
-    monkeypatch.setattr(ledger_module, "RESERVE_LIMIT", 0.2)
+    """The wait for a connection has a limit as well, which asyncpg lacks."""
+    monkeypatch.setattr(ledger_module, "RESERVE_TIMEOUT_S", 0.2)
     rig.at_once = 1
     async with open_pool(database_settings) as other:
         chain = rig.worker()
@@ -232,12 +232,12 @@ async def test_a_pool_without_a_free_connection_gives_the_slot_back(
         for one in taken:
             await other.release(one)
         assert isinstance(await look_up(chain, 0), PersonFound)
-        await ledger.settle_late()
+        await ledger.settle_pending()
     assert await rig.statuses("diretrix") == ["paid"]
 
 
-async def test_a_source_without_budget_takes_no_turns_from_others(rig: RealRig) -> None:
-    """Once C2S was refused, its look-ups are refused at once: Google's need not wait behind them for the pace."""
+async def test_a_source_without_budget_takes_no_slots(rig: RealRig) -> None:
+    """After one refusal the look-ups of C2S are refused at once, so those of Google do not wait behind them."""
     rig.rate, rig.pricing = 5.0, budgeted(4)
     await rig.pool.execute("INSERT INTO stream.sources_seen VALUES ('google_ads', $1)", NOW.date())
     chain = rig.worker()
@@ -253,8 +253,8 @@ async def test_a_source_without_budget_takes_no_turns_from_others(rig: RealRig) 
 
 
 async def test_a_refused_source_asks_again_soon(rig: RealRig, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A free call gives budget back, which the next look-up after a moment finds out."""
-    monkeypatch.setattr(ledger_module, "ASK_AGAIN", 0.0)
+    """After a moment one look-up of a refused source tries again, and finds the budget of a free call."""
+    monkeypatch.setattr(ledger_module, "REFUSAL_VALID_S", 0.0)
     chain = rig.worker()
     chain._paid_calls._pricing = budgeted(0)  # noqa: SLF001
     with pytest.raises(TransientError):

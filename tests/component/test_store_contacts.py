@@ -1,4 +1,4 @@
-"""What was paid for is stored once, whole, and readable by the service that is replaced."""
+"""Paid answers are stored once, whole, and readable by the replaced service."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ async def contacts(pool: asyncpg.Pool) -> dict[tuple[str, str], str]:
 
 
 async def test_an_answer_is_stored_with_its_candidates(pool: asyncpg.Pool, store: ContactStore) -> None:
-    """Diretrix's answer is kept in order, and each candidate is a party that is not enriched, with the alias."""
+    """Diretrix's answer keeps its order, and each candidate is a party that is not enriched and has the alias."""
     await store.save_answer(PHONE, (MARIA, JOSE), NOW)
     row = await pool.fetchrow("SELECT * FROM stream.answers")
     assert row is not None
@@ -60,24 +60,24 @@ async def test_an_answer_is_stored_with_its_candidates(pool: asyncpg.Pool, store
     ]
 
 
-async def test_not_known_is_an_answer_too(pool: asyncpg.Pool, store: ContactStore) -> None:
-    """An empty answer is stored, since it was asked for, and makes no party."""
+async def test_an_empty_answer_is_stored(pool: asyncpg.Pool, store: ContactStore) -> None:
+    """An empty answer is stored, because the call was made, and adds no party."""
     await store.save_answer(EMAIL, (), NOW)
     assert await pool.fetchval("SELECT candidates FROM stream.answers") == []
     assert await pool.fetchval("SELECT count(*) FROM core.parties") == 0
 
 
 async def test_the_newer_answer_stays(pool: asyncpg.Pool, store: ContactStore) -> None:
-    """Whichever is written last, the answer that was given last is kept."""
+    """The newer answer stays, in whichever order two are written."""
     await store.save_answer(PHONE, (MARIA,), NOW)
     await store.save_answer(PHONE, (JOSE,), NOW - timedelta(days=1))
     assert await pool.fetchval("SELECT candidates FROM stream.answers") == [[MARIA.name, CPF]]
 
 
-async def test_a_person_is_readable_by_the_service_that_is_replaced(
+async def test_a_person_is_readable_by_the_replaced_service(
     pool: asyncpg.Pool, store: ContactStore, work_raw: dict[str, Any]
 ) -> None:
-    """Its statement finds the phone, the party is enriched, and normalized_data parses as a Work API answer."""
+    """Its statement finds the phone, the party is enriched, and normalized_data is a Work API answer."""
     await save(store, work_raw)
     row = await pool.fetchrow(
         "SELECT p.*, e.provider, e.raw_payload, e.normalized_data, e.enriched_at"
@@ -96,10 +96,8 @@ async def test_a_person_is_readable_by_the_service_that_is_replaced(
     assert row["raw_payload"] == row["normalized_data"]
 
 
-async def test_contacts_say_where_they_are_from(
-    pool: asyncpg.Pool, store: ContactStore, work_raw: dict[str, Any]
-) -> None:
-    """What Diretrix was asked for outranks the lead's own, and that what the Work API only lists."""
+async def test_contacts_have_their_source(pool: asyncpg.Pool, store: ContactStore, work_raw: dict[str, Any]) -> None:
+    """The source diretrix outranks the lead's own and contacts that the Work API lists."""
     await store.save_answer(PHONE, (MARIA,), NOW)
     await save(store, work_raw)
     assert await contacts(pool) == {
@@ -114,10 +112,10 @@ async def test_contacts_say_where_they_are_from(
     assert (await contacts(pool))["phone", "1133334444"] == "diretrix"
 
 
-async def test_whatsapp_is_kept_whoever_mentions_the_phone_first(
+async def test_whatsapp_is_kept_from_either_source(
     pool: asyncpg.Pool, store: ContactStore, work_raw: dict[str, Any]
 ) -> None:
-    """The lead's phone that the Work API lists with WhatsApp has it; the others do not."""
+    """The lead's phone has WhatsApp if the Work API lists it so; other phones do not."""
     await save(store, work_raw)
     rows = await pool.fetch("SELECT value FROM core.party_contacts WHERE is_whatsapp")
     assert [row["value"] for row in rows] == ["11987654321"]
@@ -145,10 +143,8 @@ async def test_storing_twice_changes_nothing(pool: asyncpg.Pool, store: ContactS
     assert await everything() == before
 
 
-async def test_a_refreshed_person_replaces_the_old_one_and_never_the_other_way(
-    pool: asyncpg.Pool, store: ContactStore, work_raw: dict[str, Any]
-) -> None:
-    """One enrichment a party; the one that was fetched last is kept, whichever is written last."""
+async def test_the_newer_enrichment_stays(pool: asyncpg.Pool, store: ContactStore, work_raw: dict[str, Any]) -> None:
+    """A party has one enrichment, and the newer one stays, in whichever order two are written."""
     newer = {**work_raw, "profissao": "ENGENHEIRA"}
     await save(store, work_raw, NOW - timedelta(days=200))
     await save(store, newer, NOW)
@@ -157,10 +153,10 @@ async def test_a_refreshed_person_replaces_the_old_one_and_never_the_other_way(
     assert [tuple(row) for row in rows] == [({**newer, "lead_id": "lead-1"}, {**newer, "lead_id": "lead-1"}, NOW)]
 
 
-async def test_what_is_missing_in_an_answer_erases_nothing(
+async def test_a_missing_value_erases_no_stored_one(
     pool: asyncpg.Pool, store: ContactStore, work_raw: dict[str, Any]
 ) -> None:
-    """A later answer without name, sex, date or mother leaves those of before."""
+    """An answer without name, sex, date or mother keeps the stored ones."""
     await save(store, work_raw)
     await save(store, {"DadosBasicos": {"cpf": CPF}}, NOW + timedelta(days=1))
     row = await pool.fetchrow("SELECT full_name, normalized_name, sex, birth_date, mother_name FROM core.parties")
@@ -168,10 +164,10 @@ async def test_what_is_missing_in_an_answer_erases_nothing(
     assert tuple(row) == ("MARIA DE SOUZA LIMA", "MARIA SOUZA LIMA", "F", date(1981, 3, 5), "ANA DE SOUZA")
 
 
-async def test_one_party_a_cpf_whoever_writes_at_once(
+async def test_concurrent_writers_make_one_party_for_a_cpf(
     pool: asyncpg.Pool, store: ContactStore, work_raw: dict[str, Any]
 ) -> None:
-    """Forty writers of one CPF under different aliases leave one party with all contacts and one enrichment."""
+    """Forty writers of one CPF with different aliases leave one party with all contacts and one enrichment."""
     phones = [Phone(f"+55119876543{number:02}") for number in range(20)]
     await asyncio.gather(
         *(store.save_answer(phone, (MARIA, JOSE) if number % 2 else (JOSE, MARIA), NOW)
@@ -185,10 +181,10 @@ async def test_one_party_a_cpf_whoever_writes_at_once(
     assert {phone.national for phone in phones} <= stored
 
 
-async def test_legacy_parties_of_a_cpf_are_used_and_never_added_to(
+async def test_a_legacy_party_of_a_cpf_is_used(
     pool: asyncpg.Pool, store: ContactStore, work_raw: dict[str, Any], party: Any
 ) -> None:
-    """Where legacy data has several parties of one CPF, the enriched one is kept up; no further one is made."""
+    """If legacy data has several parties of a CPF, the enriched one is updated and none is added."""
     await party(enriched=False)
     kept: UUID = await party(enriched=True, contacts=(), raw=work_raw, normalised={})
     await party(enriched=None, contacts=())
@@ -202,7 +198,7 @@ async def test_legacy_parties_of_a_cpf_are_used_and_never_added_to(
 
 
 async def test_a_punctuated_cpf_is_the_same_party(pool: asyncpg.Pool, store: ContactStore, party: Any) -> None:
-    """A legacy party whose CPF is written with dots is found, not made again."""
+    """A legacy party whose CPF has punctuation is found and no second one added."""
     await party(cpf="529.982.247-25", enriched=False)
     await store.save_answer(PHONE, (MARIA,), NOW)
     assert await pool.fetchval("SELECT count(*) FROM core.parties") == 1
@@ -230,10 +226,10 @@ async def test_a_contact_is_not_stored_in_a_second_spelling(
     assert (await contacts(pool))[there] == "legacy"
 
 
-async def test_text_that_postgresql_cannot_hold_breaks_nothing(
+async def test_values_that_postgresql_can_not_store_are_replaced(
     pool: asyncpg.Pool, store: ContactStore, work_raw: dict[str, Any]
 ) -> None:
-    """NUL characters, halves of surrogate pairs and huge integers are dropped or spelled out; the rest is kept."""
+    """NUL, surrogates and huge integers are removed or become text, and everything else is stored."""
     raw = {
         **work_raw,
         "DadosBasicos": {**work_raw["DadosBasicos"], "nome": "MARIA\x00 LIMA", "nomeMae": "A\x00NA"},
@@ -256,7 +252,7 @@ async def test_text_that_postgresql_cannot_hold_breaks_nothing(
 async def test_a_person_is_stored_whole_or_not_at_all(
     pool: asyncpg.Pool, store: ContactStore, work_raw: dict[str, Any]
 ) -> None:
-    """When the last statement fails, no part of the person is there."""
+    """If the last statement fails, no part of the person is stored."""
     await pool.execute("ALTER TABLE core.party_contacts ADD CONSTRAINT no CHECK (value <> '1133334444')")
     with pytest.raises(asyncpg.CheckViolationError):
         await save(store, work_raw)
@@ -264,10 +260,10 @@ async def test_a_person_is_stored_whole_or_not_at_all(
         assert await pool.fetchval(f"SELECT count(*) FROM {table}") == 0  # noqa: S608
 
 
-async def test_no_constraint_is_needed_for_one_enrichment_a_party(
+async def test_one_enrichment_of_a_party_needs_no_constraint(
     pool: asyncpg.Pool, store: ContactStore, work_raw: dict[str, Any]
 ) -> None:
-    """Production may keep "one row a party" without a unique index: it holds with ours alone."""
+    """A party has one enrichment even if production has no unique index."""
     await pool.execute("ALTER TABLE core.party_enrichments DROP CONSTRAINT party_enrichments_party_id_key")
     await asyncio.gather(*(save(store, work_raw, NOW + timedelta(seconds=number)) for number in range(8)))
     rows = await pool.fetch("SELECT enriched_at FROM core.party_enrichments")
@@ -275,7 +271,7 @@ async def test_no_constraint_is_needed_for_one_enrichment_a_party(
 
 
 async def test_a_foreign_phone_and_a_form_without_contacts(pool: asyncpg.Pool, store: ContactStore) -> None:
-    """A foreign number is stored with its plus; a lead with a CPF only stores no contact."""
+    """A foreign phone keeps its plus; a lead with only a CPF stores no contact."""
     raw = {"DadosBasicos": {"nome": "MARIA"}}
     foreign = Phone("+351912345678")
     await save(store, raw, aliases=(foreign,))
@@ -283,8 +279,8 @@ async def test_a_foreign_phone_and_a_form_without_contacts(pool: asyncpg.Pool, s
     assert list(await contacts(pool)) == [("phone", "+351912345678")]
 
 
-async def test_a_database_that_is_gone_is_said_so(store: ContactStore, pool: asyncpg.Pool) -> None:
-    """Without a connection both raise DatabaseUnavailableError."""
+async def test_a_database_that_is_away_raises(store: ContactStore, pool: asyncpg.Pool) -> None:
+    """Without a connection both writes raise DatabaseUnavailableError."""
     pool.terminate()
     with pytest.raises(DatabaseUnavailableError):
         await store.save_answer(PHONE, (MARIA,), NOW)

@@ -1,4 +1,4 @@
-"""The books of paid calls: no worker overspends, nothing is paid without having been written down first."""
+"""The ledger of paid calls: workers never overspend, and no call is made before it is reserved."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ async def reserve(ledger: Ledger, budget: int | None = None, provider: str = "di
     return await ledger.reserve(provider, "phone", "p:+5511987654321", str(uuid4()), "c2s", PRICE, budget)
 
 
-async def test_a_call_is_on_the_books_before_it_is_made(pool: asyncpg.Pool, ledger: Ledger, clock: Clock) -> None:
-    """The intent holds all that the invoice is compared with."""
+async def test_a_reservation_has_all_facts_of_a_call(pool: asyncpg.Pool, ledger: Ledger, clock: Clock) -> None:
+    """The row of a reservation has every value that the invoice is compared with."""
     event = str(uuid4())
     call = await ledger.reserve("diretrix", "email", "e:a@example.com", event, "google_ads", Decimal("0.015"), None)
     row = await pool.fetchrow("SELECT * FROM stream.paid_calls")
@@ -46,8 +46,8 @@ async def test_a_call_is_on_the_books_before_it_is_made(pool: asyncpg.Pool, ledg
 
 
 @pytest.mark.parametrize("status", ["paid", "free", "unsure"])
-async def test_how_a_call_ended_is_written_once(pool: asyncpg.Pool, ledger: Ledger, clock: Clock, status: str) -> None:
-    """The first settlement stands; a second one changes nothing."""
+async def test_a_call_is_settled_once(pool: asyncpg.Pool, ledger: Ledger, clock: Clock, status: str) -> None:
+    """The first settlement stays, and a second one changes nothing."""
     call = await reserve(ledger)
     clock.time += timedelta(seconds=2)
     await ledger.settle(call, status)
@@ -59,8 +59,10 @@ async def test_how_a_call_ended_is_written_once(pool: asyncpg.Pool, ledger: Ledg
     assert tuple(row) == (status, settled)
 
 
-async def test_workers_at_once_do_not_overspend(pool: asyncpg.Pool, database_settings: Settings, clock: Clock) -> None:
-    """Of 120 reservations by three workers at once, exactly the budget of 50 is let through."""
+async def test_concurrent_workers_do_not_overspend(
+    pool: asyncpg.Pool, database_settings: Settings, clock: Clock
+) -> None:
+    """Of 120 reservations by three workers exactly the budget of 50 succeeds."""
     async with open_pool(database_settings) as second, open_pool(database_settings) as third:
         workers = [Ledger(one, clock) for one in (pool, second, third)]
         results = await asyncio.gather(
@@ -71,23 +73,23 @@ async def test_workers_at_once_do_not_overspend(pool: asyncpg.Pool, database_set
     assert await pool.fetchval("SELECT count(*) FROM stream.paid_calls") == 50
 
 
-async def test_a_budget_of_nothing_lets_nothing_through(pool: asyncpg.Pool, ledger: Ledger) -> None:
-    """Zero is a budget, not the lack of one."""
+async def test_a_budget_of_0_allows_no_call(pool: asyncpg.Pool, ledger: Ledger) -> None:
+    """A budget of 0 refuses every call; it does not mean unlimited."""
     with pytest.raises(BudgetSpentError):
         await reserve(ledger, budget=0)
     assert await pool.fetchval("SELECT count(*) FROM stream.paid_calls") == 0
 
 
-async def test_what_was_spent_before_a_budget_was_set_counts(ledger: Ledger) -> None:
-    """A budget that is configured during the day sees the calls of the morning."""
+async def test_calls_before_a_budget_was_set_count(ledger: Ledger) -> None:
+    """A budget that is set during the day counts the calls of the morning."""
     await reserve(ledger)
     await reserve(ledger, budget=2)
     with pytest.raises(BudgetSpentError):
         await reserve(ledger, budget=2)
 
 
-async def test_budgets_of_partners_are_apart(ledger: Ledger) -> None:
-    """What Diretrix has spent is not taken from the Work API."""
+async def test_each_provider_has_its_own_budget(ledger: Ledger) -> None:
+    """Calls of Diretrix do not count for the budget of the Work API."""
     await reserve(ledger, budget=1)
     await reserve(ledger, budget=1, provider="work")
     with pytest.raises(BudgetSpentError, match="diretrix: the day's budget is spent"):
@@ -95,7 +97,7 @@ async def test_budgets_of_partners_are_apart(ledger: Ledger) -> None:
 
 
 async def test_only_a_free_call_gives_its_budget_back(ledger: Ledger) -> None:
-    """A call that cost nothing may be made again the same day; a paid or unsure one may not, however often settled."""
+    """A free call returns its budget; a paid or unsure one does not, however often it is settled."""
     for status in ("paid", "unsure"):
         await ledger.settle(await reserve(ledger, budget=3), status)
     free = await reserve(ledger, budget=3)
@@ -106,8 +108,8 @@ async def test_only_a_free_call_gives_its_budget_back(ledger: Ledger) -> None:
         await reserve(ledger, budget=3)
 
 
-async def test_a_call_whose_worker_died_stays_on_the_bill(ledger: Ledger, clock: Clock) -> None:
-    """What was reserved and never settled keeps its place in the budget."""
+async def test_an_abandoned_call_counts_for_the_budget(ledger: Ledger, clock: Clock) -> None:
+    """A call that was reserved and never settled still counts."""
     await reserve(ledger, budget=1)
     clock.time += timedelta(hours=1)
     with pytest.raises(BudgetSpentError):
@@ -115,7 +117,7 @@ async def test_a_call_whose_worker_died_stays_on_the_bill(ledger: Ledger, clock:
 
 
 async def test_the_day_is_that_of_sao_paulo(pool: asyncpg.Pool, ledger: Ledger, clock: Clock) -> None:
-    """The budget is new at midnight in Sao Paulo, which is 03:00 UTC."""
+    """The budget starts anew at midnight in Sao Paulo, which is 03:00 UTC."""
     clock.time = datetime(2026, 11, 25, 2, 59, 59, tzinfo=UTC)
     await reserve(ledger, budget=1)
     with pytest.raises(BudgetSpentError):
@@ -129,8 +131,8 @@ async def test_the_day_is_that_of_sao_paulo(pool: asyncpg.Pool, ledger: Ledger, 
     assert await pool.fetchval("SELECT calls FROM stream.budgets WHERE day = '2026-11-25'") == 0
 
 
-async def test_one_worker_has_a_cpf(pool: asyncpg.Pool, clock: Clock) -> None:
-    """Of twenty that ask at once one gets the lease; after it gave it back another one may."""
+async def test_one_worker_holds_the_lease_of_a_cpf(pool: asyncpg.Pool, clock: Clock) -> None:
+    """Of twenty concurrent requests one gets the lease; after its release another can get it."""
     workers = [Ledger(pool, clock) for _ in range(20)]
     taken = await asyncio.gather(*(worker.take_lease(CPF, 30) for worker in workers))
     assert taken.count(True) == 1
@@ -139,7 +141,7 @@ async def test_one_worker_has_a_cpf(pool: asyncpg.Pool, clock: Clock) -> None:
 
 
 async def test_without_a_database_no_call_is_reserved(pool: asyncpg.Pool, ledger: Ledger) -> None:
-    """No connection, no paid call: every method says that the database is away."""
+    """Without a connection every method raises DatabaseUnavailableError, so no call is made."""
     pool.terminate()
     for work in (reserve(ledger), ledger.settle(uuid4(), "paid"), ledger.take_lease(CPF, 1)):
         with pytest.raises(DatabaseUnavailableError):

@@ -1,4 +1,4 @@
-"""What a failure of PostgreSQL means to a caller: away for now, or a fault of ours."""
+"""What a failure of PostgreSQL means to a caller: a transient error, or a bug."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from stream.store.queries import sql
 
 @asynccontextmanager
 async def expect_unavailable(error: str) -> AsyncIterator[None]:
-    """The block must fail with DatabaseUnavailableError, naming the class of what went wrong and nothing else."""
+    """The block must raise DatabaseUnavailableError, whose text has only the class of the error."""
     with pytest.raises(DatabaseUnavailableError) as caught, database_errors():
         yield
     assert caught.value.reason == f"database: {error}"
@@ -30,31 +30,31 @@ async def expect_unavailable(error: str) -> AsyncIterator[None]:
 
 
 async def test_json_is_read_and_written_as_values(pool: asyncpg.Pool) -> None:
-    """Objects go in and come out; what PostgreSQL holds and Python can't read is None, not an error."""
+    """JSON columns are Python objects; JSON that Python can't read is None and no error."""
     value = {"a": [1, None, "é", 1.5]}
     assert await pool.fetchval("SELECT $1::jsonb", value) == value
     assert await pool.fetchval("SELECT ('1' || repeat('0', 400))::jsonb") is None
     assert await pool.fetchval("SELECT (repeat('[', 2000) || repeat(']', 2000))::json") is None
 
 
-async def test_a_server_that_is_not_there(tmp_path: Path) -> None:
-    """Nobody listens: the caller is told, not shown a traceback of sockets."""
+async def test_without_a_server_the_pool_raises(tmp_path: Path) -> None:
+    """Without a server the caller gets DatabaseUnavailableError."""
     settings = load({"DATABASE_URL": f"postgresql://postgres@/postgres?host={tmp_path}"})
     with pytest.raises(DatabaseUnavailableError):
         async with open_pool(settings):
             pass
 
 
-async def test_a_database_that_is_not_there(database_url: str) -> None:
-    """A database that is being restored is away for now."""
+async def test_a_missing_database_is_transient(database_url: str) -> None:
+    """A missing database, as during a restore, counts as away."""
     nowhere = urlunsplit(urlsplit(database_url)._replace(path="/nowhere"))
     with pytest.raises(DatabaseUnavailableError, match="InvalidCatalogNameError"):
         async with open_pool(load({"DATABASE_URL": nowhere})):
             pass
 
 
-async def test_a_connection_that_is_cut(pool: asyncpg.Pool, database_url: str) -> None:
-    """A statement whose session is ended under it fails as away, and the pool goes on afterwards."""
+async def test_a_terminated_session_is_transient(pool: asyncpg.Pool, database_url: str) -> None:
+    """A statement whose session is terminated counts as away, and the pool works afterwards."""
     other = await asyncpg.connect(database_url)
     try:
         async with expect_unavailable("ConnectionDoesNotExistError"):
@@ -77,7 +77,7 @@ async def _end_sleepers(connection: asyncpg.Connection) -> None:
 
 
 async def test_a_server_that_crashes_and_comes_back() -> None:
-    """While the server is dead every statement is away; once it is back the same pool works."""
+    """Statements count as away while the server is down; the same pool works when it is back."""
     with TemporaryDirectory(prefix="lead-stream-") as folder, LocalPostgres(Path(folder, "postgres")) as server:
         async with open_pool(load({"DATABASE_URL": server.url})) as pool:
             assert await pool.fetchval("SELECT 1") == 1
@@ -90,21 +90,21 @@ async def test_a_server_that_crashes_and_comes_back() -> None:
 
 
 async def test_a_statement_that_takes_too_long(database_url: str) -> None:
-    """The limit of a statement is a setting; past it the database counts as away."""
+    """A statement that exceeds the configured time-out counts as away."""
     settings = load({"DATABASE_URL": database_url, "DATABASE_TIMEOUT": "200ms"})
     async with open_pool(settings) as pool, expect_unavailable("TimeoutError"):
         await pool.fetchval("SELECT pg_sleep(60)")
 
 
 async def test_a_read_only_server(pool: asyncpg.Pool) -> None:
-    """A replica, or a primary that was switched over, is away for writing."""
+    """A statement that writes to a replica, or to a primary after a switch-over, counts as away."""
     async with pool.acquire() as connection, expect_unavailable("ReadOnlySQLTransactionError"):
         await connection.execute("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY")
         await connection.execute(sql("save_answer"), "p:+1", [], await connection.fetchval("SELECT now()"))
 
 
 async def test_too_many_connections(database_url: str) -> None:
-    """A server that is full is away for now."""
+    """A server without a free connection counts as away."""
     parts = urlsplit(database_url)
     role = f"crowd_{parts.path.strip('/')}"
     crowded = urlunsplit(parts._replace(netloc=f"{role}:crowd@{parts.netloc.rpartition('@')[2]}"))
@@ -120,7 +120,7 @@ async def test_too_many_connections(database_url: str) -> None:
 
 
 async def test_locks_and_deadlocks(pool: asyncpg.Pool) -> None:
-    """Who loses a deadlock, or waits too long for a lock, may try again."""
+    """A deadlock and a lock time-out are transient."""
     await pool.execute("CREATE TABLE t (id int PRIMARY KEY, n int); INSERT INTO t VALUES (1, 0), (2, 0)")
     met = asyncio.Barrier(2)
 
@@ -154,21 +154,21 @@ async def test_locks_and_deadlocks(pool: asyncpg.Pool) -> None:
         ConnectionResetError,
     ],
 )
-async def test_what_may_work_later(error: type[Exception]) -> None:
-    """Each of these is for now; the text, which may hold values, is dropped."""
+async def test_transient_errors(error: type[Exception]) -> None:
+    """Each of these errors is transient, and its text, which may contain values, is dropped."""
     async with expect_unavailable(error.__name__):
         raise error("Key (value)=(11987654321) already exists.")
 
 
-async def test_a_fault_of_ours_stays_what_it_is(pool: asyncpg.Pool) -> None:
-    """A wrong statement is no outage: waiting would not mend it."""
+async def test_a_wrong_statement_is_no_outage(pool: asyncpg.Pool) -> None:
+    """A wrong statement raises its own error, because waiting would not help."""
     for statement in ("SELECT 1 / 0", "SELECT * FROM nowhere", "SELECT 'x'::int"):
         with pytest.raises(asyncpg.PostgresError), database_errors():
             await pool.fetchval(statement)
 
 
-async def test_a_statement_under_way_ends_before_the_pool_closes(database_settings: Settings) -> None:
-    """Books that are being closed when the process leaves are still written."""
+async def test_a_statement_in_progress_ends_before_the_pool_closes(database_settings: Settings) -> None:
+    """A settlement in progress when the process stops is still stored."""
     async with open_pool(database_settings) as pool:
         await pool.execute("CREATE TABLE t (id int)")
         writing = asyncio.create_task(pool.execute("INSERT INTO t SELECT 1 FROM pg_sleep(0.3)"))
@@ -178,15 +178,15 @@ async def test_a_statement_under_way_ends_before_the_pool_closes(database_settin
         assert await pool.fetchval("SELECT count(*) FROM t") == 1
 
 
-async def test_a_plan_is_made_once_and_stays_when_a_connection_is_given_back(pool: asyncpg.Pool) -> None:
-    """Every statement of a connection runs on a plan that does not depend on its values."""
+async def test_connections_use_generic_plans(pool: asyncpg.Pool) -> None:
+    """Every statement of a connection uses a generic plan, also after its release."""
     for _ in range(2):
         async with pool.acquire() as connection:
             assert await connection.fetchval("SHOW plan_cache_mode") == "force_generic_plan"
 
 
 async def test_a_transaction_left_open_is_rolled_back(database_settings: Settings) -> None:
-    """What a caller left undone is undone before the connection is anybody else's."""
+    """A transaction that a caller leaves open is rolled back before the connection is used again."""
     async with open_pool(database_settings.model_copy(update={"database_pool_size": 1})) as pool:
         async with pool.acquire() as connection:
             await connection.execute("BEGIN")
@@ -195,7 +195,7 @@ async def test_a_transaction_left_open_is_rolled_back(database_settings: Setting
 
 
 async def test_a_plan_made_on_an_empty_table_does_not_stay(pool: asyncpg.Pool) -> None:
-    """A statement prepared before the tables were filled reads them by index once they have been analysed."""
+    """A statement that was prepared on empty tables uses their indexes after ANALYZE."""
     async with pool.acquire() as connection:
         await connection.execute(f"PREPARE find (text[], text[], int) AS {sql('find_people')}")
         await connection.execute("EXECUTE find ('{1}', '{}', 20)")
@@ -212,15 +212,15 @@ async def test_a_plan_made_on_an_empty_table_does_not_stay(pool: asyncpg.Pool) -
     assert not [line[0] for line in plan if "Seq Scan" in line[0]]
 
 
-def test_every_statement_has_its_name() -> None:
-    """A name that is not there is a KeyError; every statement has text."""
+def test_every_statement_has_a_name_and_text() -> None:
+    """An unknown name raises KeyError, and every statement has text."""
     assert sql("find_people").startswith("--")
     with pytest.raises(KeyError):
         sql("nothing")
 
 
-async def test_connections_that_are_cut_again_and_again(pool: asyncpg.Pool, database_url: str) -> None:
-    """Whatever moment a session is ended in, its statement fails as away and never in a way that nobody foresaw."""
+async def test_sessions_terminated_at_any_moment_are_transient(pool: asyncpg.Pool, database_url: str) -> None:
+    """At whatever moment a session is terminated, its statement counts as away."""
     cuts = 100
     everybody = (
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"

@@ -1,4 +1,4 @@
-"""The databases of the component tests, here too; no process outlives its test."""
+"""The databases of the component tests; every process that a test starts ends with it."""
 
 from collections.abc import AsyncIterator
 

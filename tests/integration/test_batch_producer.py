@@ -1,4 +1,4 @@
-"""The batch producer on a real broker, with both failure policies: order, and the gap that a failed batch leaves."""
+"""The batch producer on a real broker, with both failure policies: the order, and the gap after a failed batch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from producers.items import Record
 from stream.kafka.batch_producer import BatchProducer, FailFast, RetryUntilShutdown
-from stream.kafka.clients import LARGEST_BATCH, open_producer, partition_of
+from stream.kafka.clients import MAX_BATCH_BYTES, open_producer, partition_of
 from stream.settings import Settings
 from stream.topics import WEBHOOKS
 from tests.support.waiting import LIMIT, until_true
@@ -25,10 +25,10 @@ REFUSED = b"x" * 2_000_000  # bytes: more than the topic takes
 
 @asynccontextmanager
 async def decode(settings: Settings, policy: FailFast | RetryUntilShutdown) -> AsyncIterator[BatchProducer]:
-    """A batch producer that knows the topic."""
+    """A batch producer that has the metadata of the topic."""
     async with open_producer(settings) as producer:
         batches = BatchProducer(producer, policy)
-        await batches.learn(WEBHOOKS.name)
+        await batches.load_metadata(WEBHOOKS.name)
         try:
             yield batches
         finally:
@@ -36,7 +36,7 @@ async def decode(settings: Settings, policy: FailFast | RetryUntilShutdown) -> A
 
 
 async def values(settings: Settings, partition: int) -> list[bytes]:
-    """All values of a partition, in their order."""
+    """All values of a partition in order."""
     consumer = AIOKafkaConsumer(bootstrap_servers=settings.kafka_bootstrap_servers)
     await consumer.start()
     try:
@@ -58,13 +58,15 @@ def enqueue(batches: BatchProducer, value: bytes, told: list[bytes], partition: 
 
 
 @both_policies
-async def test_records_are_written_and_told_in_order(broker: Settings, policy: FailFast | RetryUntilShutdown) -> None:
-    """Over several batches and ticks of the loop, callbacks and handles share a partition and its order."""
+async def test_records_are_written_and_acknowledged_in_order(
+    broker: Settings, policy: FailFast | RetryUntilShutdown
+) -> None:
+    """Over several batches and ticks, callbacks and handles share a partition and its order."""
     told: list[bytes] = []
     key = b"+5511987654321"
     partition = partition_of(key, broker.topic_partitions)
     written = [f"{number}:".encode() + b"x" * 1_000 for number in range(3_000)]
-    assert sum(map(len, written)) > 4 * LARGEST_BATCH
+    assert sum(map(len, written)) > 4 * MAX_BATCH_BYTES
     async with decode(broker, policy) as batches, asyncio.timeout(LIMIT):
         handles = []
         for number, value in enumerate(written):
@@ -74,7 +76,7 @@ async def test_records_are_written_and_told_in_order(broker: Settings, policy: F
                 handles.append(batches.enqueue_all([Record(WEBHOOKS.name, key, value, [], "id")]))
             if number % 100 == 0:
                 await asyncio.sleep(0)
-        await asyncio.gather(*(handle.answer for handle in handles))
+        await asyncio.gather(*(handle.result for handle in handles))
         await batches.flush()
         assert (batches.backlog, batches.failing_since) == (0, None)
     assert await values(broker, partition) == written
@@ -82,7 +84,7 @@ async def test_records_are_written_and_told_in_order(broker: Settings, policy: F
 
 
 async def test_a_refused_batch_ends_its_partition_and_no_other(broker: Settings) -> None:
-    """Fail fast: who waits behind a refused record is told so, and the broker refuses what is sent after the gap."""
+    """FailFast: records behind a refused one fail, and the broker refuses later batches after the gap."""
     key, told = b"+5511987654321", list[bytes]()
     partition = partition_of(key, broker.topic_partitions)
 
@@ -90,23 +92,23 @@ async def test_a_refused_batch_ends_its_partition_and_no_other(broker: Settings)
         return Record(WEBHOOKS.name, key, value, [], "id")
 
     async with decode(broker, FailFast()) as batches, asyncio.timeout(LIMIT):
-        await batches.enqueue_all([record(b"first")]).answer
+        await batches.enqueue_all([record(b"first")]).result
         refused, behind = batches.enqueue_all([record(REFUSED)]), batches.enqueue_all([record(b"behind")])
         for handle in (refused, behind):
             with pytest.raises(MessageSizeTooLargeError):
-                await handle.answer
+                await handle.result
         with pytest.raises(KafkaError):  # the gap
-            await batches.enqueue_all([record(b"after")]).answer
+            await batches.enqueue_all([record(b"after")]).result
         enqueue(batches, b"elsewhere", told, (partition + 1) % broker.topic_partitions)
         await batches.flush()
     assert told == [b"elsewhere"]
     async with decode(broker, FailFast()) as successor, asyncio.timeout(LIMIT):
-        await successor.enqueue_all([record(b"again")]).answer
+        await successor.enqueue_all([record(b"again")]).result
     assert await values(broker, partition) == [b"first", b"again"]
 
 
-async def test_a_refused_batch_holds_its_partition_and_its_age_is_told(broker: Settings) -> None:
-    """Retry: nothing overtakes a refused record, others go on, and ``failing_since`` gets old although they do."""
+async def test_a_refused_batch_blocks_its_partition_and_its_age_is_known(broker: Settings) -> None:
+    """RetryUntilShutdown: no record overtakes a refused one, others go on, and ``failing_since`` gets old."""
     told: list[bytes] = []
     async with decode(broker, RETRY) as batches, asyncio.timeout(LIMIT):
         enqueue(batches, b"first", told)

@@ -1,4 +1,4 @@
-"""The CRM sync and the journal in processes of their own: their pages, a pause, and dead letters on a screen."""
+"""The CRM sync and the journal in their own processes: their pages, a pause, and dead letters on the console."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Process:
             self.said.append(line.decode())
 
     async def port(self) -> int:
-        """The port that its pages are served on."""
+        """The port of its pages."""
 
         async def is_said() -> bool:
             return any(" pages " in line for line in self.said)
@@ -47,20 +47,20 @@ class Process:
         return int(found[1])
 
     async def stopped(self) -> int:
-        """Told to stop, or left by itself; its exit code."""
+        """Send SIGTERM and wait; returns the exit code."""
         if self.process.returncode is None:
             self.process.terminate()
         return await self.left()
 
     async def left(self) -> int:
-        """Its exit code, once it has left."""
+        """Wait until the process ends by itself; returns the exit code."""
         code = await asyncio.wait_for(self.process.wait(), LIMIT)
         await self._reading
         return code
 
 
 async def page(port: int, path: str) -> tuple[int, Any]:
-    """Status and body of a page."""
+    """The status and body of a page."""
 
     def ask() -> tuple[int, bytes]:
         try:
@@ -103,7 +103,7 @@ async def crm_sync(broker: Settings, base: str, database_url: str, **more: str) 
 
 @pytest.mark.parametrize("name", ["crm-sync", "journal"])
 async def test_a_consumer_serves_its_pages(broker: Settings, database_url: str, name: str) -> None:
-    """Ready once it has partitions; its health and its metrics beside."""
+    """A consumer is ready once it has partitions, and serves its health and metrics."""
     more = {"DATABASE_URL": database_url, "C2S_TOKEN": "x", "C2S_BASE_URL": "http://127.0.0.1:9"}
     process = Process(await start(broker, "-m", "stream", name, **more))
     port = await process.port()
@@ -121,8 +121,8 @@ async def test_a_consumer_serves_its_pages(broker: Settings, database_url: str, 
     assert await process.stopped() == 0
 
 
-async def test_what_waits_for_the_crm_is_measured(broker: Settings, database_url: str) -> None:
-    """While C2S can't be reached the page says how many events wait, and for how long the first of them has."""
+async def test_events_that_wait_for_the_crm_are_measured(broker: Settings, database_url: str) -> None:
+    """While C2S is away, the metrics show how many events wait and the age of the oldest."""
     await publish(broker, [event(f"L{n}", key=f"+55119{n:08d}") for n in range(20)])
     process = await crm_sync(broker, "http://127.0.0.1:9", database_url)
     port = await process.port()
@@ -137,8 +137,8 @@ async def test_what_waits_for_the_crm_is_measured(broker: Settings, database_url
     assert await process.stopped() == 0
 
 
-async def test_a_journal_that_has_read_everything_lags_by_nothing(broker: Settings, database_url: str) -> None:
-    """Lag and age are 0, and not missing."""
+async def test_a_journal_that_has_read_everything_has_no_lag(broker: Settings, database_url: str) -> None:
+    """Its lag and age are published and 0."""
     await publish(broker, [event(f"L{n}", key=f"+55119{n:08d}") for n in range(20)])
     process = Process(await start(broker, "-m", "stream", "journal", DATABASE_URL=database_url))
     port = await process.port()
@@ -154,13 +154,13 @@ async def test_a_journal_that_has_read_everything_lags_by_nothing(broker: Settin
 
 
 def measured(metrics: bytes, name: str, group: str) -> float:
-    """A metric of a group; -1 where the page has none."""
+    """A metric of a group; -1 if the page does not have it."""
     found = re.search(rf'^{name}{{group="{group}"}} (\S+)$', metrics.decode(), re.MULTILINE)
     return float(found[1]) if found is not None else -1.0
 
 
 async def test_a_refused_token_pauses_the_sync_and_loses_nothing(broker: Settings, database_url: str) -> None:
-    """Said in the log and on the page, nothing committed, nothing dead; with the right token all of it is written."""
+    """A pause is logged and shown on the page, without commits and dead letters; a correct token ends it."""
     simulators = Simulators(scale=0.0)
     async with serving(simulators) as base:
         simulators.faults["c2s"] = Fault(status=401)
@@ -190,7 +190,7 @@ async def test_a_refused_token_pauses_the_sync_and_loses_nothing(broker: Setting
 
 
 async def test_a_wrong_address_stops_the_sync(broker: Settings, database_url: str) -> None:
-    """404 for every lead: it leaves with the fuse's code, says what is most likely wrong, and commits past no lead."""
+    """If C2S answers 404 for every lead, the sync exits with 3, names the likely cause and commits no refused lead."""
     async with serving(Simulators(scale=0.0)) as base:
         await publish(broker, [event(f"L{n}", key=f"+55119{n:08d}") for n in range(60)])
         process = await crm_sync(broker, f"{base}/nowhere", database_url, FUSE_IN_A_ROW="20")
@@ -206,8 +206,8 @@ async def test_a_wrong_address_stops_the_sync(broker: Settings, database_url: st
     assert all(re.search(r"lead=L\d+ event_id=[0-9a-f-]{36}", line) for line in buried)
 
 
-async def test_a_journal_says_whose_event_it_can_not_read(broker: Settings, database_url: str) -> None:
-    """A foreign record is told with what is known of it."""
+async def test_a_journal_logs_a_record_that_is_no_event(broker: Settings, database_url: str) -> None:
+    """The log line of a foreign record has the ids that can be read."""
     process = Process(await start(broker, "-m", "stream", "journal", DATABASE_URL=database_url))
     await publish(broker, [b"\xff", event("A")])
 
@@ -223,8 +223,8 @@ async def test_a_journal_says_whose_event_it_can_not_read(broker: Settings, data
 HOSTILE = "\x1b]8;;http://evil.example\x07link\x1b]8;;\x07 [/red] \u202e\n17  2026-01-01 00:00:00  forged"
 
 
-async def test_dead_letters_on_a_screen(broker: Settings) -> None:
-    """A list fits a pipe, whole and harmless; what is not there is an error that says what is."""
+async def test_dead_letters_on_the_console(broker: Settings) -> None:
+    """A list goes whole and harmless into a pipe; an unknown number is an error that names the known ones."""
     await write(
         broker, [dead("enrich", b"\x1b[2J\nfate: open", reason=HOSTILE, key=HOSTILE.encode()), dead("crm", b"!")]
     )

@@ -33,17 +33,17 @@ Handle = Callable[[ConsumerRecord], Awaitable[None]]
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Commits and second tries come soon."""
+    """Commits and retries follow quickly."""
     monkeypatch.setattr(consumer_loop, "COMMIT_EVERY_S", 0.1)
-    monkeypatch.setattr(attempts, "PAUSES", (0.02, 0.05))
+    monkeypatch.setattr(attempts, "RETRY_PAUSES_S", (0.02, 0.05))
 
 
 @asynccontextmanager
-async def consuming(broker: Settings, handle: Handle, at_once: int = 4) -> AsyncIterator[asyncio.Task[None]]:
-    """A loop at work in this process; stopped at the end."""
+async def consuming(broker: Settings, handle: Handle, concurrency: int = 4) -> AsyncIterator[asyncio.Task[None]]:
+    """A loop that runs in this process and is stopped at the end."""
     stop = asyncio.Event()
     async with open_consumer(broker, None, CRM_GROUP) as consumer:
-        loop = ConsumerLoop(consumer, CRM_CONSUMER, KeyOrder(handle, at_once=at_once))
+        loop = ConsumerLoop(consumer, CRM_CONSUMER, KeyOrder(handle, concurrency=concurrency))
         task = asyncio.create_task(loop.run(stop))
         try:
             yield task
@@ -65,9 +65,11 @@ async def read_all(broker: Settings) -> bool:
     return await lag(broker, CRM_GROUP) == 0
 
 
-@pytest.mark.parametrize(("keys", "at_once", "least"), [(23, 4, 4), (5, 8, 2)])
-async def test_a_burst_is_handled_in_order_a_contact(broker: Settings, keys: int, at_once: int, least: int) -> None:
-    """More records than there is room for come through, each key in order, no more at once than allowed."""
+@pytest.mark.parametrize(("keys", "concurrency", "least"), [(23, 4, 4), (5, 8, 2)])
+async def test_a_burst_is_handled_in_order_for_each_contact(
+    broker: Settings, keys: int, concurrency: int, least: int
+) -> None:
+    """More records than there is room for are handled, each key in order, with the configured concurrency at most."""
     chance = random.Random(7)
     seen: dict[bytes, list[int]] = defaultdict(list)
     under_way, most = 0, 0
@@ -81,15 +83,15 @@ async def test_a_burst_is_handled_in_order_a_contact(broker: Settings, keys: int
         under_way -= 1
 
     await publish(broker, leads(300, keys=keys))
-    async with consuming(broker, handle, at_once):
+    async with consuming(broker, handle, concurrency):
         await until(lambda: read_all(broker))
     assert sorted(itertools.chain(*seen.values())) == list(range(300))
     assert all(order == sorted(order) for order in seen.values())
-    assert least <= most <= at_once
+    assert least <= most <= concurrency
 
 
-async def test_no_commit_passes_a_record_that_is_not_ended(broker: Settings) -> None:
-    """While one record is under way, the commit of its partition stays at it, however many later ones end."""
+async def test_no_commit_passes_an_unfinished_record(broker: Settings) -> None:
+    """While one record is in progress its partition is committed up to it, however many later ones complete."""
     gate = asyncio.Event()
     ended: set[str] = set()
 
@@ -113,8 +115,8 @@ async def test_no_commit_passes_a_record_that_is_not_ended(broker: Settings) -> 
         await until(lambda: read_all(broker))
 
 
-async def test_what_may_work_later_is_tried_again_in_its_place(broker: Settings) -> None:
-    """A transient failure holds its contact back and nobody else; then order is as it was."""
+async def test_a_transient_failure_delays_only_its_contact(broker: Settings) -> None:
+    """A transient failure delays the records of its contact and no others; their order stays."""
     tries: list[str] = []
 
     async def handle(record: ConsumerRecord) -> None:
@@ -130,8 +132,8 @@ async def test_what_may_work_later_is_tried_again_in_its_place(broker: Settings)
     assert tries.index("L1") < len(tries) - 2
 
 
-async def test_a_stop_is_heard_while_everything_is_tried_again(broker: Settings) -> None:
-    """With all slots waiting for a partner that is away, a stop ends the loop soon and commits nothing of it."""
+async def test_a_stop_ends_the_loop_while_everything_is_retried(broker: Settings) -> None:
+    """While all slots wait for a partner that is away, a stop ends the loop soon and commits none of their records."""
     tried = asyncio.Event()
 
     async def handle(_: ConsumerRecord) -> None:
@@ -144,8 +146,8 @@ async def test_a_stop_is_heard_while_everything_is_tried_again(broker: Settings)
     assert sum((await committed(broker, CRM_GROUP)).values()) == 0
 
 
-async def test_a_stop_begins_nothing_more(broker: Settings) -> None:
-    """What waits for a slot comes again; begun now, its call would be cut at the end and its claim would stay."""
+async def test_no_call_begins_after_a_stop(broker: Settings) -> None:
+    """A record that waits for a slot is read again; a call that began now would be cancelled and leave its claim."""
     gate, begun = asyncio.Event(), []
 
     async def handle(record: ConsumerRecord) -> None:
@@ -155,7 +157,7 @@ async def test_a_stop_begins_nothing_more(broker: Settings) -> None:
     await publish(broker, leads(8, keys=8))
     stop = asyncio.Event()
     async with open_consumer(broker, None, CRM_GROUP) as consumer:
-        loop = ConsumerLoop(consumer, CRM_CONSUMER, KeyOrder(handle, at_once=2))
+        loop = ConsumerLoop(consumer, CRM_CONSUMER, KeyOrder(handle, concurrency=2))
         running = asyncio.create_task(loop.run(stop))
         await until(lambda: _begun(begun, 2))
         stop.set()
@@ -169,8 +171,8 @@ async def _begun(begun: list[str], count: int) -> bool:
     return len(begun) == count
 
 
-async def test_what_nobody_foresaw_ends_the_process_and_not_the_record(broker: Settings) -> None:
-    """A fault stops the loop with its class as the reason; its record is not committed, nor what follows it."""
+async def test_an_unforeseen_error_stops_the_loop_without_a_commit(broker: Settings) -> None:
+    """It stops the loop with its class as the reason, and commits neither its record nor those behind it."""
 
     async def handle(record: ConsumerRecord) -> None:
         if lead_of(record) == "L0":
@@ -185,14 +187,14 @@ async def test_what_nobody_foresaw_ends_the_process_and_not_the_record(broker: S
 
 @pytest.fixture
 async def c2s() -> AsyncIterator[tuple[Simulators, str]]:
-    """A simulated CRM, and its address."""
+    """A simulated C2S and its address."""
     simulators = Simulators(scale=0.02)
     async with serving(simulators) as base:
         yield simulators, base
 
 
 async def sync(broker: Settings, base: str, database_url: str) -> asyncio.subprocess.Process:
-    """The CRM sync in a process of its own."""
+    """The CRM sync in its own process."""
     return await start(
         broker,
         "-m",
@@ -206,7 +208,7 @@ async def sync(broker: Settings, base: str, database_url: str) -> asyncio.subpro
 
 
 async def stopped(process: asyncio.subprocess.Process) -> str:
-    """Send SIGTERM; it leaves with 0 within the time that a supervisor gives. Gives what it said."""
+    """Send SIGTERM; the process must exit with 0 in a supervisor's time. Returns its output."""
     process.send_signal(signal.SIGTERM)
     async with asyncio.timeout(40):
         _, said = await process.communicate()
@@ -217,7 +219,7 @@ async def stopped(process: asyncio.subprocess.Process) -> str:
 async def test_a_killed_sync_writes_nothing_twice(
     broker: Settings, c2s: tuple[Simulators, str], database_url: str, pool: asyncpg.Pool
 ) -> None:
-    """After a SIGKILL in the middle each lead has its message once, or is listed as unconfirmed."""
+    """After a SIGKILL each lead has its message once or is listed as unconfirmed."""
     simulators, base = c2s
     wanted = {f"L{number}" for number in range(400)}
     await publish(broker, leads(400, keys=97))
@@ -241,10 +243,10 @@ async def _told(simulators: Simulators, count: int) -> bool:
     return len(simulators.messages) >= count
 
 
-async def test_a_crm_that_refuses_for_now_is_waited_for(
+async def test_a_crm_that_answers_429_is_waited_for(
     broker: Settings, c2s: tuple[Simulators, str], database_url: str, pool: asyncpg.Pool
 ) -> None:
-    """429 for every call: SIGTERM still ends it with 0 and nothing is lost; the next start writes everything."""
+    """While every call gets 429, SIGTERM ends the sync with 0; the next start writes everything."""
     simulators, base = c2s
     simulators.faults["c2s"] = Fault(status=429, retry_after=600)
     await publish(broker, leads(50, keys=50))
@@ -264,10 +266,10 @@ async def _asked(simulators: Simulators) -> bool:
     return simulators.counts["c2s_message"] >= 8
 
 
-async def test_what_is_refused_for_good_lies_in_the_dead_letters(
+async def test_refused_and_foreign_records_are_dead_letters(
     broker: Settings, c2s: tuple[Simulators, str], database_url: str
 ) -> None:
-    """A 422 and a foreign record are dead letters with their bytes and reasons; what follows them is written."""
+    """A lead with 422 and a foreign record become dead letters with bytes and reasons; later events are written."""
     simulators, base = c2s
     simulators.faults["c2s"] = Fault(status=422, times=1)
     await publish(broker, [event("refused")])

@@ -1,4 +1,4 @@
-"""``dlq`` on a real broker: what is listed, shown, redriven, dropped, and remembered."""
+"""``dlq`` on a real broker: letters are listed, shown, redriven and dropped."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from producers.items import Part, Record, dead_letter
 from stream.dead_letters import queue as dlq
-from stream.dead_letters.queue import Letters
+from stream.dead_letters.queue import DeadLetterQueue
 from stream.domain.dead_letters import DeadLetterFilter, DeadLetterStatus, dead_letter_headers
 from stream.domain.errors import PoisonError
 from stream.domain.events import Outcome, decode_event, event_id
@@ -40,7 +40,7 @@ def dead(  # noqa: PLR0913 - a letter
     key: bytes | None = b"a key",
     reason: str = "id: required",
 ) -> Record:
-    """A letter as the worker and the CRM sync write it; it lay in partition 1."""
+    """A letter as the worker and the CRM sync write it; its original partition is 1."""
     headers = dead_letter_headers(
         headers=[("ce_id", b"x"), ("null", None), *Parking(3, NOW, NOW, 0).headers("test")],  # type: ignore[list-item]
         topic=topic,
@@ -79,7 +79,7 @@ async def write(settings: Settings, records: list[Record]) -> None:
 
 
 async def run(settings: Settings, *arguments: str) -> Any:
-    """Run ``dlq`` with ``--json``; what it says."""
+    """Run ``dlq`` with ``--json``; returns the object that it prints."""
     code, out, said = await command(settings, "dlq", *arguments, "--json")
     assert code == 0, said
     return orjson.loads(out)
@@ -102,13 +102,13 @@ def numbers(answer: dict[str, Any]) -> list[int]:
         (["--stage", "crm", "--class", "GivenUpError"], []),
     ],
 )
-async def test_letters_are_listed_as_asked_for(full: Settings, arguments: list[str], wanted: list[int]) -> None:
-    """By stage, class, topic, time and number, together."""
+async def test_letters_are_filtered(full: Settings, arguments: list[str], wanted: list[int]) -> None:
+    """Filters by stage, class, topic, time and number select letters together."""
     assert numbers(await run(full, "list", *arguments)) == wanted
 
 
-async def test_a_list_says_where_and_why(full: Settings) -> None:
-    """Every fact that its writer put down, and the same as a table."""
+async def test_a_list_has_the_origin_and_the_reason(full: Settings) -> None:
+    """A list has every fact of a letter, as JSON and as a table."""
     (letter,) = (await run(full, "list", "1"))["letters"]
     assert letter.pop("version")
     assert letter == {
@@ -134,7 +134,7 @@ async def test_a_list_says_where_and_why(full: Settings) -> None:
 
 
 async def test_identifiers_are_shown_only_on_request(broker: Settings) -> None:
-    """In clear with --reveal; without it neither in the key, the headers, the bytes nor the reason."""
+    """Only --reveal shows identifiers in the key, the headers, the bytes and the reason."""
     value = c2s_webhook("L", name="Ana", phone=PHONE, email=EMAIL)
     await write(broker, [dead("enrich", value, key=f"+55{PHONE}".encode(), reason=f"no {EMAIL}, no {CPF} [/red]")])
     for arguments in (["list"], ["list", "--json"], ["show", "0"], ["show", "0", "--json"], ["redrive", "0"]):
@@ -147,8 +147,8 @@ async def test_identifiers_are_shown_only_on_request(broker: Settings) -> None:
     assert EMAIL in out
 
 
-async def test_a_letter_does_nothing_to_a_terminal(broker: Settings) -> None:
-    """Control characters of a hostile message come out spelt."""
+async def test_control_characters_are_escaped(broker: Settings) -> None:
+    """Control characters of a hostile message are printed as escapes."""
     await write(broker, [dead("enrich", b"\x1b[2Jgone\xff\x00")])
     for arguments in (["show", "0"], ["show", "0", "--reveal"]):
         _, out, _ = await command(broker, "dlq", *arguments)
@@ -156,7 +156,7 @@ async def test_a_letter_does_nothing_to_a_terminal(broker: Settings) -> None:
 
 
 async def test_without_execute_nothing_is_changed(full: Settings) -> None:
-    """A dry run says what would be done, and what would only die again."""
+    """A dry run prints what would happen and which letters would fail again."""
     said = await run(full, "redrive", "--all")
     assert (said["executed"], said["redriven"]) == (False, [1, 2, 3])
     assert [(one["number"], one["reason"]) for one in said["hopeless"]] == [
@@ -170,8 +170,8 @@ async def test_without_execute_nothing_is_changed(full: Settings) -> None:
     assert "a dry run: nothing was changed" in out
 
 
-async def test_redriven_letters_go_back_once(full: Settings) -> None:
-    """Each to its topic, partition and key with its bytes; it is open no more, and a second redrive finds nothing."""
+async def test_a_letter_is_redriven_once(full: Settings) -> None:
+    """A letter goes to its topic, partition and key with its bytes, and a second redrive does not find it."""
     assert (await run(full, "redrive", "--all", "--execute"))["redriven"] == [1, 2, 3]
     (enriched,) = await everything(full, ENRICHED.name)
     assert (enriched.partition, enriched.key, enriched.value) == (1, b"a key", LETTERS[2].value)
@@ -188,8 +188,8 @@ async def test_redriven_letters_go_back_once(full: Settings) -> None:
     assert len(await everything(full, WEBHOOKS.name)) == 2
 
 
-async def test_dropped_letters_stay_dropped_unless_somebody_wants_them(full: Settings) -> None:
-    """They are listed no more and redriven only with --closed."""
+async def test_dropped_letters_are_redriven_only_with_closed(full: Settings) -> None:
+    """Dropped letters are no longer listed, and redriven only with --closed."""
     assert (await run(full, "drop", "1", "4", "--execute"))["dropped"] == [1, 4]
     assert numbers(await run(full, "list")) == [0, 2, 3]
     assert (await run(full, "redrive", "1", "--execute"))["redriven"] == []
@@ -198,25 +198,25 @@ async def test_dropped_letters_stay_dropped_unless_somebody_wants_them(full: Set
 
 
 @pytest.mark.parametrize("what", ["redrive", "drop", "show"])
-async def test_whoever_names_nothing_is_asked_what_they_mean(full: Settings, what: str) -> None:
-    """No filter, no number: usage, and nothing is done."""
+async def test_a_redrive_without_a_filter_is_refused(full: Settings, what: str) -> None:
+    """Without a filter or a number the command prints its usage and does nothing."""
     code, _, said = await command(full, "dlq", what)
     assert code == 2
     assert "say which" in said
 
 
-async def test_who_is_killed_between_a_letter_and_its_marker_loses_nothing(
+async def test_a_kill_between_a_letter_and_its_marker_loses_nothing(
     full: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The letter is open still; redriven again it comes out twice, under one identity."""
-    letters = Letters(full, frozenset(), lambda: NOW)
+    """The letter stays open; redriven again it is published twice under one identity."""
+    letters = DeadLetterQueue(full, frozenset(), lambda: NOW)
     plan = await letters.plan(await letters.find(DeadLetterFilter(offsets=frozenset({1}))))
 
     async def killed(*_: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(Letters, "_close", killed)
+        patched.setattr(DeadLetterQueue, "_close", killed)
         with pytest.raises(KeyboardInterrupt):
             await letters.redrive(plan)
     assert await letters.find(DeadLetterFilter(offsets=frozenset({1}))) == list(plan.letters)
@@ -227,20 +227,20 @@ async def test_who_is_killed_between_a_letter_and_its_marker_loses_nothing(
     assert closed.status is DeadLetterStatus.REDRIVEN
 
 
-async def test_more_letters_than_are_published_at_once(broker: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All of them go, each once, whatever lies between them."""
-    monkeypatch.setattr(dlq, "AT_ONCE", 10)
+async def test_more_letters_than_one_batch(broker: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All letters are published once, whatever records are between them."""
+    monkeypatch.setattr(dlq, "PUBLISH_BATCH_RECORDS", 10)
     for n in range(25):
         await write(broker, [dead("enrich", c2s_webhook(f"L{n}")), dead("enrich", b"!")])
-    letters = Letters(broker, frozenset(), lambda: NOW)
+    letters = DeadLetterQueue(broker, frozenset(), lambda: NOW)
     await letters.redrive(await letters.plan(await letters.find(DeadLetterFilter())))
     back = [decode_webhook(record.value).lead.id for record in await everything(broker, WEBHOOKS.name)]
     assert sorted(back) == sorted(f"L{n}" for n in range(25))
     assert len(await letters.find(DeadLetterFilter())) == 25
 
 
-async def test_a_worker_answers_what_was_redriven(full: Settings, database_url: str) -> None:
-    """The real worker emits an event for each redriven webhook, under the identity that it always had."""
+async def test_a_worker_answers_redriven_webhooks(full: Settings, database_url: str) -> None:
+    """The real worker emits an event for each redriven webhook, under its original identity."""
     await run(full, "redrive", "--topic", "webhooks", "--execute")
     wanted = {event_id(decode_webhook(record.value).lead) for record in await everything(full, WEBHOOKS.name)}
     worker = await start(full, "-m", "stream", "worker", **surroundings(database_url))

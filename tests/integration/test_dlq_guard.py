@@ -1,4 +1,4 @@
-"""The fuse of the dead letters in real processes: they stop, and the letter that stopped them is not lost."""
+"""The dead-letter limit in real processes: they stop, and the letter that exceeds the limit is not lost."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LIMIT = 120.0  # seconds
 
 
 def surroundings(database_url: str, **more: str) -> dict[str, str]:
-    """What a process needs beside the broker; no partner is asked for anything."""
+    """The environment of a process beside the broker, without any partner."""
     nobody = "http://127.0.0.1:9"
     return {
         "DATABASE_URL": database_url,
@@ -34,7 +34,7 @@ def surroundings(database_url: str, **more: str) -> dict[str, str]:
 
 
 async def ended(settings: Settings, name: str, database_url: str, **more: str) -> tuple[int | None, str]:
-    """Run a process until it leaves by itself; its exit code and its log."""
+    """Run a process until it ends by itself; returns its exit code and log."""
     process = await start(settings, "-m", "stream", name, **surroundings(database_url, **more))
     async with asyncio.timeout(LIMIT):
         out, said = await process.communicate()
@@ -45,10 +45,10 @@ PROCESSES = [("worker", WORKER_GROUP, WEBHOOKS.name), ("crm-sync", CRM_GROUP, EN
 
 
 @pytest.mark.parametrize(("name", "group", "topic"), PROCESSES)
-async def test_a_process_stops_before_it_pours_everything_away(
+async def test_a_process_stops_at_the_limit(
     broker: Settings, database_url: str, name: str, group: str, topic: str
 ) -> None:
-    """After so many letters in a row it leaves with a code and a line of its own, and commits past none unwritten."""
+    """After that many letters in a row it exits with 3 and a log line, and commits no record without its letter."""
     rubbish = [b"no message %d" % number for number in range(60)]
     await publish(broker, rubbish, topic)
     code, log = await ended(broker, name, database_url, FUSE_IN_A_ROW="20")
@@ -63,10 +63,10 @@ async def test_a_process_stops_before_it_pours_everything_away(
 
 
 @pytest.mark.parametrize(("name", "group", "topic"), PROCESSES)
-async def test_what_a_blown_fuse_held_back_is_written_once_somebody_allows_it(
+async def test_a_process_with_a_higher_limit_writes_the_rest(
     broker: Settings, database_url: str, name: str, group: str, topic: str
 ) -> None:
-    """Started again with a larger fuse, the process writes every letter."""
+    """Started again with a higher limit, the process writes every letter."""
     rubbish = [b"no message %d" % number for number in range(60)]
     await publish(broker, rubbish, topic)
     code, log = await ended(broker, name, database_url, FUSE_IN_A_ROW="5")

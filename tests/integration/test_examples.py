@@ -1,4 +1,4 @@
-"""The examples do on a real broker what they say."""
+"""The examples work on a real broker as they say."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ GROUP = "a-downstream-team"
 
 
 async def test_a_downstream_consumer_sees_each_event_once(broker: Settings) -> None:
-    """Repeats are dropped by (event_id, revision), contacts are masked, and all is committed."""
+    """Repeats are dropped by (event_id, revision), contacts are masked, and everything is committed."""
     pending, known = event("A", None, outcome="pending"), event("A")
     await publish(broker, [pending, known, pending, known, event("B", None), event("B", None)])
     process = await start(broker, "examples/consumer.py", GROUP)
@@ -36,7 +36,7 @@ async def _all_committed(settings: Settings, count: int) -> bool:
 
 
 async def test_an_upstream_producer_writes_webhooks_that_the_worker_reads(broker: Settings) -> None:
-    """Each line of its input is one webhook in the topic, as its source would have posted it."""
+    """Each line of its input becomes one webhook in the topic, as its source would have posted it."""
     lead = {"id": "L1", "attributes": {"updated_at": "2026-01-31T12:00:00Z", "customer": {"phone": "11987654321"}}}
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "examples/publish.py", "c2s"),

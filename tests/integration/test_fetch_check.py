@@ -1,4 +1,4 @@
-"""Faust's check that partitions are fetched, with shrunk limits, on a real broker."""
+"""Faust's check that partitions are fetched, with shorter limits, on a real broker."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ Fetcher._get_actions_per_node = forget
 
 
 async def lines_of(broker: Settings, database_url: str, more: str, until: str) -> list[str]:
-    """What a worker that has nothing to do says at WARNING or above, until it has checked often or said ``until``."""
+    """The WARNING and ERROR lines of an idle worker, until the check has run often or one contains ``until``."""
     process = await start(
         broker,
         "-c",
@@ -85,13 +85,13 @@ async def lines_of(broker: Settings, database_url: str, more: str, until: str) -
     return [line for line in said if " info " not in line]
 
 
-async def test_a_worker_whose_topics_are_quiet_has_nothing_to_report(broker: Settings, database_url: str) -> None:
-    """The changelog is not fetched after recovery, on purpose; what is empty and fetched has not stalled."""
+async def test_a_worker_with_quiet_topics_reports_nothing(broker: Settings, database_url: str) -> None:
+    """The changelog, which is not fetched after recovery, and empty topics are not reported."""
     assert await lines_of(broker, database_url, "", "") == []
 
 
 async def test_webhooks_that_are_not_fetched_are_reported(broker: Settings, database_url: str) -> None:
-    """The check still works: a partition that should be fetched and is not is named, and none of the changelog."""
+    """A partition of webhooks that is not fetched is reported, and none of the changelog."""
     wanted = "has not sent fetch request for"
     reported = [line for line in await lines_of(broker, database_url, STALL, wanted) if wanted in line]
     assert reported

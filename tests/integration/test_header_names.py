@@ -1,4 +1,4 @@
-"""Headers whose names are no text, on a real broker."""
+"""Header names that are not UTF-8, on a real broker."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("restored")
 
 @pytest.fixture
 def restored() -> Iterator[None]:
-    """A test begins with aiokafka as it is, and what was exchanged before is put back."""
+    """A test begins with aiokafka's own classes, and restores what was replaced."""
     before = fetcher.MemoryRecords, fetcher.PartitionRecords
     fetcher.MemoryRecords, fetcher.PartitionRecords = AS_IT_IS
     yield
@@ -31,7 +31,7 @@ def restored() -> Iterator[None]:
 
 
 async def write(settings: Settings) -> None:
-    """Three batches of one partition, the one in the middle with an odd record in its middle."""
+    """Write three batches to one partition; the middle one has an invalid header name in its middle."""
     async with AIOKafkaProducer(**client_options(settings)) as producer:
         await producer.send_and_wait(WEBHOOKS, b"before", b"key", 0)
         await send_odd_header(producer, WEBHOOKS, 0, b"first", b"odd", b"last")
@@ -39,7 +39,7 @@ async def write(settings: Settings) -> None:
 
 
 async def read(consumer: AIOKafkaConsumer, count: int) -> list[tuple[int, bytes, list[str]]]:
-    """Offset, value and names of headers."""
+    """Offset, value and header names."""
     found: list[tuple[int, bytes, list[str]]] = []
     async with asyncio.timeout(LIMIT):
         while len(found) < count:
@@ -48,8 +48,8 @@ async def read(consumer: AIOKafkaConsumer, count: int) -> list[tuple[int, bytes,
     return found
 
 
-async def test_a_record_with_an_odd_name_is_read_and_so_are_its_neighbours(broker: Settings, group: str) -> None:
-    """Each once, in order, whole: what is no text in the name is replaced."""
+async def test_a_record_with_an_invalid_header_name_is_read(broker: Settings, group: str) -> None:
+    """It and its neighbours are read once, whole and in order; invalid bytes of the name are replaced."""
     tolerate_invalid_header_names()
     await write(broker)
     async with open_consumer(broker, WEBHOOKS, group) as consumer:
@@ -62,8 +62,8 @@ async def test_a_record_with_an_odd_name_is_read_and_so_are_its_neighbours(broke
         ]
 
 
-async def test_without_it_the_partition_would_stand_still(broker: Settings, group: str) -> None:
-    """Aiokafka itself can't go past such a record; when it can, ours has done its work."""
+async def test_aiokafka_alone_can_not_read_the_record(broker: Settings, group: str) -> None:
+    """If aiokafka can read such a record itself, our workaround can be removed."""
     await write(broker)
     async with open_consumer(broker, WEBHOOKS, group) as consumer:
         with pytest.raises(UnicodeDecodeError):

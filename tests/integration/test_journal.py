@@ -1,4 +1,4 @@
-"""The journal on a real broker and database: one row a webhook, whatever comes twice, late or broken."""
+"""The journal on a real broker and database: one row for each webhook, whatever is repeated, late or invalid."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LATER = NOW + timedelta(minutes=5)
 
 @asynccontextmanager
 async def journal(broker: Settings, pool: asyncpg.Pool, *, webhook_events: bool = False) -> AsyncIterator[None]:
-    """The journal at work; at the end all that was published before has been written and committed."""
+    """A running journal; at the end everything published before is written and committed."""
     stop = asyncio.Event()
     async with open_consumer_loop(broker, JOURNAL_CONSUMER, Journal(pool, webhook_events=webhook_events)) as loop:
         task = asyncio.create_task(loop.run(stop))
@@ -44,13 +44,13 @@ async def journal(broker: Settings, pool: asyncpg.Pool, *, webhook_events: bool 
 
 
 async def answered(pool: asyncpg.Pool) -> list[tuple[object, ...]]:
-    """What the books say: lead, outcome, calls."""
+    """The rows: lead, outcome, calls."""
     rows = await pool.fetch("SELECT lead_id, outcome, diretrix_calls, work_calls FROM stream.answered ORDER BY lead_id")
     return [tuple(row.values()) for row in rows]
 
 
 async def test_each_webhook_is_one_row_however_often_it_comes(broker: Settings, pool: asyncpg.Pool) -> None:
-    """Repeats in a batch, in a later one, and a replay from the beginning leave the first answer as it is."""
+    """Repeats in one batch, in a later one and in a replay do not change the first answer."""
     async with journal(broker, pool):
         await publish(broker, [event("A", calls=(1, 1)), event("A", calls=(0, 0)), event("B", None)])
     async with journal(broker, pool):
@@ -64,8 +64,8 @@ async def test_each_webhook_is_one_row_however_often_it_comes(broker: Settings, 
 
 
 @pytest.mark.parametrize("together", [True, False])
-async def test_what_was_pending_is_replaced_and_its_calls_count(pool: asyncpg.Pool, *, together: bool) -> None:
-    """A webhook that was paid for before it was parked is a paying one, whether both came in one batch or not."""
+async def test_a_pending_row_is_replaced_and_its_calls_count(pool: asyncpg.Pool, *, together: bool) -> None:
+    """A webhook that was paid for before it was parked is a paying one, whether both events are in one batch or not."""
     told = [
         event("A", None, outcome="pending", calls=(1, 0)),
         event("A", None, outcome="pending", emitted_at=NOW + timedelta(minutes=1), calls=(0, 1)),
@@ -79,14 +79,14 @@ async def test_what_was_pending_is_replaced_and_its_calls_count(pool: asyncpg.Po
     assert await answered(pool) == [("A", "enriched", 1, 2)]
 
 
-async def test_public_webhook_events_is_left_alone_until_cut_over(broker: Settings, pool: asyncpg.Pool) -> None:
-    """Without JOURNAL=true the replaced service finds no row of ours."""
+async def test_webhook_events_are_not_written_by_default(broker: Settings, pool: asyncpg.Pool) -> None:
+    """Without JOURNAL=true the table of the replaced service gets no row."""
     async with journal(broker, pool):
         await publish(broker, [event("A")])
     assert await pool.fetchval("SELECT count(*) FROM public.webhook_events") == 0
 
 
-async def test_webhook_events_are_kept_when_asked_for(broker: Settings, pool: asyncpg.Pool) -> None:
+async def test_webhook_events_are_written_if_configured(broker: Settings, pool: asyncpg.Pool) -> None:
     """A pending webhook is processing, an answered one completed; the first processed_at stays."""
     async with journal(broker, pool, webhook_events=True):
         await publish(broker, [event("A", emitted_at=NOW + timedelta(seconds=2)), event("B", None, outcome="pending")])
@@ -104,7 +104,7 @@ async def test_webhook_events_are_kept_when_asked_for(broker: Settings, pool: as
 
 
 async def test_two_webhooks_of_a_lead_at_one_instant_are_one_row(pool: asyncpg.Pool) -> None:
-    """A Google lead of the same number, and somebody else's event id, stop nothing in a batch."""
+    """A Google lead with the same number and a foreign event id do not fail a batch."""
     created = event("A", None, outcome="pending")
     foreign = {**event("A", emitted_at=LATER), "event_id": identity("somebody else's")}
     submitted = event("A", source="google_ads", emitted_at=LATER + timedelta(minutes=1))
@@ -117,7 +117,7 @@ async def test_two_webhooks_of_a_lead_at_one_instant_are_one_row(pool: asyncpg.P
 
 
 async def test_rows_of_the_replaced_service_are_completed(broker: Settings, pool: asyncpg.Pool) -> None:
-    """A row that it left in processing is one with ours: (lead, updated_at) is unique."""
+    """A row that it left in processing becomes completed, because (lead, updated_at) is unique."""
     await pool.execute(
         "INSERT INTO public.webhook_events (lead_id, updated_at, status, received_at)"
         " VALUES ('A', $1, 'processing', $1)",
@@ -129,10 +129,8 @@ async def test_rows_of_the_replaced_service_are_completed(broker: Settings, pool
     assert tuple(row.values()) == ("completed", LATER, NOW)
 
 
-async def test_a_google_lead_takes_when_it_was_submitted_or_first_received(
-    broker: Settings, pool: asyncpg.Pool
-) -> None:
-    """A second delivery of a form without lead_submit_time is no second row."""
+async def test_a_google_lead_uses_its_submission_or_first_receipt(broker: Settings, pool: asyncpg.Pool) -> None:
+    """A second delivery of a form without lead_submit_time adds no second row."""
     said = {"source": "google_ads", "outcome": "not_found"}
     async with journal(broker, pool, webhook_events=True):
         await publish(broker, [event("G1", None, updated_at=NOW, received_at=LATER, **said)])
@@ -143,8 +141,8 @@ async def test_a_google_lead_takes_when_it_was_submitted_or_first_received(
     assert [tuple(row.values()) for row in rows] == [("G1", NOW), ("G2", NOW)]
 
 
-async def test_what_is_no_event_stops_nothing(broker: Settings, pool: asyncpg.Pool) -> None:
-    """Foreign records, and values that no table holds, are left out; the events beside them are written."""
+async def test_invalid_records_do_not_stop_the_journal(broker: Settings, pool: asyncpg.Pool) -> None:
+    """Foreign records and values that PostgreSQL can't store are skipped, and the events beside them written."""
     no_uuid = {**event("X"), "event_id": "x"}
     no_zone = orjson.dumps(event("Y")).replace(b"+00:00", b"")
     async with journal(broker, pool, webhook_events=True):
@@ -162,7 +160,7 @@ async def test_the_day_is_that_of_the_invoice(pool: asyncpg.Pool) -> None:
 
 
 async def test_a_killed_journal_loses_nothing(broker: Settings, pool: asyncpg.Pool, database_url: str) -> None:
-    """After a SIGKILL in the middle of 3,000 events each has its row, and SIGTERM ends it with 0."""
+    """After a SIGKILL amid 3,000 events each has its row, and SIGTERM ends the journal with 0."""
     leads = [f"L{number}" for number in range(3_000)]
     await publish(broker, [event(lead, key=f"+55119{int(lead[1:]):08d}") for lead in leads])
     process = await start(broker, "-m", "stream", "journal", DATABASE_URL=database_url)
@@ -185,8 +183,8 @@ async def _has(pool: asyncpg.Pool, count: int) -> bool:
     return found >= count
 
 
-async def test_a_journal_without_its_database_ends_when_told(broker: Settings) -> None:
-    """A database that can't be reached at start is said in one line, and nothing is committed."""
+async def test_a_journal_without_a_database_can_be_stopped(broker: Settings) -> None:
+    """A database that is away at the start is one log line, and nothing is committed."""
     process = await start(broker, "-m", "stream", "journal", DATABASE_URL="postgresql://127.0.0.1:9/none")
     async with asyncio.timeout(LIMIT):
         _, said = await process.communicate()

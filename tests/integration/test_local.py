@@ -1,4 +1,4 @@
-"""The embedded servers: they come up, crash and come back, and leave nothing behind, whatever ends their parent."""
+"""The embedded servers: they start, survive a crash, and leave nothing behind when their parent ends."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ pytestmark = pytest.mark.usefixtures("jars")
 
 
 def is_open(port: int) -> bool:
-    """Whether somebody listens there."""
+    """Whether a server listens on the port."""
     with closing(socket.socket()) as client:
         return client.connect_ex(("127.0.0.1", port)) == 0
 
 
 def lives(pid: int) -> bool:
-    """Whether a process is there and has not ended."""
+    """Whether a process exists and has not ended."""
     try:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -47,7 +47,7 @@ def lives(pid: int) -> bool:
 
 
 def of(folder: Path) -> list[psutil.Process]:
-    """Processes that work on a folder."""
+    """The processes that work on a folder."""
     return [
         process
         for process in psutil.process_iter(["cmdline"])
@@ -56,12 +56,12 @@ def of(folder: Path) -> list[psutil.Process]:
 
 
 def settings_of(server: LocalKafka) -> Settings:
-    """How a broker is spoken to."""
+    """The settings for a broker."""
     return load({"KAFKA_BOOTSTRAP_SERVERS": server.bootstrap_servers, "TOPIC_PARTITIONS": "2"})
 
 
 async def test_a_broker_that_crashes_comes_back_with_its_port_and_data(apart: Path) -> None:
-    """After SIGKILL and a new start, what was acknowledged is there, under the same address."""
+    """After SIGKILL and a new start, acknowledged records are there under the same address."""
     with LocalKafka(apart) as server:
         settings = settings_of(server)
         async with open_admin(settings) as admin:
@@ -76,8 +76,8 @@ async def test_a_broker_that_crashes_comes_back_with_its_port_and_data(apart: Pa
             assert (server.bootstrap_servers, settings.kafka_bootstrap_servers) == (f"127.0.0.1:{server.port}",) * 2
 
 
-async def test_no_topic_comes_by_itself(apart: Path) -> None:
-    """Topics are the project's own: the broker makes none for who only asks."""
+async def test_the_broker_creates_no_topic_by_itself(apart: Path) -> None:
+    """A request for an unknown topic does not create it."""
     with LocalKafka(apart) as server:
         settings = settings_of(server)
         async with open_admin(settings) as admin:
@@ -98,8 +98,8 @@ def test_a_stopped_broker_is_gone(apart: Path) -> None:
     assert not of(apart)
 
 
-def test_a_broker_that_cant_start_says_why_and_is_not_left_behind(apart: Path) -> None:
-    """Somebody else has its port: that is not taken for the broker, and the error has the log's end."""
+def test_a_broker_that_can_not_start_reports_the_reason(apart: Path) -> None:
+    """If its port is in use the error has the end of the log, and no process stays."""
     with LocalKafka(apart) as server:
         server.kill()
         with closing(socket.socket()) as other:
@@ -113,14 +113,14 @@ def test_a_broker_that_cant_start_says_why_and_is_not_left_behind(apart: Path) -
 
 
 def test_jars_that_are_there_are_not_downloaded_again() -> None:
-    """The second time nothing is said and nothing fetched."""
+    """A second start downloads and prints nothing."""
     said: list[str] = []
     assert download(said.append) == download(said.append)
     assert not said
 
 
-def test_a_registry_that_cant_be_reached_is_said_in_words(apart: Path) -> None:
-    """Without a network and without a cache, the error says what to do."""
+def test_a_registry_that_is_away_is_reported(apart: Path) -> None:
+    """Without a network and a cache the error says what to do."""
     code = "from stream.local.kafka import download; download()"
     nowhere = {
         "XDG_CACHE_HOME": str(apart),
@@ -134,8 +134,8 @@ def test_a_registry_that_cant_be_reached_is_said_in_words(apart: Path) -> None:
     assert "set KAFKA_BOOTSTRAP_SERVERS" in ended.stderr.decode()
 
 
-def test_half_a_download_is_not_taken_for_a_whole_one(apart: Path) -> None:
-    """What an interrupted run has left is forgotten, what is whole is kept."""
+def test_an_interrupted_download_is_repeated(apart: Path) -> None:
+    """Files of an interrupted download are removed, complete ones are kept."""
     from stream.local.kafka import _drop_unfinished  # noqa: PLC0415 - what decides, without 45 MB
 
     maven, whole = apart / "maven", download()[0]
@@ -148,7 +148,7 @@ def test_half_a_download_is_not_taken_for_a_whole_one(apart: Path) -> None:
 
 
 async def test_a_database_that_crashes_comes_back_with_its_data(apart: Path) -> None:
-    """After SIGKILL and a new start, what was committed is there, under the same address."""
+    """After SIGKILL and a new start, committed rows are there under the same address."""
     with LocalPostgres(apart / "data") as server:
         url = server.url
         connection = await asyncpg.connect(url)
@@ -163,7 +163,7 @@ async def test_a_database_that_crashes_comes_back_with_its_data(apart: Path) -> 
 
 
 async def test_a_database_stops_although_clients_are_connected(apart: Path) -> None:
-    """Stopping does not wait for who is connected, and is soon done."""
+    """Stopping does not wait for connected clients."""
     server = LocalPostgres(apart / "data")
     server.start()
     connection = await asyncpg.connect(server.url)
@@ -174,15 +174,15 @@ async def test_a_database_stops_although_clients_are_connected(apart: Path) -> N
     connection.terminate()
 
 
-def test_a_database_may_be_deep_down(apart: Path) -> None:
-    """A folder whose name is too long for a Unix socket is none of the user's worries."""
+def test_a_database_may_have_a_long_path(apart: Path) -> None:
+    """A folder whose path is too long for a Unix socket works as well."""
     with LocalPostgres(apart / ("deep" * 20) / ("down" * 10)) as server:
         assert server.pid is not None
 
 
 @contextmanager
 def local(folder: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-    """``python -m stream local``, its data under ``folder``."""
+    """``python -m stream local`` with its data under ``folder``."""
     environment = {**os.environ, "TMPDIR": str(folder)}
     for name in ("KAFKA_BOOTSTRAP_SERVERS", "DATABASE_URL"):
         environment.pop(name, None)
@@ -198,7 +198,7 @@ def local(folder: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def ready(folder: Path, process: subprocess.Popen[bytes], mark: str) -> str:
-    """What it has printed, once ``mark`` is in it."""
+    """What it has printed when the output contains ``mark``."""
     until(lambda: process.poll() is not None or mark in (folder / "out").read_text(), mark)
     assert process.poll() is None, (folder / "err").read_text()
     return (folder / "out").read_text()
@@ -211,7 +211,7 @@ def assert_nothing_left(folder: Path) -> None:
 
 
 async def test_local_gives_addresses_that_work_and_leaves_nothing(apart: Path) -> None:
-    """One JSON object and nothing else; topics and tables are there; SIGTERM ends it with 0 and without a trace."""
+    """It prints one JSON object; topics and tables exist; SIGTERM ends it with 0, and nothing is left."""
     with local(apart, "--json") as process:
         addresses = json.loads(ready(apart, process, "}"))
         settings = load(addresses)
@@ -228,8 +228,8 @@ async def test_local_gives_addresses_that_work_and_leaves_nothing(apart: Path) -
     assert_nothing_left(apart)
 
 
-def test_local_prints_lines_that_a_shell_takes(apart: Path) -> None:
-    """``export`` lines for every variable, simulators included; a kill leaves no process behind."""
+def test_local_prints_export_lines(apart: Path) -> None:
+    """It prints ``export`` lines for every variable, simulators included; a kill leaves no process behind."""
     with local(apart, "--simulators") as process:
         text = ready(apart, process, "C2S_WEBHOOK_TOKEN")
         shown = subprocess.check_output(["sh", "-c", f"{text}\nenv"], env={}).decode()  # noqa: S607 - any shell
@@ -244,7 +244,7 @@ def test_local_prints_lines_that_a_shell_takes(apart: Path) -> None:
 
 
 def test_ctrl_c_while_it_starts_cleans_up(apart: Path) -> None:
-    """Interrupted in the middle of starting, it stops what runs already and removes its folder."""
+    """Interrupted during the start, it stops the servers that run and removes its folder."""
     with local(apart) as process:
         until(lambda: bool(of(apart)), "the first process")
         process.send_signal(signal.SIGINT)

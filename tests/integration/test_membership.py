@@ -1,4 +1,4 @@
-"""Scaling down with static membership, on a real broker."""
+"""Static members that are removed when the deployment scales down, on a real broker."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SESSION = 240.0  # seconds; far above what the tests wait
 
 @asynccontextmanager
 async def member(settings: Settings, group: str, name: str) -> AsyncIterator[AIOKafkaConsumer]:
-    """A static member of a group; its end leaves the membership in place."""
+    """A static member of a group, which stays a member after its end."""
     consumer = AIOKafkaConsumer(
         WEBHOOKS.name,
         **client_options(settings),
@@ -45,10 +45,8 @@ async def read_until_assigned(consumer: AIOKafkaConsumer, partitions: int) -> No
     await until(assigned)
 
 
-async def test_who_is_removed_gives_its_partitions_away_long_before_its_session_ends(
-    broker: Settings, group: str
-) -> None:
-    """A static member that has ended holds its partitions; once it is removed the other one has all of them."""
+async def test_a_removed_member_loses_its_partitions_at_once(broker: Settings, group: str) -> None:
+    """An ended static member keeps its partitions; after its removal another member has all of them."""
     async with member(broker, group, "stays") as stays:
         await read_until_assigned(stays, 4)
         async with member(broker, group, "goes") as goes:
@@ -59,8 +57,8 @@ async def test_who_is_removed_gives_its_partitions_away_long_before_its_session_
             await read_until_assigned(stays, 4)
 
 
-async def test_a_member_that_is_alive_joins_again(broker: Settings, group: str) -> None:
-    """Removing a worker by mistake costs a rebalance and nothing else."""
+async def test_a_removed_member_that_runs_joins_again(broker: Settings, group: str) -> None:
+    """Removing a running worker by mistake costs a rebalance and nothing else."""
     async with member(broker, group, "alive") as alive, open_admin(broker) as admin:
         await read_until_assigned(alive, 4)
         assert await remove_members(admin, group, ["alive"]) == {"alive": True}
@@ -73,8 +71,8 @@ async def test_a_member_that_is_alive_joins_again(broker: Settings, group: str) 
         await until(is_member_again)
 
 
-async def test_the_command_says_who_left_and_who_was_no_member(broker: Settings) -> None:
-    """An operator sees each name's status; one that is no member gives exit code 1."""
+async def test_the_command_reports_each_name(broker: Settings) -> None:
+    """The command prints the status of each name, and exits with 1 if one is no member."""
     async with member(broker, WORKER_GROUP, "worker-3") as goes:
         await read_until_assigned(goes, 4)
     assert await command(broker, "leave", "worker-3") == (0, "worker-3: left\n", "")

@@ -1,4 +1,4 @@
-"""Topics that were just made take records at once, in every partition."""
+"""New topics accept records at once, in every partition."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MANY = 12
 
 
 async def send_to_every_partition(settings: Settings) -> None:
-    """One record to each partition of each topic."""
+    """Send one record to each partition of each topic."""
     async with open_producer(settings, retry_backoff_ms=1_000) as producer:
         sent = [
             await producer.send(topic.name, b"x", key=b"x", partition=number)
@@ -29,12 +29,12 @@ async def send_to_every_partition(settings: Settings) -> None:
 
 
 def refusals(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """What the client says of a partition whose broker does not lead it, and which it tries again."""
+    """The retriable errors that the client logs of partitions without a leader."""
     return [record.getMessage() for record in caplog.records if "NotLeader" in record.getMessage()]
 
 
-async def test_a_new_topic_takes_records_at_once(broker: Settings, caplog: pytest.LogCaptureFixture) -> None:
-    """No partition answers that it has no leader here: the broker says who leads before the leader does."""
+async def test_a_new_topic_accepts_records_at_once(broker: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    """No partition refuses records, although the metadata names a leader before it serves."""
     settings = load({"KAFKA_BOOTSTRAP_SERVERS": broker.kafka_bootstrap_servers, "TOPIC_PARTITIONS": str(MANY)})
     with caplog.at_level(logging.WARNING):
         for _ in range(AGAIN):
@@ -45,8 +45,8 @@ async def test_a_new_topic_takes_records_at_once(broker: Settings, caplog: pytes
     assert refusals(caplog) == []
 
 
-async def test_a_new_partition_takes_records_at_once(broker: Settings, caplog: pytest.LogCaptureFixture) -> None:
-    """The same of topics that have grown."""
+async def test_a_new_partition_accepts_records_at_once(broker: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    """The partitions that a topic gained refuse no records either."""
     with caplog.at_level(logging.WARNING):
         for count in range(broker.topic_partitions + 4, broker.topic_partitions + 4 * AGAIN, 4):
             settings = load({"KAFKA_BOOTSTRAP_SERVERS": broker.kafka_bootstrap_servers, "TOPIC_PARTITIONS": str(count)})

@@ -1,4 +1,4 @@
-"""The producers on a real broker: what was answered 200 is in the topic, whatever happens to them or to it."""
+"""The producers on a real broker: every webhook that got 200 is in the topic, whatever fails."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from stream.domain.leads import Source, decode_webhook
 from stream.local.kafka import LocalKafka
 from stream.settings import Settings
 from stream.topics import DEAD, WEBHOOKS
-from tests.support.broker import make_anew, make_topics, settings_of
+from tests.support.broker import make_topics, recreate_topics, settings_of
 from tests.support.waiting import LIMIT, until, until_true
 
 ROOT = Path(__file__).parents[2]
@@ -44,13 +44,13 @@ def settings_for(servers: str) -> Settings:
 
 @pytest.fixture
 async def servers(kafka: str) -> str:
-    await make_anew(settings_for(kafka))  # the topics of other tests have other partitions
+    await recreate_topics(settings_for(kafka))  # the topics of other tests have other partitions
     return kafka
 
 
 @pytest.fixture
 def crashable(tmp_path: Path) -> Iterator[LocalKafka]:
-    """A broker of one's own, to be killed."""
+    """A broker of its own that the test may kill."""
     with LocalKafka(tmp_path, say=lambda _: None) as broker:
         yield broker
 
@@ -82,7 +82,7 @@ async def leads(servers: str) -> set[str]:
 
 
 class Server:
-    """``python -m producers`` and a client of it."""
+    """``python -m producers`` and an HTTP client of it."""
 
     def __init__(
         self, process: asyncio.subprocess.Process, port: int, internal_port: int, session: aiohttp.ClientSession
@@ -93,13 +93,13 @@ class Server:
         self._session = session
 
     async def post(self, body: bytes) -> tuple[int, dict[str, object]]:
-        """Post to the C2S route."""
+        """Post to the route of C2S."""
         url, headers = f"{self._url}/api/v1/webhooks/c2s", {"X-Webhook-Token": TOKEN}
         async with self._session.post(url, data=body, headers=headers) as response:
             return response.status, await response.json()
 
     async def post_portal(self, lead: str) -> tuple[int, dict[str, str]]:
-        """Post to the route of Grupo OLX: status and headers."""
+        """Post to the route of Grupo OLX; returns status and headers."""
         url = f"{self._url}/api/v1/webhooks/grupo-olx"
         headers = {"Authorization": f"Basic {base64.b64encode(PORTAL.encode()).decode()}"}
         body = {"originLeadId": lead, "clientListingId": "A1", "phoneNumber": "11987654321"}
@@ -107,16 +107,16 @@ class Server:
             return response.status, dict(response.headers)
 
     async def answers(self, status: int, lead: str) -> bool:
-        """Whether posting ``lead`` ends so."""
+        """Whether posting ``lead`` gets this status."""
         return (await self.post(event(lead)))[0] == status
 
     async def ready(self) -> bool:
-        """Whether /readyz says so."""
+        """Whether /readyz returns this status."""
         async with self._session.get(f"{self._internal_url}/readyz") as response:
             return response.status == 200
 
     async def load(self, prefix: str, clients: int, stop: asyncio.Event, answered: list[str]) -> None:
-        """Post until told to stop or until the server is gone; notes the leads that were answered 200."""
+        """Post until stopped or until the server is gone; notes the leads that got 200."""
 
         async def one(client: int) -> None:
             number = 0
@@ -167,8 +167,8 @@ async def running(servers: str, **variables: str) -> AsyncIterator[Server]:
             await reader
 
 
-async def test_each_key_goes_where_java_would_put_it(servers: str) -> None:
-    """A webhook is on its contact's partition, with its key and its CloudEvents headers, as it was received."""
+async def test_each_webhook_is_on_its_keys_partition(servers: str) -> None:
+    """A webhook is on its contact's partition with its key and CloudEvents headers, as it was received."""
     tag = uuid4().hex
     customers = [{"phone": "11987654321"}, {"phone": "(11) 91357-2468"}, {"email": "Ana@Example.com"}, {}]
     bodies = [event(f"{tag}-{number}", **customer) for number, customer in enumerate(customers)]
@@ -186,7 +186,7 @@ async def test_each_key_goes_where_java_would_put_it(servers: str) -> None:
 
 
 async def test_bad_webhooks_are_kept_byte_by_byte(servers: str) -> None:
-    """What can't be read is in the dead letters with its reason; the good one beside it is in the topic."""
+    """An unreadable webhook is a dead letter with its bytes and reason; the good one beside it is in the topic."""
     tag = uuid4().hex
     bad = f'{{"id": "{tag}",  "attributes": 1}}'.encode()
     async with running(servers) as server:
@@ -200,7 +200,7 @@ async def test_bad_webhooks_are_kept_byte_by_byte(servers: str) -> None:
 
 
 async def test_the_largest_body_fits_the_topic(servers: str) -> None:
-    """A body of 1 MiB is taken by the broker too, though it grows on its way."""
+    """The broker accepts a body of 1 MiB with everything that is added to it."""
     lead = uuid4().hex
     body = event(lead, phone="11987654321", name="x" * 500, pad="\u00e7" * 500)
     body = body[:-1] + b',"pad":"' + b"x" * (1_048_576 - len(body) - 9) + b'"}'
@@ -219,8 +219,8 @@ async def published(publisher: KafkaPublisher, records: Sequence[Record]) -> boo
     return True
 
 
-async def test_after_a_refused_batch_the_next_ones_are_taken(servers: str) -> None:
-    """A record that the broker refuses ends in an error, and does not stop what comes after it."""
+async def test_after_a_refused_batch_the_next_ones_are_accepted(servers: str) -> None:
+    """A record that the broker refuses gets an error and does not block later ones."""
     bodies = [event(uuid4().hex, phone="11987654321") for _ in range(3)]
     parts = [Part(body, orjson.loads(body)) for body in bodies]
     # One partition for all: that is where the refused batch leaves a gap.
@@ -237,7 +237,7 @@ async def test_after_a_refused_batch_the_next_ones_are_taken(servers: str) -> No
 
 
 async def test_a_missing_topic_is_not_ready_and_answered_503(crashable: LocalKafka) -> None:
-    """Before `topics` has run nothing is taken; afterwards everything is, without a restart."""
+    """Without the topics every webhook gets 503; after `topics` has run they are accepted without a restart."""
     settings = settings_for(crashable.bootstrap_servers)
     async with running(crashable.bootstrap_servers, PRODUCER_PUBLISH_TIMEOUT="1s") as server:
         await until(lambda: server.answers(503, "L1"))
@@ -249,7 +249,7 @@ async def test_a_missing_topic_is_not_ready_and_answered_503(crashable: LocalKaf
 
 
 async def test_a_broker_that_goes_and_comes_back(crashable: LocalKafka) -> None:
-    """Away: 503 in bounded time and not ready. Back: taken again, and whatever was ever answered 200 is there."""
+    """Without the broker a webhook gets 503 in bounded time; afterwards every webhook that got 200 is there."""
     servers = crashable.bootstrap_servers
     settings = settings_for(servers)
     await make_topics(settings)
@@ -273,8 +273,8 @@ async def test_a_broker_that_goes_and_comes_back(crashable: LocalKafka) -> None:
     assert answered <= await leads(servers)
 
 
-async def test_a_portal_has_its_answer_in_time_while_the_broker_stands_still(crashable: LocalKafka) -> None:
-    """Grupo OLX is told 503 before it gives up; what reached the topic all the same has the id of the second try."""
+async def test_a_portal_is_answered_in_time_while_the_broker_hangs(crashable: LocalKafka) -> None:
+    """Grupo OLX gets 503 before it gives up; a webhook that was published all the same has the id of its repeat."""
     servers = crashable.bootstrap_servers
     await make_topics(settings_for(servers))
     assert crashable.pid is not None
@@ -300,10 +300,10 @@ async def test_a_portal_has_its_answer_in_time_while_the_broker_stands_still(cra
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGKILL, -signal.SIGKILL)])
-async def test_what_was_answered_is_there_when_the_process_ends(
+async def test_every_webhook_that_got_200_survives_the_end_of_the_process(
     servers: str, number: signal.Signals, code: int
 ) -> None:
-    """Under load: stopped in good order or killed, every webhook that was answered 200 is in the topic."""
+    """Stopped or killed under load, every webhook that got 200 is in the topic."""
     stop = asyncio.Event()
     async with running(servers) as server:
         await until(server.ready)
@@ -318,7 +318,7 @@ async def test_what_was_answered_is_there_when_the_process_ends(
 
 
 async def test_the_example_of_an_upstream_producer_publishes(servers: str) -> None:
-    """examples/publish.py writes what the stream can read."""
+    """examples/publish.py writes records that the stream can read."""
     tag = uuid4().hex
     lines = b"\n".join(event(f"{tag}-{number}", phone="11987654321") for number in range(3))
     process = await asyncio.create_subprocess_exec(

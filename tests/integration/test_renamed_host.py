@@ -1,4 +1,4 @@
-"""A worker that is re-created under another host name, on a real broker."""
+"""A static member that is re-created under another host name, on a real broker."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ OLDER = "import stream.faust_runtime.app; stream.faust_runtime.app._member_url =
 async def worker(
     settings: Settings, database_url: str, name: str, host: str, before: str = ""
 ) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
-    """A worker with this instance id on a host of this name, and the address of its pages."""
+    """A worker with this instance id on this host, and the address of its pages."""
     port = free_port()
     process = await start(
         settings,
@@ -67,7 +67,7 @@ async def said(process: asyncio.subprocess.Process) -> str:
 
 
 async def stop(process: asyncio.subprocess.Process) -> str:
-    """End a worker in good order; its log."""
+    """Stop a worker; returns its log."""
     process.send_signal(signal.SIGTERM)
     async with asyncio.timeout(LIMIT):
         return await said(process)
@@ -77,7 +77,7 @@ async def stop(process: asyncio.subprocess.Process) -> str:
 async def test_a_static_member_gets_its_partitions_back_under_another_host_name(
     broker: Settings, database_url: str, *, kill: bool
 ) -> None:
-    """The same instance id is the same member, whatever the host is called: it is given what it had, at once."""
+    """The instance id alone identifies a member: it gets its partitions back at once, on whatever host."""
     async with worker(broker, database_url, f"static-{kill}", "host-a") as (first, page):
         await until_ready(first, page)
         if kill:
@@ -97,7 +97,7 @@ async def test_a_static_member_gets_its_partitions_back_under_another_host_name(
 async def test_an_assignment_that_is_not_accepted_ends_the_worker_and_the_next_start_works(
     broker: Settings, database_url: str
 ) -> None:
-    """The worker says why it ends, with 1, long before the watchdog would, and leaves the group for its next start."""
+    """The worker logs the reason, exits with 1 long before the watchdog would act, and leaves the group."""
     async with worker(broker, database_url, "upgraded", "host-a", OLDER) as (first, page):
         await until_ready(first, page)
         await stop(first)

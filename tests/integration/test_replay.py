@@ -1,4 +1,4 @@
-"""Replay on a real broker: moves a group that is stopped, refuses one that lives, changes nothing unless told."""
+"""Replay on a real broker: it moves a stopped group, refuses one with members, and does nothing without --execute."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def full(broker: Settings) -> Settings:
 
 
 async def read(settings: Settings, group: str, topic: str, count: int) -> Counter[str]:
-    """Read as a member of a group until ``count`` records are there, commit, leave; gives the leads."""
+    """Read ``count`` records as a member of a group, commit, leave; returns the leads."""
     leads: Counter[str] = Counter()
     async with open_consumer(settings, topic, group) as consumer, asyncio.timeout(LIMIT):
         while leads.total() < count:
@@ -54,7 +54,7 @@ async def replaying(settings: Settings, group: str = WORKER_GROUP) -> AsyncItera
 
 @asynccontextmanager
 async def alive(settings: Settings) -> AsyncIterator[AIOKafkaConsumer]:
-    """A member that has joined the worker's group."""
+    """A member of the worker's group."""
     async with open_consumer(settings, WEBHOOKS.name, WORKER_GROUP, client_id="worker-a") as consumer:
 
         async def joined() -> bool:
@@ -66,7 +66,7 @@ async def alive(settings: Settings) -> AsyncIterator[AIOKafkaConsumer]:
 
 
 async def test_a_group_reads_all_again_from_the_earliest(full: Settings) -> None:
-    """After a replay to the earliest offset every record comes once more."""
+    """After a replay to the earliest offset every record is read again."""
     async with replaying(full) as replay:
         moves = plan(await replay.bounds(), Earliest())
         assert sum(move.records for move in moves) == COUNT
@@ -75,17 +75,17 @@ async def test_a_group_reads_all_again_from_the_earliest(full: Settings) -> None
 
 
 async def test_a_group_goes_back_to_an_instant(full: Settings) -> None:
-    """By the broker's clock: exactly what arrived since then comes again."""
+    """Exactly the records since the instant, by the broker's clock, are read again."""
     before = [record.timestamp for record in await everything(full, WEBHOOKS.name)]
     instant = datetime.fromtimestamp((max(before) + 1) / 1000, UTC)
     await until(lambda: _passed(instant))
     await publish(full, [event(f"later-{number}", key=f"+55118{number:08d}") for number in range(10)], WEBHOOKS.name)
     await read(full, WORKER_GROUP, WEBHOOKS.name, 10)
     async with replaying(full) as replay:
-        moves = plan(await replay.bounds(), await replay.at(instant))
+        moves = plan(await replay.bounds(), await replay.offsets_at(instant))
         assert sum(move.records for move in moves) == 10
         await replay.execute(moves)
-        beyond = plan(await replay.bounds(), await replay.at(datetime.now(UTC) + timedelta(hours=1)))
+        beyond = plan(await replay.bounds(), await replay.offsets_at(datetime.now(UTC) + timedelta(hours=1)))
         assert sum(move.records for move in beyond) == 0
     again = await read(full, WORKER_GROUP, WEBHOOKS.name, 10)
     assert set(again) == {f"later-{number}" for number in range(10)}
@@ -95,12 +95,12 @@ async def _passed(instant: datetime) -> bool:
     return datetime.now(UTC) > instant
 
 
-async def test_a_group_that_lives_is_refused_with_its_members_names(full: Settings) -> None:
-    """Who must be stopped is named, and nothing moves."""
+async def test_a_group_with_members_is_refused(full: Settings) -> None:
+    """The error names the members, and no offset changes."""
     stood = await committed(full, WORKER_GROUP, WEBHOOKS.name)
     async with alive(full), replaying(full) as replay:
         moves = plan(await replay.bounds(), Absolute(0))
-        with pytest.raises(StopError, match=r"leads is alive, stop it first .*: worker-a-.* at "):
+        with pytest.raises(StopError, match=r"leads has members; stop them first .*: worker-a-.* at "):
             await replay.execute(moves)
     assert await committed(full, WORKER_GROUP, WEBHOOKS.name) == stood
 
@@ -108,7 +108,7 @@ async def test_a_group_that_lives_is_refused_with_its_members_names(full: Settin
 async def test_the_broker_refuses_when_a_member_joins_meanwhile(
     full: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Between the look at the members and the commit nobody can slip in."""
+    """A member that joins between the check and the commit makes the broker refuse the commit."""
 
     async def is_empty(admin: object, group: str) -> None:
         del admin, group
@@ -121,8 +121,8 @@ async def test_the_broker_refuses_when_a_member_joins_meanwhile(
     assert await committed(full, WORKER_GROUP, WEBHOOKS.name) == stood
 
 
-async def test_a_plan_says_what_retention_has_removed(full: Settings) -> None:
-    """Records that are gone are counted, not promised."""
+async def test_a_plan_counts_removed_records(full: Settings) -> None:
+    """Records that retention has removed are counted apart from those that are read."""
     async with open_admin(full) as admin, replaying(full) as replay:
         first = max(await replay.bounds(), key=lambda bounds: bounds.latest)
         part = TopicPartition(WEBHOOKS.name, first.partition)
@@ -133,8 +133,8 @@ async def test_a_plan_says_what_retention_has_removed(full: Settings) -> None:
     assert sum(move.removed for move in moves.values()) == 3
 
 
-async def test_a_group_that_never_committed_can_be_moved(full: Settings) -> None:
-    """A new group may begin where it is told to."""
+async def test_a_group_without_a_commit_can_be_moved(full: Settings) -> None:
+    """A new group can be set to any offset."""
     await publish(full, [event(f"E{number}", key=f"+55117{number:08d}") for number in range(COUNT)])
     async with replaying(full, CRM_GROUP) as replay:
         bounds = await replay.bounds()
@@ -144,7 +144,7 @@ async def test_a_group_that_never_committed_can_be_moved(full: Settings) -> None
 
 
 async def test_a_dry_run_changes_nothing(full: Settings) -> None:
-    """Without --execute the command prints one JSON object and the group stands where it stood."""
+    """Without --execute the command prints one JSON object and does not move the group."""
     stood = await committed(full, WORKER_GROUP, WEBHOOKS.name)
     said = await replayed(full, "--to-offset", "0", DIRETRIX_PRICE="0.02")
     assert (said["group"], said["executed"], said["records"], said["costs_at_most"]) == ("leads", False, COUNT, "1.60")
@@ -153,7 +153,7 @@ async def test_a_dry_run_changes_nothing(full: Settings) -> None:
 
 
 async def test_a_plan_is_exported_and_carried_out_from_its_file(full: Settings, tmp_path: Path) -> None:
-    """What was looked at is what is done, partition by partition."""
+    """An exported plan is carried out from its file, partition by partition."""
     file = tmp_path / "plan.csv"
     planned = await replayed(full, "--shift-by", "-2", "--partitions", "0,2", "--export", str(file))
     done = await replayed(full, "--from-file", str(file), "--execute")
@@ -164,7 +164,7 @@ async def test_a_plan_is_exported_and_carried_out_from_its_file(full: Settings, 
 
 
 async def test_the_last_hours_are_read_again(full: Settings) -> None:
-    """--by-duration goes back from now; --execute moves the group."""
+    """--by-duration computes the instant from now, and --execute moves the group."""
     assert (await replayed(full, "--by-duration", "PT2H", "--execute"))["records"] == COUNT
     assert set((await committed(full, WORKER_GROUP, WEBHOOKS.name)).values()) == {0}
 
@@ -181,16 +181,16 @@ async def test_the_last_hours_are_read_again(full: Settings) -> None:
         (("--to-earliest", "--group", "strangers"), 2, "strangers"),
     ],
 )
-async def test_what_is_not_clear_is_refused(broker: Settings, options: tuple[str, ...], code: int, words: str) -> None:
-    """Two targets, none, or one that can't be read end with a sentence and without a stack trace."""
+async def test_unclear_targets_are_refused(broker: Settings, options: tuple[str, ...], code: int, words: str) -> None:
+    """Two targets, none, or an unreadable one end with one sentence and no traceback."""
     ended, out, said = await command(broker, "replay", *options)
     assert (ended, out) == (code, "")
     assert words in said
     assert "Traceback" not in said
 
 
-async def test_a_group_that_lives_is_refused_by_the_command(full: Settings) -> None:
-    """--execute ends with 1 and the members' names; a dry run warns of them."""
+async def test_the_command_refuses_a_group_with_members(full: Settings) -> None:
+    """--execute exits with 1 and the members' names; a dry run warns of them."""
     async with alive(full):
         code, out, said = await command(full, "replay", "--to-earliest", "--execute", "--json")
         assert (code, out) == (1, "")
@@ -201,7 +201,7 @@ async def test_a_group_that_lives_is_refused_by_the_command(full: Settings) -> N
 
 
 async def replayed(settings: Settings, *options: str, **more: str) -> dict[str, Any]:
-    """Run the command; gives the one JSON object that it prints."""
+    """Run the command; returns the JSON object that it prints."""
     code, out, said = await command(settings, "replay", *options, "--json", **more)
     assert code == 0, said
     printed: dict[str, Any] = orjson.loads(out)

@@ -1,4 +1,4 @@
-"""The retry reader on a real broker: parked webhooks come back when they are due, and hold nothing up."""
+"""The retry reader on a real broker: parked webhooks come back when they are due, and block no others."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ SECRETS = {"DIRETRIX_USER": "x", "DIRETRIX_PASSWORD": "x", "WORK_API_TOKEN": "x"
 
 
 class Clock:
-    """A clock that a test turns; it begins at the true time, which is the broker's too."""
+    """A clock that a test sets; it begins at the present time, like the broker's."""
 
     def __init__(self) -> None:
         self.at = datetime.now(UTC)
 
     def __call__(self) -> datetime:
-        """Now."""
+        """The present time."""
         return self.at
 
 
@@ -66,10 +66,10 @@ async def park(
 
 
 class Stuck(BatchProducer):
-    """Never delivers the record whose value is ``stuck``."""
+    """A producer that never delivers the record with the value ``stuck``."""
 
     def enqueue(self, topic: str, key: bytes | None, value: bytes | None, *rest: Any) -> None:  # type: ignore[override]
-        """Emit all others."""
+        """Enqueue all other records."""
         if value != b"stuck":
             super().enqueue(topic, key, value, *rest)
 
@@ -81,10 +81,10 @@ async def reader(
     kind: type[BatchProducer] = BatchProducer,
     busy: Callable[[str], bool] = lambda _: False,
 ) -> AsyncIterator[AIOKafkaConsumer]:
-    """A reader at work; gives its consumer."""
+    """A running reader; yields its consumer."""
     async with open_producer(settings) as kafka_producer, open_consumer(settings, None, topics.RETRY_GROUP) as consumer:
         producer = kind(kafka_producer, RetryUntilShutdown())
-        await producer.learn(topics.WEBHOOKS.name)
+        await producer.load_metadata(topics.WEBHOOKS.name)
         running = asyncio.create_task(RetryReader(consumer, producer, clock, LONGEST, busy).run())
         try:
             yield consumer
@@ -96,12 +96,12 @@ async def reader(
 
 
 async def back(settings: Settings) -> list[ConsumerRecord]:
-    """What is in `webhooks`."""
+    """The webhooks in `webhooks`."""
     return await everything(settings, topics.WEBHOOKS.name)
 
 
 async def until_back(settings: Settings, count: int) -> list[str]:
-    """Wait until ``count`` webhooks are back; their names, sorted."""
+    """Wait until ``count`` webhooks are back; returns their names, sorted."""
 
     async def there() -> bool:
         return len(await back(settings)) >= count
@@ -111,7 +111,7 @@ async def until_back(settings: Settings, count: int) -> list[str]:
 
 
 async def waits(consumer: AIOKafkaConsumer, partitions: int) -> None:
-    """Wait until so many partitions wait for their time."""
+    """Wait until so many partitions are held."""
 
     async def paused() -> bool:
         return len(consumer.paused()) == partitions
@@ -120,12 +120,12 @@ async def waits(consumer: AIOKafkaConsumer, partitions: int) -> None:
 
 
 async def stands(settings: Settings, topic: topics.Topic = FIRST) -> int:
-    """How many records of a retry topic are done with."""
+    """How many records of a retry topic are committed."""
     return sum((await committed(settings, topics.RETRY_GROUP, topic.name)).values())
 
 
-async def test_what_is_due_comes_back_as_it_was(broker: Settings, clock: Clock) -> None:
-    """The same key, bytes and headers, on the key's partition, and committed once the broker has it."""
+async def test_a_due_webhook_comes_back_unchanged(broker: Settings, clock: Clock) -> None:
+    """It has the same key, bytes and headers, is on the key's partition, and is committed after the acknowledgement."""
     names = [f"w{number}" for number in range(20)]
     await park(broker, clock, names, -timedelta(seconds=1))
     async with reader(broker, clock):
@@ -141,8 +141,8 @@ async def _equals(value: object, wanted: int) -> bool:
     return await value == wanted  # type: ignore[misc,no-any-return]
 
 
-async def test_what_is_not_due_waits_and_is_not_committed(broker: Settings, clock: Clock) -> None:
-    """It comes at its time and not before, and until then a restart finds it again."""
+async def test_a_webhook_that_is_not_due_waits_uncommitted(broker: Settings, clock: Clock) -> None:
+    """It comes back when it is due and not before; until then a restart reads it again."""
     await park(broker, clock, ["soon"], timedelta(seconds=30))
     async with reader(broker, clock) as consumer:
         await waits(consumer, 1)
@@ -160,7 +160,7 @@ SOON, LATER = '{"source":"c2s","payload":"soon"}', '{"payload":"later","source":
 
 
 class Queue:
-    """A look-up queue that is full for some sources; counts how often the reader asks."""
+    """A look-up queue that is full for some sources and counts the reader's checks."""
 
     def __init__(self, *full: str) -> None:
         self.full = set(full)
@@ -172,7 +172,7 @@ class Queue:
         return source in self.full
 
     async def looked(self, source: str) -> None:
-        """Wait until the reader has asked a few times more."""
+        """Wait until the reader has checked a few more times."""
         enough = self.asked[source] + 3
 
         async def often() -> bool:
@@ -181,8 +181,8 @@ class Queue:
         await until(often)
 
 
-async def test_what_is_due_waits_while_the_worker_is_busy_but_not_for_ever(broker: Settings, clock: Clock) -> None:
-    """It comes back when there is room, or when it has waited for the longest delay."""
+async def test_a_due_webhook_waits_while_the_worker_is_busy_but_not_forever(broker: Settings, clock: Clock) -> None:
+    """It comes back when there is room, or after it has waited for the longest delay."""
     await park(broker, clock, [SOON], timedelta(seconds=30))
     queue = Queue("c2s")
     async with reader(broker, clock, busy=queue.is_busy_for) as consumer:
@@ -199,8 +199,8 @@ async def test_what_is_due_waits_while_the_worker_is_busy_but_not_for_ever(broke
         assert await until_back(broker, 2) == [LATER, SOON]
 
 
-async def test_what_waits_for_room_for_its_source_holds_up_no_other(broker: Settings, clock: Clock) -> None:
-    """Of a flood nothing is moved while its part of the queue is used up; the other source's webhooks come back."""
+async def test_webhooks_that_wait_for_room_block_no_other_source(broker: Settings, clock: Clock) -> None:
+    """While a source has used its part of the queue its webhooks wait, and those of the other source come back."""
     recorded = RecordingProducer()
     outcomes: Any = Outcomes(recorded, clock, RetryPolicy((timedelta(0),), LONGEST), DlqGuard(DlqLimit(100, 0.75, 100)))
     flood = [parked_webhook(number, Source.C2S) for number in range(60)]
@@ -221,7 +221,7 @@ async def test_what_waits_for_room_for_its_source_holds_up_no_other(broker: Sett
 
 
 def parked_webhook(number: int, source: Source) -> Any:
-    """A webhook that a worker parks."""
+    """A webhook as a worker parks it."""
     payload: dict[str, Any] = {"lead_id": str(number), "user_column_data": []}
     if source is Source.C2S:
         payload = {"id": str(number), "attributes": {"updated_at": "2026-01-31T12:00:00Z"}}
@@ -235,8 +235,8 @@ def parked_webhook(number: int, source: Source) -> Any:
     )
 
 
-async def test_what_waits_is_measured(broker: Settings, clock: Clock) -> None:
-    """Lag is what is parked, also what came after its partition was held; the age is that of the first of it."""
+async def test_waiting_webhooks_are_measured(broker: Settings, clock: Clock) -> None:
+    """The lag counts all parked webhooks, also those behind a held one; the age is that of the oldest."""
     labels = {"group": topics.RETRY_GROUP}
     await park(broker, clock, ["one"], timedelta(minutes=10))
     async with reader(broker, clock) as consumer:
@@ -258,8 +258,8 @@ async def test_what_waits_is_measured(broker: Settings, clock: Clock) -> None:
         assert REGISTRY.get_sample_value("leads_consumer_oldest_seconds", labels) == 0
 
 
-async def test_a_tier_that_waits_holds_up_no_other(broker: Settings, clock: Clock) -> None:
-    """The long tier's records are not due; the short one's of the same keys, parked after them, come back."""
+async def test_a_retry_level_that_waits_blocks_no_other(broker: Settings, clock: Clock) -> None:
+    """Webhooks of the short level come back while earlier ones of the same keys wait in the long level."""
     names = [f"w{number}" for number in range(12)]
     await park(broker, clock, names, timedelta(minutes=50), THIRD)
     await park(broker, clock, names, timedelta(minutes=10), SECOND)
@@ -276,8 +276,8 @@ async def _held(consumer: AIOKafkaConsumer, names: set[str]) -> bool:
     return {partition.topic for partition in consumer.paused()} >= names
 
 
-async def test_a_partition_that_waits_holds_up_no_other(broker: Settings, clock: Clock) -> None:
-    """One partition's first record is not due; those of the others come back."""
+async def test_a_partition_that_waits_blocks_no_other(broker: Settings, clock: Clock) -> None:
+    """While the first record of one partition is not due, those of the others come back."""
     await park(broker, clock, ["late"], timedelta(minutes=1))
     names = [f"w{number}" for number in range(30)]
     await park(broker, clock, names, timedelta(0))
@@ -289,8 +289,8 @@ async def test_a_partition_that_waits_holds_up_no_other(broker: Settings, clock:
         assert len(await until_back(broker, 31)) == 31
 
 
-async def test_a_partition_that_can_not_be_moved_holds_up_no_other(broker: Settings, clock: Clock) -> None:
-    """One record is never acknowledged: its partition stands, uncommitted, and the others go on."""
+async def test_a_partition_without_an_acknowledgement_blocks_no_other(broker: Settings, clock: Clock) -> None:
+    """The partition of a record that is never acknowledged stays uncommitted, and the others go on."""
     names = ["stuck", *(f"w{number}" for number in range(30))]
     await park(broker, clock, names, timedelta(0))
     parked = await everything(broker, FIRST.name)
@@ -305,8 +305,8 @@ async def test_a_partition_that_can_not_be_moved_holds_up_no_other(broker: Setti
     assert where not in await committed(broker, topics.RETRY_GROUP, FIRST.name)
 
 
-async def test_what_is_due_before_something_that_is_not_comes_back_alone(broker: Settings, clock: Clock) -> None:
-    """Within a partition the due ones are moved and committed, in order; the first that is not stays."""
+async def test_due_webhooks_before_one_that_is_not_due_come_back(broker: Settings, clock: Clock) -> None:
+    """Within a partition the due webhooks are moved and committed in order, up to the first that is not due."""
     for name, due in (("a", 0), ("b", 0), ("c", 60), ("d", 61)):
         await _park_keyed(broker, clock, name, timedelta(seconds=due))
     async with reader(broker, clock):
@@ -324,7 +324,7 @@ async def _park_keyed(settings: Settings, clock: Clock, name: str, due: timedelt
 
 
 async def test_a_record_without_a_readable_time_is_due_at_once(broker: Settings, clock: Clock) -> None:
-    """Nobody's header can keep a partition waiting for ever: not an unreadable time, nor one far away."""
+    """A due time that is unreadable or far away does not keep a partition waiting."""
     async with open_producer(broker) as producer:
         for value, said in ((b"none", None), (b"odd", b"\xffsoon"), (b"naive", b"2999-01-01T00:00:00")):
             headers = [("not-before", said)] if said is not None else []
@@ -339,7 +339,7 @@ async def test_a_record_without_a_readable_time_is_due_at_once(broker: Settings,
 
 
 async def test_many_records_milliseconds_apart_come_back(broker: Settings, clock: Clock) -> None:
-    """A burst that was parked one by one comes back whole, in order within a partition, none twice."""
+    """A burst of parked webhooks comes back complete, in order within each partition, none twice."""
     async with open_producer(broker) as producer:
         sent = []
         for number in range(3_000):
@@ -357,8 +357,8 @@ async def test_many_records_milliseconds_apart_come_back(broker: Settings, clock
     assert sorted(number for numbers in by_partition.values() for number in numbers) == list(range(3_000))
 
 
-async def test_a_second_reader_takes_its_share(broker: Settings, clock: Clock) -> None:
-    """What waits goes to whoever has its partition when it is due, and none is lost."""
+async def test_a_second_reader_gets_its_share(broker: Settings, clock: Clock) -> None:
+    """A waiting webhook is moved by the reader that has its partition when it is due, and none is lost."""
     names = [f"w{number}" for number in range(40)]
     await park(broker, clock, names, timedelta(seconds=30))
     async with reader(broker, clock) as first:
@@ -381,8 +381,8 @@ async def _partitions(consumer: AIOKafkaConsumer) -> set[int]:
     return partitions
 
 
-async def test_an_older_deployment_gets_the_tiers_that_it_lacks(broker: Settings, database_url: str) -> None:
-    """A broker with the first retry topic only stops a worker, which says what to run, and that mends it."""
+async def test_a_worker_without_all_retry_topics_says_what_to_run(broker: Settings, database_url: str) -> None:
+    """A broker with only the first retry topic stops a worker; its error names the command that creates the others."""
     async with open_admin(broker) as admin:
         await remove(admin, SECOND.name, THIRD.name)
         assert {one.topic for one in must_stop(await differences(admin, broker))} == {SECOND.name, THIRD.name}

@@ -1,4 +1,4 @@
-"""The retry reader on a real broker while a partner is down: what was parked for it stays, the rest comes back."""
+"""The retry reader on a real broker while a provider is down: webhooks parked for it wait, others come back."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NAMES = [f"w{number}" for number in range(30)]
 
 
 class World:
-    """Partners that are as a test says."""
+    """Providers in the state that a test sets."""
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
@@ -51,10 +51,10 @@ async def park(settings: Settings, world: World, reason: str, names: list[str] =
 
 @asynccontextmanager
 async def reader(settings: Settings, world: World) -> AsyncIterator[AIOKafkaConsumer]:
-    """A reader at work behind the gate; gives its consumer."""
+    """A running reader behind the gate; yields its consumer."""
     async with open_producer(settings) as kafka_producer, open_consumer(settings, None, topics.RETRY_GROUP) as consumer:
         producer = BatchProducer(kafka_producer, RetryUntilShutdown())
-        await producer.learn(topics.WEBHOOKS.name)
+        await producer.load_metadata(topics.WEBHOOKS.name)
         one = RetryReader(consumer, producer, world.clock, LONGEST, lambda _: False, world.gate)
         running = asyncio.create_task(one.run())
         try:
@@ -67,7 +67,7 @@ async def reader(settings: Settings, world: World) -> AsyncIterator[AIOKafkaCons
 
 
 async def looked(world: World) -> None:
-    """Wait until the reader has looked at what waits, a few times."""
+    """Wait until the reader has checked the waiting webhooks a few times."""
     looks = 0
     room = world.gate.room
 
@@ -85,10 +85,8 @@ async def looked(world: World) -> None:
     world.gate.room = room  # type: ignore[method-assign]
 
 
-async def test_what_waits_for_a_partner_stays_until_one_has_found_out_that_it_is_back(
-    broker: Settings, world: World
-) -> None:
-    """Down: nothing moves. Then one comes back, and no second; once the partner answers, all of them."""
+async def test_one_webhook_tries_a_provider_before_the_others(broker: Settings, world: World) -> None:
+    """While the provider is down none moves; then one comes back, and after an answer of the provider all of them."""
     await park(broker, world, "diretrix: the breaker is open")
     async with reader(broker, world) as consumer:
         await waits(consumer, 4)
@@ -104,8 +102,8 @@ async def test_what_waits_for_a_partner_stays_until_one_has_found_out_that_it_is
         assert len(consumer.assignment()) == len(topics.RETRIES) * 4  # it has been a member all the while
 
 
-async def test_what_waits_for_another_partner_or_for_none_comes_back(broker: Settings, world: World) -> None:
-    """One partner that is down holds up what was parked for it, and what lies behind that in its partition."""
+async def test_webhooks_parked_for_other_reasons_come_back(broker: Settings, world: World) -> None:
+    """A provider that is down delays webhooks parked for it, and those behind them in their partition."""
     for number, reason in enumerate(("work: status 500", "database: OSError", "queue", "deadline")):
         await park(broker, world, reason, NAMES[number::4])
     async with reader(broker, world) as consumer:
@@ -114,8 +112,8 @@ async def test_what_waits_for_another_partner_or_for_none_comes_back(broker: Set
         assert await until_back(broker, len(NAMES)) == sorted(NAMES)
 
 
-async def test_a_partner_that_stays_down_does_not_keep_a_webhook_for_ever(broker: Settings, world: World) -> None:
-    """It comes back while its tries are believed, so that its age can end it."""
+async def test_a_webhook_does_not_wait_for_a_provider_forever(broker: Settings, world: World) -> None:
+    """It comes back while its retry headers are still trusted, so that its age can end it."""
     await park(broker, world, "diretrix: status 503")
     async with reader(broker, world) as consumer:
         await waits(consumer, 4)
@@ -126,8 +124,8 @@ async def test_a_partner_that_stays_down_does_not_keep_a_webhook_for_ever(broker
         assert await until_back(broker, len(NAMES)) == sorted(NAMES)
 
 
-async def test_a_restart_finds_what_waits_for_a_partner(broker: Settings, world: World) -> None:
-    """Nothing of it was committed, and an end does not wait for the partner."""
+async def test_a_restart_finds_waiting_webhooks(broker: Settings, world: World) -> None:
+    """Waiting webhooks are not committed, and a stop does not wait for the provider."""
     await park(broker, world, "diretrix: the breaker is open")
     async with reader(broker, world) as consumer:
         await waits(consumer, 4)

@@ -1,4 +1,4 @@
-"""A broker that outlives what uses it holds nothing of a test, a demo or a run of the tests that is over."""
+"""A shared broker keeps nothing of a test, a demo or a test run that has ended."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from stream.ops.groups import members
 from stream.settings import Settings
 from stream.topics import WEBHOOKS, WORKER_GROUP
 from tests.integration.test_membership import member, read_until_assigned
-from tests.support.broker import make_anew, take_turn
+from tests.support.broker import lock_broker, recreate_topics
 from tests.support.enriched import everything
 from tests.support.waiting import until_true
 
 
 async def who(settings: Settings) -> list[str]:
-    """The workers' group."""
+    """The members of the worker's group."""
     async with open_admin(settings) as admin:
         return await members(admin, WORKER_GROUP)
 
 
 async def test_a_broker_is_given_to_a_test_without_members_and_records(broker: Settings) -> None:
-    """A worker with a name of its own stays a member after its end, and would pass its partitions on to the next."""
+    """A static member of an earlier test would stay and pass its partitions to the next."""
     async with open_producer(broker) as producer:
         await producer.send_and_wait(WEBHOOKS.name, b"left")
     async with member(broker, WORKER_GROUP, "left") as left:
         await read_until_assigned(left, broker.topic_partitions)
     assert len(await who(broker)) == 1
-    await make_anew(broker)
+    await recreate_topics(broker)
     assert await who(broker) == []
     assert await everything(broker, WEBHOOKS.name) == []
 
@@ -42,7 +42,7 @@ async def test_a_broker_is_given_to_a_test_without_members_and_records(broker: S
 async def test_a_stack_leaves_the_group_of_a_broker_that_stays(
     broker: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its workers are no members when it has stopped, and nobody else's are removed."""
+    """After a stack has stopped its workers are no members, and other members stay."""
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", broker.kafka_bootstrap_servers)
     stack = Stack(lambda _: None)
     stack.children["worker"] = Child("worker", ["none"], {}, tmp_path)
@@ -58,12 +58,12 @@ async def test_a_stack_leaves_the_group_of_a_broker_that_stays(
     assert left.startswith("another")
 
 
-async def test_a_broker_is_used_by_one_run_of_the_tests_at_a_time(broker: Settings) -> None:
-    """The second one says that it waits, and goes on when the first has ended."""
+async def test_one_test_run_uses_a_broker_at_a_time(broker: Settings) -> None:
+    """A second run prints that it waits, and goes on when the first has ended."""
     said: list[str] = []
     address = broker.kafka_bootstrap_servers
     # Of another name: this very run may have its turn.
-    take = partial(take_turn, say=said.append, who=f"test-{uuid4()}")
+    take = partial(lock_broker, say=said.append, who=f"test-{uuid4()}")
     first = await asyncio.to_thread(take, address)
     assert said == []
     waiting = asyncio.create_task(asyncio.to_thread(take, address.replace("127.0.0.1", "localhost")))

@@ -1,4 +1,4 @@
-"""``topics`` on a real broker: makes what is missing, says what differs, changes nothing that is there."""
+"""``topics`` on a real broker: it creates missing topics, reports differences, and changes no existing topic."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ async def configure(admin: AIOKafkaAdminClient, name: str, **config: str) -> Non
     await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, name, spelt)])
 
 
-async def test_all_topics_are_as_the_map_says(broker: Settings, admin: AIOKafkaAdminClient) -> None:
-    """What was created differs in nothing, and a second run creates nothing."""
+async def test_created_topics_have_no_differences(broker: Settings, admin: AIOKafkaAdminClient) -> None:
+    """Created topics differ in nothing, and a second run creates none."""
     assert await differences(admin, broker) == []
     assert await create_missing(admin, broker) == []
 
 
-async def test_what_is_missing_is_said_and_created(broker: Settings, admin: AIOKafkaAdminClient) -> None:
-    """Only the missing topics are made, with the map's counts."""
+async def test_missing_topics_are_reported_and_created(broker: Settings, admin: AIOKafkaAdminClient) -> None:
+    """Only the missing topics are created, with the configured partitions."""
     await remove(admin, DEAD.name, RETRIES[0].name)
     assert set(map(str, await differences(admin, broker))) == {
         "webhooks.dead: the topic is missing, wanted there",
@@ -55,8 +55,8 @@ async def test_what_is_missing_is_said_and_created(broker: Settings, admin: AIOK
     assert found == {DEAD.name: 1, RETRIES[0].name: broker.topic_partitions}
 
 
-async def test_what_would_do_harm_stops_a_worker(broker: Settings, admin: AIOKafkaAdminClient) -> None:
-    """Counts, clean-up and whose clock stamps records stop it; a retention that an operator chose does not."""
+async def test_harmful_differences_stop_a_worker(broker: Settings, admin: AIOKafkaAdminClient) -> None:
+    """Partitions, clean-up and timestamp type stop it; a retention that an operator chose does not."""
     await admin.create_partitions({CHANGELOG.name: NewPartitions(broker.topic_partitions + 1)})
     await configure(
         admin, WEBHOOKS.name, cleanup_policy="compact", max_message_bytes="1310720", retention_ms="2592000000"
@@ -77,16 +77,16 @@ async def test_what_would_do_harm_stops_a_worker(broker: Settings, admin: AIOKaf
     }
 
 
-async def test_the_broker_unpacks_what_others_pack(broker: Settings) -> None:
-    """A webhook that a producer packs arrives; a bomb, small only while it is packed, is refused at the door."""
+async def test_the_broker_decompresses_webhooks(broker: Settings) -> None:
+    """A compressed webhook arrives; one that exceeds the size limit only decompressed is refused."""
     async with open_producer(broker, compression_type="gzip") as packing:
         await packing.send_and_wait(WEBHOOKS.name, b"x" * 100_000, key=b"one")
         with pytest.raises(MessageSizeTooLargeError):
             await packing.send_and_wait(WEBHOOKS.name, b"x" * 2_500_000, key=b"bomb")
 
 
-async def test_the_command_says_what_it_did(broker: Settings, admin: AIOKafkaAdminClient) -> None:
-    """One JSON object: what was created, what differs; the exit code is 0 when all is as it should be."""
+async def test_the_command_prints_one_object(broker: Settings, admin: AIOKafkaAdminClient) -> None:
+    """The object has the created topics and the differences; without a difference the exit code is 0."""
     for _ in range(3):  # what was just created is never taken for missing
         await remove(admin, *(topic.name for topic in ALL))
         code, out, _ = await command(broker, "topics", "--json")
@@ -94,8 +94,8 @@ async def test_the_command_says_what_it_did(broker: Settings, admin: AIOKafkaAdm
         assert (code, set(said["created"]), said["differences"]) == (0, {topic.name for topic in ALL}, [])
 
 
-async def test_the_command_fails_where_something_differs(broker: Settings) -> None:
-    """A broker that is not as the map says is named, topic by topic, and the exit code is 1."""
+async def test_the_command_fails_if_a_topic_differs(broker: Settings) -> None:
+    """The command names each topic that differs and exits with 1."""
     code, out, _ = await command(broker, "topics", TOPIC_PARTITIONS="6")
     assert code == 1
     assert "differs: webhooks: partitions is 4, wanted 6" in out.splitlines()
@@ -103,7 +103,7 @@ async def test_the_command_fails_where_something_differs(broker: Settings) -> No
 
 
 async def test_topics_grow_to_the_configured_count(broker: Settings) -> None:
-    """All but the dead letters get more partitions, webhooks last; a second run has nothing to do."""
+    """All topics except the dead letters get more partitions, webhooks last; a second run does nothing."""
     code, out, log = await command(broker, "topics", "--grow", "--json", TOPIC_PARTITIONS="6")
     assert code == 0, log
     said = orjson.loads(out)
@@ -114,8 +114,8 @@ async def test_topics_grow_to_the_configured_count(broker: Settings) -> None:
     assert (code, out.strip()) == (0, "all there")
 
 
-async def test_what_was_interrupted_grows_on(broker: Settings, admin: AIOKafkaAdminClient) -> None:
-    """Topics that have grown already are left alone."""
+async def test_an_interrupted_growth_can_be_repeated(broker: Settings, admin: AIOKafkaAdminClient) -> None:
+    """Topics that have grown already do not change."""
     await admin.create_partitions({CHANGELOG.name: NewPartitions(6)})
     code, out, _ = await command(broker, "topics", "--grow", TOPIC_PARTITIONS="6")
     assert code == 0
@@ -124,26 +124,26 @@ async def test_what_was_interrupted_grows_on(broker: Settings, admin: AIOKafkaAd
 
 
 @pytest.mark.parametrize("group", [WORKER_GROUP, RETRY_GROUP])
-async def test_nothing_grows_while_a_worker_lives(broker: Settings, group: str) -> None:
-    """The command names who must be stopped, and no topic has changed."""
+async def test_no_topic_grows_while_a_worker_runs(broker: Settings, group: str) -> None:
+    """The command names the members to stop, and changes no topic."""
     async with open_consumer(broker, WEBHOOKS.name, group) as worker:
         assert worker.assignment()
         code, out, said = await command(broker, "topics", "--grow", TOPIC_PARTITIONS="6")
     assert (code, out) == (1, "")
-    assert f"topics: {group} is alive, stop it first" in said
+    assert f"topics: {group} has members; stop them first" in said
     async with open_admin(broker) as admin:
         assert await differences(admin, broker) == []
 
 
-async def test_nothing_shrinks(broker: Settings) -> None:
-    """Fewer partitions than there are is refused, in words that say what to set."""
+async def test_fewer_partitions_are_refused(broker: Settings) -> None:
+    """The error says which value TOPIC_PARTITIONS needs."""
     code, out, said = await command(broker, "topics", "--grow", TOPIC_PARTITIONS="2")
     assert (code, out) == (1, "")
     assert "set TOPIC_PARTITIONS to 4 or more" in said
 
 
 async def test_a_broker_that_is_away_is_one_line() -> None:
-    """Whoever forgot to start the broker reads that, and no stack trace."""
+    """Without a broker the command prints one line and no traceback."""
     code, out, said = await command(load({"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9"}), "topics")
     assert (code, out) == (1, "")
     assert said.splitlines()[-1].startswith("topics: ")

@@ -1,4 +1,4 @@
-"""Other producers' transactions on a real broker: what is aborted or open is never read, and markers hold nobody up."""
+"""Transactions of other producers on a real broker: aborted and open ones are not read, and markers block no group."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ ABORTED, COMMITTED = "aborted", "committed"
 
 @asynccontextmanager
 async def upstream(settings: Settings) -> AsyncIterator[AIOKafkaProducer]:
-    """A producer that writes transactions; the broker aborts one that it leaves open after a minute."""
+    """A producer of transactions; the broker aborts one that stays open for a minute."""
     producer = AIOKafkaProducer(
         **client_options(settings), transactional_id=f"upstream-{uuid4()}", transaction_timeout_ms=60_000
     )
@@ -47,20 +47,20 @@ async def upstream(settings: Settings) -> AsyncIterator[AIOKafkaProducer]:
 
 
 async def send(producer: AIOKafkaProducer, topic: topics.Topic, values: Sequence[bytes], **more: Any) -> None:
-    """Write to partition 0, unless another is named, and wait until the broker has it all."""
+    """Write to partition 0, or another, and wait for the acknowledgement."""
     where = {"partition": 0, **more}
     await asyncio.gather(*[await producer.send(topic.name, value, **where) for value in values])
 
 
 async def transaction(producer: AIOKafkaProducer, topic: topics.Topic, values: Sequence[bytes], end: str) -> None:
-    """One whole transaction."""
+    """A whole transaction."""
     await producer.begin_transaction()
     await send(producer, topic, values)
     await (producer.commit_transaction() if end == COMMITTED else producer.abort_transaction())
 
 
 async def log_end(settings: Settings, topic: topics.Topic) -> int:
-    """Where partition 0 ends for whoever reads everything, markers included."""
+    """The end of partition 0 including markers and open transactions."""
     consumer = AIOKafkaConsumer(**client_options(settings))
     await consumer.start()
     try:
@@ -70,7 +70,7 @@ async def log_end(settings: Settings, topic: topics.Topic) -> int:
 
 
 async def at_the_end(settings: Settings, group: str, topic: topics.Topic) -> bool:
-    """Whether a group has committed partition 0 to its end."""
+    """Whether a group has committed partition 0 up to its end."""
     return (await committed(settings, group, topic.name)).get(0, 0) == await log_end(settings, topic)
 
 
@@ -83,7 +83,7 @@ Seen = Callable[[], Awaitable[list[str]]]
 
 @asynccontextmanager
 async def crm_sync(settings: Settings, _: asyncpg.Pool) -> AsyncIterator[Seen]:
-    """The CRM sync's loop at work; gives the leads that it has handled."""
+    """A running loop of the CRM sync; yields the leads that it has handled."""
     seen: list[str] = []
 
     async def handle(record: ConsumerRecord) -> None:
@@ -94,7 +94,7 @@ async def crm_sync(settings: Settings, _: asyncpg.Pool) -> AsyncIterator[Seen]:
 
     stop = asyncio.Event()
     async with open_consumer(settings, None, topics.CRM_GROUP) as consumer:
-        task = asyncio.create_task(ConsumerLoop(consumer, CRM_CONSUMER, KeyOrder(handle, at_once=4)).run(stop))
+        task = asyncio.create_task(ConsumerLoop(consumer, CRM_CONSUMER, KeyOrder(handle, concurrency=4)).run(stop))
         try:
             yield read
         finally:
@@ -104,7 +104,7 @@ async def crm_sync(settings: Settings, _: asyncpg.Pool) -> AsyncIterator[Seen]:
 
 @asynccontextmanager
 async def journal(settings: Settings, pool: asyncpg.Pool) -> AsyncIterator[Seen]:
-    """The journal at work; gives the leads that have a row."""
+    """A running journal; yields the leads that have a row."""
 
     async def read() -> list[str]:
         return [row["lead_id"] for row in await pool.fetch("SELECT lead_id FROM stream.answered ORDER BY lead_id")]
@@ -121,7 +121,7 @@ async def journal(settings: Settings, pool: asyncpg.Pool) -> AsyncIterator[Seen]
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Commits come soon."""
+    """Commits follow quickly."""
     monkeypatch.setattr(consumer_loop, "COMMIT_EVERY_S", 0.1)
 
 
@@ -131,7 +131,7 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_events_of_transactions_are_read_once_committed(
     broker: Settings, pool: asyncpg.Pool, reader: Any, group: str
 ) -> None:
-    """Aborted events never, those of an open transaction when it commits, and the group reaches the end of the log."""
+    """Aborted events are not read, open ones after their commit, and the group reaches the end of the log."""
     async with upstream(broker) as first, upstream(broker) as second, open_producer(broker) as plain:
         await transaction(first, topics.ENRICHED, values("a-aborted"), ABORTED)
         async with reader(broker, pool) as seen:
@@ -166,7 +166,7 @@ async def test_events_of_transactions_are_read_once_committed(
 
 
 async def test_parked_webhooks_of_transactions_come_back_once_committed(broker: Settings) -> None:
-    """The retry reader moves what is committed and due, and its group reaches the end of the log."""
+    """The retry reader moves webhooks that are committed and due, and its group reaches the end of the log."""
     first = topics.RETRIES[0]
     async with (
         upstream(broker) as producer,
@@ -176,7 +176,7 @@ async def test_parked_webhooks_of_transactions_come_back_once_committed(broker: 
     ):
         await transaction(producer, first, [b"aborted"], ABORTED)
         batch_producer = BatchProducer(ours, RetryUntilShutdown())
-        await batch_producer.learn(topics.WEBHOOKS.name)
+        await batch_producer.load_metadata(topics.WEBHOOKS.name)
         reader = RetryReader(consumer, batch_producer, lambda: datetime.now(UTC), timedelta(hours=1), lambda _: False)
         running = asyncio.create_task(reader.run())
         try:
@@ -199,9 +199,9 @@ async def test_parked_webhooks_of_transactions_come_back_once_committed(broker: 
 async def test_dead_letters_are_read_to_an_end_that_is_a_marker(
     broker: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """``dlq`` lists what is committed, without waiting for a record where the last offset is a transaction's marker."""
+    """``dlq`` lists committed letters and does not wait for a record if the last offset is a marker."""
     monkeypatch.setattr(dlq, "PATIENCE", 3.0)
-    letters = dlq.Letters(broker, frozenset(), lambda: datetime.now(UTC))
+    letters = dlq.DeadLetterQueue(broker, frozenset(), lambda: datetime.now(UTC))
     good, bad = LETTERS[0], LETTERS[1]
     async with upstream(broker) as producer:
         await producer.begin_transaction()
@@ -216,12 +216,12 @@ async def test_dead_letters_are_read_to_an_end_that_is_a_marker(
         assert await log_end(broker, topics.DEAD) == 4
 
 
-async def _listed(letters: dlq.Letters) -> list[Any]:
+async def _listed(letters: dlq.DeadLetterQueue) -> list[Any]:
     return await letters.find(DeadLetterFilter())
 
 
 async def test_a_replay_ends_at_the_last_stable_offset(broker: Settings) -> None:
-    """A plan moves a group no further than committed records go, and to the end of the log where none is open."""
+    """A plan moves a group to the last stable offset at most, which is the end without an open transaction."""
     async with upstream(broker) as producer, open_admin(broker) as admin:
         replay = Replay(admin, broker, topics.WORKER_GROUP)
         await transaction(producer, topics.WEBHOOKS, [b"a", b"b"], COMMITTED)

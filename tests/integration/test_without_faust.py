@@ -1,4 +1,4 @@
-"""The exit from Faust works: the same worker over a plain consumer, with the same promises, on a real broker."""
+"""The worker runs without Faust: on a plain consumer it keeps the same promises, on a real broker."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ import tests.support.plain_runtime
 """
 
 
-def test_all_of_a_worker_but_its_runtime_is_there_without_faust() -> None:
-    """No module on the way to the agent imports Faust, be it in a function."""
+def test_only_the_runtime_imports_faust() -> None:
+    """No module that the agent needs imports Faust, not even in a function."""
     ended = subprocess.run([sys.executable, "-c", WITHOUT], capture_output=True, text=True, timeout=60, check=False)
     assert (ended.returncode, ended.stderr) == (0, "")
 
@@ -71,7 +71,7 @@ class Life:
     running: asyncio.Task[int]
 
     async def leaves(self) -> int:
-        """End in good order; the exit code."""
+        """Stop in good order; returns the exit code."""
         self.stop.tell()
         async with asyncio.timeout(LIMIT):
             return await self.running
@@ -90,10 +90,12 @@ async def _for_ever() -> None:
 async def living(
     settings: Settings, rig: Rig, kind: Callable[[Settings], Runtime] = PlainRuntime
 ) -> AsyncIterator[Life]:
-    """A worker on a runtime: real Kafka below it, the world of fakes behind its look-ups."""
+    """A worker on a runtime with a real Kafka and fake providers."""
     async with open_producer(settings) as kafka_producer:
         producer = BatchProducer(kafka_producer, RetryUntilShutdown())
-        await producer.learn(topics.WEBHOOKS.name, topics.ENRICHED.name, *[topic.name for topic in topics.RETRIES])
+        await producer.load_metadata(
+            topics.WEBHOOKS.name, topics.ENRICHED.name, *[topic.name for topic in topics.RETRIES]
+        )
         runtime = kind(settings)
 
         def publish(partition: int, key: bytes, value: bytes | None) -> None:
@@ -141,7 +143,7 @@ def webhook(lead: str, someone: Someone) -> tuple[bytes, bytes, str]:
 
 
 async def send(settings: Settings, prefix: str, people: Sequence[Someone]) -> dict[str, tuple[int, int]]:
-    """One webhook each, in order; by event id: partition and offset."""
+    """Send one webhook for each, in order; returns partition and offset by event id."""
     there = {}
     async with open_producer(settings) as producer:
         for number, someone in enumerate(people):
@@ -159,7 +161,7 @@ async def events(settings: Settings) -> list[EnrichedEvent]:
 
 
 async def until_answered(settings: Settings, wanted: dict[str, tuple[int, int]], times: int = 1) -> None:
-    """Wait until each of these webhooks has as many events."""
+    """Wait until each of these webhooks has so many events."""
 
     async def are_there() -> bool:
         counts = Counter(event.event_id for event in await events(settings))
@@ -169,7 +171,7 @@ async def until_answered(settings: Settings, wanted: dict[str, tuple[int, int]],
 
 
 async def until_committed(settings: Settings, offsets: dict[int, int]) -> None:
-    """Wait until the workers' group stands there."""
+    """Wait until the worker's group has committed these offsets."""
 
     async def stands() -> bool:
         return await committed(settings, topics.WORKER_GROUP, topics.WEBHOOKS.name) == offsets
@@ -178,7 +180,7 @@ async def until_committed(settings: Settings, offsets: dict[int, int]) -> None:
 
 
 async def ends(settings: Settings) -> dict[int, int]:
-    """Where each partition of ``webhooks`` ends."""
+    """The end of each partition of ``webhooks``."""
     async with reading(settings, topics.WEBHOOKS.name) as consumer:
         found = await consumer.end_offsets([TopicPartition(topics.WEBHOOKS.name, n) for n in range(PARTITIONS)])
     return {at.partition: offset for at, offset in found.items()}
@@ -193,7 +195,7 @@ def first_of(there: dict[str, tuple[int, int]]) -> dict[int, int]:
 
 
 async def check_nothing_is_lost_or_paid_twice(settings: Settings, rig: Rig, sent: dict[str, tuple[int, int]]) -> None:
-    """Each webhook was answered with its person, always the same, and each person was asked for once."""
+    """Each webhook was answered with its person, always the same, and each person was requested once."""
     said = await events(settings)
     assert {event.event_id for event in said} == sent.keys()
     assert {event.outcome for event in said} == {Outcome.ENRICHED}
@@ -207,17 +209,15 @@ async def check_nothing_is_lost_or_paid_twice(settings: Settings, rig: Rig, sent
 
 @pytest.fixture
 def rig() -> Rig:
-    """Partners that know everybody."""
+    """Providers that know everybody."""
     rig = Rig()
     for someone in PEOPLE:
         rig.know(someone)
     return rig
 
 
-async def test_a_worker_that_dies_in_the_middle_loses_nothing_and_pays_nothing_again(
-    broker: Settings, rig: Rig
-) -> None:
-    """Only the completed prefix is committed, the table is back after the restart, and the rest is read again."""
+async def test_a_worker_that_dies_loses_nothing_and_pays_nothing_twice(broker: Settings, rig: Rig) -> None:
+    """Only the completed prefix is committed; after the restart the table is back and the rest is read again."""
     async with living(broker, rig) as first:
         sent = await send(broker, "first", KNOWN)
         await until_answered(broker, sent)
@@ -251,7 +251,7 @@ async def test_a_worker_that_dies_in_the_middle_loses_nothing_and_pays_nothing_a
 
 
 async def test_workers_that_come_and_go_hand_over_their_partitions_and_their_tables(broker: Settings, rig: Rig) -> None:
-    """Who gets a partition has its part of the table; nothing is asked for twice on the way."""
+    """A worker that gets a partition has its part of the table, and nothing is requested twice meanwhile."""
     async with living(broker, rig) as stays:
         sent = await send(broker, "first", PEOPLE)
         await until_answered(broker, sent)
@@ -287,10 +287,10 @@ async def test_workers_that_come_and_go_hand_over_their_partitions_and_their_tab
 @pytest.mark.parametrize(
     ("before", "after"), [(FaustRuntime, PlainRuntime), (PlainRuntime, FaustRuntime)], ids=["exit", "way back"]
 )
-async def test_a_worker_of_the_other_runtime_goes_on_where_the_first_one_stopped(
+async def test_the_other_runtime_continues_where_the_first_stopped(
     broker: Settings, rig: Rig, before: type[Runtime], after: type[Runtime]
 ) -> None:
-    """Offsets and changelog are the same: the exit needs no migration, and can be taken back."""
+    """Offsets and changelog are the same, so a change of the runtime needs no migration and can be undone."""
     async with living(broker, rig, before) as first:
         sent = await send(broker, "first", PEOPLE)
         await until_answered(broker, sent)
@@ -309,8 +309,8 @@ async def test_a_worker_of_the_other_runtime_goes_on_where_the_first_one_stopped
     await check_nothing_is_lost_or_paid_twice(broker, rig, sent | repeats)
 
 
-async def test_a_worker_beside_one_of_the_other_runtime_is_refused_and_says_why(broker: Settings, rig: Rig) -> None:
-    """The group speaks Faust's protocol as long as a member of Faust's is there; that one is not hurt."""
+async def test_a_worker_beside_one_of_the_other_runtime_is_refused(broker: Settings, rig: Rig) -> None:
+    """While a member uses Faust's group protocol, a plain worker ends with the reason and the member goes on."""
     async with living(broker, rig, FaustRuntime) as first:
         sent = await send(broker, "first", PEOPLE)
         await until_answered(broker, sent)

@@ -53,7 +53,7 @@ class Worker:
     ) -> None:
         self.producer: Any = RecordingProducer()
         self.trackers = Trackers()
-        self.trackers.renew([PARTITION])
+        self.trackers.begin_generation([PARTITION])
         self.table: dict[bytes, bytes] = {}
         self.cache = TableCache(self.table, lambda *_: None, Lifetimes(86_400.0, 3_600.0, 1_000), lambda: 0.0)
         self.dlq_guard = DlqGuard(rating)
@@ -85,8 +85,8 @@ class Worker:
         self, values: Sequence[bytes | None], headers: Sequence[tuple[str, bytes]], key: bytes | None
     ) -> AsyncIterator[Batch]:
         for value in values:
-            tracker = self.trackers.open()[PARTITION]
-            tracker.arrive([self._offset])
+            tracker = self.trackers.active()[PARTITION]
+            tracker.track([self._offset])
             milliseconds = int(NOW.timestamp() * 1000)
             record = ConsumerRecord(*PARTITION, self._offset, milliseconds, 1, key, value, None, 0, 0, tuple(headers))
             yield Batch(tracker, (record,))

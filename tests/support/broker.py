@@ -1,4 +1,4 @@
-"""The broker that tests share: emptied of what a test has left there, and used by one run of the tests at a time."""
+"""The broker that tests share: each test gets it empty, and one test run uses it at a time."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from stream.topics import ALL, GROUPS, RETRY_GROUP
 from tests.support.waiting import LIMIT, until
 
 PARTITIONS = 4
-ASK_LIMIT = 20.0  # seconds in which a broker that is given must answer
+CLUSTER_ID_TIMEOUT_S = 20.0  # seconds in which a broker that is given must answer
 OUR_GROUPS = (*GROUPS, RETRY_GROUP)
 
 
@@ -33,33 +33,33 @@ def settings_of(servers: str, partitions: int = PARTITIONS) -> Settings:
 
 
 async def make_topics(settings: Settings) -> None:
-    """All topics of ours, ready to take records; those that are there are left as they are."""
+    """Create our topics and wait until they accept records; existing ones do not change."""
     async with open_admin(settings) as admin:
         await create_missing(admin, settings)
 
 
-async def make_anew(settings: Settings) -> None:
-    """All topics of ours, empty and ready to take records, and no member in any group of ours."""
+async def recreate_topics(settings: Settings) -> None:
+    """Create all our topics empty, with no member in any of our groups."""
     async with emptied(settings) as admin:
         await create_missing(admin, settings)
 
 
 @asynccontextmanager
 async def emptied(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
-    """A broker that holds nothing of ours: no member, no topic, no committed offset."""
+    """A broker without members, topics and committed offsets of ours."""
     async with open_admin(settings) as admin:
         for group in OUR_GROUPS:
-            await remove_everybody(admin, group)
+            await remove_all_members(admin, group)
         await remove_topics(admin)
         yield admin
 
 
 @stamina.retry(on=GroupCoordinatorNotAvailableError, timeout=LIMIT, attempts=None)
-async def remove_everybody(admin: AIOKafkaAdminClient, group: str) -> None:
-    """Take out of a group whoever a test has left there.
+async def remove_all_members(admin: AIOKafkaAdminClient, group: str) -> None:
+    """Remove the members that earlier tests have left in a group.
 
-    A worker that was killed, or that has a name of its own, stays a member until its session ends. Who joins meanwhile
-    waits for that, and who joins under its name gets the partitions that it had, of topics that have gone since.
+    A killed worker and a static member stay members until their session ends. A process that joins meanwhile waits for
+    that, and one that joins under the same name gets the old partitions, of topics that no longer exist.
     """
     (answer,) = await admin.describe_consumer_groups([group])
     members = [(member[0], None) for one in answer.groups for member in one[5]]
@@ -68,7 +68,7 @@ async def remove_everybody(admin: AIOKafkaAdminClient, group: str) -> None:
 
 
 async def remove_topics(admin: AIOKafkaAdminClient) -> None:
-    """Delete all topics of ours; the broker forgets with them what groups have committed."""
+    """Delete all our topics; the broker then forgets the groups' committed offsets."""
     ours = {topic.name for topic in ALL}
 
     async def are_gone() -> bool:
@@ -80,12 +80,12 @@ async def remove_topics(admin: AIOKafkaAdminClient) -> None:
     await until(are_gone, "the topics to be gone")
 
 
-def take_turn(servers: str, say: Callable[[str], None], who: str = "tests") -> TextIO:
-    """Wait until no other run of the tests on this machine uses the broker; it is ours until the file is closed.
+def lock_broker(servers: str, say: Callable[[str], None], who: str = "tests") -> TextIO:
+    """Wait until no other test run on this machine uses the broker, and lock it until the returned file is closed.
 
-    Names of topics and groups are the product's: two runs at once would delete each other's.
+    All runs use the product's names of topics and groups, so concurrent runs would delete each other's.
     """
-    path = Path(tempfile.gettempdir()) / f"lead-stream-{who}-{asyncio.run(_name_of(servers))}.lock"
+    path = Path(tempfile.gettempdir()) / f"lead-stream-{who}-{asyncio.run(_cluster_id(servers))}.lock"
     lock = path.open("a")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -96,10 +96,10 @@ def take_turn(servers: str, say: Callable[[str], None], who: str = "tests") -> T
     return lock
 
 
-async def _name_of(servers: str) -> str:
-    """The cluster's id, however its address is written; the address when the broker does not answer."""
+async def _cluster_id(servers: str) -> str:
+    """The cluster's id, independent of how its address is written; the address if the broker does not answer."""
     try:
-        async with asyncio.timeout(ASK_LIMIT), open_admin(settings_of(servers)) as admin:
+        async with asyncio.timeout(CLUSTER_ID_TIMEOUT_S), open_admin(settings_of(servers)) as admin:
             name = str((await admin.describe_cluster())["cluster_id"])
     except (KafkaError, OSError):  # a TimeoutError is an OSError
         name = servers

@@ -1,4 +1,4 @@
-"""What the tests of the consumers share: events of ``contacts.enriched``, where a group stands, processes."""
+"""Helpers for tests of consumers: events of ``contacts.enriched``, committed offsets, processes."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def event(  # noqa: PLR0913 - an event
 
 
 async def publish(settings: Settings, values: Sequence[dict[str, Any] | bytes], topic: str = ENRICHED.name) -> None:
-    """Publish events in order, keyed by their contact; bytes go as they are."""
+    """Publish events in order, keyed by their contact; bytes are published as they are."""
     producer = AIOKafkaProducer(**client_options(settings), enable_idempotence=True)
     await producer.start()
     try:
@@ -88,7 +88,7 @@ async def publish(settings: Settings, values: Sequence[dict[str, Any] | bytes], 
 
 @asynccontextmanager
 async def reading(settings: Settings, topic: str, group: str | None = None) -> AsyncIterator[AIOKafkaConsumer]:
-    """A consumer that is assigned all partitions of a topic by hand."""
+    """A consumer with all partitions of a topic assigned manually."""
     consumer = AIOKafkaConsumer(**consumer_options(settings), group_id=group, enable_auto_commit=False)
     await consumer.start()
     try:
@@ -114,7 +114,7 @@ async def everything(settings: Settings, topic: str) -> list[ConsumerRecord]:
 
 
 async def committed(settings: Settings, group: str, topic: str = ENRICHED.name) -> dict[int, int]:
-    """Where a group stands, by partition; partitions without a commit are left out."""
+    """The committed offsets of a group; partitions without a commit are left out."""
     async with open_admin(settings) as admin, asyncio.timeout(LIMIT):
         while True:
             try:
@@ -146,7 +146,7 @@ def environment(settings: Settings, **more: str) -> dict[str, str]:
 
 
 async def start(settings: Settings, *arguments: str, **more: str) -> asyncio.subprocess.Process:
-    """Start ``python ...`` beside the test's broker; it does not outlive the test."""
+    """Start ``python ...`` beside the test's broker; it ends with the test."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         *arguments,
@@ -160,7 +160,7 @@ async def start(settings: Settings, *arguments: str, **more: str) -> asyncio.sub
 
 
 async def end_started() -> None:
-    """Kill what a test that failed has left: it would read the next test's topics."""
+    """Kill the processes that a failed test has left, which would read the next test's topics."""
     while STARTED:
         process = STARTED.pop()
         if process.returncode is None:
@@ -169,7 +169,7 @@ async def end_started() -> None:
 
 
 async def command(settings: Settings, *arguments: str, **more: str) -> tuple[int | None, str, str]:
-    """Run ``python -m stream ...`` to its end; gives exit code, output, and what it said beside."""
+    """Run ``python -m stream ...`` to its end; returns exit code, output and error output."""
     process = await start(settings, "-m", "stream", *arguments, **more)
     async with asyncio.timeout(LIMIT):
         out, said = await process.communicate()

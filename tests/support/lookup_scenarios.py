@@ -23,7 +23,7 @@ from stream.lookup.chain import LookupChain
 from stream.lookup.ports import LookupRequest, LookupResult, PersonReader, PersonStore, PricingPolicy
 from stream.providers.specs import provider_specs
 from stream.settings import load
-from stream.store.keeper import LEASE
+from stream.store.periodic import LEASE_S
 from tests.support.fakes import NOW
 from tests.support.waiting import LIMIT
 
@@ -34,7 +34,7 @@ PRICING = PricingPolicy(
     max_age=timedelta(days=180),
     unknown_for=timedelta(days=1),
     work_unknown_for=timedelta(days=7),
-    lease=LEASE,
+    lease=LEASE_S,
 )
 
 

@@ -1,4 +1,4 @@
-"""A plain consumer's Kafka client in memory, and a loop at work on it."""
+"""A Kafka consumer in memory, and a consumer loop that runs on it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MARKER = None
 
 
 class MemoryConsumer:
-    """aiokafka's consumer as far as the loop looks at it: its own positions, over logs that a test writes."""
+    """aiokafka's consumer as far as the loop uses it: its own positions on logs that a test writes."""
 
     def __init__(self, *partitions: TopicPartition) -> None:
         self.logs: dict[TopicPartition, list[ConsumerRecord | None]] = {one: [] for one in partitions}
@@ -43,14 +43,14 @@ class MemoryConsumer:
         self.listener = listener
 
     async def assign(self) -> None:
-        """What a rebalance ends with: all partitions, from their committed offsets on."""
+        """Assign all partitions from their committed offsets, as at the end of a rebalance."""
         self._subscription.assign_from_user(set(self.logs))
         for partition in self.logs:
             self._state(partition).seek(self.committed.get(partition, 0))
         await self.listener.on_partitions_assigned(list(self.logs))
 
     def write(self, partition: TopicPartition, *values: str | None) -> None:
-        """Append records, each keyed by its value's first letter, and markers."""
+        """Append records, each keyed by the first letter of its value, and markers."""
         for value in values:
             offset, at = len(self.logs[partition]), int(time.time() * 1000)
             self.logs[partition].append(
@@ -60,7 +60,7 @@ class MemoryConsumer:
             )
 
     async def getmany(self, timeout_ms: int, max_records: int) -> dict[TopicPartition, list[ConsumerRecord]]:
-        """Read on; waits where there is nothing."""
+        """Read on; wait if there is nothing to read."""
         await self.may_read.wait()
         if self.read_error is not None:
             raise self.read_error
@@ -78,7 +78,7 @@ class MemoryConsumer:
         return found
 
     async def commit(self, offsets: dict[TopicPartition, int]) -> None:
-        """Take offsets, once the test lets it."""
+        """Commit offsets when the test allows it."""
         self.commits += 1
         await self.may_commit.wait()
         if self.commit_error is not None:
@@ -91,31 +91,31 @@ class MemoryConsumer:
         return {partition: len(self.logs[partition]) for partition in partitions}
 
     def last_stable_offset(self, partition: TopicPartition) -> int:
-        """No news from fetches: where a partition is paused there are none."""
+        """None, as for a partition that is not fetched."""
         del partition
         return -1
 
     def assignment(self) -> AbstractSet[TopicPartition]:
-        """All of them."""
+        """All partitions."""
         return self._subscription.assigned_partitions()
 
     def paused(self) -> AbstractSet[TopicPartition]:
-        """What is not read."""
+        """The paused partitions."""
         paused: AbstractSet[TopicPartition] = self._subscription.paused_partitions()
         return paused
 
     def pause(self, *partitions: TopicPartition) -> None:
-        """Read these no more."""
+        """Stop reading these partitions."""
         for partition in partitions:
             self._subscription.pause(partition)
 
     def resume(self, *partitions: TopicPartition) -> None:
-        """Read these again."""
+        """Read these partitions again."""
         for partition in partitions:
             self._subscription.resume(partition)
 
     def seek(self, partition: TopicPartition, offset: int) -> None:
-        """Go to an offset."""
+        """Move to an offset."""
         self._subscription.seek(partition, offset)
 
     def _state(self, partition: TopicPartition) -> Any:
@@ -126,7 +126,7 @@ class MemoryConsumer:
 async def running(
     consumer: MemoryConsumer, handler: RecordHandler, spec: ConsumerSpec = SPEC
 ) -> AsyncIterator[tuple[asyncio.Task[None], asyncio.Event]]:
-    """A loop at work, with what stops it; stopped at the end."""
+    """A running loop and its stop event. The loop is stopped at the end."""
     stop = asyncio.Event()
     loop: Any = ConsumerLoop(consumer, spec, handler)  # type: ignore[arg-type]
     await consumer.assign()

@@ -1,4 +1,4 @@
-"""Writes a record whose header has a name that is no text, as clients in C may."""
+"""Writes a record with a header name that is not UTF-8, as clients in C can."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ CRC_AT, CRC_FROM = 17, 21  # in a record batch: where its checksum stands, and f
 
 
 async def send_odd_header(producer: AIOKafkaProducer, topic: str, partition: int, *values: bytes) -> None:
-    """One batch; the second of ``values`` has the header. ``producer`` must not be idempotent."""
+    """Send one batch in which the second of ``values`` has the header. ``producer`` must not be idempotent."""
     batch = producer.create_batch()
     for number, value in enumerate(values):
         headers = [(MARK.decode(), b"1")] if number == 1 else []

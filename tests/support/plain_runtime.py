@@ -25,7 +25,7 @@ from aiokafka.errors import IllegalStateError, KafkaError
 from stream import topics
 from stream.domain.errors import StopError
 from stream.kafka.batches import Batch
-from stream.kafka.clients import consumer_options, open_consumer, positions, reached
+from stream.kafka.clients import consumer_options, open_consumer, positions, positions_reached
 from stream.kafka.header_names import tolerate_invalid_header_names
 from stream.kafka.offset_tracker import Trackers
 from stream.kafka.open_transactions import OpenTransactions
@@ -123,13 +123,13 @@ class PlainRuntime(ConsumerRebalanceListener):  # type: ignore[misc]
     async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
         """Begin nothing more, and let the worker end and commit what is under way. aiokafka goes on heart-beating."""
         self._is_joined = False
-        self.trackers.close()
+        self.trackers.revoke_all()
         if revoked:
             await self._revoked()
 
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
         """Begin a generation. aiokafka sends no heartbeat meanwhile, so the table is restored by the reader."""
-        self.trackers.renew([(tp.topic, tp.partition) for tp in assigned], sought=False)
+        self.trackers.begin_generation([(tp.topic, tp.partition) for tp in assigned], positioned=False)
         self._consumer.pause(*assigned)
         self._generation += 1
         self._is_joined = True
@@ -176,11 +176,11 @@ class PlainRuntime(ConsumerRebalanceListener):  # type: ignore[misc]
             before = positions(self._consumer)
             fetched = await self._consumer.getmany(timeout_ms=POLL_TIMEOUT_MS, max_records=MAX_POLL_RECORDS)
             batches = [batch for tp, records in fetched.items() if (batch := self._track(tp, records))]
-            for tp, position in reached(self._consumer, before, fetched).items():
+            for tp, position in positions_reached(self._consumer, before, fetched).items():
                 tracker = self.trackers.of((tp.topic, tp.partition))
                 if tracker is not None:
-                    tracker.pass_over(position)
-            self._open_transactions.look(self._consumer, self._consumer.assignment())
+                    tracker.advance_to(position)
+            self._open_transactions.observe(self._consumer, self._consumer.assignment())
             for batch in batches:
                 yield batch
 
@@ -190,7 +190,7 @@ class PlainRuntime(ConsumerRebalanceListener):  # type: ignore[misc]
             with suppress(IllegalStateError):  # it is not ours any more
                 self._consumer.seek(tp, records[0].offset)
             return None
-        tracker.arrive(record.offset for record in records)
+        tracker.track(record.offset for record in records)
         return Batch(tracker, records)
 
     async def _commit_again_and_again(self) -> None:

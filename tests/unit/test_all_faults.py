@@ -71,7 +71,7 @@ EVERYBODYS = [
     "  WORK_API_TOKEN_FILE: the secret's file can't be read: it is no UTF-8 text",
     "  GOOGLE_ADS_KEY_FILE: the secret's file can't be read: Is a directory",
     "  DIRETRIX_PASSWORD: is given twice: unset it, or DIRETRIX_PASSWORD_FILE",
-    "DIRETRIX_DAILY_BUGDET is no setting. Is it a slip of DIRETRIX_DAILY_BUDGET, which is not set?",
+    "DIRETRIX_DAILY_BUGDET is no setting. Is DIRETRIX_DAILY_BUDGET meant, which is not set?",
     "given=LOOKUP_SLOT meant=LOOKUP_SLOTS",
 ]
 THEIRS = {

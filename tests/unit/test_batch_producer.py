@@ -1,4 +1,4 @@
-"""The batch producer on aiokafka's own sender and batches, before a broker that waits and fails on command."""
+"""The batch producer with aiokafka's own sender and batches, on a broker that waits and fails on command."""
 
 # ruff: noqa: SLF001 - aiokafka's sender runs without its client
 
@@ -28,7 +28,7 @@ fail_fast_only = pytest.mark.parametrize("policy", [FailFast()], ids=["fail fast
 
 
 class Broker:
-    """aiokafka's client before brokers that wait and fail on command; its sender and its batches are the real ones."""
+    """aiokafka's client with brokers that wait and fail on command. Its sender and batches are the real ones."""
 
     def __init__(self) -> None:
         self.taken: list[tuple[int, int]] = []  # partition, records; acknowledged or not
@@ -48,7 +48,7 @@ class Broker:
         )
 
     def get_random_node(self) -> int:
-        """Somebody to ask for a producer's id."""
+        """A node to request a producer id from."""
         return 0
 
     async def _wait_on_metadata(self, topic: str) -> set[int]:
@@ -56,10 +56,10 @@ class Broker:
         return self.known.setdefault(topic, set(range(PARTITIONS)))
 
     async def close(self) -> None:
-        """There is nothing to close."""
+        """Do nothing."""
 
     async def send(self, node: int, request: Any, group: object = None) -> object:
-        """Take a request."""
+        """Accept a request."""
         del node, group
         if isinstance(request, InitProducerIdRequest):
             return SimpleNamespace(error_code=0, producer_id=1, producer_epoch=0)
@@ -93,8 +93,8 @@ def keys_by_partition() -> list[bytes]:
     return [found[partition] for partition in range(PARTITIONS)]
 
 
-async def turns() -> None:
-    """Let the loop turn, as often as anything could need."""
+async def ticks() -> None:
+    """Let the event loop run for more ticks than any test needs."""
     for _ in range(10):
         await asyncio.sleep(0)
 
@@ -107,22 +107,22 @@ async def broker() -> Broker:
 
 @pytest.fixture(params=[FailFast(), RetryUntilShutdown(delay_seconds=0.01)], ids=["fail fast", "retry"])
 def policy(request: pytest.FixtureRequest) -> FailFast | RetryUntilShutdown:
-    """What happens to a batch that fails: the tests here hold for both, where they do not say otherwise."""
+    """The failure policy. The tests hold for both unless they say otherwise."""
     chosen: FailFast | RetryUntilShutdown = request.param
     return chosen
 
 
 @pytest.fixture
 async def batches(broker: Broker, policy: FailFast | RetryUntilShutdown) -> AsyncIterator[BatchProducer]:
-    """A batch producer with the policy of the test, whose aiokafka producer's sender runs."""
+    """A batch producer with the failure policy of the test, on a running aiokafka producer."""
     producer: Any = AIOKafkaProducer(acks="all", enable_idempotence=True, max_batch_size=SMALL)
     producer.client = producer._sender.client = broker
     producer._message_accumulator._cluster = producer._metadata = broker.cluster
     made = BatchProducer(producer, policy)
     await producer._sender.start()
-    assert not made.knows([record()])
-    await made.learn(WEBHOOKS)
-    assert made.knows([record()])
+    assert not made.has_metadata([record()])
+    await made.load_metadata(WEBHOOKS)
+    assert made.has_metadata([record()])
     yield made
     broker.gate.set()
     await made.close()
@@ -135,45 +135,43 @@ def record(key: bytes | None = b"+5511987654321", value: bytes = b"x" * 100) -> 
 
 async def done(handle: PublishHandle) -> None:
     async with asyncio.timeout(LIMIT):
-        await asyncio.shield(handle.answer)
+        await asyncio.shield(handle.result)
 
 
-async def test_what_several_requests_put_in_one_turn_leaves_in_one_batch(
-    batches: BatchProducer, broker: Broker
-) -> None:
-    """Requests share batches, and each is told when its own records are there."""
+async def test_records_of_one_tick_share_a_batch(batches: BatchProducer, broker: Broker) -> None:
+    """Requests of one tick share batches, and each handle succeeds when its own records are acknowledged."""
     handles = [batches.enqueue_all([record()]) for _ in range(3)]
     await asyncio.gather(*map(done, handles))
     assert [records for _, records in broker.sent] == [3]
 
 
-async def test_what_comes_while_a_batch_is_in_flight_leaves_together(batches: BatchProducer, broker: Broker) -> None:
-    """One batch of a partition is in flight; what comes meanwhile shares the next one. Other partitions go on."""
+async def test_records_that_arrive_during_a_batch_share_the_next_one(batches: BatchProducer, broker: Broker) -> None:
+    """One batch of a partition is in flight; records enqueued meanwhile share the next one; other partitions go on."""
     keys = keys_by_partition()
     broker.leaders = {1: 7}
     broker.gate.clear()
     handles = [batches.enqueue_all([record(keys[0])])]
-    await turns()
+    await ticks()
     for _ in range(3):
         handles.append(batches.enqueue_all([record(keys[0])]))
-        await turns()
+        await ticks()
     handles.append(batches.enqueue_all([record(keys[1])]))
-    await turns()
+    await ticks()
     assert broker.taken == [(0, 1), (1, 1)]
     broker.gate.set()
     await asyncio.gather(*map(done, handles))
     assert sorted(broker.sent) == [(0, 1), (0, 3), (1, 1)]
 
 
-async def test_what_waits_is_bounded(
+async def test_waiting_bytes_are_bounded(
     broker: Broker, batches: BatchProducer, policy: FailFast | RetryUntilShutdown
 ) -> None:
-    """More than may wait is refused at once, and taken again when something has left or was taken back."""
+    """Records beyond the bound are refused at once, and accepted again after records have left or were taken back."""
     small = BatchProducer(batches._producer, policy, max_bytes=250)
-    await small.learn(WEBHOOKS)
+    await small.load_metadata(WEBHOOKS)
     broker.gate.clear()
     under_way = small.enqueue_all([record()])
-    await turns()
+    await ticks()
     waiting = small.enqueue_all([record(), record()])
     with pytest.raises(QueueFullError):
         small.enqueue_all([record()])
@@ -186,12 +184,12 @@ async def test_what_waits_is_bounded(
 async def test_records_that_are_not_acknowledged_are_bounded(
     broker: Broker, batches: BatchProducer, policy: FailFast | RetryUntilShutdown
 ) -> None:
-    """However small, no more than so many wait or are in flight; a publication is refused as a whole."""
+    """The number of unacknowledged records is bounded, and a publication is refused as a whole."""
     small = BatchProducer(batches._producer, policy, max_records=3)
-    await small.learn(WEBHOOKS)
+    await small.load_metadata(WEBHOOKS)
     broker.gate.clear()
     handles = [small.enqueue_all([record(), record()])]
-    await turns()
+    await ticks()
     with pytest.raises(QueueFullError):
         small.enqueue_all([record(), record()])
     handles.append(small.enqueue_all([record()]))
@@ -201,11 +199,11 @@ async def test_records_that_are_not_acknowledged_are_bounded(
 
 
 async def test_a_topic_that_the_metadata_has_lost_keeps_its_partitions(batches: BatchProducer, broker: Broker) -> None:
-    """While a broker leaves a topic out, ``knows`` says so, and records go where they went before."""
+    """While the metadata lacks a topic, ``has_metadata`` is False and records keep their partitions."""
     lost = broker.known.pop(WEBHOOKS)
     for changed in broker.changed:
         changed(None)
-    assert not batches.knows([record()])
+    assert not batches.has_metadata([record()])
     assert batches.partitions(WEBHOOKS) == PARTITIONS
     handle = batches.enqueue_all([record()])
     broker.known[WEBHOOKS] = lost
@@ -213,8 +211,8 @@ async def test_a_topic_that_the_metadata_has_lost_keeps_its_partitions(batches: 
     assert broker.sent == [(partition_of(record().key or b"", PARTITIONS), 1)]
 
 
-async def test_a_topic_that_has_grown_is_used_whole(batches: BatchProducer, broker: Broker) -> None:
-    """Keys go where everybody else's partitioner puts them, from the moment the broker tells of more partitions."""
+async def test_new_partitions_of_a_topic_are_used(batches: BatchProducer, broker: Broker) -> None:
+    """After the metadata shows more partitions, keys go to the partitions of the default partitioner."""
     broker.known["webhooks"] = set(range(2 * PARTITIONS))
     broker.changed[0](None)
     keys = [f"contact-{number}".encode() for number in range(40)]
@@ -223,7 +221,7 @@ async def test_a_topic_that_has_grown_is_used_whole(batches: BatchProducer, brok
 
 
 async def test_a_handle_is_done_when_every_partition_has_its_records(batches: BatchProducer, broker: Broker) -> None:
-    """A body of several contacts is answered when the last of its batches is acknowledged, however many there are."""
+    """A handle with records on several partitions succeeds after the last acknowledgement."""
     keys = [f"contact-{number}".encode() for number in range(40)]
     handle = batches.enqueue_all([record(key) for key in keys])
     await done(handle)
@@ -232,28 +230,28 @@ async def test_a_handle_is_done_when_every_partition_has_its_records(batches: Ba
 
 
 async def test_a_record_larger_than_a_batch_is_sent_alone(batches: BatchProducer, broker: Broker) -> None:
-    """Whether a record is too large is for the broker to say."""
+    """A record larger than a batch is sent alone: the broker decides whether it is too large."""
     await done(batches.enqueue_all([record(), record(value=b"x" * 10 * SMALL), record()]))
     assert [records for _, records in broker.sent] == [1, 1, 1]
 
 
-async def test_without_an_acknowledgement_nobody_is_told_done(batches: BatchProducer, broker: Broker) -> None:
-    """A handle waits as long as the broker does."""
+async def test_a_handle_waits_for_the_acknowledgement(batches: BatchProducer, broker: Broker) -> None:
+    """A handle does not succeed before the broker acknowledges."""
     broker.gate.clear()
     handle = batches.enqueue_all([record()])
-    await turns()
-    assert not handle.answer.done()
+    await ticks()
+    assert not handle.result.done()
     broker.gate.set()
     await done(handle)
 
 
 @fail_fast_only
-async def test_a_refused_batch_fails_what_waits_behind_it_too(batches: BatchProducer, broker: Broker) -> None:
-    """The broker refuses what follows a gap: everybody behind it is told at once, other partitions go on."""
+async def test_a_refused_batch_fails_the_queue_behind_it(batches: BatchProducer, broker: Broker) -> None:
+    """A refused batch fails the records behind it, which the broker would refuse after the gap; others go on."""
     broker.gate.clear()
     keys = keys_by_partition()
     first = batches.enqueue_all([record(keys[0])])
-    await turns()
+    await ticks()
     behind = batches.enqueue_all([record(keys[0])])
     broker.failures.append(KafkaError())
     broker.gate.set()
@@ -264,22 +262,22 @@ async def test_a_refused_batch_fails_what_waits_behind_it_too(batches: BatchProd
     assert broker.sent == [(1, 1)]
 
 
-async def test_what_is_taken_back_is_not_sent_and_not_kept(batches: BatchProducer, broker: Broker) -> None:
-    """While the broker is away, who was told 503 leaves no record behind that has not left yet."""
+async def test_records_taken_back_are_not_sent(batches: BatchProducer, broker: Broker) -> None:
+    """Records that are taken back while the broker is away are neither sent nor kept."""
     broker.gate.clear()
     under_way = batches.enqueue_all([record()])
-    await turns()
+    await ticks()
     waiting = batches.enqueue_all([record(), record()])
     batches.take_back(waiting)
     await done(waiting)
-    assert not under_way.answer.done()
+    assert not under_way.result.done()
     broker.gate.set()
     await done(under_way)
     assert [records for _, records in broker.sent] == [1]
 
 
-async def test_a_batch_that_cannot_be_made_fails_its_senders_only(batches: BatchProducer, broker: Broker) -> None:
-    """The producer's sender is in the midst of its work when it asks for batches, and must outlive ours."""
+async def test_a_batch_that_can_not_be_encoded_fails_only_its_records(batches: BatchProducer, broker: Broker) -> None:
+    """An encoding error fails the handles of its batch, while aiokafka's sender and other batches go on."""
     keys = keys_by_partition()
     odd: Any = "text is no value"
     handle = batches.enqueue_all([record(keys[0], odd)])
@@ -292,11 +290,11 @@ async def test_a_batch_that_cannot_be_made_fails_its_senders_only(batches: Batch
 
 
 @fail_fast_only
-async def test_who_waits_is_told_when_the_producer_leaves(batches: BatchProducer, broker: Broker) -> None:
-    """What is under way is still delivered; nobody would come for the rest, and nothing new is taken."""
+async def test_closing_fails_waiting_records(batches: BatchProducer, broker: Broker) -> None:
+    """At the close, records in flight are still delivered, waiting ones fail, and new ones are refused."""
     broker.gate.clear()
     under_way = batches.enqueue_all([record()])
-    await turns()
+    await ticks()
     waiting = batches.enqueue_all([record()])
     await batches.close()
     with pytest.raises(ProducerClosed):
@@ -309,8 +307,8 @@ async def test_who_waits_is_told_when_the_producer_leaves(batches: BatchProducer
 
 
 @fail_fast_only
-async def test_after_the_end_of_the_sender_records_are_refused(batches: BatchProducer, broker: Broker) -> None:
-    """A sender that ended by an error of its own sends nothing any more: that is said, not waited for."""
+async def test_records_are_refused_after_the_sender_has_ended(batches: BatchProducer, broker: Broker) -> None:
+    """After aiokafka's sender has ended by an error, records fail at once."""
     broker.failures.append(RuntimeError("of aiokafka"))
     first = batches.enqueue_all([record()])
     with pytest.raises(KafkaError):
@@ -319,25 +317,25 @@ async def test_after_the_end_of_the_sender_records_are_refused(batches: BatchPro
         await done(batches.enqueue_all([record()]))
 
 
-async def test_who_waits_no_more_leaves_its_records_in_flight(batches: BatchProducer, broker: Broker) -> None:
-    """Who is told 503 learns no more of it; that it is over is known when the broker answers at last."""
+async def test_an_expired_handle_leaves_its_records_in_flight(batches: BatchProducer, broker: Broker) -> None:
+    """An expired handle fails at once, and ``on_done`` is called when the broker answers."""
     broker.gate.clear()
     handle = batches.enqueue_all([record()])
-    await turns()
+    await ticks()
     over: list[PublishHandle] = []
-    handle.afterwards = over.append
+    handle.on_done = over.append
     handle.expire()
     with pytest.raises(TimeoutError):
         await done(handle)
     batches.take_back(handle)
-    assert not handle.is_over
+    assert not handle.is_done
     broker.gate.set()
     await done(batches.enqueue_all([record()]))
     assert over == [handle]
 
 
-async def test_a_wait_ends_only_where_its_time_is_over() -> None:
-    """Of those who wait for the broker each has its own time, and nobody is looked at after the last has gone."""
+async def test_each_handle_expires_at_its_own_time() -> None:
+    """Each request waits for its own time, and no timer remains after the last one."""
     deadlines, now = PublishDeadlines(), asyncio.get_running_loop().time()
     handles = [PublishHandle(1) for _ in range(3)]
     for handle, seconds in zip(handles, (0.0, 60.0, 0.0), strict=True):
@@ -345,5 +343,5 @@ async def test_a_wait_ends_only_where_its_time_is_over() -> None:
     deadlines.end(handles[2])
     with pytest.raises(TimeoutError):
         await done(handles[0])
-    assert not handles[1].answer.done()
-    assert not handles[2].answer.done()
+    assert not handles[1].result.done()
+    assert not handles[2].result.done()

@@ -1,4 +1,4 @@
-"""The batch producer before an aiokafka producer that fails and waits on command: callbacks, and sending again."""
+"""The batch producer on an aiokafka producer that fails and waits on command: callbacks and retries."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ both_policies = pytest.mark.parametrize("policy", [FailFast(), RETRY], ids=["fai
 
 
 class Producer:
-    """Keeps what it was sent; ``gate`` holds acknowledgements back, ``failures`` come first."""
+    """Keeps the batches it was sent; ``gate`` delays acknowledgements, ``failures`` are raised first."""
 
     def __init__(self) -> None:
         self.sent: list[tuple[str, int, int]] = []  # topic, partition, records
@@ -38,11 +38,11 @@ class Producer:
         )
 
     def create_batch(self) -> BatchBuilder:
-        """An empty batch, a real one."""
+        """A real, empty batch."""
         return BatchBuilder(SMALL, 0)
 
     async def send_batch(self, batch: BatchBuilder, topic: str, *, partition: int) -> asyncio.Future[None]:
-        """Take a batch; what is returned ends with its acknowledgement."""
+        """Accept a batch and return the future of its acknowledgement."""
         if self.failures:
             raise self.failures.pop(0)
         records = batch.record_count()
@@ -57,7 +57,7 @@ class Producer:
         self.sent.append((topic, partition, records))
 
     async def partitions_for(self, topic: str) -> set[int]:
-        """Every topic has four."""
+        """Every topic has four partitions."""
         del topic
         return {0, 1, 2, 3}
 
@@ -69,7 +69,7 @@ def producer() -> Producer:
 
 @pytest.fixture
 def batches(producer: Producer) -> BatchProducer:
-    """With the worker's policy."""
+    """A batch producer with the worker's failure policy."""
     return made(producer)
 
 
@@ -85,21 +85,21 @@ async def flushed(batches: BatchProducer) -> None:
 
 
 async def until(holds: Callable[[], object]) -> None:
-    """Let the loop turn until ``holds``."""
+    """Let the event loop run until ``holds``."""
     async with asyncio.timeout(LIMIT):
         while not holds():  # noqa: ASYNC110 - what is waited for sets no event
             await asyncio.sleep(0)
 
 
-async def turns() -> None:
-    """Let the loop turn, as often as anything could need."""
+async def ticks() -> None:
+    """Let the event loop run for more ticks than any test needs."""
     for _ in range(10):
         await asyncio.sleep(0)
 
 
 @both_policies
-async def test_what_is_enqueued_in_one_turn_leaves_in_one_batch_a_partition(producer: Producer, policy: Any) -> None:
-    """Records of a turn share a batch, and each partition has its own."""
+async def test_records_of_one_tick_share_one_batch_for_each_partition(producer: Producer, policy: Any) -> None:
+    """Records of one tick leave in one batch for each partition."""
     batches = made(producer, policy)
     for n in range(6):
         batches.enqueue("t", None, b"v", [], partition=n % 2)
@@ -108,13 +108,13 @@ async def test_what_is_enqueued_in_one_turn_leaves_in_one_batch_a_partition(prod
 
 
 @both_policies
-async def test_acknowledgements_are_told_in_order_over_many_batches(producer: Producer, policy: Any) -> None:
-    """Each record's acknowledgement is told once, in the order of enqueuing, and only after the broker has it."""
+async def test_acknowledgements_are_called_in_order(producer: Producer, policy: Any) -> None:
+    """Each acknowledgement is called once, in the order of ``enqueue``, after the broker has the record."""
     batches, told = made(producer, policy), list[int]()
     producer.gate.clear()
     for n in range(50):
         batches.enqueue("t", b"key", b"x" * 50, [("h", b"1")], partial(told.append, n), partition=0)
-    await turns()
+    await ticks()
     assert told == []
     assert batches.backlog == 50
     producer.gate.set()
@@ -125,10 +125,10 @@ async def test_acknowledgements_are_told_in_order_over_many_batches(producer: Pr
 
 
 @pytest.mark.parametrize("where", ["failures", "late_failures"])
-async def test_a_batch_that_fails_is_sent_again_before_what_follows(
+async def test_a_failed_batch_is_sent_again_before_later_records(
     batches: BatchProducer, producer: Producer, where: str
 ) -> None:
-    """Failing at the call or at the acknowledgement, a batch comes again whole and in order; then all is well."""
+    """A batch that fails at the call or the acknowledgement is sent again whole and in order."""
     errors: list[BaseException] = [KafkaTimeoutError(), KafkaError(), OSError()]
     setattr(producer, where, errors)
     told: list[int] = []
@@ -145,7 +145,7 @@ async def test_a_batch_that_fails_is_sent_again_before_what_follows(
 async def test_a_partition_that_fails_is_not_hidden_by_one_that_succeeds(
     batches: BatchProducer, producer: Producer
 ) -> None:
-    """``failing_since`` keeps the age of the oldest failure while other partitions are acknowledged."""
+    """``failing_since`` keeps the age of the oldest failure while other partitions succeed."""
     producer.refused = {0}
     batches.enqueue("t", None, b"v", [], partition=0)
     await until(lambda: batches.failing_since is not None)
@@ -161,8 +161,8 @@ async def test_a_partition_that_fails_is_not_hidden_by_one_that_succeeds(
 
 @both_policies
 @pytest.mark.parametrize("bounds", [{"max_records": 3}, {"max_bytes": 3}], ids=["records", "bytes"])
-async def test_the_reader_waits_above_a_bound(producer: Producer, policy: Any, bounds: dict[str, int]) -> None:
-    """``wait_for_capacity`` holds while more is under way than a bound, and ends when it has drained."""
+async def test_wait_for_capacity_waits_above_a_bound(producer: Producer, policy: Any, bounds: dict[str, int]) -> None:
+    """``wait_for_capacity`` waits while a bound is exceeded and returns when enough records have left."""
     batches = made(producer, policy, **bounds)
     producer.gate.clear()
     for _ in range(3):
@@ -182,13 +182,13 @@ async def test_the_reader_waits_above_a_bound(producer: Producer, policy: Any, b
 
 
 async def test_records_count_until_they_are_acknowledged(producer: Producer) -> None:
-    """What is in flight before a broker that is away keeps the reader waiting."""
+    """Records in flight count for the bound until they are acknowledged."""
     batches = made(producer, max_records=3)
     producer.gate.clear()
     for _ in range(4):
         batches.enqueue("t", None, b"v", [], partition=0)
     waiting = asyncio.create_task(batches.wait_for_capacity())
-    await turns()
+    await ticks()
     assert not waiting.done()
     producer.gate.set()
     async with asyncio.timeout(LIMIT):
@@ -197,10 +197,10 @@ async def test_records_count_until_they_are_acknowledged(producer: Producer) -> 
 
 
 @both_policies
-async def test_a_key_decides_the_partition_as_java_does(producer: Producer, policy: Any) -> None:
-    """Keyed records go where Java's producer would put them; without a key partition 0 is taken."""
+async def test_a_key_selects_the_partition_of_the_java_client(producer: Producer, policy: Any) -> None:
+    """A key selects the partition of Kafka's Java client; a record without a key goes to partition 0."""
     batches = made(producer, policy)
-    await batches.learn("t")
+    await batches.load_metadata("t")
     assert batches.partitions("t") == 4
     assert partition_of(b"21", 1000) == -973932308 % 2**32 % 2**31 % 1000  # a vector of Kafka's own tests
     batches.enqueue("t", b"key", b"v", [])
@@ -210,30 +210,28 @@ async def test_a_key_decides_the_partition_as_java_does(producer: Producer, poli
 
 
 async def test_a_record_without_a_value_is_sent(batches: BatchProducer, producer: Producer) -> None:
-    """A tombstone of the changelog is a record of no bytes."""
+    """A record without a value, such as a tombstone of the changelog, is sent."""
     batches.enqueue("t", b"key", None, [], partition=1)
     await flushed(batches)
     assert producer.sent == [("t", 1, 1)]
 
 
-async def test_closing_gives_up_what_is_not_acknowledged_and_tells_nobody(
-    batches: BatchProducer, producer: Producer
-) -> None:
-    """What the broker has not acknowledged at the end is not told: its offset will be read again."""
+async def test_closing_abandons_unacknowledged_records(batches: BatchProducer, producer: Producer) -> None:
+    """At the close unacknowledged records are abandoned without a callback, so their offsets are read again."""
     told: list[int] = []
     producer.gate.clear()
     batches.enqueue("t", None, b"v", [], partial(told.append, 1), partition=0)
-    await turns()
+    await ticks()
     async with asyncio.timeout(LIMIT):
         await batches.close()
     assert told == []
     assert batches.backlog == 1
 
 
-async def test_a_batch_that_waits_to_be_sent_again_ends_with_the_producer(producer: Producer) -> None:
-    """Closing does not wait for the next attempt, and fails the handles of what was and was not sent."""
+async def test_closing_does_not_wait_for_a_retry(producer: Producer) -> None:
+    """The close does not wait for the next attempt, and fails all handles."""
     batches = made(producer, RetryUntilShutdown(delay_seconds=3_600))
-    await batches.learn("t")
+    await batches.load_metadata("t")
     producer.refused = {0, 1, 2, 3}
     first = batches.enqueue_all([SimpleNamespace(topic="t", key=b"k", value=b"v", headers=[])])
     await until(lambda: batches.failing_since is not None)
@@ -242,13 +240,13 @@ async def test_a_batch_that_waits_to_be_sent_again_ends_with_the_producer(produc
         await batches.close()
     for handle in (first, behind):
         with pytest.raises(ProducerClosed):
-            await handle.answer
+            await handle.result
     assert (producer.sent, batches.backlog) == ([], 0)
 
 
 @both_policies
-async def test_what_is_enqueued_after_the_end_is_not_sent(producer: Producer, policy: Any) -> None:
-    """After ``close`` a record is neither sent nor told, and counts as one that the broker has not acknowledged."""
+async def test_records_enqueued_after_the_close_are_not_sent(producer: Producer, policy: Any) -> None:
+    """A record enqueued after ``close`` is not sent, gets no callback and stays in the backlog."""
     batches, told = made(producer, policy), list[int]()
     await batches.close()
     batches.enqueue("t", None, b"v", [], partial(told.append, 1), partition=0)
@@ -256,8 +254,8 @@ async def test_what_is_enqueued_after_the_end_is_not_sent(producer: Producer, po
     assert (producer.sent, told, batches.backlog) == ([], [], 1)
 
 
-async def test_nothing_leaves_once_the_process_stood_still(producer: Producer) -> None:
-    """A ``before_send`` that raises keeps the batch from leaving and its acknowledgement from being told."""
+async def test_before_send_can_stop_a_batch(producer: Producer) -> None:
+    """A ``before_send`` that raises keeps the batch from being sent and acknowledged."""
     checks: list[int] = []
     told: list[int] = []
 

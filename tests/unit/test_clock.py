@@ -1,4 +1,4 @@
-"""The clock of one turn of the loop."""
+"""The clock that is read once in a tick of the event loop."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.support.fakes import NOW
 
 
 class Ticking:
-    """A clock that goes on with each look."""
+    """A clock that advances at each read."""
 
     def __init__(self) -> None:
         self.looks = 0
@@ -21,8 +21,8 @@ class Ticking:
         return NOW + timedelta(seconds=self.looks)
 
 
-async def test_one_turn_has_one_instant_and_the_next_another() -> None:
-    """The clock is read once until the loop has turned."""
+async def test_one_tick_has_one_instant() -> None:
+    """All reads in one tick return the same instant, and the next tick has a later one."""
     ticking = Ticking()
     clock = TickClock(ticking)
     assert clock() == clock() == NOW + timedelta(seconds=1)
@@ -30,7 +30,7 @@ async def test_one_turn_has_one_instant_and_the_next_another() -> None:
     assert clock() == NOW + timedelta(seconds=2)
 
 
-def test_without_a_loop_each_look_counts() -> None:
-    """Nothing would ever turn."""
+def test_without_a_loop_every_read_is_new() -> None:
+    """Without a running loop every read returns the present time, because no tick would end."""
     clock = TickClock(Ticking())
     assert clock() != clock()

@@ -1,4 +1,4 @@
-"""A commit is of what is finished when it is asked for, also while another commit is under way."""
+"""A commit covers everything that is completed when it is requested, even during another commit."""
 
 # ruff: noqa: SLF001 - the insides are the subject
 
@@ -53,17 +53,15 @@ async def consumer(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> AsyncIter
     app.finalize()
     made: TrackingConsumer = app.consumer
     monkeypatch.setattr(made, "_commit", broker.commit)
-    made.trackers.renew([WEBHOOKS])
-    made.trackers.open()[WEBHOOKS].arrive([0, 1])
+    made.trackers.begin_generation([WEBHOOKS])
+    made.trackers.active()[WEBHOOKS].track([0, 1])
     yield made
     made._thread.thread_loop.close()
 
 
-async def test_what_is_finished_during_a_commit_is_committed_by_who_asks_next(
-    consumer: TrackingConsumer, broker: Broker
-) -> None:
-    """The last commit of a worker that leaves, or that loses a partition, may come while the periodic one runs."""
-    tracker = consumer.trackers.open()[WEBHOOKS]
+async def test_a_completion_during_a_commit_is_in_the_next_one(consumer: TrackingConsumer, broker: Broker) -> None:
+    """A commit requested during another one covers what was completed meanwhile, as at a stop or a rebalance."""
+    tracker = consumer.trackers.active()[WEBHOOKS]
     async with asyncio.timeout(LIMIT):
         tracker.complete(0)
         periodic = asyncio.create_task(consumer.commit())
@@ -77,9 +75,9 @@ async def test_what_is_finished_during_a_commit_is_committed_by_who_asks_next(
     assert consumer.trackers.committable() == {}
 
 
-async def test_many_who_ask_at_once_share_one_commit(consumer: TrackingConsumer, broker: Broker) -> None:
-    """Nothing is committed twice, and nobody returns before what was finished is committed."""
-    tracker = consumer.trackers.open()[WEBHOOKS]
+async def test_concurrent_requests_share_one_commit(consumer: TrackingConsumer, broker: Broker) -> None:
+    """Concurrent requests share one commit, and none returns before its offsets are committed."""
+    tracker = consumer.trackers.active()[WEBHOOKS]
     async with asyncio.timeout(LIMIT):
         tracker.complete(0)
         first = asyncio.create_task(consumer.commit())

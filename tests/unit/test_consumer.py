@@ -1,4 +1,4 @@
-"""Faust's consumer, as we have it: what it may not drop."""
+"""Faust's consumer with our offset tracking: which records it must not drop."""
 
 # ruff: noqa: SLF001 - the insides are the subject
 
@@ -42,40 +42,40 @@ def record(offset: int) -> ConsumerRecord:
     return ConsumerRecord(*WEBHOOKS, offset, 1_769_860_800_000, 1, None, b"{}", None, 0, 0, ())
 
 
-async def test_what_is_read_again_after_a_seek_is_not_dropped(
+async def test_records_read_again_after_a_seek_are_not_dropped(
     consumer: TrackingConsumer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However far Faust believes to have read ``webhooks``: a seek goes back to the committed offset."""
+    """After a seek to the committed offset all records are handed over, whatever position Faust has noted."""
     handed: list[Batch] = []
 
     async def hand_on(message: ConsumerMessage) -> None:
         handed.append(message.value)
-        message.value.taken.set()
+        message.value.dispatched.set()
 
     monkeypatch.setattr(consumer, "callback", hand_on)
     consumer._read_offset[WEBHOOKS] = 100
-    consumer.trackers.renew([WEBHOOKS])
-    tracker = consumer.trackers.open()[WEBHOOKS]
+    consumer.trackers.begin_generation([WEBHOOKS])
+    tracker = consumer.trackers.active()[WEBHOOKS]
     await consumer._deliver({WEBHOOKS: consumer._track(tracker, [record(80), record(81)])})
     assert [one.offset for batch in handed for one in batch.records] == [80, 81]
     assert (tracker.watermark, tracker.span) == (80, 2)
 
 
-async def test_what_was_fetched_for_a_generation_that_is_over_is_handed_to_nobody(consumer: TrackingConsumer) -> None:
-    """Its tracker is closed, or is not there yet: the next generation reads it from the committed offset."""
-    consumer.trackers.renew([WEBHOOKS])
-    tracker = consumer.trackers.open()[WEBHOOKS]
-    consumer.trackers.close()
+async def test_records_of_an_old_generation_are_dropped(consumer: TrackingConsumer) -> None:
+    """Records without an active tracker are dropped: the next generation reads them from the committed offset."""
+    consumer.trackers.begin_generation([WEBHOOKS])
+    tracker = consumer.trackers.active()[WEBHOOKS]
+    consumer.trackers.revoke_all()
     assert consumer._track(tracker, [record(80)]) is None
     assert consumer._track(None, [record(80)]) is None
     assert tracker.watermark is None
     await consumer._deliver({WEBHOOKS: None})
 
 
-async def test_a_batch_that_the_agent_has_not_taken_holds_the_next_one_back(
+async def test_a_batch_that_is_not_dispatched_delays_the_next_one(
     consumer: TrackingConsumer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """That is the back-pressure: no more than one fetch is under way."""
+    """The consumer hands over the next batch of a partition only after the agent has dispatched the previous one."""
     handed: list[Batch] = []
 
     async def hand_on(message: ConsumerMessage) -> None:
@@ -83,49 +83,49 @@ async def test_a_batch_that_the_agent_has_not_taken_holds_the_next_one_back(
 
     monkeypatch.setattr(consumer, "callback", hand_on)
     other = WEBHOOKS._replace(partition=1)
-    consumer.trackers.renew([WEBHOOKS, other])
-    trackers = consumer.trackers.open()
+    consumer.trackers.begin_generation([WEBHOOKS, other])
+    trackers = consumer.trackers.active()
     delivering = asyncio.create_task(
         consumer._deliver({tp: consumer._track(trackers[tp], [record(0)]) for tp in (WEBHOOKS, other)})
     )
     for _ in range(5):
         await asyncio.sleep(0)
     assert len(handed) == 1
-    handed[0].taken.set()
+    handed[0].dispatched.set()
     for _ in range(5):
         await asyncio.sleep(0)
     assert len(handed) == 2
-    handed[1].taken.set()
+    handed[1].dispatched.set()
     await delivering
 
 
-async def test_what_nothing_is_committed_of_is_read_from_its_beginning_after_a_seek(
+async def test_a_partition_without_a_commit_is_read_from_its_beginning_after_a_seek(
     consumer: TrackingConsumer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The client stays where it is then, and what was fetched before the seek and forgotten was lost."""
+    """A seek moves a partition without a commit to its beginning, where aiokafka would not move it and lose records."""
     committed = {WEBHOOKS: None, WEBHOOKS._replace(partition=1): 0, WEBHOOKS._replace(partition=2): 7, CHANGELOG: None}
-    sought: list[TP] = []
+    positioned: list[TP] = []
 
     async def seek_to_committed() -> dict[TP, int | None]:
         return committed
 
     async def seek_to_beginning(*partitions: TP) -> None:
-        sought.extend(partitions)
+        positioned.extend(partitions)
 
     monkeypatch.setattr(consumer._thread, "seek_to_committed", seek_to_committed)
     monkeypatch.setattr(consumer._thread, "seek_to_beginning", seek_to_beginning)
-    consumer.trackers.renew([WEBHOOKS])
-    before = consumer.trackers.open()[WEBHOOKS]
+    consumer.trackers.begin_generation([WEBHOOKS])
+    before = consumer.trackers.active()[WEBHOOKS]
     await consumer.perform_seek()
-    assert sought == [WEBHOOKS, WEBHOOKS._replace(partition=1)]
-    assert before.closed
-    assert consumer.trackers.open()[WEBHOOKS] is not before
+    assert positioned == [WEBHOOKS, WEBHOOKS._replace(partition=1)]
+    assert before.revoked
+    assert consumer.trackers.active()[WEBHOOKS] is not before
 
 
-async def test_a_partition_that_is_taken_away_during_a_seek_ends_nothing(
+async def test_a_partition_revoked_during_a_seek_is_no_error(
     consumer: TrackingConsumer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The rebalance that took it away seeks anew."""
+    """A partition that is revoked during a seek raises no error, because the rebalance seeks again."""
 
     async def seek_to_committed() -> dict[TP, int | None]:
         return {WEBHOOKS: None}
@@ -135,13 +135,13 @@ async def test_a_partition_that_is_taken_away_during_a_seek_ends_nothing(
 
     monkeypatch.setattr(consumer._thread, "seek_to_committed", seek_to_committed)
     monkeypatch.setattr(consumer._thread, "seek_to_beginning", seek_to_beginning)
-    consumer.trackers.renew([WEBHOOKS], sought=False)
+    consumer.trackers.begin_generation([WEBHOOKS], positioned=False)
     await consumer.perform_seek()
-    assert list(consumer.trackers.open()) == [WEBHOOKS]
+    assert list(consumer.trackers.active()) == [WEBHOOKS]
 
 
 class Client:
-    """The client below, as far as pausing is concerned: aiokafka's own state of what is assigned."""
+    """The client below Faust, as far as pausing is concerned, with aiokafka's own state of the assignment."""
 
     def __init__(self) -> None:
         self._state = SubscriptionState()
@@ -149,23 +149,20 @@ class Client:
         self._state.assign_from_user({TopicPartition(*WEBHOOKS), TopicPartition(*CHANGELOG)})
 
     def pause(self, *partitions: TopicPartition) -> None:
-        """Fetch no more of them."""
+        """Stop fetching these partitions."""
         for partition in partitions:
             assert isinstance(partition, TopicPartition)  # as aiokafka does
             self._state.pause(partition)
 
     def resume(self, *partitions: TopicPartition) -> None:
-        """Fetch of them again."""
+        """Fetch these partitions again."""
         for partition in partitions:
             assert isinstance(partition, TopicPartition)
             self._state.resume(partition)
 
 
 async def test_a_changelog_that_nobody_reads_is_not_fetched(consumer: TrackingConsumer) -> None:
-    """What we write to it would lie in the client, which fetches nothing of its broker for 100 ms then.
-
-    At an assignment, where all is paused, the client goes on: recovery would wait for a fetch without the changelog.
-    """
+    """A paused changelog is not fetched, except at an assignment, where a fetch without it would delay the recovery."""
     thread = consumer._thread
 
     async def made_there() -> Client:
@@ -193,15 +190,15 @@ async def test_a_changelog_that_nobody_reads_is_not_fetched(consumer: TrackingCo
     assert consumer._get_active_partitions() == {WEBHOOKS, CHANGELOG}
 
 
-async def test_an_empty_fetch_is_not_held_for_long(consumer: TrackingConsumer) -> None:
-    """After a recovery the first webhook waits for the fetch that is under way: Faust lets it be held for 1.5 s."""
+async def test_a_fetch_without_records_is_short(consumer: TrackingConsumer) -> None:
+    """A fetch waits less than Faust's 1.5 s for records, because the first webhook after a recovery waits for it."""
     made = consumer._thread._create_worker_consumer(consumer.transport)
     assert made._fetch_max_wait_ms == FETCH_MAX_WAIT_MS < 1_500
     await made.stop()
 
 
-async def test_a_client_that_is_gone_need_not_be_told(consumer: TrackingConsumer) -> None:
-    """Faust pauses what it loses while the consumer's thread may have ended."""
+async def test_pausing_without_a_client_is_no_error(consumer: TrackingConsumer) -> None:
+    """Pausing revoked partitions raises no error after the consumer's thread has ended."""
     consumer._thread.thread_loop.close()
     consumer.pause_partitions([CHANGELOG])
     assert CHANGELOG not in consumer._get_active_partitions()

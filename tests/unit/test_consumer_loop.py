@@ -1,4 +1,4 @@
-"""The loop of the plain consumers, on a consumer in memory: what is committed when, given back, stopped, measured."""
+"""The loop of the plain consumers on a consumer in memory: what it commits and gives back, how it stops, its lag."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NO_COMMIT = replace(SPEC, commit_every=3600.0)  # but the last one
 
 
 class Gated(RecordHandler):
-    """Each record is a work that ends when the test says so; what is ``refused`` is not taken, nor what follows it."""
+    """Each record is a work that ends when the test says so. A ``refused`` record and those behind it are not taken."""
 
     def __init__(self) -> None:
         self.gates: dict[str, asyncio.Future[None]] = {}
@@ -33,11 +33,11 @@ class Gated(RecordHandler):
         self.cancelled: list[str] = []
 
     def room(self, under_way: int) -> int:
-        """Enough."""
+        """Room for more records than any test writes."""
         return 100 - under_way
 
     def start(self, fetched: Fetched, attempts: Attempts) -> list[Work]:
-        """Take what lies before the first record that the test refuses, and hold the partition of that one."""
+        """Take the records before the first refused one, and hold the partition of that one."""
         del attempts
         works = []
         for records in fetched.values():
@@ -61,21 +61,21 @@ class Gated(RecordHandler):
         return Work((record,), run)
 
     def held(self, assigned: AbstractSet[TopicPartition]) -> AbstractSet[TopicPartition]:
-        """As the test says."""
+        """The partitions that the test holds."""
         return self.holds & assigned
 
     def complete(self, *values: str) -> None:
-        """Let works end."""
+        """Let the works of these records return."""
         for value in values:
             self.gates[value].set_result(None)
 
     async def begun(self, *values: str) -> None:
-        """Wait until these are under way."""
+        """Wait until the works of these records have begun."""
         await until_true(lambda: set(values) <= self.gates.keys())
 
 
-async def test_the_completed_prefix_is_committed_and_what_is_no_record_with_it() -> None:
-    """A partition is committed up to its first record that is under way, past markers, and not at all before that."""
+async def test_the_completed_prefix_is_committed_past_markers() -> None:
+    """A partition is committed up to its first unfinished record, past markers, and not without a completed record."""
     consumer, handler = MemoryConsumer(FIRST, SECOND), Gated()
     consumer.write(FIRST, "a", "b", MARKER, "c", MARKER)
     consumer.write(SECOND, "d", MARKER)
@@ -91,15 +91,15 @@ async def test_the_completed_prefix_is_committed_and_what_is_no_record_with_it()
 
 
 async def test_markers_alone_are_committed() -> None:
-    """A group that has read everything does not look as if it lagged."""
+    """Markers without a record are committed, so that a group that has read everything has no lag."""
     consumer = MemoryConsumer(FIRST)
     consumer.write(FIRST, MARKER, MARKER)
     async with running(consumer, Gated()):
         await until_true(lambda: consumer.committed == {FIRST: 2})
 
 
-async def test_what_is_completed_during_a_commit_is_committed_after_it() -> None:
-    """Nothing has to be completed a third time for that."""
+async def test_a_completion_during_a_commit_is_committed_next() -> None:
+    """A record that is completed during a commit is committed by the next one, without another completion."""
     consumer, handler = MemoryConsumer(FIRST), Gated()
     consumer.write(FIRST, "a", "b")
     consumer.may_commit.clear()
@@ -112,8 +112,8 @@ async def test_what_is_completed_during_a_commit_is_committed_after_it() -> None
         await until_true(lambda: consumer.committed == {FIRST: 2})
 
 
-async def test_a_commit_that_the_stop_cuts_is_made_by_the_last_one() -> None:
-    """A commit under way at a stop is cancelled with its loop; what it would have committed is not forgotten."""
+async def test_a_commit_cancelled_by_the_stop_is_repeated() -> None:
+    """If a stop cancels a commit, the last commit includes its offsets."""
     consumer, handler = MemoryConsumer(FIRST), Gated()
     consumer.write(FIRST, "a")
     consumer.may_commit.clear()
@@ -127,8 +127,8 @@ async def test_a_commit_that_the_stop_cuts_is_made_by_the_last_one() -> None:
     assert consumer.committed == {FIRST: 1}
 
 
-async def test_a_commit_that_failed_is_made_again() -> None:
-    """Also where nothing more is completed."""
+async def test_a_failed_commit_is_repeated() -> None:
+    """A failed commit is repeated, without another completion."""
     consumer, handler = MemoryConsumer(FIRST), Gated()
     consumer.write(FIRST, "a")
     consumer.commit_error = TopicAuthorizationFailedError()
@@ -143,8 +143,8 @@ async def test_a_commit_that_failed_is_made_again() -> None:
     assert [line["event"] for line in lines if "commit" in line["event"]] == ["commit failed, will try again"]
 
 
-async def test_what_is_not_taken_is_read_again_once_its_partition_is_not_held() -> None:
-    """Its partition is paused meanwhile and committed up to it; the other one is read on."""
+async def test_a_refused_record_is_read_again_when_its_partition_is_released() -> None:
+    """A held partition is paused and committed up to the refused record, which is read later; others are read on."""
     consumer, handler = MemoryConsumer(FIRST, SECOND), Gated()
     handler.refused = {"b"}
     consumer.write(FIRST, "a", "b", "c")
@@ -165,7 +165,7 @@ async def test_what_is_not_taken_is_read_again_once_its_partition_is_not_held() 
 
 
 async def test_a_partition_of_which_nothing_is_taken_has_no_commit() -> None:
-    """What waits for its time is not completed by being looked at."""
+    """A partition from which the handler took no record is not committed."""
     consumer, handler = MemoryConsumer(FIRST), Gated()
     handler.refused = {"a"}
     consumer.write(FIRST, "a")
@@ -174,8 +174,8 @@ async def test_a_partition_of_which_nothing_is_taken_has_no_commit() -> None:
     assert (consumer.committed, consumer.commits) == ({}, 0)
 
 
-async def test_a_rebalance_commits_what_is_completed_and_nobody_commits_what_follows() -> None:
-    """Work that goes on ends for nothing: its record is read again by whoever has the partition."""
+async def test_a_rebalance_commits_completed_records_and_no_later_ones() -> None:
+    """A rebalance commits completed records; a record completed after it is not committed and is read again."""
     consumer, handler = MemoryConsumer(FIRST), Gated()
     consumer.write(FIRST, "a", "b")
     async with running(consumer, handler, NO_COMMIT):
@@ -192,8 +192,8 @@ async def test_a_rebalance_commits_what_is_completed_and_nobody_commits_what_fol
     assert consumer.committed == {FIRST: 1}
 
 
-async def test_a_commit_that_the_group_refuses_stops_nothing() -> None:
-    """It has rebalanced: the assignment that follows begins anew."""
+async def test_a_refused_commit_does_not_stop_the_loop() -> None:
+    """If the group refuses a commit because it has rebalanced, the loop goes on with the next assignment."""
     consumer, handler = MemoryConsumer(FIRST), Gated()
     consumer.write(FIRST, "a")
     consumer.commit_error = CommitFailedError("test")
@@ -212,8 +212,8 @@ async def test_a_commit_that_the_group_refuses_stops_nothing() -> None:
     assert [line["event"] for line in lines] == ["commit refused: the group has rebalanced"]
 
 
-async def test_a_stop_lets_work_end_within_its_grace() -> None:
-    """And commits it; what is read meanwhile is nothing."""
+async def test_a_stop_waits_for_work_within_the_grace() -> None:
+    """At a stop the loop reads nothing more; work that ends within the grace is committed."""
     consumer, handler = MemoryConsumer(FIRST), Gated()
     consumer.write(FIRST, "a")
     async with running(consumer, handler, replace(SPEC, grace=60.0)) as (task, stop):
@@ -228,8 +228,8 @@ async def test_a_stop_lets_work_end_within_its_grace() -> None:
     assert "b" not in handler.gates
 
 
-async def test_a_stop_cuts_what_takes_longer_than_the_grace() -> None:
-    """It was not completed, so it is not committed."""
+async def test_a_stop_cancels_work_after_the_grace() -> None:
+    """Work that takes longer than the grace is cancelled and not committed."""
     consumer, handler = MemoryConsumer(FIRST), Gated()
     consumer.write(FIRST, "a")
     async with running(consumer, handler, replace(SPEC, grace=0.1)) as (task, stop):
@@ -240,8 +240,8 @@ async def test_a_stop_cuts_what_takes_longer_than_the_grace() -> None:
     assert consumer.committed == {}
 
 
-async def test_a_stop_is_heard_while_a_read_hangs() -> None:
-    """As it does while the group rebalances and the broker is away: until there is an assignment again."""
+async def test_a_stop_ends_a_loop_whose_read_hangs() -> None:
+    """A stop ends the loop although a read hangs, as it does during a rebalance without a broker."""
     consumer = MemoryConsumer(FIRST)
     consumer.may_read.clear()
     async with running(consumer, Gated()) as (task, stop):
@@ -251,7 +251,7 @@ async def test_a_stop_is_heard_while_a_read_hangs() -> None:
 
 
 async def test_a_cancelled_loop_ends_as_a_stopped_one() -> None:
-    """The retry reader's is: its work is cut and what was completed is committed."""
+    """A cancelled loop, such as the retry reader's, cancels its work and commits the completed records."""
     consumer, handler = MemoryConsumer(FIRST), Gated()
     consumer.write(FIRST, "a", "b")
     async with running(consumer, handler, NO_COMMIT) as (
@@ -269,7 +269,7 @@ async def test_a_cancelled_loop_ends_as_a_stopped_one() -> None:
 
 
 async def test_a_work_that_fails_ends_the_loop_with_its_error() -> None:
-    """What was completed before is committed, its own record is not."""
+    """The error of a work ends the loop; records completed before it are committed, its own is not."""
     consumer, handler = MemoryConsumer(FIRST), Gated()
     consumer.write(FIRST, "a", "b", "c")
     async with running(consumer, handler, NO_COMMIT) as (task, _):
@@ -282,8 +282,8 @@ async def test_a_work_that_fails_ends_the_loop_with_its_error() -> None:
 
 
 @pytest.mark.parametrize("line", ["", "could not read"])
-async def test_a_read_that_the_broker_refuses(line: str) -> None:
-    """The process leaves, or says so once and reads on: as the consumer's spec says."""
+async def test_a_failed_read_ends_or_repeats_as_configured(line: str) -> None:
+    """A failed read ends the loop, or is logged once and repeated, as the consumer's spec says."""
     consumer, handler = MemoryConsumer(FIRST), Gated()
     consumer.write(FIRST, "a")
     consumer.read_error = TopicAuthorizationFailedError()
@@ -301,7 +301,7 @@ async def test_a_read_that_the_broker_refuses(line: str) -> None:
 
 
 async def test_lag_and_age_are_measured() -> None:
-    """Of what is under way and of what waits; a loop that has ended has neither."""
+    """Lag and age count records in progress and waiting ones; a loop that has ended publishes neither."""
     consumer, handler = MemoryConsumer(FIRST, SECOND), Gated()
     handler.refused = {"b"}
     consumer.write(FIRST, "a", MARKER)
@@ -323,9 +323,9 @@ async def test_lag_and_age_are_measured() -> None:
     assert metric("leads_consumer_lag") is metric("leads_consumer_oldest_seconds") is None
 
 
-async def test_the_end_of_a_held_partition_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is written behind a record that waits counts, though nothing is fetched."""
-    monkeypatch.setattr(consumer_lag, "ASK_EVERY_S", 0.01)
+async def test_the_lag_of_a_held_partition_grows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Records behind a held one count, although the partition is not fetched."""
+    monkeypatch.setattr(consumer_lag, "END_OFFSETS_EVERY_S", 0.01)
     consumer, handler = MemoryConsumer(FIRST), Gated()
     handler.refused = {"a"}
     consumer.write(FIRST, "a")
@@ -336,14 +336,14 @@ async def test_the_end_of_a_held_partition_is_asked_for_again(monkeypatch: pytes
 
 
 def aged(record: ConsumerRecord | None, seconds: float) -> ConsumerRecord:
-    """The record, written so many seconds ago."""
+    """A record that was written so many seconds ago."""
     assert record is not None
     values = {**record.__dict__, "timestamp": int((time.time() - seconds) * 1000)}
     return ConsumerRecord(**values)
 
 
 async def test_a_loop_waits_while_its_handler_is_full() -> None:
-    """Also where room is made by others than its own work."""
+    """The loop reads on when the handler has room again, even if no own work has ended."""
     consumer, handler = MemoryConsumer(FIRST), Gated()
     consumer.write(FIRST, "a")
     rooms: list[int] = [0, 0]

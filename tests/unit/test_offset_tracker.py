@@ -1,4 +1,4 @@
-"""The commit tracker: what may be committed is the finished prefix, nothing else."""
+"""The offset tracker: only the completed prefix may be committed."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ offsets_with_gaps = st.tuples(st.integers(0, 10_000), st.lists(st.integers(1, 50
 def test_watermark_never_passes_an_unfinished_offset_and_reaches_the_end(
     offsets: list[int], data: st.DataObject
 ) -> None:
-    """In every order of completion the watermark is the first unfinished offset, and at last the one after the end."""
+    """In every order of completion the watermark is the first unfinished offset, and finally the one after the last."""
     tracker = Tracker()
     arriving = list(offsets)
     open_offsets: set[int] = set()
     while arriving or open_offsets:
         if arriving and (not open_offsets or data.draw(st.booleans(), label="arrives")):
             offset = arriving.pop(0)
-            tracker.arrive([offset])
+            tracker.track([offset])
             open_offsets.add(offset)
         else:
             offset = data.draw(st.sampled_from(sorted(open_offsets)), label="finishes")
@@ -45,116 +45,116 @@ def test_watermark_never_passes_an_unfinished_offset_and_reaches_the_end(
     assert tracker.completed == len(offsets)
 
 
-def test_nothing_is_committable_before_the_first_arrival() -> None:
-    """A tracker that saw nothing has no opinion: committing 0 on a fresh group would be a lie."""
+def test_nothing_is_committable_before_the_first_fetch() -> None:
+    """Without a fetched record there is no watermark, because committing 0 for a new group would be wrong."""
     assert Tracker().watermark is None
 
 
 @pytest.mark.parametrize("foreign", [4, 12, 99])
-def test_finishing_what_is_not_under_way_changes_nothing(foreign: int) -> None:
-    """A late finish of another generation, or a second finish, can't move the watermark."""
+def test_completing_an_untracked_offset_changes_nothing(foreign: int) -> None:
+    """A late completion of another generation, or a second one, does not move the watermark."""
     tracker = Tracker()
     for offset in (10, 11, 12):
-        tracker.arrive([offset])
+        tracker.track([offset])
     tracker.complete(12)
     tracker.complete(foreign)
     assert tracker.watermark == 10
     assert tracker.unfinished == 2
 
 
-def test_an_offset_below_what_arrived_stops_the_reader() -> None:
-    """A seek that nobody told the tracker of could lose records: a fresh process is the way out."""
+def test_an_offset_below_an_earlier_one_raises() -> None:
+    """A lower offset shows an unnoticed seek, which could lose records, so the process must stop."""
     tracker = Tracker()
-    tracker.arrive([7, 8])
+    tracker.track([7, 8])
     with pytest.raises(StopError, match="offset 7"):
-        tracker.arrive([7])
+        tracker.track([7])
 
 
-def test_span_counts_from_the_oldest_unfinished_to_the_newest_read() -> None:
-    """The span is the records that a crash would make the worker read again; offsets that hold none do not count."""
+def test_the_span_counts_from_the_oldest_unfinished_to_the_newest_record() -> None:
+    """The span is the number of records that are read again after a crash; offsets without a record do not count."""
     tracker = Tracker()
     for offset in (100, 101, 150, 90_000):
-        tracker.arrive([offset])
+        tracker.track([offset])
     tracker.complete(100)
     tracker.complete(150)
     assert tracker.span == 3
 
 
-def test_what_is_passed_over_is_committed_once_all_before_it_is_finished() -> None:
-    """Behind the last record markers and aborted records are committed past; never past an unfinished record."""
+def test_skipped_offsets_are_committed_after_all_records_before_them() -> None:
+    """The watermark passes markers and aborted records behind the last record, but no unfinished record."""
     trackers = Trackers()
-    trackers.renew([PARTITION])
-    tracker = trackers.open()[PARTITION]
-    tracker.arrive([10])
-    tracker.pass_over(40)
+    trackers.begin_generation([PARTITION])
+    tracker = trackers.active()[PARTITION]
+    tracker.track([10])
+    tracker.advance_to(40)
     assert (tracker.watermark, tracker.span, tracker.unfinished) == (10, 1, 1)
     tracker.complete(10)
     assert trackers.committable() == {PARTITION: 40}
     trackers.committed({PARTITION: 40})
-    tracker.pass_over(41)
-    tracker.pass_over(30)
+    tracker.advance_to(41)
+    tracker.advance_to(30)
     assert trackers.committable() == {PARTITION: 41}
-    tracker.arrive([41])
+    tracker.track([41])
     assert tracker.watermark == 41
 
 
-def test_a_partition_of_nothing_but_aborted_records_is_committed() -> None:
-    """Where no record ever arrived the position itself is what to commit."""
+def test_a_partition_with_only_aborted_records_is_committed() -> None:
+    """Without any record the position itself is committed."""
     trackers = Trackers()
-    trackers.renew([PARTITION])
+    trackers.begin_generation([PARTITION])
     assert trackers.committable() == {}
-    trackers.open()[PARTITION].pass_over(7)
+    trackers.active()[PARTITION].advance_to(7)
     assert trackers.committable() == {PARTITION: 7}
 
 
-def test_a_record_below_what_was_passed_over_stops_the_reader() -> None:
-    """The reader was said to stand behind it: somebody has moved it."""
+def test_a_record_below_a_skipped_offset_raises() -> None:
+    """A record below the skipped position shows that the consumer was moved back."""
     tracker = Tracker()
-    tracker.pass_over(9)
+    tracker.advance_to(9)
     with pytest.raises(StopError, match="offset 8"):
-        tracker.arrive([8])
+        tracker.track([8])
 
 
-def test_a_generation_forgets_the_one_before() -> None:
-    """What an old generation's tracker finishes moves nothing in the new one."""
+def test_a_late_completion_does_not_move_the_next_generation() -> None:
+    """A completion in an old generation's tracker does not move the watermark of the new one."""
     trackers = Trackers()
-    trackers.renew([PARTITION])
-    old = trackers.open()[PARTITION]
-    old.arrive([5])
-    trackers.renew([PARTITION])
-    trackers.open()[PARTITION].arrive([5])
+    trackers.begin_generation([PARTITION])
+    old = trackers.active()[PARTITION]
+    old.track([5])
+    trackers.begin_generation([PARTITION])
+    trackers.active()[PARTITION].track([5])
     old.complete(5)
-    assert old.closed
+    assert old.revoked
     assert trackers.committable() == {PARTITION: 5}
 
 
-def test_nothing_new_begins_when_partitions_are_about_to_go_but_what_flies_counts() -> None:
-    """Between revoking and assigning, what finishes is committed and what is fetched is left to the next owner."""
+def test_revoked_partitions_accept_no_records_but_commit_completions() -> None:
+    """Between revocation and assignment completions are committed, and fetched records are left to the next owner."""
     trackers = Trackers()
-    trackers.renew([PARTITION])
-    tracker = trackers.open()[PARTITION]
-    tracker.arrive([5, 6])
-    trackers.close()
+    trackers.begin_generation([PARTITION])
+    tracker = trackers.active()[PARTITION]
+    tracker.track([5, 6])
+    trackers.revoke_all()
     trackers.restart()  # a stray seek in between opens nothing
-    assert trackers.open() == {}
+    assert trackers.active() == {}
     tracker.complete(5)
     assert trackers.committable() == {PARTITION: 6}
 
 
 def test_only_watermarks_that_moved_are_committed() -> None:
-    """What the broker has accepted is not sent again."""
+    """An offset that the broker has accepted is not committed again."""
     trackers = Trackers()
     moved, still = ("webhooks", 0), ("webhooks", 1)
-    trackers.renew([moved, still])
-    for tracker in trackers.open().values():
-        tracker.arrive([1])
+    trackers.begin_generation([moved, still])
+    for tracker in trackers.active().values():
+        tracker.track([1])
     trackers.committed(trackers.committable())
-    trackers.open()[moved].complete(1)
+    trackers.active()[moved].complete(1)
     assert trackers.committable() == {moved: 2}
 
 
 class Reader(RuleBasedStateMachine):
-    """A partition that is fetched, dropped on its way, answered, committed, read again and taken away, in any order."""
+    """One partition whose records are fetched, dropped, completed, committed, read again and revoked in any order."""
 
     END = 30
 
@@ -165,32 +165,32 @@ class Reader(RuleBasedStateMachine):
         self.handed: list[tuple[Tracker, int]] = []  # the agent has begun them
         self.queued: list[tuple[Tracker, int]] = []  # fetched, not yet begun
         self.answered: set[int] = set()
-        self.trackers.renew([PARTITION])
+        self.trackers.begin_generation([PARTITION])
 
     @rule(size=st.integers(1, 8))
     def fetch(self, size: int) -> None:
-        """Some records arrive."""
-        tracker = self.trackers.open().get(PARTITION)
+        """Fetch some records."""
+        tracker = self.trackers.active().get(PARTITION)
         offsets = range(self.position, min(self.position + size, self.END))
         if tracker is not None and offsets:
-            tracker.arrive(offsets)
+            tracker.track(offsets)
             self.queued += [(tracker, offset) for offset in offsets]
             self.position = offsets[-1] + 1
 
     @rule()
     def drop(self) -> None:
-        """Faust clears its queues: what is in them never reaches the agent."""
+        """Faust clears its queues, so their records never reach the agent."""
         self.queued.clear()
 
     @rule(size=st.integers(1, 8))
     def begin(self, size: int) -> None:
-        """The agent takes what is still its own."""
+        """The agent starts the records whose tracker is not revoked."""
         taken, self.queued = self.queued[:size], self.queued[size:]
-        self.handed += [(tracker, offset) for tracker, offset in taken if not tracker.closed]
+        self.handed += [(tracker, offset) for tracker, offset in taken if not tracker.revoked]
 
     @rule(which=st.integers(0, 100))
     def finish(self, which: int) -> None:
-        """Any of what is under way ends, also what an old generation has begun."""
+        """A record in progress is completed, possibly one of an old generation."""
         if self.handed:
             tracker, offset = self.handed.pop(which % len(self.handed))
             self.answered.add(offset)
@@ -198,35 +198,35 @@ class Reader(RuleBasedStateMachine):
 
     @rule()
     def commit(self) -> None:
-        """The watermark goes to the broker."""
+        """Commit the watermark."""
         moved = self.trackers.committable()
         self.committed = moved.get(PARTITION, self.committed)
         self.trackers.committed(moved)
 
     @rule()
     def seek(self) -> None:
-        """Faust goes back to the committed offset, in the middle of a generation."""
+        """Faust seeks to the committed offset within a generation."""
         self.position = self.committed
         self.trackers.restart()
 
     @rule()
     def revoke(self) -> None:
-        """The partition is about to go."""
-        self.trackers.close()
+        """The partition is revoked."""
+        self.trackers.revoke_all()
 
     @rule(lost=st.integers(0, 5))
     def assign(self, lost: int) -> None:
-        """It comes back, in a new generation. A fetch that began before it may be dropped when it returns."""
-        self.trackers.renew([PARTITION], sought=False)
+        """The partition is assigned in a new generation. Records of a fetch that began before may be lost."""
+        self.trackers.begin_generation([PARTITION], positioned=False)
         self.position = min(self.committed + lost, self.END)
 
     @invariant()
     def nothing_is_committed_past(self) -> None:
-        """Every offset below the committed one has its answer."""
+        """Every offset below the committed one was answered."""
         assert self.answered >= set(range(self.committed))
 
     def teardown(self) -> None:
-        """Once all is quiet, the committed offset reaches the end."""
+        """After all records are answered, the committed offset is the end."""
         self.assign(0)
         self.seek()
         while self.position < self.END:

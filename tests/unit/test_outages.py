@@ -258,9 +258,9 @@ def test_a_delivery_that_fails_is_an_absence_or_a_line_a_minute(clock: Clock, li
     """A connection that failed is the broker's absence; a refusal is said as it is."""
     log = get_logger("x")
     for _ in range(3):
-        broker_failed(log, "delivery failed, sending again", KafkaConnectionError(), topic="t")
-        broker_failed(log, "delivery failed, sending again", TopicAuthorizationFailedError(), topic="t")
+        broker_failed(log, "publishing failed, sending again", KafkaConnectionError(), topic="t")
+        broker_failed(log, "publishing failed, sending again", TopicAuthorizationFailedError(), topic="t")
     clock.at += REMIND_EVERY
-    broker_failed(log, "delivery failed, sending again", TopicAuthorizationFailedError(), topic="t")
-    assert events(lines) == ["the broker is away", *["delivery failed, sending again"] * 2]
+    broker_failed(log, "publishing failed, sending again", TopicAuthorizationFailedError(), topic="t")
+    assert events(lines) == ["the broker is away", *["publishing failed, sending again"] * 2]
     assert lines[-1]["suppressed"] == 2

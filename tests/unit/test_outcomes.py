@@ -155,7 +155,7 @@ async def test_headers_without_a_value_do_not_stop_anything(rig: Rig, worker: Wo
 
 async def test_what_is_too_large_to_be_moved_is_dead(rig: Rig, worker: Worker) -> None:
     """What no topic would take is not sent for ever: neither to its own partition nor to the retry topic."""
-    large = [("x", b"x" * topics.LARGEST_MOVED)]
+    large = [("x", b"x" * topics.MAX_MOVED_BYTES)]
     await worker.receive(webhook("foreign", elsewhere()), headers=large)
     rig.fail_once("diretrix")
     await worker.receive(webhook("parked"), headers=[("reroute", b"1"), *large])

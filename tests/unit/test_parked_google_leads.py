@@ -29,7 +29,7 @@ from tests.unit.test_outcomes import Rig, headers_of, tried
 PEOPLE = population(40, seed=57)
 SOMEONE = PEOPLE[0]
 LONGEST = topics.RETRIES[-1].name
-LARGE = ("x", b"x" * topics.LARGEST_MOVED)
+LARGE = ("x", b"x" * topics.MAX_MOVED_BYTES)
 
 
 def google(lead: str = "g-1", someone: Someone = SOMEONE) -> bytes:

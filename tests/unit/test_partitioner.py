@@ -1,4 +1,4 @@
-"""Where keys lie: all clients must say the same."""
+"""The partitioner: all Kafka clients must agree on the partition of a key."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ from stream.kafka.partitioner import murmur2
 
 
 @given(st.binary(max_size=300))
-def test_a_key_is_hashed_as_the_other_clients_hash_it(key: bytes) -> None:
-    """Of any length: a contact lies where another system's client looks for it."""
+def test_the_hash_is_that_of_other_clients(key: bytes) -> None:
+    """Keys of any length have the hash that other clients compute."""
     assert murmur2(key) == theirs(key) & 0xFFFFFFFF

@@ -1,4 +1,4 @@
-"""Writes that the database did not take: made until they hold, bounded, and nobody waits for more than they must."""
+"""Pending writes: they are retried until they are stored, bounded, and callers wait for their own key only."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LIMIT = 10.0  # seconds
 
 
 class Database:
-    """Takes writes while it is up."""
+    """Stores writes while it is up."""
 
     def __init__(self) -> None:
         self.up = True
@@ -31,7 +31,7 @@ class Database:
         self.at_once = self.most = 0
 
     async def take(self, what: str) -> None:
-        """One write."""
+        """Store one write."""
         self.tries += 1
         self.at_once += 1
         self.most = max(self.most, self.at_once)
@@ -46,19 +46,19 @@ class Database:
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tries follow each other soon."""
-    monkeypatch.setattr(pending_writes, "PAUSES", (0.001,))
+    """Retries follow each other quickly."""
+    monkeypatch.setattr(pending_writes, "RETRY_PAUSES_S", (0.001,))
 
 
 @pytest.fixture
 async def database() -> AsyncIterator[Database]:
-    """A database, and a limit for the test."""
+    """A database, and a time limit for the test."""
     async with asyncio.timeout(LIMIT):
         yield Database()
 
 
 async def write(pending: PendingWrites, database: Database, *keys: str) -> None:
-    """One write of each key; those that the database does not take fail."""
+    """One write for each key; a write fails while the database is down."""
     for key in keys:
         try:
             await pending.write(key, lambda key=key: database.take(key))  # type: ignore[misc]
@@ -71,16 +71,16 @@ def dropped() -> float:
     return value
 
 
-async def test_a_write_that_holds_is_made_once(database: Database) -> None:
-    """While the database is there nothing is kept and nothing is tried twice."""
+async def test_a_write_that_succeeds_runs_once(database: Database) -> None:
+    """While the database is up no write is kept or retried."""
     pending = PendingWrites()
     await write(pending, database, "a", "b")
-    await pending.all_stored()
+    await pending.wait_until_all_stored()
     assert (database.taken, database.tries, len(pending)) == (["a", "b"], 2, 0)
 
 
-async def test_what_was_not_taken_is_made_when_the_database_is_back(database: Database) -> None:
-    """The caller hears of it at once; each write is tried until it holds, and holds once."""
+async def test_a_failed_write_is_stored_when_the_database_is_back(database: Database) -> None:
+    """The caller gets the error at once; each write is retried until it is stored, and stored once."""
     pending = PendingWrites()
     database.up = False
     with pytest.raises(DatabaseUnavailableError):
@@ -93,20 +93,20 @@ async def test_what_was_not_taken_is_made_when_the_database_is_back(database: Da
         await asyncio.sleep(0.001)
     assert (database.taken, len(pending)) == ([], 9)
     database.up = True
-    await pending.all_stored()
+    await pending.wait_until_all_stored()
     assert sorted(database.taken) == sorted("aabcdefgh")
-    assert database.most <= pending_writes.AT_ONCE
+    assert database.most <= pending_writes.MAX_CONCURRENT_WRITES
     assert "a" not in pending
     assert metrics.PENDING_WRITES._value.get() == 0  # noqa: SLF001
 
 
-async def test_who_waits_for_one_key_waits_for_all_of_it_and_no_other(database: Database) -> None:
-    """``stored`` ends when nothing of the key waits; at once for a key of which nothing does."""
+async def test_waiting_for_a_key_covers_all_its_writes_and_no_others(database: Database) -> None:
+    """``wait_until_stored`` returns when no write of the key waits, and at once if none does."""
     pending = PendingWrites()
     database.up = False
     await write(pending, database, "a", "a", "b")
-    await pending.stored("z")
-    waiting = asyncio.create_task(pending.stored("a"))
+    await pending.wait_until_stored("z")
+    waiting = asyncio.create_task(pending.wait_until_stored("a"))
     await asyncio.sleep(0.01)
     assert not waiting.done()
     database.up = True
@@ -114,54 +114,54 @@ async def test_who_waits_for_one_key_waits_for_all_of_it_and_no_other(database: 
     assert database.taken.count("a") == 2
 
 
-async def test_it_is_bounded(database: Database) -> None:
-    """Beyond its capacity the oldest write is given up, counted and logged; the newest are made."""
+async def test_the_number_of_pending_writes_is_bounded(database: Database) -> None:
+    """Beyond the capacity the oldest write is dropped, counted and logged, and the newest are stored."""
     pending, before = PendingWrites(capacity=5), dropped()
     database.up = False
     for number in range(8):
         await write(pending, database, f"w{number}")
         assert len(pending) <= 6  # one may be under way
     database.up = True
-    await pending.all_stored()
+    await pending.wait_until_all_stored()
     assert 5 <= len(database.taken) <= 6
     assert set(database.taken) >= {"w7", "w6", "w5", "w4"}
     assert dropped() - before == 8 - len(database.taken)
 
 
-async def test_nothing_more_is_to_be_paid_for_while_much_waits(database: Database) -> None:
-    """Long before anything is given up a caller is told, and told again when there is room."""
+async def test_many_pending_writes_are_an_overload(database: Database) -> None:
+    """``is_overloaded`` is true long before a write is dropped, and false when there is room again."""
     pending = PendingWrites(capacity=100)
-    assert not pending.is_enough
+    assert not pending.is_overloaded
     database.up = False
     await write(pending, database, *(f"w{number}" for number in range(9)))
-    assert not pending.is_enough
+    assert not pending.is_overloaded
     await write(pending, database, "w9")
-    assert pending.is_enough
+    assert pending.is_overloaded
     database.up = True
-    await pending.all_stored()
-    assert not pending.is_enough
+    await pending.wait_until_all_stored()
+    assert not pending.is_overloaded
 
 
-async def test_what_can_never_be_made_does_not_hold_up_the_others(
+async def test_a_write_that_can_not_succeed_does_not_delay_others(
     database: Database, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It is given up, and its error's text, which may hold values, is not logged."""
+    """It is dropped, and the text of its error, which may contain values, is not logged."""
     pending, before = PendingWrites(), dropped()
     database.up = False
     await write(pending, database, "bad", "a")
     database.up = True
-    await pending.all_stored()
+    await pending.wait_until_all_stored()
     assert database.taken == ["a"]
     assert dropped() - before == 1
     assert "52998224725" not in capsys.readouterr().out
 
 
-async def test_what_is_given_up_frees_who_waits_for_it(database: Database) -> None:
-    """A lease that waits for a write is not held for ever."""
+async def test_dropping_a_write_ends_the_wait_for_it(database: Database) -> None:
+    """A task that waits for a dropped write, such as the release of a lease, goes on."""
     pending = PendingWrites(capacity=1)
     database.up = False
     await write(pending, database, "old")
-    waiting = asyncio.create_task(pending.stored("old"))
+    waiting = asyncio.create_task(pending.wait_until_stored("old"))
     await write(pending, database, "new", "newer", "newest")
     assert not waiting.done() or waiting.exception() is None
     database.up = True
@@ -169,19 +169,19 @@ async def test_what_is_given_up_frees_who_waits_for_it(database: Database) -> No
 
 
 class Refusing:
-    """A store that takes nothing while it is ``away``, as when only its tables are locked."""
+    """A store whose writes fail while it is ``away``, as if only its tables were locked."""
 
     def __init__(self, database: FakeDatabase) -> None:
         self._database = database
         self.away = True
 
     async def save_answer(self, *answer: Any) -> None:
-        """Store an answer."""
+        """Store an answer, or fail."""
         self._must_be_there()
         await self._database.save_answer(*answer)
 
     async def save_person(self, *person: Any) -> None:
-        """Store a person."""
+        """Store a person, or fail."""
         self._must_be_there()
         await self._database.save_person(*person)
 
@@ -190,8 +190,8 @@ class Refusing:
             raise DatabaseUnavailableError("database: LockNotAvailableError")
 
 
-async def test_a_worker_whose_answers_are_not_taken_stops_paying(database: Database) -> None:
-    """The books still take reservations: without a limit every new contact would be paid for and kept in memory."""
+async def test_a_worker_whose_answers_are_not_stored_stops_paying(database: Database) -> None:
+    """Calls stop although the ledger still accepts reservations: every new answer would wait in memory."""
     del database
     rig = FakeRig()
     people = population(6, seed=12)
@@ -212,8 +212,8 @@ async def test_a_worker_whose_answers_are_not_taken_stops_paying(database: Datab
     assert rig.calls("diretrix") == len(people)
 
 
-async def test_a_worker_that_stops_waits_for_what_was_paid_for(database: Database) -> None:
-    """``settled``, which the end of a worker waits for within its limit, ends when all is stored, and not before."""
+async def test_a_worker_that_stops_waits_for_paid_answers(database: Database) -> None:
+    """``settled``, which a stopping worker awaits within its limit, returns when every paid answer is stored."""
     del database
     rig = FakeRig()
     rig.know(SOMEONE)

@@ -1,4 +1,4 @@
-"""Every consumer reads what is committed only, and the parts that make it so are where they are looked for."""
+"""Every consumer reads committed records only, and the private parts of aiokafka that this needs exist."""
 
 # ruff: noqa: SLF001 - the insides are the subject
 
@@ -16,7 +16,7 @@ from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
 
 from stream.faust_runtime.app import make_app, make_table
 from stream.kafka.batches import Batch
-from stream.kafka.clients import consumer_options, positions, reached
+from stream.kafka.clients import consumer_options, positions, positions_reached
 from stream.kafka.open_transactions import OpenTransactions
 from stream.settings import load
 from tests.support.agent_rig import HOME, LIMIT, PARTITION, Worker
@@ -28,19 +28,19 @@ FIRST, SECOND = TopicPartition("webhooks", 0), TopicPartition("webhooks", 1)
 
 
 def consumers_made(path: Path) -> list[ast.Call]:
-    """The calls of a file that make a consumer."""
+    """The calls in a file that construct a consumer."""
     calls = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
     return [call for call in calls if isinstance(call.func, ast.Name) and call.func.id == "AIOKafkaConsumer"]
 
 
-def is_told(call: ast.Call) -> bool:
-    """Whether it is made with ``consumer_options`` or names its isolation level."""
+def is_configured(call: ast.Call) -> bool:
+    """Whether the call uses ``consumer_options`` or names its isolation level."""
     words = [ast.unparse(word) for word in call.keywords]
     return any(word.startswith("**consumer_options(") or word == "isolation_level='read_committed'" for word in words)
 
 
-def test_no_consumer_is_made_that_reads_what_is_not_committed() -> None:
-    """Each place that makes a consumer, in the product, the example and the tools, asks for committed records."""
+def test_every_consumer_reads_committed_records_only() -> None:
+    """Every call that constructs a consumer, in the product, examples and tools, sets the isolation level."""
     folders = ("stream", "producers", "examples", "bench", "tests/chaos")
     made = {path: consumers_made(path) for folder in folders for path in sorted((ROOT / folder).rglob("*.py"))}
     made = {path: calls for path, calls in made.items() if calls}
@@ -51,12 +51,12 @@ def test_no_consumer_is_made_that_reads_what_is_not_committed() -> None:
         "examples/consumer.py",
         "tests/chaos/reader.py",
     }
-    assert [path for path, calls in made.items() if not all(map(is_told, calls))] == []
+    assert [path for path, calls in made.items() if not all(map(is_configured, calls))] == []
     assert consumer_options(load({}))["isolation_level"] == "read_committed"
 
 
-async def test_the_workers_consumer_reads_what_is_committed() -> None:
-    """Faust asks for it only where it writes transactions itself; the client takes what is set before it starts."""
+async def test_the_workers_consumer_reads_committed_records() -> None:
+    """The worker's client reads committed records, which Faust sets only where it writes transactions itself."""
     settings = load({})
     app = make_app(settings)
     make_table(app, settings)
@@ -70,7 +70,7 @@ async def test_the_workers_consumer_reads_what_is_committed() -> None:
 
 
 class Client:
-    """The consumer below, as far as positions are concerned: aiokafka's own state, moved by the test."""
+    """The consumer as far as positions are concerned: aiokafka's own state, moved by the test."""
 
     def __init__(self, *partitions: TopicPartition) -> None:
         self._subscription = SubscriptionState()
@@ -79,65 +79,65 @@ class Client:
         self.highwater = lambda partition: self.state(partition).highwater
 
     def state(self, partition: TopicPartition):  # type: ignore[no-untyped-def]  # noqa: ANN201 - aiokafka's own
-        """A partition's state."""
+        """The state of a partition."""
         return self._subscription.subscription.assignment.state_value(partition)
 
-    def stand(self, partition: TopicPartition, position: int, stable: int, end: int) -> None:
-        """A partition is read up to ``position``."""
+    def set_position(self, partition: TopicPartition, position: int, stable: int, end: int) -> None:
+        """Move a partition to ``position``."""
         state = self.state(partition)
         state.seek(position)
         state.lso, state.highwater = stable, end
 
 
-async def test_positions_are_those_that_are_known() -> None:
-    """A partition whose offset is not known yet is left out, and nobody waits for it."""
+async def test_positions_without_an_offset_are_left_out() -> None:
+    """A partition whose offset is not known yet is left out, and nothing waits for it."""
     client = Client(FIRST, SECOND)
     assert positions(client) == {}
-    client.stand(FIRST, 5, 5, 5)
+    client.set_position(FIRST, 5, 5, 5)
     assert positions(client) == {FIRST: 5}
 
 
-async def test_a_fetch_has_reached_what_it_moved() -> None:
-    """Partitions that did not move are left out; those that gave records count also after a step back."""
+async def test_positions_reached_are_those_that_a_fetch_moved() -> None:
+    """Partitions that did not move are left out; those with records count even after a move back."""
     client = Client(FIRST, SECOND)
-    client.stand(FIRST, 5, 5, 5)
-    client.stand(SECOND, 9, 9, 9)
-    assert reached(client, {}, {}) == {FIRST: 5, SECOND: 9}
-    assert reached(client, {FIRST: 5, SECOND: 8}, {}) == {SECOND: 9}
-    assert reached(client, {FIRST: 70, SECOND: 9}, {FIRST: []}) == {FIRST: 5}
+    client.set_position(FIRST, 5, 5, 5)
+    client.set_position(SECOND, 9, 9, 9)
+    assert positions_reached(client, {}, {}) == {FIRST: 5, SECOND: 9}
+    assert positions_reached(client, {FIRST: 5, SECOND: 8}, {}) == {SECOND: 9}
+    assert positions_reached(client, {FIRST: 70, SECOND: 9}, {FIRST: []}) == {FIRST: 5}
 
 
-async def test_the_age_of_an_open_transaction_counts_from_where_the_reader_stands() -> None:
-    """It begins when all stable records are read, goes on while the offset stays, and ends with the transaction."""
+async def test_the_age_of_an_open_transaction_starts_when_it_blocks() -> None:
+    """The age starts when all stable records are read, grows while the offset stays, and ends with the transaction."""
     now = 100.0
     client, held = Client(FIRST, SECOND), OpenTransactions(lambda: now)
     both = {FIRST, SECOND}
-    client.stand(FIRST, 3, 5, 9)  # behind: it has something to read
-    client.stand(SECOND, 7, 7, 7)
-    held.look(client, both)
+    client.set_position(FIRST, 3, 5, 9)  # behind: it has something to read
+    client.set_position(SECOND, 7, 7, 7)
+    held.observe(client, both)
     assert held.seconds() == 0
-    client.stand(FIRST, 5, 5, 9)
-    held.look(client, both)
+    client.set_position(FIRST, 5, 5, 9)
+    held.observe(client, both)
     now = 130.0
-    held.look(client, both)
+    held.observe(client, both)
     assert held.seconds() == 30
-    client.stand(SECOND, 7, 7, 8)
-    held.look(client, both)
+    client.set_position(SECOND, 7, 7, 8)
+    held.observe(client, both)
     now = 140.0
     assert held.seconds() == 40, "the oldest counts"
-    client.stand(FIRST, 10, 10, 10)
-    held.look(client, both)
+    client.set_position(FIRST, 10, 10, 10)
+    held.observe(client, both)
     assert held.seconds() == 10
-    held.look(client, {FIRST})
+    held.observe(client, {FIRST})
     assert held.seconds() == 0, "of what is not fetched there is no news"
 
 
-async def test_a_long_aborted_transaction_does_not_stop_the_reader() -> None:
-    """Records on both sides of more aborted offsets than the span holds are begun, all of them."""
+async def test_a_long_aborted_transaction_does_not_block_the_worker() -> None:
+    """Records on both sides of more aborted offsets than the span limit are all started."""
     worker = Worker(Rig(), span=10)
-    tracker = worker.trackers.open()[PARTITION]
+    tracker = worker.trackers.active()[PARTITION]
     offsets = [0, 1, 50_000, 50_001]
-    tracker.arrive(offsets)
+    tracker.track(offsets)
     records = [
         ConsumerRecord(*PARTITION, offset, 1_769_860_800_000, 1, None, c2s_webhook(f"hit-{offset}"), None, 0, 0, HOME)
         for offset in offsets

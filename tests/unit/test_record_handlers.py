@@ -1,4 +1,4 @@
-"""What the plain consumers do with records, on a consumer in memory: how much they take, and what they wait for."""
+"""The handlers of the plain consumers on a consumer in memory: how many records they take, what they wait for."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from tests.support.memory_consumer import FIRST, MemoryConsumer, position, runni
 from tests.support.waiting import until_true
 
 
-async def test_no_more_is_read_than_there_is_room_for() -> None:
-    """Twice as many records as are handled at once, however many there are."""
+async def test_no_more_records_are_read_than_the_handler_has_room_for() -> None:
+    """Twice as many records are read as are handled at a time, however many there are."""
     consumer = MemoryConsumer(FIRST)
     consumer.write(FIRST, *(f"{chr(97 + number % 26)}{number}" for number in range(100)))
     gate, begun = asyncio.Event(), []
@@ -35,7 +35,7 @@ async def test_no_more_is_read_than_there_is_room_for() -> None:
         begun.append(record.offset)
         await gate.wait()
 
-    async with running(consumer, KeyOrder(handle, at_once=3)):
+    async with running(consumer, KeyOrder(handle, concurrency=3)):
         await until_true(lambda: len(begun) == 3)
         assert len(consumer.logs[FIRST]) - position(consumer, FIRST) == 94
         gate.set()
@@ -43,7 +43,7 @@ async def test_no_more_is_read_than_there_is_room_for() -> None:
     assert sorted(begun) == list(range(100))
 
 
-class Books(Journal):
+class FailingJournal(Journal):
     """A journal whose database fails as the test says."""
 
     def __init__(self) -> None:
@@ -64,51 +64,51 @@ def write_events(consumer: MemoryConsumer, *leads: str) -> None:
 
 
 async def test_a_journal_reads_nothing_while_it_waits_for_its_database(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One batch waits, uncommitted; it is written whole, then what came meanwhile is."""
-    monkeypatch.setattr("stream.kafka.attempts.PAUSES", (0.001,))
-    consumer, books = MemoryConsumer(FIRST), Books()
-    books.failure = DatabaseUnavailableError("taken", is_away=False)
+    """Without a database one batch waits uncommitted; it is written whole, and then the records that came meanwhile."""
+    monkeypatch.setattr("stream.kafka.attempts.RETRY_PAUSES_S", (0.001,))
+    consumer, journal = MemoryConsumer(FIRST), FailingJournal()
+    journal.failure = DatabaseUnavailableError("taken", is_away=False)
     write_events(consumer, "A", "B")
-    async with running(consumer, books, replace(JOURNAL_CONSUMER, topics=("events",))):
-        await until_true(lambda: books.tries > 2)
+    async with running(consumer, journal, replace(JOURNAL_CONSUMER, topics=("events",))):
+        await until_true(lambda: journal.tries > 2)
         write_events(consumer, "C")
-        tries = books.tries
-        await until_true(lambda: books.tries > tries + 2)
+        tries = journal.tries
+        await until_true(lambda: journal.tries > tries + 2)
         assert (position(consumer, FIRST), consumer.commits) == (2, 0)
-        books.failure = None
+        journal.failure = None
         await until_true(lambda: consumer.committed == {FIRST: 3})
     forget()
-    assert books.written == ["A", "B", "C"]
+    assert journal.written == ["A", "B", "C"]
 
 
-async def test_a_journal_that_waits_for_its_database_hears_a_stop() -> None:
-    """At once, though its next try is far away; the batch comes again."""
-    consumer, books = MemoryConsumer(FIRST), Books()
-    books.failure = DatabaseUnavailableError("gone")
+async def test_a_stop_ends_a_journal_that_waits_for_its_database() -> None:
+    """A stop ends the wait at once, long before the next attempt; the batch is read again."""
+    consumer, journal = MemoryConsumer(FIRST), FailingJournal()
+    journal.failure = DatabaseUnavailableError("gone")
     write_events(consumer, "A")
-    async with running(consumer, books, replace(JOURNAL_CONSUMER, grace=3600.0)) as (task, stop):
-        await until_true(lambda: books.tries > 0)
+    async with running(consumer, journal, replace(JOURNAL_CONSUMER, grace=3600.0)) as (task, stop):
+        await until_true(lambda: journal.tries > 0)
         stop.set()
         await asyncio.wait_for(task, 30)
     forget()
     assert consumer.committed == {}
 
 
-async def test_what_a_journal_did_not_foresee_stops_it_with_a_reason_that_can_be_logged() -> None:
-    """The reason names the class alone, as the CRM sync's does; nothing of the batch is committed."""
-    consumer, books = MemoryConsumer(FIRST), Books()
-    books.failure = KeyError("11987654321")
+async def test_an_unforeseen_error_stops_the_journal_without_values_in_the_reason() -> None:
+    """The reason has only the class of the error, and nothing of the batch is committed."""
+    consumer, journal = MemoryConsumer(FIRST), FailingJournal()
+    journal.failure = KeyError("11987654321")
     write_events(consumer, "A")
     with capture_logs() as lines:
-        async with running(consumer, books, JOURNAL_CONSUMER) as (task, _):
+        async with running(consumer, journal, JOURNAL_CONSUMER) as (task, _):
             with pytest.raises(StopError, match=r"KeyError$"):
                 await asyncio.wait_for(asyncio.shield(task), 30)
-    assert [line["event"] for line in lines] == ["a record can't be ended"]
+    assert [line["event"] for line in lines] == ["a record can't be handled"]
     assert consumer.committed == {}
 
 
-async def test_the_retry_reader_waits_while_too_much_is_to_be_delivered() -> None:
-    """What it moves would wait in memory; it is read when the producer has room."""
+async def test_the_retry_reader_waits_while_the_producer_is_full() -> None:
+    """The retry reader reads on when the producer has room, because records that it moves wait in memory."""
     consumer = MemoryConsumer(FIRST)
     consumer.write(FIRST, "a", "b")
     producer: Any = SimpleNamespace(is_full=True, enqueue=lambda *_: _[-1]())

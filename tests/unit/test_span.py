@@ -50,7 +50,7 @@ async def test_one_slow_webhook_is_parked_before_it_stops_the_reader(rig: Rig) -
     assert (parked.value, dict(parked.headers)["reason"]) == (MISS, b"span")
     assert parked.key == contact_of(decode_webhook(MISS).lead, frozenset()).key.encode()
     assert [event.outcome for event in worker.events()].count(Outcome.PENDING) == 1
-    tracker = worker.trackers.open()[PARTITION]
+    tracker = worker.trackers.active()[PARTITION]
     assert (tracker.span, tracker.watermark) == (0, 5 * SPAN + 1)
 
 

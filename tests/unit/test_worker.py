@@ -47,7 +47,7 @@ class World:
 
     def __init__(self) -> None:
         self.trackers = Trackers()
-        self.trackers.renew([PARTITION])
+        self.trackers.begin_generation([PARTITION])
         self.single_flight = SingleFlight()
         self.single_flight.land.set()
         self.parked: list[str] = []
@@ -151,8 +151,8 @@ async def test_a_stop_begins_nothing_more(world: World) -> None:
     world.stop.tell()
     while world.single_flight.drained_for is None:  # noqa: ASYNC110 - the worker sets no event
         await asyncio.sleep(0)
-    world.trackers.renew([PARTITION])
-    assert (world.trackers.open(), world.single_flight.drained_for, world.fetches) == ({}, 600.0, False)
+    world.trackers.begin_generation([PARTITION])
+    assert (world.trackers.active(), world.single_flight.drained_for, world.fetches) == ({}, 600.0, False)
     world.single_flight.land.set()
     assert await running == 0
     assert world.parked == ["shutdown"]
@@ -173,8 +173,8 @@ async def test_what_could_not_be_put_away_is_said(world: World, what: str) -> No
     if what == "undelivered":
         world.producer.backlog, world.producer.flush = 3, for_ever
     else:
-        tracker = world.trackers.open()[PARTITION]
-        tracker.arrive([0])
+        tracker = world.trackers.active()[PARTITION]
+        tracker.track([0])
         tracker.complete(0)
         world.runtime.commit = for_ever
     world.stop.tell()
@@ -204,8 +204,8 @@ async def test_a_last_commit_that_is_refused_is_tried_again(world: World, monkey
             await world.commit()
         refused.set()
 
-    tracker = world.trackers.open()[PARTITION]
-    tracker.arrive([0])
+    tracker = world.trackers.active()[PARTITION]
+    tracker.track([0])
     tracker.complete(0)
     world.runtime.commit = commit
     world.stop.tell()

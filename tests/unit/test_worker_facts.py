@@ -24,7 +24,7 @@ class Worker:
 
     def __init__(self) -> None:
         self.trackers = Trackers()
-        self.trackers.renew([PARTITION, OTHER])
+        self.trackers.begin_generation([PARTITION, OTHER])
         self.at = 0.0
         self.offsets = Counter[tuple[str, int]]()
         self.recovered: int | None = None  # records of the table that recovery has brought; None when it is over
@@ -46,13 +46,13 @@ class Worker:
     def arrive(self, partition: tuple[str, int] = PARTITION) -> int:
         """A webhook arrives."""
         offset = self.offsets[partition]
-        self.trackers.open()[partition].arrive([offset])
+        self.trackers.active()[partition].track([offset])
         self.offsets[partition] += 1
         return offset
 
     def finish_one(self, partition: tuple[str, int] = PARTITION) -> None:
         """A webhook arrives and ends."""
-        self.trackers.open()[partition].complete(self.arrive(partition))
+        self.trackers.active()[partition].complete(self.arrive(partition))
 
     def commit(self) -> None:
         """The broker accepts what is finished."""
@@ -130,7 +130,7 @@ async def test_a_full_queue_that_moves_is_no_loss() -> None:
     """Each first unfinished offset has a time of its own."""
     worker = Worker()
     waiting = [worker.arrive() for _ in range(2_000)]
-    tracker = worker.trackers.open()[PARTITION]
+    tracker = worker.trackers.active()[PARTITION]
     for first, second in zip(waiting[::2], waiting[1::2], strict=True):
         worker.at += 1.0
         tracker.complete(second)
