@@ -68,7 +68,7 @@ EVERYBODYS = [
     "  CACHE_TTL_KNOWN: ",
     "  DATABASE_URL: must begin with postgresql://",
     "  KAFKA_SASL_PASSWORD_FILE: the secret's file can't be read: No such file or directory",
-    "  WORK_API_TOKEN_FILE: the secret's file can't be read: it is no UTF-8 text",
+    "  WORK_API_TOKEN_FILE: the secret's file can't be read: not UTF-8 text",
     "  GOOGLE_ADS_KEY_FILE: the secret's file can't be read: Is a directory",
     "  DIRETRIX_PASSWORD: is given twice: unset it, or DIRETRIX_PASSWORD_FILE",
     "DIRETRIX_DAILY_BUGDET is no setting. Is it a slip of DIRETRIX_DAILY_BUDGET, which is not set?",

@@ -20,7 +20,7 @@ from stream.domain.parking import (
     own_partitions,
     tries_of,
 )
-from stream.settings import MOST_DELAYS
+from stream.settings import MAX_DELAYS
 from stream.topics import RETRIES, WEBHOOKS
 
 NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
@@ -137,7 +137,7 @@ def test_each_source_has_partitions_of_its_own(partitions: int) -> None:
 
 def test_there_is_a_topic_for_every_delay() -> None:
     """As many as may be configured, each like `webhooks`, and kept longer than any webhook is tried."""
-    assert len(RETRIES) == MOST_DELAYS
+    assert len(RETRIES) == MAX_DELAYS
     for topic in RETRIES:
         assert (topic.key, topic.partitions) == (WEBHOOKS.key, WEBHOOKS.partitions)
         assert topic.retention is not None
