@@ -22,7 +22,7 @@ from bench.broker import Item, empty_topics, fill, until_events
 from bench.leads import crowd, entries, known, records, repeats
 from bench.result import Options, Row, at_least
 from bench.sides import OURS, PLAIN, QUIX, STOCK, Side, people_file, running, saying, stage, workplace
-from producers.items import Record
+from producers.records import Record
 from stream import topics
 from stream.domain.errors import StopError
 from stream.kafka.clients import partition_of

@@ -26,7 +26,7 @@ from bench.broker import Item, empty_topics, fill, until_events
 from bench.leads import crowd, records, repeats
 from bench.result import Options, Row, at_least
 from bench.sides import stage
-from producers.items import Record
+from producers.records import Record
 from stream import topics
 from stream.domain.errors import StopError
 from stream.domain.events import decode_event

@@ -467,7 +467,7 @@ async def test_the_connection_limit_is_told_with_503_and_one_line(capfd: pytest.
 
 async def test_one_address_has_a_share_of_the_connections() -> None:
     """The connections of one address are limited; another address is served meanwhile."""
-    async with serving(50, per_address=5) as front:
+    async with serving(50, connections_per_address=5) as front:
         held = [await front.connect() for _ in range(5)]
         assert (await front.ask(HEALTH)).status == 503
         assert (await front.ask(HEALTH, source="127.0.0.2")).status == 200
@@ -483,7 +483,7 @@ async def test_one_address_has_a_share_of_the_connections() -> None:
 @pytest.mark.parametrize("proxies", ["127.0.0.1", "10.0.0.0/8, 127.0.0.0/8"])
 async def test_a_trusted_proxy_has_no_share(proxies: str) -> None:
     """All clients behind a proxy come from its address: only the total limits it."""
-    async with serving(50, {"TRUSTED_PROXIES": proxies}, per_address=5) as front:
+    async with serving(50, {"TRUSTED_PROXIES": proxies}, connections_per_address=5) as front:
         held = [await front.connect() for _ in range(20)]
         assert (await front.ask(HEALTH)).status == 200
         for _, writer in held:
@@ -492,7 +492,7 @@ async def test_a_trusted_proxy_has_no_share(proxies: str) -> None:
 
 async def test_behind_a_proxy_one_client_has_a_share_of_the_requests() -> None:
     """Slow bodies of one client behind a proxy leave room for the others behind it."""
-    async with serving(50, {"TRUSTED_PROXIES": "127.0.0.1"}, per_address=3) as front:
+    async with serving(50, {"TRUSTED_PROXIES": "127.0.0.1"}, connections_per_address=3) as front:
         slow = [await front.connect() for _ in range(3)]
         for _, writer in slow:
             writer.write(form(KEY, "X-Forwarded-For: 192.0.2.1")[:-5])

@@ -13,7 +13,7 @@ import orjson
 import uvloop
 
 from producers.app import App
-from producers.items import Record
+from producers.records import Record
 from producers.server import listen
 from stream import topics
 from stream.domain.leads import decode_webhook
@@ -32,9 +32,9 @@ WINDOW = 500  # deliveries remembered: soon full, so that a memory that grows is
 class ForgetfulPublisher:
     """Holds a record against what the stream reads; an error of that is a 500."""
 
-    async def publish(self, records: Sequence[Record], until: float | None = None) -> None:
+    async def publish(self, records: Sequence[Record], deadline: float | None = None) -> None:
         """Read what the stream will read, and what else is promised of a record."""
-        del until
+        del deadline
         for record in records:
             if record.topic == topics.WEBHOOKS.name:
                 assert record.key

@@ -15,8 +15,8 @@ import orjson
 import uvloop
 
 from producers.app import App
-from producers.items import Record
 from producers.limits import Limits
+from producers.records import Record
 from producers.server import listen
 from stream.logs import configure
 from stream.settings import load
@@ -25,7 +25,7 @@ from stream.settings import load
 class ForgetfulPublisher:
     """Acknowledges at once."""
 
-    async def publish(self, records: Sequence[Record], until: float | None = None) -> None:
+    async def publish(self, records: Sequence[Record], deadline: float | None = None) -> None:
         """Take records."""
 
     async def trouble(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from producers.clients import UNKNOWN, Clients
-from producers.wrong_secrets import MOST_CLIENTS, WINDOW, WrongSecrets
+from producers.wrong_secrets import MAX_CLIENTS, WINDOW_SECONDS, WrongSecrets
 
 PROXIES = ("127.0.0.1", "10.0.0.0/8", "2001:db8:ffff::/48")
 
@@ -48,7 +48,7 @@ def test_wrong_secrets_are_counted_by_client_and_window() -> None:
     wrong = WrongSecrets(3, lambda: now)
     assert [wrong.count("a") for _ in range(5)] == [0, 0, 0, 60, 60]
     assert wrong.count("b") == 0
-    now += WINDOW - 10
+    now += WINDOW_SECONDS - 10
     assert wrong.count("a") == 10
     now += 10
     assert wrong.count("a") == 0
@@ -57,7 +57,7 @@ def test_wrong_secrets_are_counted_by_client_and_window() -> None:
 def test_the_memory_of_clients_is_bounded() -> None:
     """The client that was seen last is remembered, the one that was not seen for longest is forgotten."""
     wrong = WrongSecrets(1, lambda: 0.0)
-    for number in range(MOST_CLIENTS + 1):
+    for number in range(MAX_CLIENTS + 1):
         wrong.count(str(number))
-    assert wrong.count(str(MOST_CLIENTS)) > 0
+    assert wrong.count(str(MAX_CLIENTS)) > 0
     assert wrong.count("0") == 0

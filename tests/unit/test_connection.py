@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from producers.connection import READ_SIZE, STRANGERS_READ, Connection, Shared
+from producers.connection import READ_BYTES, STRANGER_READ_BYTES, Connection, ConnectionContext
+from producers.fair_scheduler import FairScheduler
 from producers.limits import DEFAULT
 from producers.responses import answer
-from producers.turnstile import Turnstile
 
 REQUEST = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -53,8 +53,8 @@ def connect(served: list[str], *, is_expired: bool = False) -> tuple[Connection,
         served.append(request.path)
         return answer(200, {})
 
-    shared = Shared(DEFAULT, bytearray(READ_SIZE), Turnstile())
-    connection = Connection(web.Server(handle)(), "127.0.0.1", "127.0.0.1", shared, lambda _: None)
+    context = ConnectionContext(DEFAULT, bytearray(READ_BYTES), FairScheduler())
+    connection = Connection(web.Server(handle)(), "127.0.0.1", "127.0.0.1", context, lambda _: None)
     transport = MemoryTransport()
     if is_expired:
         connection.expire()
@@ -98,12 +98,12 @@ async def test_a_connection_whose_place_was_given_away_is_not_kept() -> None:
 async def test_a_stranger_is_read_in_small_pieces() -> None:
     """Until a client has shown a secret, little of what it sends is parsed in one piece."""
     connection, transport = connect(served := [])
-    assert len(connection.get_buffer(-1)) == STRANGERS_READ
+    assert len(connection.get_buffer(-1)) == STRANGER_READ_BYTES
     receive(connection, REQUEST)
     await turns(10)
     assert served == ["/healthz"]
     assert transport.written.startswith(b"HTTP/1.1 200")
     connection.is_authenticated = True
-    assert len(connection.get_buffer(-1)) == READ_SIZE
+    assert len(connection.get_buffer(-1)) == READ_BYTES
     connection.connection_lost(None)
     await turns(2)

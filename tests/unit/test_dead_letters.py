@@ -9,7 +9,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from producers.items import Part, dead_letter, webhook
+from producers.records import RawWebhook, dead_letter_record, webhook_record
 from stream.domain.dead_letters import (
     TOO_LARGE,
     Letter,
@@ -139,9 +139,9 @@ def test_a_redriven_webhook_keeps_its_identity_and_loses_its_tries() -> None:
 
 def test_what_the_producers_refused_becomes_what_they_would_have_made_of_it() -> None:
     """A body that this version can read goes out as the producers send it: key, identity, bytes, time of arrival."""
-    part = Part(BODY, orjson.loads(BODY))
-    sent = webhook(Source.C2S, part, NOW, NOBODY)
-    written = dead_letter(Source.C2S, part, NOW, PoisonError("an older version could not read it"))
+    part = RawWebhook(BODY, orjson.loads(BODY))
+    sent = webhook_record(Source.C2S, part, NOW, NOBODY)
+    written = dead_letter_record(Source.C2S, part, NOW, PoisonError("an older version could not read it"))
     found = read_letter(7, written.key, written.value, written.headers, NOW)
     assert (found.stage, found.origin) == ("receive", -1)
     revived = revive(found, written.value, NOBODY)

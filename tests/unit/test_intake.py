@@ -10,8 +10,8 @@ from itertools import count
 import orjson
 
 from producers.intake import Intake
-from producers.items import Part
 from producers.memory import MemoryPublisher
+from producers.records import RawWebhook
 from producers.sources import c2s
 from stream.domain.leads import Source
 
@@ -28,8 +28,8 @@ async def test_what_comes_in_one_turn_of_the_loop_shares_its_instant() -> None:
     """A clock is not asked for each webhook; what comes in a later turn is told the time of that."""
     publisher, times = MemoryPublisher(), clock()
     intake = Intake(publisher, 100, frozenset(), lambda: next(times))
-    await asyncio.gather(*(intake.take(Source.C2S, c2s.parts(EVENT % number)) for number in range(3)))
-    await intake.take(Source.C2S, c2s.parts(EVENT % 3))
+    await asyncio.gather(*(intake.take(Source.C2S, c2s.raw_webhooks(EVENT % number)) for number in range(3)))
+    await intake.take(Source.C2S, c2s.raw_webhooks(EVENT % 3))
     first, second, third, later = (orjson.loads(record.value)["received_at"] for record in publisher.webhooks)
     assert first == second == third
     assert later > first
@@ -51,7 +51,7 @@ async def test_a_body_of_many_is_never_there_in_parts_all_at_once() -> None:
             alive -= 1
 
     body = b"[" + b",".join(EVENT % number for number in range(10)) + b"]"
-    parts = (Part(part.raw, Watched(part.payload)) for part in c2s.parts(body))
-    receipt = await Intake(publisher, 100, frozenset(), lambda: BEGIN).take(Source.C2S, parts)
+    raw_webhooks = (RawWebhook(raw_webhook.raw, Watched(raw_webhook.payload)) for raw_webhook in c2s.raw_webhooks(body))
+    receipt = await Intake(publisher, 100, frozenset(), lambda: BEGIN).take(Source.C2S, raw_webhooks)
     assert (receipt.processed, len(publisher.webhooks)) == (10, 10)
     assert (alive, most <= 2) == (0, True)

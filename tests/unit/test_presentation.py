@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from producers.auth import SharedSecrets, has_demo, has_short, is_malformed
+from producers.auth import SharedSecrets, has_demo_secret, has_short_secret, is_malformed
 from producers.presentation import BasicAuth, BodyField, HeaderOrUrl, presented, refusal
 from stream.logs import configure, mask
 from stream.settings import DEMO_SECRETS, load
@@ -63,9 +63,9 @@ def test_a_challenge_names_the_scheme() -> None:
 
 def test_the_user_adds_nothing_to_the_strength_of_a_secret() -> None:
     """A long user with a short password can be guessed."""
-    assert has_short([SecretStr(f"{'u' * 30}:short")], BASIC)
-    assert not has_short([SecretStr(f"u:{LONG}")], BASIC)
-    assert not has_short([SecretStr(f"u:{LONG}")], HEADER)
+    assert has_short_secret([SecretStr(f"{'u' * 30}:short")], BASIC)
+    assert not has_short_secret([SecretStr(f"u:{LONG}")], BASIC)
+    assert not has_short_secret([SecretStr(f"u:{LONG}")], HEADER)
 
 
 @pytest.mark.parametrize("secret", ["password-without-a-user", ":password", "user:", ":"])
@@ -79,9 +79,9 @@ def test_credentials_without_user_or_password_are_malformed(secret: str) -> None
 @pytest.mark.parametrize("demo", sorted(DEMO_SECRETS))
 def test_a_public_password_is_public_whoever_the_user_is(demo: str) -> None:
     """What stands in the source is known to everybody, with another user as well."""
-    assert has_demo([SecretStr(demo)], HEADER)
-    assert has_demo([SecretStr(f"u:{demo}")], BASIC)
-    assert not has_demo([SecretStr(f"u:{LONG}")], BASIC)
+    assert has_demo_secret([SecretStr(demo)], HEADER)
+    assert has_demo_secret([SecretStr(f"u:{demo}")], BASIC)
+    assert not has_demo_secret([SecretStr(f"u:{LONG}")], BASIC)
 
 
 def test_no_spelling_of_credentials_is_logged() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from producers.auth import SHORTEST
+from producers.auth import MIN_SECRET_CHARACTERS
 from stream.local.stack import C2S_TOKEN, GOOGLE_KEY, Stack
 from stream.settings import DEMO_SECRETS, load
 
@@ -40,7 +40,7 @@ def test_trusted_proxies_are_addresses_and_networks() -> None:
 def test_the_local_stack_may_use_the_secrets_of_the_demo() -> None:
     """They are long enough, known as the demo's, and permitted there."""
     assert {C2S_TOKEN, GOOGLE_KEY} <= DEMO_SECRETS
-    assert min(map(len, (C2S_TOKEN, GOOGLE_KEY))) >= SHORTEST
+    assert min(map(len, (C2S_TOKEN, GOOGLE_KEY))) >= MIN_SECRET_CHARACTERS
     stack = Stack(lambda _: None)
     try:
         assert stack.settings().allow_demo_secrets

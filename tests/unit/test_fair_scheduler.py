@@ -7,33 +7,33 @@ from collections.abc import Callable
 
 import pytest
 
-from producers.turnstile import Turnstile
-from producers.usage import HALF_LIFE, MOST_CLIENTS, REBASE, Usage
+from producers.fair_scheduler import FairScheduler
+from producers.usage import HALF_LIFE_SECONDS, MAX_CLIENTS, REBASE_HALF_LIVES, Usage
 
 
 async def turn_of_the_loop() -> None:
     await asyncio.sleep(0)
 
 
-def work(turnstile: Turnstile, client: str, cost: float, done: list[str]) -> Callable[[], None]:
+def work(scheduler: FairScheduler, client: str, cost: float, done: list[str]) -> Callable[[], None]:
     """A piece of work that says what it took."""
 
     def carry_out() -> None:
         done.append(client)
-        turnstile.charge(client, cost)
+        scheduler.charge(client, cost)
 
     return carry_out
 
 
 async def test_a_turn_has_an_end() -> None:
     """When a turn's time is used nobody passes any more, and the next turn begins anew."""
-    turnstile = Turnstile(per_turn=4)
+    scheduler = FairScheduler(seconds_per_tick=4)
     for _ in range(3):
         passed = []
         for _ in range(6):
-            passed.append(turnstile.pass_now())
+            passed.append(scheduler.can_run_now())
             if passed[-1]:
-                turnstile.charge("one", 1)
+                scheduler.charge("one", 1)
         assert passed == [True] * 4 + [False] * 2
         await turn_of_the_loop()
 
@@ -41,9 +41,9 @@ async def test_a_turn_has_an_end() -> None:
 @pytest.mark.parametrize("cost", [1, 2, 17])
 async def test_whoever_waits_passes_in_the_end(cost: float) -> None:
     """At least one passes in each turn, whatever it costs, and no more than a turn holds."""
-    turnstile, done = Turnstile(per_turn=4), []
+    scheduler, done = FairScheduler(seconds_per_tick=4), []
     for _ in range(8):
-        turnstile.enter("one", work(turnstile, "one", cost, done))
+        scheduler.schedule("one", work(scheduler, "one", cost, done))
     while len(done) < 8:
         before = len(done)
         await turn_of_the_loop()
@@ -52,9 +52,9 @@ async def test_whoever_waits_passes_in_the_end(cost: float) -> None:
 
 async def test_what_is_expected_is_charged_before_the_work() -> None:
     """Work that is done later than the passing can't let everybody pass at once."""
-    turnstile, passed = Turnstile(per_turn=4), []
+    scheduler, passed = FairScheduler(seconds_per_tick=4), []
     for number in range(4):
-        turnstile.enter("one", lambda number=number: passed.append(number), 4)  # type: ignore[misc]
+        scheduler.schedule("one", lambda number=number: passed.append(number), 4)  # type: ignore[misc]
     for turns in range(1, 5):
         await turn_of_the_loop()
         assert passed == list(range(turns))
@@ -62,13 +62,13 @@ async def test_what_is_expected_is_charged_before_the_work() -> None:
 
 async def test_who_used_least_passes_first() -> None:
     """A newcomer passes before three hundred clients that wait with expensive work, in the next turn."""
-    turnstile, done = Turnstile(per_turn=1), []
+    scheduler, done = FairScheduler(seconds_per_tick=1), []
     for number in range(300):
-        turnstile.charge(f"client {number}", 5)
+        scheduler.charge(f"client {number}", 5)
         for _ in range(3):
-            turnstile.enter(f"client {number}", work(turnstile, f"client {number}", 5, done))
+            scheduler.schedule(f"client {number}", work(scheduler, f"client {number}", 5, done))
     await turn_of_the_loop()
-    turnstile.enter("newcomer", work(turnstile, "newcomer", 0.1, done))
+    scheduler.schedule("newcomer", work(scheduler, "newcomer", 0.1, done))
     before = len(done)
     await turn_of_the_loop()
     assert done[before] == "newcomer"
@@ -76,50 +76,50 @@ async def test_who_used_least_passes_first() -> None:
 
 async def test_who_has_shown_a_secret_passes_before_newcomers() -> None:
     """Its next connections too: three hundred newcomers do not keep a known sender waiting."""
-    turnstile, done = Turnstile(per_turn=1), []
-    turnstile.favour("known")
+    scheduler, done = FairScheduler(seconds_per_tick=1), []
+    scheduler.favour("known")
     for number in range(300):
-        turnstile.enter(f"newcomer {number}", work(turnstile, "newcomer", 5, done))
-    turnstile.enter("known", work(turnstile, "known", 0.1, done))
+        scheduler.schedule(f"newcomer {number}", work(scheduler, "newcomer", 5, done))
+    scheduler.schedule("known", work(scheduler, "known", 0.1, done))
     await turn_of_the_loop()
     assert done[0] == "known"
 
 
 async def test_cheap_requests_do_not_wait_for_a_share_of_expensive_ones() -> None:
     """Who asks much, but cheaply, passes before who asks seldom and expensively."""
-    turnstile, done = Turnstile(), []
+    scheduler, done = FairScheduler(), []
     for _ in range(20):
-        turnstile.charge("cheap", 0.0003)
-    turnstile.charge("expensive", 0.004)
-    turnstile.enter("expensive", work(turnstile, "expensive", 0.004, done))
-    turnstile.enter("cheap", work(turnstile, "cheap", 0.0003, done))
+        scheduler.charge("cheap", 0.0003)
+    scheduler.charge("expensive", 0.004)
+    scheduler.schedule("expensive", work(scheduler, "expensive", 0.004, done))
+    scheduler.schedule("cheap", work(scheduler, "cheap", 0.0003, done))
     await turn_of_the_loop()
     assert done[0] == "cheap"
 
 
 async def test_one_clients_waiters_keep_their_order() -> None:
     """What a client sent first passes first."""
-    turnstile, passed = Turnstile(per_turn=100), []
+    scheduler, passed = FairScheduler(seconds_per_tick=100), []
     for number in range(20):
-        turnstile.enter("one", lambda number=number: passed.append(number), 1)  # type: ignore[misc]
+        scheduler.schedule("one", lambda number=number: passed.append(number), 1)  # type: ignore[misc]
     await turn_of_the_loop()
     assert passed == list(range(20))
 
 
 async def test_nobody_overtakes_who_waits() -> None:
     """While somebody waits nobody passes at once."""
-    turnstile, done = Turnstile(per_turn=4), []
-    turnstile.enter("one", work(turnstile, "one", 1, done))
-    assert not turnstile.pass_now()
+    scheduler, done = FairScheduler(seconds_per_tick=4), []
+    scheduler.schedule("one", work(scheduler, "one", 1, done))
+    assert not scheduler.can_run_now()
     await turn_of_the_loop()
     assert done == ["one"]
-    assert turnstile.pass_now()
+    assert scheduler.can_run_now()
 
 
 async def test_a_waiter_that_is_cancelled_holds_up_nobody() -> None:
     """A request whose client has gone leaves its place empty."""
-    turnstile = Turnstile()
-    gone, stays = asyncio.create_task(turnstile.wait("one")), asyncio.create_task(turnstile.wait("one"))
+    scheduler = FairScheduler()
+    gone, stays = asyncio.create_task(scheduler.wait("one")), asyncio.create_task(scheduler.wait("one"))
     await turn_of_the_loop()
     gone.cancel()
     async with asyncio.timeout(5):
@@ -132,10 +132,10 @@ def test_what_was_used_long_ago_counts_less() -> None:
     now = 0.0
     usage = Usage(lambda: now)
     usage.add("before", 4.0)
-    now = HALF_LIFE
+    now = HALF_LIFE_SECONDS
     usage.add("now", 3.0)
     assert usage.of("now") > usage.of("before") > usage.of("never") == 0
-    now = HALF_LIFE * (REBASE + 2)
+    now = HALF_LIFE_SECONDS * (REBASE_HALF_LIVES + 2)
     usage.add("late", 0.001)
     assert usage.of("late") > usage.of("now")
 
@@ -144,7 +144,7 @@ def test_the_clients_that_are_remembered_are_bounded() -> None:
     """Who used least is forgotten first."""
     usage = Usage(lambda: 0.0)
     usage.add("heavy", 10.0)
-    for number in range(3 * MOST_CLIENTS):
+    for number in range(3 * MAX_CLIENTS):
         usage.add(f"client {number}", 0.01)
-    assert len(usage) <= MOST_CLIENTS
+    assert len(usage) <= MAX_CLIENTS
     assert usage.of("heavy") == 10.0
