@@ -11,7 +11,7 @@ import asyncpg
 import orjson
 
 from stream.domain.errors import DatabaseUnavailableError, StopError
-from stream.logs.outages import AWAY, DATABASE
+from stream.logs.outages import AWAY_ERRORS, DATABASE
 from stream.settings import Settings
 
 # The server is away, full, shutting down, read-only, too slow, or lets us in no longer: later it may work.
@@ -94,7 +94,9 @@ def database_errors() -> Iterator[None]:
         DATABASE.answered()
     except _FOR_NOW as error:
         # The text of the error may hold values; its class says enough.
-        raise DatabaseUnavailableError(f"database: {type(error).__name__}", is_away=isinstance(error, AWAY)) from None
+        raise DatabaseUnavailableError(
+            f"database: {type(error).__name__}", is_away=isinstance(error, AWAY_ERRORS)
+        ) from None
 
 
 async def _prepare(connection: asyncpg.Connection) -> None:

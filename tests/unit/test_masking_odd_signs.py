@@ -121,7 +121,7 @@ def test_a_field_of_a_line_with_an_identifier_in_pieces_is_masked(identifier: tu
     assert _mask_value("value", [int(one) for one in digits]) == ["***"]
 
 
-MOST_LOOKS = 20  # a digit: five lengths of what begins there, in four readings of the escapes
+MAX_LOOKS_PER_DIGIT = 20  # a digit: five lengths of what begins there, in four readings of the escapes
 
 STAYS = r"""
 webhooks/3@10231
@@ -198,11 +198,11 @@ def test_ten_thousand_odd_characters_are_looked_at_a_bounded_number_of_times(mon
     from stream.logs.masking import scattered as module  # noqa: PLC0415 - counted here only
 
     looked: list[int] = []
-    real = module._is_somebodys  # noqa: SLF001 - what takes the time
-    monkeypatch.setattr(module, "_is_somebodys", lambda part: looked.append(len(part.digits)) or real(part))
+    real = module._is_identifier  # noqa: SLF001 - what takes the time
+    monkeypatch.setattr(module, "_is_identifier", lambda section: looked.append(len(section.digits)) or real(section))
     for unit in ("1,", "11;", "119;8|", "1%2C", "&#44;9", "12:34@", '9","', "55,11;9", "1\u200b2~"):
         looked.clear()
         text = (unit * 10_000)[:10_000]
         mask(text)
-        assert len(looked) <= MOST_LOOKS * sum(one.isdigit() for one in text), unit
+        assert len(looked) <= MAX_LOOKS_PER_DIGIT * sum(one.isdigit() for one in text), unit
         assert max(looked, default=0) <= 14

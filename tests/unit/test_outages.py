@@ -19,11 +19,11 @@ from structlog.testing import capture_logs
 
 from stream.logs import get_logger, outages
 from stream.logs.outages import (
+    BACK_AFTER_SECONDS,
     BROKER,
     DATABASE,
-    QUIET,
-    REMIND_EVERY,
-    SETTLE,
+    PROBE_GRACE_SECONDS,
+    REMINDER_INTERVAL_SECONDS,
     Outage,
     RepeatFilter,
     Repeats,
@@ -85,9 +85,9 @@ def test_an_absence_is_said_when_it_begins_once_a_minute_and_when_it_ends(clock:
     """Thousands of failures are four lines in two minutes, with the cause, the time and their number."""
     for _ in range(6):
         for _ in range(1_000):
-            BROKER.missed("NodeNotReadyError", sure=True)
-        clock.at += REMIND_EVERY / 3
-        BROKER.missed("NodeNotReadyError", sure=True)
+            BROKER.missed("NodeNotReadyError", from_probe=True)
+        clock.at += REMINDER_INTERVAL_SECONDS / 3
+        BROKER.missed("NodeNotReadyError", from_probe=True)
         BROKER._tick()  # noqa: SLF001 - the timer does it
     BROKER.answered()
     BROKER.answered()
@@ -114,15 +114,15 @@ def test_an_absence_is_said_when_it_begins_once_a_minute_and_when_it_ends(clock:
 def test_where_nobody_asks_it_a_while_without_failures_is_its_end(clock: Clock, lines: Lines) -> None:
     """A process that only writes to the broker says that it is back, too; beside a probe, silence says nothing."""
     BROKER.missed("x")
-    clock.at += QUIET - 1
+    clock.at += BACK_AFTER_SECONDS - 1
     BROKER._tick()  # noqa: SLF001 - the timer does it
     assert BROKER.is_away
     clock.at += 1
     BROKER._tick()  # noqa: SLF001 - the timer does it
     assert events(lines) == ["the broker is away", "the broker is back"]
     BROKER.has_probe = True
-    BROKER.missed("x", sure=True)
-    clock.at += QUIET
+    BROKER.missed("x", from_probe=True)
+    clock.at += BACK_AFTER_SECONDS
     BROKER._tick()  # noqa: SLF001 - the timer does it
     assert BROKER.is_away
 
@@ -132,13 +132,13 @@ def test_beside_a_probe_a_connection_that_failed_waits_for_what_the_probe_says(c
     BROKER.has_probe = True
     BROKER.missed("Unable connect to node with id 2")
     assert lines == []
-    BROKER.missed("TimeoutError", sure=True)
+    BROKER.missed("TimeoutError", from_probe=True)
     BROKER.answered()
-    clock.at += SETTLE / 2
+    clock.at += PROBE_GRACE_SECONDS / 2
     BROKER.missed("a straggler")
     BROKER._end_doubt()  # noqa: SLF001 - the timer does it
     assert events(lines) == ["the broker is away", "the broker is back"]
-    clock.at += SETTLE
+    clock.at += PROBE_GRACE_SECONDS
     BROKER.missed("Unable connect to node with id 2")
     BROKER._end_doubt()  # noqa: SLF001 - the timer does it
     assert lines[2:] == [
@@ -194,7 +194,7 @@ def test_what_is_over_at_once_is_not_said(clock: Clock, passes: Callable[..., bo
     """A coordinator that is not there yet at a start is an error for a moment; one that stays away is said."""
     said = ("Group Coordinator Request failed: %s", GroupCoordinatorNotAvailableError())
     assert not passes("aiokafka.consumer.group_coordinator", *said)
-    clock.at += SETTLE
+    clock.at += PROBE_GRACE_SECONDS
     BROKER._end_doubt()  # noqa: SLF001 - the timer does it
     assert lines == []
     for _ in range(3):
@@ -218,7 +218,7 @@ def test_what_follows_from_an_absence_is_its_only_while_it_lasts(
     ):
         assert not passes("aiokafka.consumer.group_coordinator", *one)
     BROKER.answered()
-    clock.at += max(SETTLE, REMIND_EVERY)
+    clock.at += max(PROBE_GRACE_SECONDS, REMINDER_INTERVAL_SECONDS)
     assert passes("aiokafka.consumer.group_coordinator", text)
     assert events(lines) == ["the broker is away", "the broker is back"]
 
@@ -241,7 +241,7 @@ def test_what_repeats_itself_passes_once_a_minute_with_the_count_of_the_others(
     """By logger, level and text, whatever is filled in."""
     assert [passes("mode", "late by %s", number) for number in range(10)] == [True, *[False] * 9]
     assert passes("faust", "late by %s", 1)
-    clock.at += REMIND_EVERY
+    clock.at += REMINDER_INTERVAL_SECONDS
     assert passes("mode", "late by %s", 10)
     assert passes.record.held_back == 9  # type: ignore[attr-defined]
 
@@ -249,9 +249,9 @@ def test_what_repeats_itself_passes_once_a_minute_with_the_count_of_the_others(
 def test_what_is_remembered_of_repeats_is_bounded(clock: Clock) -> None:
     """Texts that never come again do not pile up."""
     repeats = Repeats(clock)
-    for number in range(10 * outages.MOST_KINDS):
-        assert repeats.take(number) == 0
-    assert len(repeats._kinds) == outages.MOST_KINDS  # noqa: SLF001 - the bound is the subject
+    for number in range(10 * outages.MAX_KINDS):
+        assert repeats.admit(number) == 0
+    assert len(repeats._kinds) == outages.MAX_KINDS  # noqa: SLF001 - the bound is the subject
 
 
 def test_a_delivery_that_fails_is_an_absence_or_a_line_a_minute(clock: Clock, lines: Lines) -> None:
@@ -260,7 +260,7 @@ def test_a_delivery_that_fails_is_an_absence_or_a_line_a_minute(clock: Clock, li
     for _ in range(3):
         broker_failed(log, "delivery failed, sending again", KafkaConnectionError(), topic="t")
         broker_failed(log, "delivery failed, sending again", TopicAuthorizationFailedError(), topic="t")
-    clock.at += REMIND_EVERY
+    clock.at += REMINDER_INTERVAL_SECONDS
     broker_failed(log, "delivery failed, sending again", TopicAuthorizationFailedError(), topic="t")
     assert events(lines) == ["the broker is away", *["delivery failed, sending again"] * 2]
     assert lines[-1]["suppressed"] == 2
