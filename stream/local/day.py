@@ -7,7 +7,7 @@ are always answered by the table.
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,7 +15,8 @@ from stream.domain.sources.lead import Source
 from stream.local.people import Someone, population, typed
 
 PEOPLE = 30
-REPEATS_PER_FIRST = 42 / 31  # as measured: 73 webhooks of 31 people
+ORDINARY_PEOPLE = 18  # the others play one case each
+ORDINARY_REPEATS = 34  # about the measured share: 73 webhooks of 31 people
 PLACEHOLDER_PHONE = "(11) 99999-9999"
 
 
@@ -112,59 +113,96 @@ class Writer:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Cast:
+    """The people of the day. Each of those with a name of its own plays one case."""
+
+    ordinary: list[Someone]
+    only_email: Someone
+    only_phone: Someone
+    new_phone: Someone
+    cpf_in_form: Someone
+    in_postgres: Someone
+    cpf_in_postgres: Someone
+    husband: Someone
+    wife: Someone
+    unknown: Someone
+    tester: Someone
+    portal_visitor: Someone
+    portal_unknown: Someone
+
+    @classmethod
+    def of(cls, people: list[Someone]) -> Cast:
+        """Give the cases to the last people of a population. Husband and wife share their phones."""
+        cast = cls(people[:ORDINARY_PEOPLE], *people[ORDINARY_PEOPLE:])
+        cast.wife.phones = cast.husband.phones
+        return cast
+
+    def known_to_partners(self) -> list[Someone]:
+        """The people whom the simulated partners know."""
+        cases = (self.only_email, self.only_phone, self.new_phone, self.cpf_in_form, self.cpf_in_postgres)
+        return [*self.ordinary, *cases, self.husband, self.wife, self.portal_visitor]
+
+
 def story(seed: int) -> Day:
     """The day: about 30 people, the measured share of repeats, and every case that matters."""
-    people = population(PEOPLE, seed)
-    day, write = Day(), Writer(seed)
-    plain, special = people[:18], people[18:]
-    only_email, only_phone, moved, form, known, cpf_only, husband, wife, nobody, tester, visitor, stranger = special
-    wife.phones = husband.phones
-    day.partners = [*plain, only_email, only_phone, moved, form, cpf_only, husband, wife, visitor]
-    day.in_postgres, day.cpf_in_postgres = [known], [cpf_only]
+    cast, write = Cast.of(population(PEOPLE, seed)), Writer(seed)
+    first = _first_webhooks(write, cast)
+    repeats = [*_repeats(write, cast), _second_delivery(first[0])]
+    write.chance.shuffle(repeats)
+    return Day(
+        webhooks=[*first, *repeats],
+        partners=cast.known_to_partners(),
+        in_postgres=[cast.in_postgres],
+        cpf_in_postgres=[cast.cpf_in_postgres],
+        waves=[len(first), len(repeats)],
+    )
 
-    first = [_c2s(write, one, "a new person", "diretrix", calls=1) for one in plain]
-    first += [
-        _c2s(write, only_email, "only an e-mail", "diretrix", calls=1, phone=""),
-        _c2s(write, only_phone, "only a phone", "diretrix", calls=1, email=""),
-        _c2s(write, moved, "will come back with another phone", "diretrix", calls=1),
-        _google(write, form, "a CPF in the form", "form", cpf=form.cpf),
-        _c2s(write, known, "already in PostgreSQL", "postgres"),
-        _c2s(write, cpf_only, "only the CPF in PostgreSQL", "postgres"),
-        _c2s(write, husband, "a couple's phone: he", "diretrix", calls=1, email=""),
-        _c2s(write, nobody, "unknown to every tier", "diretrix", outcome="not_found", told=False),
-        _test_lead(write, tester),
+
+def _first_webhooks(write: Writer, cast: Cast) -> list[Webhook]:
+    """The first webhook of each person."""
+    visitor, stranger = cast.portal_visitor, cast.portal_unknown
+    return [
+        *(_c2s(write, one, "a new person", "diretrix", calls=1) for one in cast.ordinary),
+        _c2s(write, cast.only_email, "only an e-mail", "diretrix", calls=1, phone=""),
+        _c2s(write, cast.only_phone, "only a phone", "diretrix", calls=1, email=""),
+        _c2s(write, cast.new_phone, "will come back with another phone", "diretrix", calls=1),
+        _google(write, cast.cpf_in_form, "a CPF in the form", "form", cpf=cast.cpf_in_form.cpf),
+        _c2s(write, cast.in_postgres, "already in PostgreSQL", "postgres"),
+        _c2s(write, cast.cpf_in_postgres, "only the CPF in PostgreSQL", "postgres"),
+        _c2s(write, cast.husband, "a couple's phone: he", "diretrix", calls=1, email=""),
+        _c2s(write, cast.unknown, "unknown to every tier", "diretrix", outcome="not_found", told=False),
+        _test_lead(write, cast.tester),
         _placeholder(write),
         _portal(write, visitor, "ZAP", "a new person of a portal", "diretrix", calls=1, in_two_parts=True),
         _portal(write, stranger, "Grupo OLX", "of a portal, unknown to every tier", "diretrix", outcome="not_found"),
     ]
-    repeats = [_c2s(write, write.chance.choice(plain), "comes back", "cache", first=False) for _ in range(34)]
-    other_phone = f"{moved.phone[:-4]}8642"
-    repeats += [
-        # Another phone is another key and so another partition, whose table does not know the e-mail: PostgreSQL does.
-        _c2s(write, moved, "another phone, known by e-mail and name", "postgres", first=False, phone=other_phone),
-        # His call named her too: her CPF is known, only the Work API is asked.
-        _c2s(write, wife, "a couple's phone: she", "postgres", email="", first=False),
-        _c2s(write, known, "known to PostgreSQL, again", "cache", first=False),
-        _portal(write, visitor, "VivaReal", "comes back by another portal", "cache", first=False),
-        _c2s(write, nobody, "unknown, again", "cache", outcome="not_found", told=False, first=False),
+
+
+def _repeats(write: Writer, cast: Cast) -> list[Webhook]:
+    """Later webhooks of the same people."""
+    ordinary = [
+        _c2s(write, write.chance.choice(cast.ordinary), "comes back", "cache", first=False)
+        for _ in range(ORDINARY_REPEATS)
     ]
-    again = first[0]
-    repeats.append(
-        Webhook(
-            again.source,
-            again.body,
-            "a duplicate delivery",
-            "enriched",
-            "cache",
-            first=False,
-            told=False,
-            duplicate=True,
-        )
-    )
-    write.chance.shuffle(repeats)
-    day.webhooks = [*first, *repeats]
-    day.waves = [len(first), len(repeats)]
-    return day
+    other_phone = f"{cast.new_phone.phone[:-4]}8642"
+    return [
+        *ordinary,
+        # Another phone is another key and so another partition, whose table does not know the e-mail: PostgreSQL does.
+        _c2s(
+            write, cast.new_phone, "another phone, known by e-mail and name", "postgres", first=False, phone=other_phone
+        ),
+        # His call named her too: her CPF is known, only the Work API is asked.
+        _c2s(write, cast.wife, "a couple's phone: she", "postgres", email="", first=False),
+        _c2s(write, cast.in_postgres, "known to PostgreSQL, again", "cache", first=False),
+        _portal(write, cast.portal_visitor, "VivaReal", "comes back by another portal", "cache", first=False),
+        _c2s(write, cast.unknown, "unknown, again", "cache", outcome="not_found", told=False, first=False),
+    ]
+
+
+def _second_delivery(webhook: Webhook) -> Webhook:
+    """The same delivery again: the table answers it, and the CRM is told nothing."""
+    return replace(webhook, why="a duplicate delivery", tier="cache", first=False, calls=0, told=False, duplicate=True)
 
 
 def trace(seed: int, *, plain: bool = False) -> Day:

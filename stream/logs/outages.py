@@ -27,7 +27,7 @@ from structlog.typing import FilteringBoundLogger
 REMINDER_INTERVAL_SECONDS = 60.0  # between two lines of an outage, or of one kind
 # Without a probe, an outage ends after so long without a failure. Longer than every pause and time-out between tries.
 BACK_AFTER_SECONDS = 20.0
-# Failures beside a healthy probe are logged only if they last so long; within so long after an outage they belong to it.
+# Failures beside a healthy probe are logged only if they last so long; so long after an outage they belong to it.
 PROBE_GRACE_SECONDS = 10.0
 MAX_KINDS = 500  # of lines, remembered
 
