@@ -1,8 +1,4 @@
-"""The demo's day: who writes, and what must come out. One table says both.
-
-``expected`` names the outcome, the tier of a first answer and what the lead stands for; repeats of a person
-are always answered by the table.
-"""
+"""The day of the demo: its webhooks, each with the outcome, the tier and the paid calls that it must have."""
 
 from __future__ import annotations
 
@@ -22,7 +18,12 @@ PLACEHOLDER_PHONE = "(11) 99999-9999"
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """One POST of the day. ``first``: the first of its person. ``tier``: None where nothing is looked up."""
+    """One POST of the day and its expected result.
+
+    ``why``: the case that it stands for. ``tier``: the tier that answers, None if nothing is looked up. ``first``: the
+    first of its person. ``calls``: paid Diretrix calls. ``told``: whether the CRM is told something. ``duplicate``: a
+    second delivery.
+    """
 
     source: Source
     body: dict[str, Any]
@@ -37,31 +38,31 @@ class Webhook:
 
 @dataclass(slots=True)
 class Day:
-    """The webhooks in order, and who is known where before the day begins."""
+    """The webhooks in order, and the people who are known to partners and database before the day begins."""
 
     webhooks: list[Webhook] = field(default_factory=list)
     partners: list[Someone] = field(default_factory=list)
     in_postgres: list[Someone] = field(default_factory=list)
     cpf_in_postgres: list[Someone] = field(default_factory=list)
-    waves: list[int] = field(default_factory=list)  # webhooks of each wave; the next waits for its events
+    waves: list[int] = field(default_factory=list)  # numbers of webhooks; a wave waits for the events of the previous
 
 
 class Writer:
-    """Writes webhooks as each source sends them; ``senders`` adds the secret."""
+    """Writes webhooks as each source sends them. ``senders.request`` adds the secret."""
 
     def __init__(self, seed: int, *, plain: bool = False) -> None:
-        """``plain``: phones in one spelling, as digits."""
+        """``plain``: all phones as digits, in one spelling."""
         self.chance = random.Random(seed)
         self._plain = plain
         self._number = 0
         self._time = datetime(2026, 1, 5, 9, tzinfo=UTC) + timedelta(days=seed)
 
     def phone(self, national: str) -> str:
-        """A phone as somebody types it; "" stays."""
+        """A phone as somebody may type it; "" for no phone."""
         return national if self._plain or not national else typed(national, self.chance)
 
     def c2s(self, name: str, phone: str, email: str) -> dict[str, Any]:
-        """A lead of C2S, a lead id of its own."""
+        """A lead of C2S, with a new lead id."""
         self._number += 1
         self._time += timedelta(seconds=self.chance.randint(5, 300))
         customer = {key: value for key, value in (("name", name), ("phone", phone), ("email", email)) if value}
