@@ -58,7 +58,7 @@ class Result:
 
     figures: dict[str, Any]
     faults: list[str]
-    books: Report
+    bill: Report
 
 
 def identity(webhook: Webhook) -> str:
@@ -140,15 +140,15 @@ async def judge(stack: Stack, day: Day, played: Played) -> Result:
         until = time.monotonic() + REPORT_TIMEOUT_SECONDS
         while True:
             crm = await _get(session, f"{stack.simulators_url}/_control/crm")
-            books = await report(pool, since, today, settings.diretrix_price, settings.price_currency)
+            bill = await report(pool, since, today, settings.diretrix_price, settings.price_currency)
             is_told = len(crm["messages"]) >= expected_messages and len(crm["leads"]) >= expected_leads
-            complete = books.savings.webhooks == len(unique) and is_told
+            complete = bill.savings.webhooks == len(unique) and is_told
             if complete or time.monotonic() > until:
                 break
             await asyncio.sleep(0.1)
         counts = (await _get(session, f"{stack.simulators_url}/_control/counts"))["counts"]
-    faults = [*_wrong_answers(unique, played), *_disagreements(unique, played, crm, books, counts, expected_messages)]
-    return Result(_figures(unique, played, crm, books, counts), faults, books)
+    faults = [*_wrong_answers(unique, played), *_disagreements(unique, played, crm, bill, counts, expected_messages)]
+    return Result(_figures(unique, played, crm, bill, counts), faults, bill)
 
 
 def _is_created(webhook: Webhook) -> bool:
@@ -177,17 +177,17 @@ def _disagreements(  # noqa: PLR0913 - all counts are compared with each other
     webhooks: Sequence[Webhook],
     played: Played,
     crm: dict[str, Any],
-    books: Report,
+    bill: Report,
     counts: dict[str, int],
     expected_messages: int,
 ) -> list[str]:
-    total = books.savings
+    total = bill.savings
     paying = sum(webhook.calls > 0 for webhook in webhooks)
     by_events = sum(event.calls.diretrix for one in webhooks if (event := played.answered(identity(one))) is not None)
     booked = total.paid_calls + total.free_calls + total.unsure_calls
     pairs = {
-        "webhooks in the books and sent": (total.webhooks, len(webhooks)),
-        "paying webhooks in the books and expected": (total.paying, paying),
+        "webhooks in the journal and sent": (total.webhooks, len(webhooks)),
+        "paying webhooks in the journal and expected": (total.paying, paying),
         "paid calls in the ledger and in the events": (total.paid_calls + total.unsure_calls, by_events),
         "paid calls in the ledger and billed by Diretrix": (total.paid_calls, counts.get("diretrix_paid", 0)),
         "calls in the ledger and answered by Diretrix": (booked, counts.get("diretrix", 0)),
@@ -204,15 +204,15 @@ def _empty(crm: dict[str, Any]) -> int:
 
 
 def _figures(
-    webhooks: Sequence[Webhook], played: Played, crm: dict[str, Any], books: Report, counts: dict[str, int]
+    webhooks: Sequence[Webhook], played: Played, crm: dict[str, Any], bill: Report, counts: dict[str, int]
 ) -> dict[str, Any]:
     tiers = Counter(str(event.tier) for one in webhooks if (event := played.answered(identity(one))) is not None)
     first = [played.milliseconds_to_event(identity(one)) for one in webhooks if one.first]
     repeats = [played.milliseconds_to_event(identity(one)) for one in webhooks if not one.first]
-    total = books.savings
+    total = bill.savings
     return {
         "webhooks": len(webhooks),
-        "people": books.people,
+        "people": bill.people,
         "answered_by": dict(tiers),
         "paying_webhooks": total.paying,
         "paying_in_100": round(total.paying_in_100, 1),
@@ -220,7 +220,7 @@ def _figures(
         "work_calls": counts.get("work", 0),
         "spent": str(total.spent),
         "saved": str(total.saved),
-        "currency": books.currency,
+        "currency": bill.currency,
         "first_seen_ms": _percentiles(first),
         "repeat_ms": _percentiles(repeats),
         "crm_messages": len(crm["messages"]),
