@@ -40,7 +40,7 @@ def _restored() -> Iterator[None]:
     root.handlers, masked._secrets = handlers, secrets  # noqa: SLF001
     root.setLevel(level)
     logging.captureWarnings(capture=False)
-    masked._masked.cache_clear()  # noqa: SLF001
+    masked._mask_cached.cache_clear()  # noqa: SLF001
     structlog.reset_defaults()
 
 
@@ -235,8 +235,8 @@ async def test_the_line_of_a_webhook_is_the_line_that_the_log_would_write(
 @given(st.lists(st.one_of(st.text(min_size=1), st.from_regex(r"[0-9a-f]{0,6}[0-9]{8,16}[0-9a-f]{0,6}\n?")), min_size=1))
 def test_ids_that_are_masked_together_are_masked_as_each_alone(leads: list[str]) -> None:
     """However many webhooks share a tick, each id is masked as if it were alone, on its own line."""
-    together = lines_of_webhooks._shown(leads)  # noqa: SLF001 - no log is read back for each of so many
-    assert together == [shown for lead in leads for shown in lines_of_webhooks._shown([lead])]  # noqa: SLF001
+    together = lines_of_webhooks._mask_leads(leads)  # noqa: SLF001 - no log is read back for each of so many
+    assert together == [shown for lead in leads for shown in lines_of_webhooks._mask_leads([lead])]  # noqa: SLF001
     for lead, shown in zip(leads, together, strict=True):
         assert shown in {mask(lead), repr(mask(lead))}
 
