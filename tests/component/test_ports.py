@@ -22,7 +22,7 @@ FIRST = 2_000 + os.getpid() % 500 * COUNT  # another run of the tests has other 
 CHOOSER = """
 import sys
 from stream.local import kafka
-kafka.PORTS = (int(sys.argv[1]), int(sys.argv[2]))
+kafka.PORT_RANGE = (int(sys.argv[1]), int(sys.argv[2]))
 found = []
 for _ in range(int(sys.argv[3])):
     try:
@@ -63,7 +63,7 @@ def test_processes_that_choose_at_once_choose_different_ports() -> None:
 
 def test_no_port_is_given_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that chooses several ports before it opens one gets different ports."""
-    monkeypatch.setattr(kafka, "PORTS", (FIRST, FIRST + 3))
+    monkeypatch.setattr(kafka, "PORT_RANGE", (FIRST, FIRST + 3))
     found = [free_port()]
     with contextlib.suppress(StopError):
         for _ in range(3):
@@ -78,6 +78,6 @@ def test_an_open_port_is_not_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         port = other.getsockname()[1]
-        monkeypatch.setattr(kafka, "PORTS", (port, port + 1))
+        monkeypatch.setattr(kafka, "PORT_RANGE", (port, port + 1))
         with pytest.raises(StopError, match="no free port"):
             free_port()
