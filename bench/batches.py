@@ -18,7 +18,7 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 
 from bench.leads import crowd, records, repeats
 from bench.result import Options, Row
-from producers.items import Record
+from producers.records import Record
 from stream.kafka.batch_producer import BatchProducer, FailFast, RetryUntilShutdown
 from stream.kafka.clients import MAX_BATCH_BYTES, partition_of
 

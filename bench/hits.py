@@ -36,7 +36,7 @@ from bench.sides import (
     stage,
     workplace,
 )
-from producers.items import Record
+from producers.records import Record
 from stream import topics
 from stream.domain.errors import StopError
 from stream.kafka.clients import partition_of

@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from producers.items import Part, Record, webhook
+from producers.records import RawWebhook, Record, webhook_record
 from stream.domain.contact_facts import ContactFacts, KnownPerson, known_person
 from stream.domain.events import Outcome, revision
 from stream.domain.identity import Contact, contact_of
@@ -92,7 +92,9 @@ def trace(people: Sequence[Someone], count: int, seed: int) -> Iterator[bytes]:
 def records(payloads: Iterator[bytes], received_at: datetime | None = None) -> list[Record]:
     """The records that the producers would publish for them, received now or at ``received_at``."""
     received_at = received_at or datetime.now(UTC)
-    return [webhook(Source.C2S, Part(raw, orjson.loads(raw)), received_at, frozenset()) for raw in payloads]
+    return [
+        webhook_record(Source.C2S, RawWebhook(raw, orjson.loads(raw)), received_at, frozenset()) for raw in payloads
+    ]
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from bench.broker import Item, empty_topics, fill, until_events
 from bench.leads import crowd, records, repeats
 from bench.result import Options, Row, at_least
 from bench.sides import stage
-from producers.items import Record
+from producers.records import Record
 from stream import topics
 from stream.domain.errors import StopError
 from stream.domain.events import decode_event
@@ -34,7 +34,7 @@ from stream.kafka.clients import partition_of
 from stream.local.kafka import free_port
 from stream.local.people import Someone
 from stream.local.processes import Child
-from stream.local.simulators import LATENCY, population_body
+from stream.local.simulators import LATENCY_SECONDS, population_body
 from stream.local.stack import Stack
 
 GOALS = ("throughput >= 0.95 of slots / latency",)
@@ -63,7 +63,7 @@ async def run(options: Options) -> list[Row]:
                 print(f"round {number + 1}: {name}: {measured}, {shares[name][-1]:.3f}", file=sys.stderr)
     rows = []
     for name, alike, goal in kinds:
-        took = " + ".join(f"{low:g}..{high:g}" for low, high in (LATENCY["diretrix"], LATENCY["work"]))
+        took = " + ".join(f"{low:g}..{high:g}" for low, high in (LATENCY_SECONDS["diretrix"], LATENCY_SECONDS["work"]))
         took = " + ".join(map(str, alike.values())) or took
         found = shares[name]
         note = f"{min(found):.3f}..{max(found):.3f} in {len(found)} rounds; {SLOTS} slots, {took} s a look-up, {count}"

@@ -20,7 +20,7 @@ import orjson
 
 from bench.leads import crowd, entries, known, records, repeats
 from producers.duplicates import Duplicates
-from producers.items import Part, webhook
+from producers.records import RawWebhook, webhook_record
 from stream import logs
 from stream.domain import matching
 from stream.domain.choice import next_step
@@ -110,8 +110,8 @@ def parts(count: int = COUNT) -> dict[str, Callable[[int], float]]:
         ),
         "producers: a delivery remembered, as many as can be": _remembered,
         "producers: a webhook's record": over(
-            lambda part: webhook(Source.C2S, part, now, NOBODY),
-            [Part(raw, orjson.loads(raw)) for raw in payloads],
+            lambda part: webhook_record(Source.C2S, part, now, NOBODY),
+            [RawWebhook(raw, orjson.loads(raw)) for raw in payloads],
         ),
     }
 

@@ -16,8 +16,8 @@ from statistics import median
 from bench.leads import crowd, records, repeats
 from bench.result import Options, Row
 from bench.sides import stage
-from producers.items import Record
-from producers.publisher import OPTIONS, BrokerUnavailableError, open_publisher
+from producers.publisher import PRODUCER_OPTIONS, BrokerUnavailableError, open_publisher
+from producers.records import Record
 from stream.kafka.clients import open_producer
 from stream.settings import Settings
 
@@ -88,7 +88,7 @@ async def ours(settings: Settings) -> AsyncIterator[Publish]:
 @asynccontextmanager
 async def plain(settings: Settings) -> AsyncIterator[Publish]:
     """``send`` for each record, all awaited together; the same producer."""
-    async with open_producer(settings, **OPTIONS) as producer:
+    async with open_producer(settings, **PRODUCER_OPTIONS) as producer:
 
         async def publish(body: Sequence[Record]) -> None:
             sent = [

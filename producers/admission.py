@@ -1,4 +1,4 @@
-"""Which connections have a place: a total, and a share of it for each remote address."""
+"""Limits the connections: in total, and for each remote address."""
 
 from __future__ import annotations
 
@@ -9,71 +9,74 @@ from contextlib import suppress
 
 from producers.clients import Clients
 from producers.limits import Limits
-from producers.responses import plain_answer
+from producers.responses import raw_answer
 from producers.sampled import SampledLog
 
-TURNED_AWAY = plain_answer(503, "Service Unavailable", "too many connections: try again", "Retry-After: 5")
-MOST_TOLD = 64  # refused connections that are kept for a moment, so that they can read why
-MOST_UNREAD = 65_536  # bytes of a refused client that are read away before its socket is closed
+TOO_MANY_CONNECTIONS = raw_answer(503, "Service Unavailable", "too many connections: try again", "Retry-After: 5")
+MAX_REJECTED_SOCKETS = 64  # kept open for a moment, so that their clients can read the answer
+MAX_DISCARDED_BYTES = 65_536  # of a rejected client, read right before its socket is closed
 
 
 class Admission:
     """Counts connections by client."""
 
-    def __init__(self, most: int, limits: Limits, clients: Clients, lines: SampledLog) -> None:
-        self._left = most
+    def __init__(self, max_connections: int, limits: Limits, clients: Clients, sampled_log: SampledLog) -> None:
+        self._free = max_connections
         self._limits = limits
         self._clients = clients
-        self._lines = lines
+        self._sampled_log = sampled_log
         self._by_client: Counter[str] = Counter()
-        self._told: set[socket.socket] = set()
+        self._rejected: set[socket.socket] = set()
 
     @property
     def is_full(self) -> bool:
-        """Whether all places are taken."""
-        return self._left <= 0
+        """Whether the maximum of connections is reached."""
+        return self._free <= 0
 
     def admit(self, address: str) -> bool:
-        """Take a place for a new connection; False: there is none."""
+        """Count a new connection. False: it must be rejected."""
         client = self._clients.name(address)
         reason = ""
         if self.is_full:
             reason = "all connections are taken"
-        elif self._by_client[client] >= self._limits.per_address and not self._clients.is_trusted(address):
+        elif self._by_client[client] >= self._limits.connections_per_address and not self._clients.is_trusted(address):
             reason = "too many connections of one address"
         if reason:
-            self._lines.warning("connection refused", kind=reason, reason=reason, remote=client)
+            self._sampled_log.warning("connection refused", kind=reason, reason=reason, remote=client)
             return False
-        self._left -= 1
+        self._free -= 1
         self._by_client[client] += 1
         return True
 
-    def leave(self, address: str) -> None:
-        """Give a place back."""
+    def release(self, address: str) -> None:
+        """Count a connection that has ended."""
         client = self._clients.name(address)
-        self._left += 1
+        self._free += 1
         self._by_client[client] -= 1
         if self._by_client[client] <= 0:
             del self._by_client[client]
 
-    def turn_away(self, one: socket.socket) -> None:
-        """Say 503 and end, a moment later: a socket that closes on unread bytes takes its answer back."""
+    def reject(self, sock: socket.socket) -> None:
+        """Answer 503 and close the socket a moment later.
+
+        A socket that is closed with unread bytes resets the connection, and its client never sees the answer.
+        """
         with suppress(OSError):
-            one.send(TURNED_AWAY)
-            one.shutdown(socket.SHUT_WR)
-        if len(self._told) >= MOST_TOLD:
-            one.close()
+            sock.send(TOO_MANY_CONNECTIONS)
+            sock.shutdown(socket.SHUT_WR)
+        if len(self._rejected) >= MAX_REJECTED_SOCKETS:
+            sock.close()
             return
-        self._told.add(one)
-        asyncio.get_running_loop().call_later(self._limits.turned_away, self._close, one)
+        self._rejected.add(sock)
+        asyncio.get_running_loop().call_later(self._limits.reject_linger, self._close, sock)
 
     def close(self) -> None:
-        """Close what was turned away a moment ago."""
-        for one in self._told:
-            one.close()
+        """Close the rejected sockets that are still open."""
+        for sock in self._rejected:
+            sock.close()
 
-    def _close(self, one: socket.socket) -> None:
-        self._told.discard(one)
+    def _close(self, sock: socket.socket) -> None:
+        self._rejected.discard(sock)
         with suppress(OSError):
-            one.recv(MOST_UNREAD)
-        one.close()
+            sock.recv(MAX_DISCARDED_BYTES)
+        sock.close()

@@ -1,4 +1,4 @@
-"""Reads the body of a request: bounded in size, in time and, over all requests, in memory."""
+"""Reads the body of a request: limited in size, in time and, over all requests, in memory."""
 
 from __future__ import annotations
 
@@ -12,102 +12,102 @@ from producers.connection import Connection, connection_of
 from producers.http_error import HttpError
 
 Read = Callable[[], Awaitable[bytes]]
-CLOSE: dict[str, str] = {hdrs.CONNECTION: "close"}
+CLOSE_CONNECTION: dict[str, str] = {hdrs.CONNECTION: "close"}
 
 
 class BodyBudget:
-    """Bytes that the unfinished requests of one route may hold together."""
+    """The bytes that the unfinished requests of one route may hold together."""
 
-    def __init__(self, most: int) -> None:
-        self.left = most
+    def __init__(self, max_bytes: int) -> None:
+        self.free_bytes = max_bytes
 
-    def hold(self) -> HeldBody:
-        """The bytes of one request, given back at the end of the ``with``."""
-        return HeldBody(self)
+    def reservation(self) -> BodyReservation:
+        """The bytes of one request, returned at the end of the ``with``."""
+        return BodyReservation(self)
 
 
-class HeldBody:
-    """What one request holds of a budget."""
+class BodyReservation:
+    """The bytes of a budget that one request holds."""
 
-    __slots__ = ("_budget", "_held")
+    __slots__ = ("_budget", "_reserved")
 
     def __init__(self, budget: BodyBudget) -> None:
         self._budget = budget
-        self._held = 0
+        self._reserved = 0
 
-    def grow(self, count: int) -> None:
-        """Take ``count`` bytes more. Raises HttpError when they are not there."""
-        if count > self._budget.left:
-            raise HttpError(503, "too much is being received: send it again", {"Retry-After": "1"})
-        self._budget.left -= count
-        self._held += count
+    def reserve(self, count: int) -> None:
+        """Take ``count`` more bytes. Raises HttpError when the budget does not have them."""
+        if count > self._budget.free_bytes:
+            raise HttpError(503, "too many bytes are being received: send it again", {"Retry-After": "1"})
+        self._budget.free_bytes -= count
+        self._reserved += count
 
-    def __enter__(self) -> HeldBody:
+    def __enter__(self) -> BodyReservation:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._budget.left += self._held
-        self._held = 0
+        self._budget.free_bytes += self._reserved
+        self._reserved = 0
 
 
-async def read_body(request: web.BaseRequest, most: int, seconds: float, held: HeldBody) -> bytes:
-    """The body, at most ``most`` bytes within ``seconds``.
+async def read_body(request: web.BaseRequest, max_bytes: int, seconds: float, reservation: BodyReservation) -> bytes:
+    """The body, at most ``max_bytes`` within ``seconds``.
 
-    Raises HttpError when it is too large (by its announced length, before it is read), too slow, broken off or
-    compressed.
+    Raises HttpError when the body is too large, too slow, incomplete or compressed. A body that announces a larger
+    length is refused before it is read.
     """
     headers, content = request.headers, request.content
-    if (request.content_length or 0) > most:
-        raise _too_large(most)
+    if (request.content_length or 0) > max_bytes:
+        raise _too_large(max_bytes)
     if headers.get(hdrs.CONTENT_ENCODING, "identity").lower() != "identity":
         raise HttpError(415, "send it uncompressed")
     connection = connection_of(request)
     if hdrs.EXPECT in headers:
-        _continue(request, connection)
-    if content.is_eof():  # all of it came with the head
+        _send_continue(request, connection)
+    if content.is_eof():  # the whole body came with the head
         body = content.read_nowait()
-        if len(body) > most:
-            raise _too_large(most)
-        held.grow(len(body))
+        if len(body) > max_bytes:
+            raise _too_large(max_bytes)
+        reservation.reserve(len(body))
         return body
     try:
-        # What a client has sent before it ended its side has come by now.
+        # A client that has ended its side sends nothing more: its body is here or incomplete.
         async with asyncio.timeout(0 if connection.is_half_closed else seconds) as connection.body_timer:
-            return await _collect(content.readany, most, held)
+            return await _collect(content.readany, max_bytes, reservation)
     except TimeoutError:
         if connection.is_half_closed:
-            raise _broken_off() from None
-        raise HttpError(408, f"the whole body within {seconds:.0f} s", CLOSE) from None
+            raise _incomplete() from None
+        raise HttpError(408, f"the body did not arrive within {seconds:.0f} s", CLOSE_CONNECTION) from None
     except (web.RequestPayloadError, ConnectionError):
-        raise _broken_off() from None
+        raise _incomplete() from None
     finally:
         connection.body_timer = None
 
 
-async def _collect(read: Read, most: int, held: HeldBody) -> bytes:
+async def _collect(read: Read, max_bytes: int, reservation: BodyReservation) -> bytes:
     chunks = bytearray()
     while chunk := await read():
-        held.grow(len(chunk))
+        reservation.reserve(len(chunk))
         chunks += chunk
-        if len(chunks) > most:
-            raise _too_large(most)
+        if len(chunks) > max_bytes:
+            raise _too_large(max_bytes)
     return bytes(chunks)
 
 
-def _too_large(most: int) -> HttpError:
-    return HttpError(413, f"at most {most} bytes")
+def _too_large(max_bytes: int) -> HttpError:
+    return HttpError(413, f"at most {max_bytes} bytes")
 
 
-def _broken_off() -> HttpError:
-    return HttpError(400, "the body broke off", CLOSE)
+def _incomplete() -> HttpError:
+    return HttpError(400, "the body is incomplete", CLOSE_CONNECTION)
 
 
-def _continue(request: web.BaseRequest, connection: Connection) -> None:
-    """Tell a client that asks first (curl does, for large bodies) to go on."""
+def _send_continue(request: web.BaseRequest, connection: Connection) -> None:
+    """Tell a client that sent ``Expect: 100-continue``, as curl does for large bodies, to send the body."""
     if request.version < HttpVersion11:
         return
     if request.headers[hdrs.EXPECT].lower() != "100-continue":
-        raise HttpError(417, "only 100-continue may be expected")
-    connection.ask_for_body()
+        raise HttpError(417, "the only supported expectation is 100-continue")
+    connection.send_continue()

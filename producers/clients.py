@@ -1,4 +1,4 @@
-"""Who is a client: the remote address or, behind a trusted proxy, the last address that the proxies vouch for."""
+"""Names the client of a request: the remote address or, behind a trusted proxy, the address that the proxy has seen."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
-PREFIX = 64  # bits of an IPv6 address that name a client: one customer has all addresses below it
-MOST_HOPS = 32  # entries of X-Forwarded-For that are looked at
+IPV6_PREFIX_BITS = 64  # these name a client: one customer has all addresses with the same prefix
+MAX_HOPS = 32  # entries of X-Forwarded-For that are read
 UNKNOWN = "unknown"
 
 
 class Clients:
-    """Names clients; ``trusted``: addresses and networks of the proxies in front of us."""
+    """Names clients. ``trusted``: addresses and networks of the proxies in front of this server."""
 
     def __init__(self, trusted: Iterable[str] = ()) -> None:
         self._trusted: tuple[Network, ...] = tuple(ip_network(one, strict=False) for one in trusted)
@@ -28,31 +28,31 @@ class Clients:
     def name(self, address: str, forwarded: Sequence[str] = ()) -> str:
         """The client of a request that came from ``address``. ``forwarded``: its X-Forwarded-For headers.
 
-        A client writes into the left of X-Forwarded-For what it likes: only the rightmost address that is no proxy
-        of ours is what a proxy of ours has seen.
+        A client can write anything into X-Forwarded-For, and each proxy appends the address that it has seen. So the
+        client is the rightmost address that is not one of the trusted proxies.
         """
         client = _parse(address)
         if not forwarded or client is None or not self._is_trusted(client):
-            return named(client)
-        for entry in ",".join(forwarded).rsplit(",", MOST_HOPS)[::-1][:MOST_HOPS]:
+            return client_name(client)
+        for entry in ",".join(forwarded).rsplit(",", MAX_HOPS)[::-1][:MAX_HOPS]:
             hop = _parse(_without_port(entry.strip()))
             if hop is None:
                 break
             client = hop
             if not self._is_trusted(hop):
                 break
-        return named(client)
+        return client_name(client)
 
     def _is_trusted(self, address: Address) -> bool:
         return any(address.version == network.version and address in network for network in self._trusted)
 
 
-def named(address: Address | None) -> str:
-    """The client that an address belongs to."""
+def client_name(address: Address | None) -> str:
+    """The name of the client that has an address."""
     if address is None:
         return UNKNOWN
     if isinstance(address, IPv6Address):
-        return str(IPv6Network((address, PREFIX), strict=False))
+        return str(IPv6Network((address, IPV6_PREFIX_BITS), strict=False))
     return str(address)
 
 

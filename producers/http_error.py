@@ -1,10 +1,10 @@
-"""A request that is answered with something else than 200, and what the sender is told."""
+"""The error that refuses a request: status, message and headers of its answer."""
 
 from __future__ import annotations
 
 
 class HttpError(Exception):
-    """Ends a request with ``status``. ``message`` is for the sender: it never says how we are built."""
+    """Refuses a request with ``status``. ``message`` goes to the sender and never reveals internals."""
 
     def __init__(self, status: int, message: str, headers: dict[str, str] | None = None) -> None:
         super().__init__(message)

@@ -1,7 +1,8 @@
-"""JSON by its grammar that our readers still refuse: lone surrogates, bytes that are not UTF-8, 1e999.
+"""Reads JSON that is valid by its grammar but that the fast parsers refuse: lone surrogates, invalid UTF-8, 1e999.
 
-Senders cut texts in the middle of an emoji. Such a webhook can't go on, but it is somebody's lead: it becomes
-a dead letter of its own, and the others of its body are not refused with it. Slow: for what failed elsewhere.
+Some senders cut a text in the middle of an emoji. Such a webhook can't be published, but it is somebody's lead: it
+becomes a dead letter, and the other webhooks of its body are accepted. This is slow, so it runs only after a fast
+parser has failed.
 """
 
 from __future__ import annotations
@@ -10,23 +11,25 @@ import json
 import re
 from typing import Any, NoReturn
 
-FAULT = "a text or a number in it can't be held (a lone surrogate, bytes that are not UTF-8, beyond a double)"
+NOT_REPRESENTABLE = (
+    "holds a text or a number that can't be represented: a lone surrogate, invalid UTF-8, or a number beyond a double"
+)
 
 
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON")
+def _reject_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
 
 
-def _named(fields: list[tuple[str, Any]]) -> dict[str, Any]:
+def _object(fields: list[tuple[str, Any]]) -> dict[str, Any]:
     for name, _ in fields:
         if _UNDECODED.search(name):
             raise ValueError("a field name is not UTF-8")
     return dict(fields)
 
 
-_UNDECODED = re.compile("[\udc80-\udcff]")  # what surrogateescape makes of bytes that are not UTF-8
-_decoder = json.JSONDecoder(parse_constant=_no_constant)
-_strict = json.JSONDecoder(parse_constant=_no_constant, object_pairs_hook=_named)
+_UNDECODED = re.compile("[\udc80-\udcff]")  # surrogateescape decodes bytes that are not UTF-8 to these
+_decoder = json.JSONDecoder(parse_constant=_reject_constant)
+_strict = json.JSONDecoder(parse_constant=_reject_constant, object_pairs_hook=_object)
 
 
 def load(body: bytes) -> Any:
@@ -34,20 +37,20 @@ def load(body: bytes) -> Any:
     return _strict.decode(_text(body))
 
 
-def items(body: bytes) -> list[bytes]:
+def split_array(body: bytes) -> list[bytes]:
     """The bytes of each item of an array. Raises ValueError or RecursionError."""
     text = _text(body).strip()
-    _decoder.decode(text)  # then every item can be read where it begins
-    found, at = [], 1
+    _decoder.decode(text)  # raises if the array is invalid; so each item below can be decoded
+    items, at = [], 1
     while (at := _skip(text, at, " \t\n\r,")) < len(text) - 1:
         _, end = _decoder.raw_decode(text, at)
-        found.append(text[at:end].encode("utf-8", "surrogateescape"))
+        items.append(text[at:end].encode("utf-8", "surrogateescape"))
         at = end
-    return found
+    return items
 
 
 def dump(value: object) -> bytes:
-    """The bytes of a value, every odd text escaped."""
+    """The bytes of a value, with everything but ASCII escaped."""
     return json.dumps(value).encode()
 
 

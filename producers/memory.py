@@ -1,17 +1,17 @@
-"""A publisher without a broker: keeps records in memory, fails and waits on command. For tests."""
+"""A publisher for tests: keeps records in memory, and fails or waits on command."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
 
-from producers.items import Record
 from producers.publisher import BrokerUnavailableError
+from producers.records import Record
 from stream import topics
 
 
 class MemoryPublisher:
-    """``failures``: how many of the next publications fail; ``gate``: closed, acknowledgements wait."""
+    """``failures``: how many of the next calls fail; ``gate``: while it is not set, acknowledgements wait."""
 
     def __init__(self) -> None:
         self.records: list[Record] = []
@@ -20,13 +20,13 @@ class MemoryPublisher:
         self.gate = asyncio.Event()
         self.gate.set()
 
-    async def publish(self, records: Sequence[Record], until: float | None = None) -> None:
-        """Acknowledge records, in the order in which they came."""
+    async def publish(self, records: Sequence[Record], deadline: float | None = None) -> None:
+        """Acknowledge records. Raises BrokerUnavailableError on command, or at ``deadline``."""
         fails = self.failures > 0
         self.failures -= fails
         self.waiting += 1
         try:
-            async with asyncio.timeout_at(until):
+            async with asyncio.timeout_at(deadline):
                 await self.gate.wait()
         except TimeoutError:
             raise BrokerUnavailableError("no acknowledgement in time") from None
@@ -37,15 +37,15 @@ class MemoryPublisher:
         self.records += records
 
     async def trouble(self) -> str:
-        """What keeps records from being published."""
+        """The reason why records can't be published, "" when they can."""
         return "no answer" if self.failures else ""
 
     @property
     def webhooks(self) -> list[Record]:
-        """What is in the topic."""
+        """The records of the topic ``webhooks``."""
         return [record for record in self.records if record.topic == topics.WEBHOOKS.name]
 
     @property
     def dead(self) -> list[Record]:
-        """What is in the dead letters."""
+        """The records of the topic ``webhooks.dead``."""
         return [record for record in self.records if record.topic == topics.DEAD.name]

@@ -1,4 +1,4 @@
-"""What openapi.json says of the webhooks, made from the tables of the sources. The rest of the document is written."""
+"""Makes the parts of openapi.json that describe webhooks from the tables of the sources. The rest is hand-written."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ RESPONSE = "#/components/responses/"
 
 
 def with_webhooks(document: dict[str, Any]) -> dict[str, Any]:
-    """The document with the paths, payload schemas and security schemes of today's tables."""
+    """The document with the paths, payload schemas and security schemes of the tables."""
     endpoints = list(ENDPOINTS.values())
     other_paths = {path: item for path, item in document["paths"].items() if not path.startswith(PREFIX)}
     components = document["components"]
@@ -33,20 +33,20 @@ def with_webhooks(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def _operation(endpoint: Endpoint) -> dict[str, Any]:
-    said = endpoint.operation
+    operation = endpoint.operation
     return {
         "operationId": str(endpoint.source),
-        "summary": said.summary,
+        "summary": operation.summary,
         "security": [{name: []} for name in _schemes(endpoint.presentation)],
         "requestBody": {
             "required": True,
-            "description": f"At most {_size(endpoint.largest_body)}, uncompressed.",
+            "description": f"At most {_size(endpoint.max_body_bytes)}, uncompressed.",
             "content": {"application/json": {"schema": _body(endpoint)}},
         },
         "responses": {
-            "200": said.ok,
+            "200": operation.ok,
             **{status: {"$ref": f"{RESPONSE}Refused"} for status in REFUSALS},
-            "422": said.unprocessable,
+            "422": operation.unprocessable,
             "429": {"$ref": f"{RESPONSE}Limited"},
             "503": {"$ref": f"{RESPONSE}Later"},
         },
@@ -55,8 +55,8 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
 
 def _body(endpoint: Endpoint) -> dict[str, Any]:
     one = {"$ref": f"{SCHEMA}{endpoint.operation.component}"}
-    most = endpoint.operation.array_of
-    return {"oneOf": [one, {"type": "array", "items": one, "maxItems": most}]} if most else one
+    max_items = endpoint.operation.max_array_items
+    return {"oneOf": [one, {"type": "array", "items": one, "maxItems": max_items}]} if max_items else one
 
 
 def _schema(endpoint: Endpoint) -> dict[str, Any]:
@@ -69,19 +69,19 @@ def _schema(endpoint: Endpoint) -> dict[str, Any]:
     }
 
 
-def _schemes(how: Presentation) -> dict[str, Any]:
-    match how:
+def _schemes(presentation: Presentation) -> dict[str, Any]:
+    match presentation:
         case HeaderOrUrl():
             return {
-                "header": {"type": "apiKey", "in": "header", "name": how.header},
-                "url": {"type": "apiKey", "in": "query", "name": how.parameter},
+                "header": {"type": "apiKey", "in": "header", "name": presentation.header},
+                "url": {"type": "apiKey", "in": "query", "name": presentation.parameter},
             }
         case BasicAuth():
             return {"basic": {"type": "http", "scheme": "basic"}}
         case BodyField():
             return {}
         case _:
-            assert_never(how)
+            assert_never(presentation)
 
 
 def _size(count: int) -> str:

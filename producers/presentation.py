@@ -1,4 +1,4 @@
-"""How a sender presents its secret: where it stands in a request, and what a sender without it is told."""
+"""How a sender presents its secret: its place in the request, and the answer to a sender without it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ REALM = 'Basic realm="lead-stream", charset="UTF-8"'
 
 @dataclass(frozen=True, slots=True)
 class HeaderOrUrl:
-    """A header, or a parameter of the subscribed URL for senders that can't set headers."""
+    """A header, or a parameter of the webhook's URL for senders that can't set headers."""
 
     header: str
     parameter: str
@@ -26,7 +26,7 @@ class BasicAuth:
 
 @dataclass(frozen=True, slots=True)
 class BodyField:
-    """A field of the body: it is read before the sender has shown the secret."""
+    """A field of the body. So the body is read before the secret is verified."""
 
     name: str
 
@@ -35,52 +35,52 @@ InHead = HeaderOrUrl | BasicAuth
 Presentation = InHead | BodyField
 
 
-def presented(how: InHead, request: web.BaseRequest) -> str | None:
-    """What the head of a request presents as the secret; None: nothing that could be one."""
-    match how:
+def presented(presentation: InHead, request: web.BaseRequest) -> str | None:
+    """The secret in the head of a request; None if there is none."""
+    match presentation:
         case HeaderOrUrl():
-            token = request.headers.get(how.header)
-            return request.query.get(how.parameter) if token is None else token
+            token = request.headers.get(presentation.header)
+            return request.query.get(presentation.parameter) if token is None else token
         case BasicAuth():
             return _basic(request.headers.get(hdrs.AUTHORIZATION, ""))
         case _:
-            assert_never(how)
+            assert_never(presentation)
 
 
-def refusal(how: Presentation) -> tuple[str, dict[str, str]]:
+def refusal(presentation: Presentation) -> tuple[str, dict[str, str]]:
     """The message and the headers for a sender with a wrong secret or none."""
-    match how:
+    match presentation:
         case HeaderOrUrl():
-            return f"wrong or missing secret; header {how.header}, or {how.parameter} in the URL", {}
+            return f"wrong or missing secret; header {presentation.header}, or {presentation.parameter} in the URL", {}
         case BasicAuth():
             return "wrong or missing credentials; HTTP Basic", {hdrs.WWW_AUTHENTICATE: REALM}
         case BodyField():
-            return f"wrong or missing {how.name}", {}
+            return f"wrong or missing {presentation.name}", {}
         case _:
-            assert_never(how)
+            assert_never(presentation)
 
 
-def guessable_part(how: Presentation, secret: str) -> str:
-    """The part of a configured secret that an attacker has to guess: its length is the secret's strength."""
-    match how:
+def guessable_part(presentation: Presentation, secret: str) -> str:
+    """The part of a configured secret that an attacker has to guess. Its length is the strength of the secret."""
+    match presentation:
         case HeaderOrUrl() | BodyField():
             return secret
         case BasicAuth():
             return secret.partition(":")[2]
         case _:
-            assert_never(how)
+            assert_never(presentation)
 
 
-def is_well_formed(how: Presentation, secret: str) -> bool:
-    """Whether a configured secret can be presented at all: ``user:password`` for HTTP Basic."""
-    match how:
+def is_well_formed(presentation: Presentation, secret: str) -> bool:
+    """Whether a sender can present a configured secret. HTTP Basic needs ``user:password``."""
+    match presentation:
         case HeaderOrUrl() | BodyField():
             return True
         case BasicAuth():
             user, _, password = secret.partition(":")
             return bool(user and password)
         case _:
-            assert_never(how)
+            assert_never(presentation)
 
 
 def _basic(header: str) -> str | None:

@@ -1,4 +1,4 @@
-"""Ends the wait for the broker: one look at all who wait now and then, not a timer for each."""
+"""Ends waits for the broker at their deadlines: one periodic check of all waits is cheaper than a timer for each."""
 
 from __future__ import annotations
 
@@ -6,30 +6,30 @@ import asyncio
 
 from stream.kafka.publish_handle import PublishHandle
 
-INTERVAL = 0.05  # seconds between looks: by so much a time-out may come later than it was asked for
+CHECK_INTERVAL_SECONDS = 0.05  # a wait may end by so much after its deadline
 
 
 class PublishDeadlines:
-    """Handles, each with the time (of the loop's clock) from which its sender waits no more."""
+    """Publish handles and their deadlines, in loop time."""
 
     def __init__(self) -> None:
-        self._until: dict[PublishHandle, float] = {}
+        self._deadlines: dict[PublishHandle, float] = {}
         self._timer: asyncio.TimerHandle | None = None
 
-    def begin(self, handle: PublishHandle, until: float) -> None:
-        """Expire ``handle`` after ``until``, unless it has ended."""
-        self._until[handle] = until
+    def add(self, handle: PublishHandle, deadline: float) -> None:
+        """Expire ``handle`` after ``deadline``, unless it is removed before."""
+        self._deadlines[handle] = deadline
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(INTERVAL, self._look)
+            self._timer = asyncio.get_running_loop().call_later(CHECK_INTERVAL_SECONDS, self._expire_due)
 
-    def end(self, handle: PublishHandle) -> None:
-        """Nobody waits for ``handle`` any more."""
-        self._until.pop(handle, None)
+    def remove(self, handle: PublishHandle) -> None:
+        """Forget ``handle``: nobody waits for it any more."""
+        self._deadlines.pop(handle, None)
 
-    def _look(self) -> None:
+    def _expire_due(self) -> None:
         loop = asyncio.get_running_loop()
         now = loop.time()
-        for handle, until in self._until.items():
-            if until <= now:
+        for handle, deadline in self._deadlines.items():
+            if deadline <= now:
                 handle.expire()
-        self._timer = loop.call_later(INTERVAL, self._look) if self._until else None
+        self._timer = loop.call_later(CHECK_INTERVAL_SECONDS, self._expire_due) if self._deadlines else None

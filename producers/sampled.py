@@ -1,4 +1,4 @@
-"""Log lines that strangers can cause: at most one in each interval, which says how many were left out."""
+"""Log lines that strangers can cause: at most one of a kind in each interval, with the number of suppressed ones."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from stream.logs import get_logger
 
 log = get_logger(__name__)
 
-INTERVAL = 1.0  # seconds
-MOST_KINDS = 64
+INTERVAL_SECONDS = 1.0
+MAX_KINDS = 64  # remembered
 
 
 class SampledLog:
-    """Warnings; each kind of line is sampled by itself."""
+    """Writes warnings; each kind of line has its own interval."""
 
-    def __init__(self, interval: float = INTERVAL, clock: Callable[[], float] = time.monotonic) -> None:
-        """``interval``: seconds between two lines of one kind."""
+    def __init__(self, interval: float = INTERVAL_SECONDS, clock: Callable[[], float] = time.monotonic) -> None:
+        """``interval``: seconds between two lines of a kind."""
         self._interval = interval
         self._clock = clock
-        self._kinds: dict[object, list[float]] = {}  # when the last line was written, and how many were left out since
+        self._kinds: dict[object, list[float]] = {}  # time of the last line, number of suppressed ones since
 
     def warning(self, event: str, *, kind: object = None, **fields: Any) -> None:
-        """Write the line, or count it. ``kind``: of few values."""
+        """Write a line, or count it as suppressed. ``kind``: a value out of few; with ``event`` it names the kind."""
         now = self._clock()
         known = self._kinds.get((event, kind))
         if known is None:
-            if len(self._kinds) >= MOST_KINDS:
+            if len(self._kinds) >= MAX_KINDS:
                 self._kinds.clear()
             self._kinds[event, kind] = [now, 0]
             log.warning(event, **fields)
         elif now - known[0] >= self._interval:
-            left_out = int(known[1])
+            suppressed = int(known[1])
             known[:] = now, 0
-            log.warning(event, **fields, **({"suppressed": left_out} if left_out else {}))
+            log.warning(event, **fields, **({"suppressed": suppressed} if suppressed else {}))
         else:
             known[1] += 1

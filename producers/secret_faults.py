@@ -1,4 +1,4 @@
-"""Which webhook secrets stop the start, and which are warned of."""
+"""Checks the webhook secrets: faults that stop the start, and short secrets that cause a warning."""
 
 from __future__ import annotations
 
@@ -6,17 +6,21 @@ from collections.abc import Collection
 
 from pydantic import SecretStr
 
-from producers.auth import has_demo, has_short, is_malformed
+from producers.auth import has_demo_secret, has_short_secret, is_malformed
 from producers.sources import ENDPOINTS
 from producers.sources.endpoint import Endpoint
 from stream.settings import Settings
 
 
 def secret_faults(settings: Settings, unread: Collection[str]) -> list[str]:
-    """Why the webhook secrets stop the start; ``unread``: variables of which is said already what is wrong."""
-    missing = [_name(one) for one in without_secret(settings) if one.is_required and _name(one) not in unread]
-    malformed = [_name(one) for one in ENDPOINTS.values() if is_malformed(_secrets(settings, one), one.presentation)]
-    demo = [_name(one) for one in ENDPOINTS.values() if has_demo(_secrets(settings, one), one.presentation)]
+    """The faults of webhook secrets that stop the start. ``unread``: variables whose fault is reported already."""
+    missing = [
+        _variable(one) for one in endpoints_without_secret(settings) if one.is_required and _variable(one) not in unread
+    ]
+    malformed = [
+        _variable(one) for one in ENDPOINTS.values() if is_malformed(_secrets(settings, one), one.presentation)
+    ]
+    demo = [_variable(one) for one in ENDPOINTS.values() if has_demo_secret(_secrets(settings, one), one.presentation)]
     faults = []
     if missing and not settings.allow_unauthenticated:
         faults += [
@@ -33,17 +37,17 @@ def secret_faults(settings: Settings, unread: Collection[str]) -> list[str]:
     return faults
 
 
-def without_secret(settings: Settings) -> list[Endpoint]:
+def endpoints_without_secret(settings: Settings) -> list[Endpoint]:
     """The endpoints for which no secret is configured."""
     return [one for one in ENDPOINTS.values() if not _secrets(settings, one)]
 
 
 def short_secrets(settings: Settings) -> list[str]:
-    """The variables that hold a secret which could be guessed."""
-    return [_name(one) for one in ENDPOINTS.values() if has_short(_secrets(settings, one), one.presentation)]
+    """The variables that hold a secret which is too short."""
+    return [_variable(one) for one in ENDPOINTS.values() if has_short_secret(_secrets(settings, one), one.presentation)]
 
 
-def _name(endpoint: Endpoint) -> str:
+def _variable(endpoint: Endpoint) -> str:
     return endpoint.setting.upper()
 
 

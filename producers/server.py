@@ -1,7 +1,6 @@
-"""The HTTP server below the routes: aiohttp's low-level server behind connections with limits.
+"""The HTTP server below the routes: aiohttp's low-level server, behind connections with limits.
 
-A few fixed paths need no router. Only what aiohttp documents is used, so a security release of it can be taken the day
-it comes (ADR 13).
+Only documented interfaces of aiohttp are used, so that its security releases can be installed at once (ADR 13).
 """
 
 from __future__ import annotations
@@ -19,24 +18,24 @@ from aiohttp import hdrs, web
 
 from producers.admission import Admission
 from producers.clients import Clients
-from producers.connection import NEVER, READ_SIZE, Connection, Shared, connection_of
+from producers.connection import NEVER, READ_BYTES, Connection, ConnectionContext, connection_of
+from producers.fair_scheduler import FairScheduler
 from producers.limits import DEFAULT, Limits
 from producers.listener import Listener, listening_sockets
 from producers.responses import answer
 from producers.sampled import SampledLog
-from producers.turnstile import Turnstile
 
-LARGEST_LINE = 8_190  # bytes of the request line, and of one header
-MOST_HEADERS = 64
-SWEEP = 0.25  # seconds between looks at all deadlines; less where a limit is shorter
-CONNECTION_COST = 0.0003  # seconds that setting a connection up takes
+MAX_LINE_BYTES = 8_190  # of the request line, and of one header
+MAX_HEADERS = 64
+SWEEP_INTERVAL_SECONDS = 0.25  # between two checks of all deadlines; less where a limit is shorter
+CONNECTION_SETUP_SECONDS = 0.0003  # processor time of setting one connection up
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Arrival:
-    """A socket that has a place and waits for its connection to be set up."""
+class PendingConnection:
+    """An admitted socket that waits for its connection to be set up."""
 
     socket: socket.socket
     address: str
@@ -44,37 +43,37 @@ class Arrival:
 
 
 class Server:
-    """Accepts connections, passes their requests to ``handler`` and ends what is over its limits."""
+    """Accepts connections, passes their requests to ``handler``, and ends connections that exceed a limit."""
 
-    def __init__(self, handler: Handler, most_connections: int, limits: Limits, clients: Clients) -> None:
+    def __init__(self, handler: Handler, max_connections: int, limits: Limits, clients: Clients) -> None:
         self._handler = handler
-        self._lines = SampledLog()
-        self._admission = Admission(most_connections, limits, clients, self._lines)
+        self._sampled_log = SampledLog()
+        self._admission = Admission(max_connections, limits, clients, self._sampled_log)
         self._clients = clients
-        self._turnstile = Turnstile()
-        self._shared = Shared(limits, bytearray(READ_SIZE), self._turnstile)
+        self._scheduler = FairScheduler()
+        self._context = ConnectionContext(limits, bytearray(READ_BYTES), self._scheduler)
         self._limits = limits
         self._numbers = count()
-        self._opening: set[asyncio.Task[object]] = set()
-        self._arrivals: set[Arrival] = set()
-        self._leaving: list[tuple[float, int, Callable[[], bool]]] = []
+        self._setup_tasks: set[asyncio.Task[object]] = set()
+        self._pending: set[PendingConnection] = set()
+        self._evictable: list[tuple[float, int, Callable[[], bool]]] = []
         self._connections: set[Connection] = set()
         self._aiohttp = web.Server(
             self._handle,
             logger=_logger,
             access_log=None,  # it would hold the token of the URL
             lingering_time=limits.linger,
-            max_line_size=LARGEST_LINE,
-            max_field_size=LARGEST_LINE,
-            max_headers=MOST_HEADERS,
-            read_bufsize=READ_SIZE,
+            max_line_size=MAX_LINE_BYTES,
+            max_field_size=MAX_LINE_BYTES,
+            max_headers=MAX_HEADERS,
+            read_bufsize=READ_BYTES,
             auto_decompress=False,
         )
 
     async def listen(self, host: str, port: int) -> Listener:
-        """Accept connections. Raises StopError when the address can't be had."""
+        """Accept connections. Raises StopError when the address can't be used."""
         sockets = await listening_sockets(host, port, self._limits.unacknowledged)
-        listener = Listener(sockets, self._accepted, self._lines)
+        listener = Listener(sockets, self._on_accept, self._sampled_log)
         listener.open()
         return listener
 
@@ -86,104 +85,104 @@ class Server:
 
     async def shut_down(self, grace: float) -> None:
         """Let requests end within ``grace`` seconds."""
-        for arrival in list(self._arrivals):
-            self._drop(arrival)
+        for pending in list(self._pending):
+            self._drop_pending(pending)
         self._admission.close()
         self._aiohttp.pre_shutdown()
-        # aiohttp waits its time-out twice: for the handlers, and for what they left after they were told to go.
+        # aiohttp waits this long twice: for the handlers to return, and once more after it has cancelled them.
         await self._aiohttp.shutdown(grace / 2)
 
-    def _accepted(self, one: socket.socket, address: str) -> None:
-        # All clients of a proxy have its address: there each connection takes turns with the others.
+    def _on_accept(self, sock: socket.socket, address: str) -> None:
+        # All clients behind a proxy have its address. So each connection of a proxy counts as a client of its own.
         is_proxy = self._clients.is_trusted(address)
         client = f"{address} {next(self._numbers)}" if is_proxy else self._clients.name(address)
         if self._admission.is_full:
-            self._make_room(client)
+            self._evict_for(client)
         if not self._admission.admit(address):
-            self._admission.turn_away(one)
+            self._admission.reject(sock)
             return
-        arrival = Arrival(one, address, client)
-        if self._turnstile.pass_now():
-            self._turnstile.charge(client, CONNECTION_COST)
-            self._connect(arrival)
+        pending = PendingConnection(sock, address, client)
+        if self._scheduler.can_run_now():
+            self._scheduler.charge(client, CONNECTION_SETUP_SECONDS)
+            self._connect(pending)
         else:
-            self._arrivals.add(arrival)
-            self._turnstile.enter(client, partial(self._connect_arrived, arrival), CONNECTION_COST)
+            self._pending.add(pending)
+            self._scheduler.schedule(client, partial(self._connect_pending, pending), CONNECTION_SETUP_SECONDS)
 
-    def _connect_arrived(self, arrival: Arrival) -> None:
-        if arrival in self._arrivals:
-            self._arrivals.discard(arrival)
-            self._connect(arrival)
+    def _connect_pending(self, pending: PendingConnection) -> None:
+        if pending in self._pending:
+            self._pending.discard(pending)
+            self._connect(pending)
 
-    def _connect(self, arrival: Arrival) -> None:
-        connection = Connection(self._aiohttp(), arrival.address, arrival.client, self._shared, self._lost)
+    def _connect(self, pending: PendingConnection) -> None:
+        connection = Connection(self._aiohttp(), pending.address, pending.client, self._context, self._on_lost)
         self._connections.add(connection)
-        opening = asyncio.create_task(self._open(connection, arrival.socket))
-        self._opening.add(opening)
-        opening.add_done_callback(self._opening.discard)
+        setup = asyncio.create_task(self._set_up(connection, pending.socket))
+        self._setup_tasks.add(setup)
+        setup.add_done_callback(self._setup_tasks.discard)
 
-    async def _open(self, connection: Connection, one: socket.socket) -> None:
+    async def _set_up(self, connection: Connection, sock: socket.socket) -> None:
         try:
-            await asyncio.get_running_loop().connect_accepted_socket(lambda: connection, one)
+            await asyncio.get_running_loop().connect_accepted_socket(lambda: connection, sock)
         except OSError as error:
-            one.close()
-            self._lost(connection)
-            self._lines.warning("a connection failed before its first byte", reason=error.strerror)
+            sock.close()
+            self._on_lost(connection)
+            self._sampled_log.warning("connection setup failed", reason=error.strerror)
 
-    def _make_room(self, client: str) -> None:
-        """A newcomer gets the place of a client that hoards answers, or of a stranger that used far more than it."""
-        if not self._leaving:
-            self._leaving = self._who_may_leave()
-            asyncio.get_running_loop().call_soon(self._leaving.clear)
-        while self._leaving and self._leaving[-1][0] > max(0.0, 2 * self._turnstile.rank(client)):
-            _, _, leave = self._leaving.pop()
-            if leave():
+    def _evict_for(self, client: str) -> None:
+        """Evict a misbehaving client, or a stranger that used more than twice as much as ``client``, if any."""
+        if not self._evictable:
+            self._evictable = self._find_evictable()
+            asyncio.get_running_loop().call_soon(self._evictable.clear)
+        while self._evictable and self._evictable[-1][0] > max(0.0, 2 * self._scheduler.rank(client)):
+            _, _, evict = self._evictable.pop()
+            if evict():
                 return
 
-    def _who_may_leave(self) -> list[tuple[float, int, Callable[[], bool]]]:
-        """Strangers, those who used most last; looked for once a turn of the loop."""
-        numbers, used = count(), self._turnstile.rank
+    def _find_evictable(self) -> list[tuple[float, int, Callable[[], bool]]]:
+        """Misbehaving clients and strangers, the one to evict first at the end. Computed at most once in a tick."""
+        numbers, used = count(), self._scheduler.rank
         places = [
-            (NEVER if one.is_hoarding else used(one.client), next(numbers), partial(self._end, one))
+            (NEVER if one.is_misbehaving else used(one.client), next(numbers), partial(self._evict, one))
             for one in self._connections
-            if one.is_hoarding or not one.is_trusted
+            if one.is_misbehaving or not one.has_shown_secret
         ]
         return sorted(
-            [*places, *((used(one.client), next(numbers), partial(self._drop, one)) for one in self._arrivals)]
+            [*places, *((used(one.client), next(numbers), partial(self._drop_pending, one)) for one in self._pending)]
         )
 
-    def _end(self, connection: Connection) -> bool:
+    def _evict(self, connection: Connection) -> bool:
         if connection not in self._connections:
             return False
         connection.expire()
-        self._lost(connection)
+        self._on_lost(connection)
         return True
 
-    def _drop(self, arrival: Arrival) -> bool:
-        if arrival not in self._arrivals:
+    def _drop_pending(self, pending: PendingConnection) -> bool:
+        if pending not in self._pending:
             return False
-        self._arrivals.discard(arrival)
-        self._admission.leave(arrival.address)
-        arrival.socket.close()
+        self._pending.discard(pending)
+        self._admission.release(pending.address)
+        pending.socket.close()
         return True
 
-    def _lost(self, connection: Connection) -> None:
+    def _on_lost(self, connection: Connection) -> None:
         if connection in self._connections:
             self._connections.discard(connection)
-            self._admission.leave(connection.address)
+            self._admission.release(connection.address)
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         try:
             connection = connection_of(request)
-        except ConnectionResetError:  # nobody would learn of it: the webhook is not taken
+        except ConnectionResetError:  # the client has gone and would not see the answer: do not accept the webhook
             return answer(503, {"message": "the connection is closed"})
-        is_ahead = connection.begin_answer()
+        is_pipelined = connection.begin_answer()
         try:
-            if is_ahead:
-                await self._turnstile.wait(connection.client)
+            if is_pipelined:
+                await self._scheduler.wait(connection.client)
             response = await self._handler(request)
-            # A body that nobody reads ends its connection. So does a wish to upgrade: we speak HTTP/1.1 only, and
-            # aiohttp's parser drops what is pipelined behind it.
+            # A body that was not read closes the connection. So does a request to upgrade: the server speaks HTTP/1.1
+            # only, and aiohttp's parser drops what is pipelined behind such a request.
             if not request.content.is_eof() or hdrs.UPGRADE in request.headers:
                 response.force_close()
             return response
@@ -191,24 +190,24 @@ class Server:
             connection.end_answer(is_read=request.content.is_eof())
 
 
-class _ToSampledLog(logging.Filter):
-    """Takes aiohttp's lines: they hold tracebacks and what was sent."""
+class _SampledLogFilter(logging.Filter):
+    """Replaces aiohttp's log lines, which hold tracebacks and parts of requests."""
 
-    def __init__(self, lines: SampledLog) -> None:
+    def __init__(self, sampled_log: SampledLog) -> None:
         super().__init__()
-        self._lines = lines
+        self._sampled_log = sampled_log
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Write a line of ours instead."""
+        """Write a line without request data instead."""
         if record.levelno >= logging.WARNING:
             kind = record.exc_info[0] if record.exc_info else None
             name = kind.__name__ if kind else ""
-            self._lines.warning("a request failed below the routes", kind=name, error=name)
+            self._sampled_log.warning("request failed inside aiohttp", kind=name, error=name)
         return False
 
 
 _logger = logging.getLogger("producers.http")
-_logger.addFilter(_ToSampledLog(SampledLog()))
+_logger.addFilter(_SampledLogFilter(SampledLog()))
 
 
 @asynccontextmanager
@@ -216,17 +215,17 @@ async def listen(  # noqa: PLR0913 - an address has two parts
     handler: Handler,
     host: str,
     port: int,
-    most_connections: int,
+    max_connections: int,
     grace: float,
     *,
     limits: Limits = DEFAULT,
     trusted: Sequence[str] = (),
 ) -> AsyncIterator[int]:
-    """Serve; gives the port (0 takes a free one). At the end: stop accepting, let requests end within ``grace`` s.
+    """Serve on ``port``, 0 for a free one, and yield the port. At the end let requests end within ``grace`` seconds.
 
-    ``trusted``: addresses and networks of proxies. Raises StopError when the address can't be had.
+    ``trusted``: addresses and networks of proxies. Raises StopError when the address can't be used.
     """
-    server = Server(handler, most_connections, limits, Clients(trusted))
+    server = Server(handler, max_connections, limits, Clients(trusted))
     listener = await server.listen(host, port)
     sweeping = asyncio.create_task(_sweep(server, limits))
     try:
@@ -240,5 +239,5 @@ async def listen(  # noqa: PLR0913 - an address has two parts
 async def _sweep(server: Server, limits: Limits) -> None:
     shortest = min(limits.first_byte, limits.head, limits.idle, limits.unread)
     while True:
-        await asyncio.sleep(min(SWEEP, shortest / 4))
+        await asyncio.sleep(min(SWEEP_INTERVAL_SECONDS, shortest / 4))
         server.sweep()

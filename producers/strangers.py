@@ -1,6 +1,7 @@
-"""Requests that are read before their sender has shown a secret: each client has a share of them.
+"""Limits, for each client, the requests that are read before their sender has shown a secret.
 
-Connections are limited by remote address. Behind a trusted proxy all clients come from one: there this is their limit.
+Connections are limited by remote address. Behind a trusted proxy all clients have the same one, so there only this
+limit applies to a single client.
 """
 
 from __future__ import annotations
@@ -13,18 +14,18 @@ from producers.http_error import HttpError
 
 
 class Strangers:
-    """Counts requests by client, while they are read."""
+    """Counts by client the requests that are being read."""
 
-    def __init__(self, most: int) -> None:
-        """``most``: requests of one client at once."""
-        self._most = most
+    def __init__(self, max_requests: int) -> None:
+        """``max_requests``: concurrent requests of one client."""
+        self._max_requests = max_requests
         self._reading: Counter[str] = Counter()
 
     @contextmanager
-    def hold(self, client: str) -> Iterator[None]:
-        """Take a place for as long as the ``with`` lasts. Raises HttpError when the client has too many."""
-        if self._reading[client] >= self._most:
-            raise HttpError(429, "too many requests at once", {"Retry-After": "1"})
+    def admit(self, client: str) -> Iterator[None]:
+        """Count a request for as long as the ``with`` lasts. Raises HttpError when the client has too many."""
+        if self._reading[client] >= self._max_requests:
+            raise HttpError(429, "too many concurrent requests", {"Retry-After": "1"})
         self._reading[client] += 1
         try:
             yield

@@ -1,4 +1,4 @@
-"""How much each client has used lately; the unit is the caller's."""
+"""How much each client has used lately. The unit is the caller's."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import heapq
 import time
 from collections.abc import Callable
 
-HALF_LIFE = 2.0  # seconds after which what was used counts half
-MOST_CLIENTS = 10_000  # remembered; those who used least are forgotten first
-REBASE = 40.0  # half-lives; a float holds far more
+HALF_LIFE_SECONDS = 2.0  # after which an amount counts half
+MAX_CLIENTS = 10_000  # remembered; those that used least are forgotten first
+REBASE_HALF_LIVES = 40.0  # after which amounts are scaled down; a float could hold far more
 
 
 class Usage:
-    """Amounts by client, halved every ``HALF_LIFE``.
+    """Amounts by client, which halve every ``HALF_LIFE_SECONDS``.
 
-    What is older counts less by making what is newer count more: so the order of two clients changes only when one of
-    them uses something.
+    Old amounts are not scaled down; new ones are scaled up instead. So the order of two clients changes only when one
+    of them uses something.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -24,17 +24,17 @@ class Usage:
         self._used: dict[str, float] = {}
 
     def add(self, client: str, amount: float) -> None:
-        """Count what a client has used."""
-        age = (self._clock() - self._since) / HALF_LIFE
-        if age > REBASE:
+        """Add to a client's amount."""
+        age = (self._clock() - self._since) / HALF_LIFE_SECONDS
+        if age > REBASE_HALF_LIVES:
             self._rebase(age)
             age = 0.0
         self._used[client] = self._used.get(client, 0.0) + amount * 2.0**age
-        if len(self._used) > MOST_CLIENTS:
-            self._used = dict(heapq.nlargest(MOST_CLIENTS // 2, self._used.items(), key=lambda one: one[1]))
+        if len(self._used) > MAX_CLIENTS:
+            self._used = dict(heapq.nlargest(MAX_CLIENTS // 2, self._used.items(), key=lambda one: one[1]))
 
     def of(self, client: str) -> float:
-        """What a client has used, to be compared with what others have."""
+        """A client's amount. Only its comparison with another client's has a meaning."""
         return self._used.get(client, 0.0)
 
     def __len__(self) -> int:

@@ -1,4 +1,4 @@
-"""``python -m stream ...``: the list of commands; each is imported only when it is called."""
+"""``python -m stream ...``: the table of commands. A command is imported only when it is called."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import click
 
 COMMANDS = {
     "worker": "answer webhooks: the Faust worker",
-    "leave": "take workers that will not come back out of their group",
+    "leave": "remove workers that will not come back from their group",
     "crm-sync": "write enriched contacts to the CRM",
-    "journal": "keep the books that reports are made from",
-    "topics": "create missing topics, say what differs",
+    "journal": "write one row for each answered webhook, for reports",
+    "topics": "create missing topics, list differences",
     "migrate": "apply the database migrations",
     "replay": "reset a consumer group's offsets",
     "dlq": "list, show, redrive or drop dead letters",
     "report": "paid calls, avoided calls and money",
     "local": "start an embedded broker and database",
-    "demo": "play a day of leads and prove the outcome",
+    "demo": "play a day of leads and check every result",
 }
 
 
@@ -25,7 +25,7 @@ class LazyGroup(click.Group):
     """A group whose commands live in ``stream.commands.<name>.command``."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Name the commands in the order of the table above."""
+        """The names of the commands, in the order of the table."""
         del ctx
         return list(COMMANDS)
 
@@ -39,7 +39,7 @@ class LazyGroup(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Print the table without importing anything."""
+        """Print the table without importing the commands."""
         del ctx
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
@@ -53,4 +53,4 @@ def main() -> None:
     Example:
       python -m stream local --simulators     # in one terminal
       python -m stream worker                 # in another
-    """  # noqa: D301 - click's mark for lines to be left as they are
+    """  # noqa: D301 - click's mark for lines that must stay as they are

@@ -10,45 +10,45 @@ import msgspec
 from producers import lenient_json
 from producers.http_error import HttpError
 from producers.intake import Receipt
-from producers.items import Part
 from producers.limits import MIB
 from producers.presentation import HeaderOrUrl
-from producers.sources.endpoint import PREFIX, Answer, Body, Endpoint, Operation
-from producers.sources.parts import part_of
+from producers.records import RawWebhook
+from producers.sources.endpoint import PREFIX, Answer, Endpoint, Operation, SplitBody
+from producers.sources.raw_webhook import raw_webhook_of
 from stream.domain.sources.lead import Source
 
-MOST_EVENTS = 10_000  # in one body
+MAX_EVENTS = 10_000  # in one body
 
-# Cuts an array into its items without decoding them: each keeps the bytes that it came in.
-_items = msgspec.json.Decoder(list[msgspec.Raw])
+# Splits an array into its items without decoding them, so that each keeps its original bytes.
+_array_decoder = msgspec.json.Decoder(list[msgspec.Raw])
 
 
-def parts(body: bytes) -> Iterator[Part]:
-    """The events of a body, one or an array of them. Raises HttpError for a body that is no JSON at all.
+def raw_webhooks(body: bytes) -> Iterator[RawWebhook]:
+    """The events of a body: one, or an array of them. Raises HttpError when the body is not JSON.
 
-    Each is parsed when it is asked for: a body of many is never there in parts all at once.
+    Each event is parsed when the iterator reaches it, so the parsed events of a large body are never all in memory.
     """
     body = body.strip()
     try:
         if not body.startswith(b"["):
-            return iter((part_of(body, strict=True),))
+            return iter((raw_webhook_of(body, strict=True),))
         items = _split(body)
     except (ValueError, RecursionError):
         raise HttpError(400, "not JSON") from None
-    if len(items) > MOST_EVENTS:
-        raise HttpError(413, f"at most {MOST_EVENTS} events at once")
-    return (part_of(bytes(item)) for item in items)
+    if len(items) > MAX_EVENTS:
+        raise HttpError(413, f"at most {MAX_EVENTS} events at once")
+    return (raw_webhook_of(bytes(item)) for item in items)
 
 
-def split(body: bytes) -> Body:
-    """The events of a body; C2S presents its token in the head. Raises HttpError."""
-    return None, parts(body)
+def split(body: bytes) -> SplitBody:
+    """No secret, which is in the head, and the events of a body. Raises HttpError."""
+    return None, raw_webhooks(body)
 
 
 def answer(receipt: Receipt) -> Answer:
-    """Status, body and headers. C2S tries again on whatever is not 2xx, so one bad event does not refuse the others."""
+    """Status, body and headers. C2S retries unless it gets a 2xx, so one bad event must not refuse the others."""
     body: dict[str, Any] = {
-        "status": "rejected" if receipt.is_hopeless else "received",
+        "status": "rejected" if receipt.all_rejected else "received",
         "received": receipt.received,
         "processed": receipt.processed,
         "duplicates": receipt.duplicates,
@@ -56,14 +56,14 @@ def answer(receipt: Receipt) -> Answer:
     }
     if receipt.rejected:
         body["rejected"] = receipt.rejected  # orjson knows dataclasses
-    return (422 if receipt.is_hopeless else 200), body, {}
+    return (422 if receipt.all_rejected else 200), body, {}
 
 
 def _split(body: bytes) -> Sequence[bytes | msgspec.Raw]:
     try:
-        return _items.decode(body)
+        return _array_decoder.decode(body)
     except msgspec.DecodeError:
-        return lenient_json.items(body)
+        return lenient_json.split_array(body)
 
 
 _RECEIPT = {"application/json": {"schema": {"$ref": "#/components/schemas/Receipt"}}}
@@ -71,13 +71,13 @@ ENDPOINT = Endpoint(
     source=Source.C2S,
     path=f"{PREFIX}c2s",
     setting="c2s_webhook_token",
-    # C2S can't set headers on what is subscribed over its API.
+    # C2S can't set headers for webhooks that are subscribed through its API.
     presentation=HeaderOrUrl(header="X-Webhook-Token", parameter="token"),
-    largest_body=MIB,
+    max_body_bytes=MIB,
     split=split,
     answer=answer,
     operation=Operation(
-        summary=f"One C2S event, or an array of at most {MOST_EVENTS:,}",
+        summary=f"One C2S event, or an array of at most {MAX_EVENTS:,}",
         component="C2sEvent",
         ok={
             "description": "Published. What could not be read is listed under `rejected` and kept in webhooks.dead.",
@@ -87,7 +87,7 @@ ENDPOINT = Endpoint(
             "description": "Nothing could be read; all of it is kept in webhooks.dead.",
             "content": _RECEIPT,
         },
-        array_of=MOST_EVENTS,
+        max_array_items=MAX_EVENTS,
     ),
     is_required=True,
 )

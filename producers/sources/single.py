@@ -1,4 +1,4 @@
-"""What webhooks that carry one lead in a body have in common: how the lead is read, and what the sender is told."""
+"""What webhooks with one lead in a body have in common: taking a field out of the body, and the answer."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import orjson
 from producers import lenient_json
 from producers.http_error import HttpError
 from producers.intake import Receipt
-from producers.items import Part
+from producers.records import RawWebhook
 from producers.sources.endpoint import Answer
 
 EVENT_ID_HEADER = "X-Event-Id"
-NO_OBJECT = "an object is required"
+NOT_AN_OBJECT = "an object is required"
 OK: dict[str, Any] = {
     "description": "Published.",
     "headers": {
@@ -27,41 +27,40 @@ OK: dict[str, Any] = {
 }
 UNPROCESSABLE: dict[str, Any] = {"$ref": "#/components/responses/Refused"}
 
-# The outermost fields only: the others keep the bytes that they came in.
-_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
+# Decodes the outermost object only: the values of its fields keep their original bytes.
+_object_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
-def without_field(body: bytes, name: str) -> tuple[object, Part]:
-    """The value of one field of a body that is an object, and the rest. Raises HttpError when it is no JSON object.
+def pop_field(body: bytes, name: str) -> tuple[object, RawWebhook]:
+    """The value of one field of a JSON object, None if missing, and the object without that field. Raises HttpError.
 
-    None where the field is missing. The rest does not hold it, however its name was spelled: a topic that is kept for
-    weeks and read by many is no place for a secret.
+    The field is removed however its name is escaped: it holds a secret, and topics are kept for weeks and read by many.
     """
     try:
-        fields = _fields.decode(body)
+        fields = _object_decoder.decode(body)
         value = orjson.loads(bytes(fields.pop(name, b"null")))
         raw = msgspec.json.encode(fields)
-        return value, Part(raw, orjson.loads(raw))
+        return value, RawWebhook(raw, orjson.loads(raw))
     except msgspec.ValidationError:
-        raise HttpError(400, NO_OBJECT) from None
+        raise HttpError(400, NOT_AN_OBJECT) from None
     except (msgspec.DecodeError, orjson.JSONDecodeError, UnicodeError, RecursionError):
-        return _odd_object(body, name)
+        return _pop_field_leniently(body, name)
 
 
 def answer(receipt: Receipt) -> Answer:
-    """An empty object and the event's id; 422 with a message where the lead can't be taken."""
-    if receipt.is_hopeless:
+    """An empty object, with the event's id in a header; 422 with a message when the lead is rejected."""
+    if receipt.all_rejected:
         fault = receipt.rejected[0]
         return 422, {"message": f"{fault.path}: {fault.reason}" if fault.path else fault.reason}, {}
     return 200, {}, {EVENT_ID_HEADER: receipt.event_ids[0]}
 
 
-def _odd_object(body: bytes, name: str) -> tuple[object, Part]:
+def _pop_field_leniently(body: bytes, name: str) -> tuple[object, RawWebhook]:
     try:
         fields = lenient_json.load(body)
     except (ValueError, RecursionError):
         raise HttpError(400, "not JSON") from None
     if not isinstance(fields, dict):
-        raise HttpError(400, NO_OBJECT)
+        raise HttpError(400, NOT_AN_OBJECT)
     value = fields.pop(name, None)
-    return value, Part(lenient_json.dump(fields), fault=lenient_json.FAULT)
+    return value, RawWebhook(lenient_json.dump(fields), fault=lenient_json.NOT_REPRESENTABLE)

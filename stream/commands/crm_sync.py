@@ -28,9 +28,9 @@ from stream.store.pool import open_pool
 
 
 @click.command()
-@click.option("--unconfirmed", is_flag=True, help="List the writes that may have been carried out, and end.")
+@click.option("--unconfirmed", is_flag=True, help="List the writes that may have been carried out, then exit.")
 @click.option("--json", "as_json", is_flag=True, help="With --unconfirmed: one JSON object.")
-@click.option("--reveal", is_flag=True, help="With --unconfirmed: also lead ids that look like a phone or a CPF.")
+@click.option("--reveal", is_flag=True, help="With --unconfirmed: show lead ids that look like a phone or a CPF.")
 def command(*, unconfirmed: bool, as_json: bool, reveal: bool) -> None:
     """Write enriched contacts to the CRM, each lead's facts once.
 
@@ -38,8 +38,8 @@ def command(*, unconfirmed: bool, as_json: bool, reveal: bool) -> None:
     Examples:
       python -m stream crm-sync
       python -m stream crm-sync --unconfirmed
-      CRM_RESEND_UNCONFIRMED=true python -m stream crm-sync   # sends them again when their event is replayed
-    """  # noqa: D301 - click's mark for lines to be left as they are
+      CRM_RESEND_UNCONFIRMED=true python -m stream crm-sync   # resends them when their event is replayed
+    """  # noqa: D301 - click's mark for lines that must stay as they are
     if unconfirmed:
         settings = settings_or_exit("crm-sync")
         try:

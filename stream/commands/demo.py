@@ -32,14 +32,14 @@ PROCESSES = ("producers", "worker", "crm-sync", "journal")
 @click.option("--trace", "as_trace", is_flag=True, help="Play the measured trace: 73 webhooks of 31 new people.")
 @click.option("--plain", is_flag=True, help="With --trace: phones in one spelling.")
 @click.option("--spacing", type=click.FloatRange(0), default=0.02, show_default=True, help="Seconds between webhooks.")
-@click.option("--keep", is_flag=True, help="Leave everything up and print the addresses.")
+@click.option("--keep", is_flag=True, help="Keep everything running and print the addresses.")
 @click.option("--json", "as_json", is_flag=True, help="The report as one JSON object.")
 def command(*, scale: float, seed: int, as_trace: bool, plain: bool, spacing: float, keep: bool, as_json: bool) -> None:  # noqa: PLR0913
-    """Play a day of leads against the whole system on this machine, and prove the outcome.
+    """Play a day of leads against the whole system on this machine, and check every result.
 
     Example: python -m stream demo --scale 0.1
     """
-    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGTERM, _raise_interrupt)
     day = trace(seed, plain=plain) if as_trace else story(seed)
     stack = Stack(lambda text: click.echo(text, err=True), scale=scale, seed=seed)
     try:
@@ -57,13 +57,13 @@ def command(*, scale: float, seed: int, as_trace: bool, plain: bool, spacing: fl
     sys.exit(1 if result.faults else 0)
 
 
-def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+def _raise_interrupt(number: int, frame: FrameType | None) -> NoReturn:
     del number, frame
     raise KeyboardInterrupt
 
 
 def _run(stack: Stack, day: Day, spacing: float) -> Result:
-    """Play and judge; the logs stay when something was wrong."""
+    """Play the day and check it. The logs are kept when something is wrong."""
     try:
         result = _played(stack, day, spacing)
     except (StreamError, KafkaError, aiohttp.ClientError, OSError):
@@ -80,7 +80,7 @@ def _played(stack: Stack, day: Day, spacing: float) -> Result:
     stack.start_ours(*PROCESSES)
     stack.say(f"posting {len(day.webhooks)} webhooks")
     played = asyncio.run(play(stack, day, spacing=spacing))
-    stack.say("waiting for the CRM and the books")
+    stack.say("waiting for the CRM sync and the journal")
     return asyncio.run(judge(stack, day, played))
 
 
@@ -90,7 +90,7 @@ def _print(result: Result, stack: Stack, *, as_json: bool) -> None:
     else:
         show(_table(result))
     for fault in result.faults:
-        click.echo(f"NOT AS IT MUST BE: {fault}", err=True)
+        click.echo(f"WRONG: {fault}", err=True)
     if not result.faults:
         stack.say("ledger, topics, partners and CRM agree")
 

@@ -19,7 +19,7 @@ from stream.store.pool import open_pool
 
 @click.command()
 def command() -> None:
-    """Keep the books that `report` is made from; with JOURNAL=true also public.webhook_events.
+    """Write one row for each answered webhook, for `report`; with JOURNAL=true also to public.webhook_events.
 
     Example: DATABASE_URL=postgresql://... python -m stream journal
     """

@@ -21,10 +21,10 @@ from stream.topics import WORKER_GROUP
 @click.argument("names", nargs=-1, required=True)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def command(*, names: tuple[str, ...], as_json: bool) -> None:
-    """Take workers that will not come back out of their group; the others get their partitions at once.
+    """Remove workers that will not come back from their group. The others get their partitions at once.
 
-    NAMES are their WORKER_INSTANCE_IDs. Stop them first: one that is alive joins again. Exit code 1 when one of
-    them is no member.
+    NAMES are their WORKER_INSTANCE_IDs. Stop them first: a running worker joins again. Exit code 1 when one of them is
+    not a member.
 
     Example: python -m stream leave worker-3
     """

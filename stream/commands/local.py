@@ -16,7 +16,7 @@ from stream.domain.errors import StreamError
 from stream.domain.text import one_line
 from stream.local.stack import Stack
 
-EXIT_INTERRUPTED = 130  # as shells say it: before everything was up
+EXIT_INTERRUPTED = 130  # the shells' code for Ctrl-C, here before everything is up
 
 
 @click.command()
@@ -24,12 +24,12 @@ EXIT_INTERRUPTED = 130  # as shells say it: before everything was up
 @click.option("--scale", type=float, default=1.0, show_default=True, help="Factor on the partners' latencies.")
 @click.option("--json", "as_json", is_flag=True, help="The addresses as one JSON object.")
 def command(*, simulators: bool, scale: float, as_json: bool) -> None:
-    """Start an embedded broker and database, make topics and tables, and stay until Ctrl-C.
+    """Start an embedded broker and database, create topics and tables, and run until Ctrl-C.
 
     Example: python -m stream local --simulators
     """
-    signal.signal(signal.SIGTERM, _interrupt)  # at any time, as Ctrl-C
-    stays = False
+    signal.signal(signal.SIGTERM, _raise_interrupt)  # SIGTERM acts as Ctrl-C
+    is_ready = False
     stack = Stack(lambda text: click.echo(text, err=True), scale=scale)
     try:
         with stack:
@@ -37,16 +37,16 @@ def command(*, simulators: bool, scale: float, as_json: bool) -> None:
             if simulators:
                 stack.start_simulators()
             _print(stack, as_json=as_json)
-            stays = True
+            is_ready = True
             threading.Event().wait()
     except KeyboardInterrupt:
-        sys.exit(0 if stays else EXIT_INTERRUPTED)
+        sys.exit(0 if is_ready else EXIT_INTERRUPTED)
     except (StreamError, KafkaError, OSError) as error:
         click.echo(f"local: {one_line(str(error))}", err=True)
         sys.exit(1)
 
 
-def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+def _raise_interrupt(number: int, frame: FrameType | None) -> NoReturn:
     del number, frame
     raise KeyboardInterrupt
 

@@ -31,17 +31,17 @@ from stream.runtime.startup import settings_or_exit
 from stream.settings import Settings
 from stream.topics import GROUPS, WORKER_GROUP
 
-LONGEST_MEMBER = 200  # characters that are shown of what a member of a group calls itself
+MAX_MEMBER_CHARACTERS = 200  # of a member's name, in a message
 
 
 @click.command()
 @click.option(
-    "--group", type=click.Choice(sorted(GROUPS)), default=WORKER_GROUP, show_default=True, help="Whose offsets."
+    "--group", type=click.Choice(sorted(GROUPS)), default=WORKER_GROUP, show_default=True, help="The consumer group."
 )
-@click.option("--to-earliest", is_flag=True, help="To the first record that is left.")
+@click.option("--to-earliest", is_flag=True, help="To the first record that retention has left.")
 @click.option("--to-datetime", metavar="T", help="To an instant such as 2026-11-24T09:00:00Z, by the broker's clock.")
 @click.option("--by-duration", metavar="PT2H", help="Back by a duration from now.")
-@click.option("--shift-by", type=int, metavar="N", help="By N records from where the group stands; negative: back.")
+@click.option("--shift-by", type=int, metavar="N", help="By N records from the committed offset; negative: back.")
 @click.option("--to-offset", type=int, metavar="N", help="To one offset.")
 @click.option("--from-file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="To an exported plan.")
 @click.option("--partitions", metavar="0,2", help="Only these partitions.")
@@ -51,31 +51,31 @@ LONGEST_MEMBER = 200  # characters that are shown of what a member of a group ca
 def command(**options: object) -> None:
     """Reset a group's offsets, so that its records are read again. Stop its members first.
 
-    Answers are emitted again under the same ids; nobody known is paid for, and no facts go to the CRM again.
+    Events are emitted again under the same ids. Known people are not paid for again, and the CRM gets no facts twice.
 
     Example: python -m stream replay --to-datetime 2026-11-24T09:00:00Z --execute
     """
     settings = settings_or_exit("replay")
-    ways = [name for name in WAYS if options[name] is not None and options[name] is not False]
-    if len(ways) != 1:
+    chosen = [name for name in TARGET_OPTIONS if options[name] is not None and options[name] is not False]
+    if len(chosen) != 1:
         raise click.UsageError(
-            "say where to: exactly one of " + ", ".join(f"--{name.replace('_', '-')}" for name in WAYS)
+            "give exactly one of " + ", ".join(f"--{name.replace('_', '-')}" for name in TARGET_OPTIONS)
         )
     try:
-        uvloop.run(_run(settings, ways[0], options))
+        uvloop.run(_run(settings, chosen[0], options))
     except (StopError, KafkaError, OSError) as error:
         click.echo(f"replay: {one_line(str(error)) or type(error).__name__}", err=True)
         sys.exit(1)
 
 
-WAYS = ("to_earliest", "to_datetime", "by_duration", "shift_by", "to_offset", "from_file")
+TARGET_OPTIONS = ("to_earliest", "to_datetime", "by_duration", "shift_by", "to_offset", "from_file")
 
 
-async def _run(settings: Settings, way: str, options: dict[str, object]) -> None:
+async def _run(settings: Settings, option: str, options: dict[str, object]) -> None:
     group = str(options["group"])
     async with open_admin(settings) as admin:
         replay = Replay(admin, settings, group)
-        target = await _target(replay, way, options[way], group)
+        target = await _target(replay, option, options[option], group)
         moves = plan(await replay.bounds(), target, _partitions(options["partitions"]))
         if isinstance(options["export"], Path):
             options["export"].write_text(to_csv(group, moves), encoding="utf-8")
@@ -84,30 +84,30 @@ async def _run(settings: Settings, way: str, options: dict[str, object]) -> None
         else:
             members = await replay.members()
             if members:
-                named = "; ".join(one_line(member, LONGEST_MEMBER) for member in members)
-                click.echo(f"{group} is alive; --execute will refuse until these are stopped: {named}", err=True)
+                named = "; ".join(one_line(member, MAX_MEMBER_CHARACTERS) for member in members)
+                click.echo(f"{group} has members; --execute is refused until these are stopped: {named}", err=True)
     _show(settings, group, moves, executed=bool(options["execute"]), as_json=bool(options["as_json"]))
 
 
-async def _target(replay: Replay, way: str, value: object, group: str) -> Target:
+async def _target(replay: Replay, option: str, value: object, group: str) -> Target:
     if isinstance(value, Path):
         return from_csv(value.read_text(encoding="utf-8"), group)
-    if way == "shift_by" and isinstance(value, int):
+    if option == "shift_by" and isinstance(value, int):
         return Shift(value)
-    if way == "to_offset" and isinstance(value, int):
+    if option == "to_offset" and isinstance(value, int):
         return Absolute(value)
-    if way == "to_earliest":
+    if option == "to_earliest":
         return Earliest()
-    return await replay.offsets_at(_instant(way, str(value)))
+    return await replay.offsets_at(_instant(option, str(value)))
 
 
-def _instant(way: str, text: str) -> datetime:
+def _instant(option: str, text: str) -> datetime:
     try:
-        if way == "by_duration":
+        if option == "by_duration":
             return datetime.now(UTC) - parse_duration(text)
         instant = datetime.fromisoformat(text)
     except ValueError as error:
-        raise click.UsageError(f"--{way.replace('_', '-')} {text}: {error}") from None
+        raise click.UsageError(f"--{option.replace('_', '-')} {text}: {error}") from None
     return instant if instant.tzinfo is not None else instant.replace(tzinfo=UTC)
 
 
@@ -117,7 +117,7 @@ def _partitions(text: object) -> frozenset[int] | None:
     try:
         return frozenset(int(part) for part in str(text).split(","))
     except ValueError:
-        raise click.UsageError(f"--partitions {text}: write numbers, as 0,2") from None
+        raise click.UsageError(f"--partitions {text}: write numbers, such as 0,2") from None
 
 
 def _show(settings: Settings, group: str, moves: list[Move], *, executed: bool, as_json: bool) -> None:
@@ -131,6 +131,6 @@ def _show(settings: Settings, group: str, moves: list[Move], *, executed: bool, 
     rows = [(move.partition, move.start, move.to, move.records, move.removed) for move in moves]
     show(table(group, *columns, rows=rows, right=columns))
     click.echo(
-        f"{records} records; at most {cost} {settings.price_currency}, if nobody in them were known any more\n"
+        f"{records} records; at most {cost} {settings.price_currency}, if nobody in them is known any more\n"
         + ("done: start the members again" if executed else "a dry run: nothing was changed; --execute carries it out")
     )

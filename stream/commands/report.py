@@ -43,7 +43,7 @@ class Day(click.ParamType):
 @click.option("--csv", "as_csv", is_flag=True, help="One row a day and source, for a spreadsheet.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def command(*, since: date | None, until: date | None, as_csv: bool, as_json: bool) -> None:
-    """Paid calls, avoided calls and money, to lay beside Diretrix's invoice. Days are those of Sao Paulo.
+    """Paid calls, avoided calls and money, to compare with Diretrix's invoice. Days are those of Sao Paulo.
 
     Example: python -m stream report --since 2026-11-01 --until 2026-11-30 --csv
     """
@@ -78,9 +78,9 @@ def show(made: Report) -> None:
     if (made.until - made.since) < timedelta(days=62):
         screen.show(day_table(made))
     if made.savings.unsure_calls:
-        screen.say("unsure: a time-out or a reset; counted as spent, the invoice tells whether it was billed")
+        screen.say("unsure: a time-out or a reset; counted as spent; the invoice says whether it was billed")
     if made.calls_without_answer:
-        behind = f"calls whose webhooks are not in the books yet: {made.calls_without_answer}"
+        behind = f"calls whose webhooks the journal has not written yet: {made.calls_without_answer}"
         screen.say(f"{behind} (does `python -m stream journal` run?)")
 
 

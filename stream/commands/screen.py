@@ -1,4 +1,4 @@
-"""What commands print: tables that fit 80 columns and a pipe, and text from outside that does nothing to a terminal."""
+"""Prints the output of commands: tables that fit 80 columns and a pipe, and no text that can control a terminal."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from stream.domain.text import one_line
 
 _ANY_WIDTH = 10_000  # columns
 
-# What a terminal would act on, or not show, although JSON may hold it as it is.
-_UNSEEN = re.compile(
+# Characters that JSON may hold but that control a terminal or are invisible.
+_UNPRINTABLE = re.compile(
     "[\x7f-\xa0\xad\u061c\u180e\u200b-\u200f\u2028-\u202f\u205f-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e0fff]"
 )
 
 
 def table(title: str, *columns: str, rows: Iterable[Sequence[object]], right: Sequence[str] = ()) -> Table:
-    """A table. A cell's lines are those of a list or tuple; ``right``: columns of figures.
+    """A table. A list or tuple is a cell of several lines. ``right``: the columns to align right.
 
-    Nothing is shortened: what does not fit goes on below, so that an id can still be copied whole from a wider screen.
+    Nothing is shortened: long text is wrapped, so that a wider terminal shows an id whole.
     """
     made = Table(title=Text(one_line(title)), title_justify="left", show_header=any(columns))
     for column in columns:
@@ -36,19 +36,19 @@ def table(title: str, *columns: str, rows: Iterable[Sequence[object]], right: Se
 
 
 def show(*tables: Table) -> None:
-    """Print tables, as wide as the terminal, 80 columns in a pipe; without rules where they leave too little room."""
+    """Print tables, as wide as the terminal or 80 columns in a pipe; without borders if these take too much room."""
     console = _console()
     for one in tables:
         if console.measure(one, options=console.options.update(max_width=_ANY_WIDTH)).maximum > console.width:
             one.box, one.padding, one.pad_edge = None, (0, 1, 0, 0), False
-        # Without the spaces that rich fills lines up with.
+        # Remove the spaces with which rich pads lines.
         with console.capture() as captured:
             console.print(one)
         console.out(*(line.rstrip() for line in captured.get().splitlines()), sep="\n", highlight=False)
 
 
 def say(text: str) -> None:
-    """Print a sentence, broken where the line ends."""
+    """Print a sentence, wrapped at the width of the terminal."""
     _console().print(Text(one_line(text)))
 
 
@@ -57,16 +57,16 @@ def _console() -> Console:
 
 
 def show_json(value: Any) -> None:
-    """Print one JSON object: what a terminal would act on is escaped, so that a reader of JSON gets it as it was."""
-    click.echo(_UNSEEN.sub(lambda found: _escaped(found[0]), orjson.dumps(value).decode()))
+    """Print one JSON object. Characters that control a terminal are escaped; a JSON parser restores them."""
+    click.echo(_UNPRINTABLE.sub(lambda found: _escaped(found[0]), orjson.dumps(value).decode()))
 
 
-def spelt(text: str) -> str:
-    """``text`` with what is not printable spelt out, for who must see what is there; its line ends stay."""
-    return "".join(one if one.isprintable() or one == "\n" else _spelt(one) for one in text)
+def escape_unprintable(text: str) -> str:
+    """``text`` with visible escapes for unprintable characters. Line ends stay."""
+    return "".join(one if one.isprintable() or one == "\n" else _escape_character(one) for one in text)
 
 
-def _spelt(one: str) -> str:
+def _escape_character(one: str) -> str:
     code = ord(one)
     return f"\\x{code:02x}" if code <= 0xFF else f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"  # noqa: PLR2004
 

@@ -22,11 +22,11 @@ from stream.settings import Settings
 @click.option(
     "--grow",
     is_flag=True,
-    help="Add partitions up to TOPIC_PARTITIONS; the workers must be stopped. See docs/scaling.md.",
+    help="Add partitions up to TOPIC_PARTITIONS. Stop the workers first; see docs/scaling.md.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def command(*, grow: bool, as_json: bool) -> None:
-    """Create the topics that are missing, and say where the others differ from the map (exit code 1).
+    """Create missing topics, and list where the others differ from stream/topics.py (exit code 1).
 
     Example: KAFKA_BOOTSTRAP_SERVERS=localhost:9092 python -m stream topics
     """

@@ -31,7 +31,7 @@ log = get_logger(__name__)
 @click.option(
     "--leave-on-stop",
     is_flag=True,
-    help="Leave the group at the end although WORKER_INSTANCE_ID is set: this worker will not come back.",
+    help="Leave the group on stop although WORKER_INSTANCE_ID is set: this worker will not come back.",
 )
 def command(*, leave_on_stop: bool) -> None:
     """Answer webhooks: read them from Kafka, enrich them, emit contacts.enriched.
@@ -39,7 +39,7 @@ def command(*, leave_on_stop: bool) -> None:
     \b
     Example:
       KAFKA_BOOTSTRAP_SERVERS=localhost:9092 DATABASE_URL=postgresql://... python -m stream worker
-    """  # noqa: D301 - click's mark for lines to be left as they are
+    """  # noqa: D301 - click's mark for lines that must stay as they are
     needed = ("DIRETRIX_USER", "DIRETRIX_PASSWORD", "WORK_API_TOKEN", "DIRETRIX_DAILY_BUDGET")
     settings = settings_or_exit("worker", *needed, partners=tuple(Provider))
     sys.exit(uvloop.run(_run(settings, leave_on_stop=leave_on_stop)))
@@ -48,18 +48,18 @@ def command(*, leave_on_stop: bool) -> None:
 async def _run(settings: Settings, *, leave_on_stop: bool) -> int:
     stop = Stop()
     stop.listen()
-    ending = asyncio.create_task(_end_anyhow(stop, settings.shutdown_grace.total_seconds() + STEP * STEPS))
+    ending = asyncio.create_task(_force_exit_after(stop, settings.shutdown_grace.total_seconds() + STEP * STEPS))
     try:
         async with AsyncExitStack() as stack:
-            made = await _unless(stop, stack.enter_async_context(worker(settings)))
+            made = await _start_unless_stopped(stop, stack.enter_async_context(worker(settings)))
             if made is None:
                 return 0
             code = await made.run(stop)
             gives_up = made.must_leave_group or (leave_on_stop and not code)
             if gives_up and settings.worker_instance_id:
-                await _give_up_membership(settings)
+                await _leave_group(settings)
             if code or made.hangs:
-                _leave_at_once(code)
+                _exit_now(code)
     except (StreamError, KafkaError, OSError) as error:
         log.error("the worker can't start", reason=str(error) or type(error).__name__)  # noqa: TRY400 - the reason is what helps
         return 1
@@ -69,8 +69,8 @@ async def _run(settings: Settings, *, leave_on_stop: bool) -> int:
         ending.cancel()
 
 
-async def _unless(stop: Stop, starting: Awaitable[Worker]) -> Worker | None:
-    """The worker; None when it was told to stop before it was there."""
+async def _start_unless_stopped(stop: Stop, starting: Awaitable[Worker]) -> Worker | None:
+    """The worker; None when a stop was requested before it had started."""
     start, stopping = asyncio.ensure_future(starting), asyncio.ensure_future(stop.asked.wait())
     await asyncio.wait({start, stopping}, return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
@@ -82,8 +82,8 @@ async def _unless(stop: Stop, starting: Awaitable[Worker]) -> Worker | None:
     return None
 
 
-async def _give_up_membership(settings: Settings) -> None:
-    """Take this worker out of its group. An end is not delayed by a broker that does not answer."""
+async def _leave_group(settings: Settings) -> None:
+    """Remove this worker from its group. A broker that does not answer must not delay the exit."""
     try:
         async with asyncio.timeout(STEP), open_admin(settings) as admin:
             await remove_members(admin, WORKER_GROUP, [settings.worker_instance_id])
@@ -94,15 +94,15 @@ async def _give_up_membership(settings: Settings) -> None:
         log.info("left the group", instance=settings.worker_instance_id)
 
 
-async def _end_anyhow(stop: Stop, seconds: float) -> None:
-    """End the process ``seconds`` after it was told to stop, whatever hangs: a thread watches, not the loop."""
+async def _force_exit_after(stop: Stop, seconds: float) -> None:
+    """Exit ``seconds`` after a stop was requested, whatever hangs. A thread waits for it, because the loop may hang."""
     await stop.asked.wait()
-    timer = threading.Timer(seconds, _leave_at_once, (1,))
+    timer = threading.Timer(seconds, _exit_now, (1,))
     timer.daemon = True
     timer.start()
 
 
-def _leave_at_once(code: int) -> None:
-    """End the process without its clean-up: Faust's consumer has a thread that only an orderly stop ends."""
+def _exit_now(code: int) -> None:
+    """Exit without clean-up: Faust's consumer has a thread that only an orderly stop ends."""
     sys.stderr.flush()
     os._exit(code)

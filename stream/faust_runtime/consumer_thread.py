@@ -27,7 +27,7 @@ from stream.domain.errors import GroupError
 from stream.kafka.clients import READ_COMMITTED, positions, positions_reached
 from stream.kafka.open_transactions import OpenTransactions
 from stream.logs import get_logger
-from stream.logs.outages import AWAY, BROKER, broker_failed
+from stream.logs.outages import AWAY_ERRORS, BROKER, broker_failed
 
 if TYPE_CHECKING:
     from stream.faust_runtime.consumer import TrackingConsumer
@@ -73,7 +73,7 @@ class TrackingConsumerThread(AIOKafkaConsumerThread):  # type: ignore[misc]
         """Faust prints the trace past the log."""
         del msg, fmt, kwargs
         error = sys.exc_info()[1]
-        if isinstance(error, AWAY):
+        if isinstance(error, AWAY_ERRORS):
             BROKER.missed(type(error).__name__)
         else:
             log.error("the consumer's thread has crashed", exc_info=error)

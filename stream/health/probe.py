@@ -74,7 +74,7 @@ class Probe:
         if self._since is None:
             self._since = self._clock()
         reason = error.reason if isinstance(error, DatabaseUnavailableError) else type(error).__name__
-        self._outage.missed(reason, sure=True)
+        self._outage.missed(reason, from_probe=True)
 
     def _answered(self) -> None:
         self._since = None

@@ -1,13 +1,9 @@
-"""The demo's day: who writes, and what must come out. One table says both.
-
-``expected`` names the outcome, the tier of a first answer and what the lead stands for; repeats of a person
-are always answered by the table.
-"""
+"""The day of the demo: its webhooks, each with the outcome, the tier and the paid calls that it must have."""
 
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,13 +11,19 @@ from stream.domain.sources.lead import Source
 from stream.local.people import Someone, population, typed
 
 PEOPLE = 30
-REPEATS_PER_FIRST = 42 / 31  # as measured: 73 webhooks of 31 people
+ORDINARY_PEOPLE = 18  # the others play one case each
+ORDINARY_REPEATS = 34  # about the measured share: 73 webhooks of 31 people
 PLACEHOLDER_PHONE = "(11) 99999-9999"
 
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """One POST of the day. ``first``: the first of its person. ``tier``: None where nothing is looked up."""
+    """One POST of the day and its expected result.
+
+    ``why``: the case that it stands for. ``tier``: the tier that answers, None if nothing is looked up. ``first``: the
+    first of its person. ``calls``: paid Diretrix calls. ``told``: whether the CRM is told something. ``duplicate``: a
+    second delivery.
+    """
 
     source: Source
     body: dict[str, Any]
@@ -36,31 +38,31 @@ class Webhook:
 
 @dataclass(slots=True)
 class Day:
-    """The webhooks in order, and who is known where before the day begins."""
+    """The webhooks in order, and the people who are known to partners and database before the day begins."""
 
     webhooks: list[Webhook] = field(default_factory=list)
     partners: list[Someone] = field(default_factory=list)
     in_postgres: list[Someone] = field(default_factory=list)
     cpf_in_postgres: list[Someone] = field(default_factory=list)
-    waves: list[int] = field(default_factory=list)  # webhooks of each wave; the next waits for its events
+    waves: list[int] = field(default_factory=list)  # numbers of webhooks; a wave waits for the events of the previous
 
 
 class Writer:
-    """Writes webhooks as each source sends them; ``senders`` adds the secret."""
+    """Writes webhooks as each source sends them. ``senders.request`` adds the secret."""
 
     def __init__(self, seed: int, *, plain: bool = False) -> None:
-        """``plain``: phones in one spelling, as digits."""
+        """``plain``: all phones as digits, in one spelling."""
         self.chance = random.Random(seed)
         self._plain = plain
         self._number = 0
         self._time = datetime(2026, 1, 5, 9, tzinfo=UTC) + timedelta(days=seed)
 
     def phone(self, national: str) -> str:
-        """A phone as somebody types it; "" stays."""
+        """A phone as somebody may type it; "" for no phone."""
         return national if self._plain or not national else typed(national, self.chance)
 
     def c2s(self, name: str, phone: str, email: str) -> dict[str, Any]:
-        """A lead of C2S, a lead id of its own."""
+        """A lead of C2S, with a new lead id."""
         self._number += 1
         self._time += timedelta(seconds=self.chance.randint(5, 300))
         customer = {key: value for key, value in (("name", name), ("phone", phone), ("email", email)) if value}
@@ -112,59 +114,96 @@ class Writer:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Cast:
+    """The people of the day. Each of those with a name of its own plays one case."""
+
+    ordinary: list[Someone]
+    only_email: Someone
+    only_phone: Someone
+    new_phone: Someone
+    cpf_in_form: Someone
+    in_postgres: Someone
+    cpf_in_postgres: Someone
+    husband: Someone
+    wife: Someone
+    unknown: Someone
+    tester: Someone
+    portal_visitor: Someone
+    portal_unknown: Someone
+
+    @classmethod
+    def of(cls, people: list[Someone]) -> Cast:
+        """Give the cases to the last people of a population. Husband and wife share their phones."""
+        cast = cls(people[:ORDINARY_PEOPLE], *people[ORDINARY_PEOPLE:])
+        cast.wife.phones = cast.husband.phones
+        return cast
+
+    def known_to_partners(self) -> list[Someone]:
+        """The people whom the simulated partners know."""
+        cases = (self.only_email, self.only_phone, self.new_phone, self.cpf_in_form, self.cpf_in_postgres)
+        return [*self.ordinary, *cases, self.husband, self.wife, self.portal_visitor]
+
+
 def story(seed: int) -> Day:
     """The day: about 30 people, the measured share of repeats, and every case that matters."""
-    people = population(PEOPLE, seed)
-    day, write = Day(), Writer(seed)
-    plain, special = people[:18], people[18:]
-    only_email, only_phone, moved, form, known, cpf_only, husband, wife, nobody, tester, visitor, stranger = special
-    wife.phones = husband.phones
-    day.partners = [*plain, only_email, only_phone, moved, form, cpf_only, husband, wife, visitor]
-    day.in_postgres, day.cpf_in_postgres = [known], [cpf_only]
+    cast, write = Cast.of(population(PEOPLE, seed)), Writer(seed)
+    first = _first_webhooks(write, cast)
+    repeats = [*_repeats(write, cast), _second_delivery(first[0])]
+    write.chance.shuffle(repeats)
+    return Day(
+        webhooks=[*first, *repeats],
+        partners=cast.known_to_partners(),
+        in_postgres=[cast.in_postgres],
+        cpf_in_postgres=[cast.cpf_in_postgres],
+        waves=[len(first), len(repeats)],
+    )
 
-    first = [_c2s(write, one, "a new person", "diretrix", calls=1) for one in plain]
-    first += [
-        _c2s(write, only_email, "only an e-mail", "diretrix", calls=1, phone=""),
-        _c2s(write, only_phone, "only a phone", "diretrix", calls=1, email=""),
-        _c2s(write, moved, "will come back with another phone", "diretrix", calls=1),
-        _google(write, form, "a CPF in the form", "form", cpf=form.cpf),
-        _c2s(write, known, "already in PostgreSQL", "postgres"),
-        _c2s(write, cpf_only, "only the CPF in PostgreSQL", "postgres"),
-        _c2s(write, husband, "a couple's phone: he", "diretrix", calls=1, email=""),
-        _c2s(write, nobody, "unknown to every tier", "diretrix", outcome="not_found", told=False),
-        _test_lead(write, tester),
+
+def _first_webhooks(write: Writer, cast: Cast) -> list[Webhook]:
+    """The first webhook of each person."""
+    visitor, stranger = cast.portal_visitor, cast.portal_unknown
+    return [
+        *(_c2s(write, one, "a new person", "diretrix", calls=1) for one in cast.ordinary),
+        _c2s(write, cast.only_email, "only an e-mail", "diretrix", calls=1, phone=""),
+        _c2s(write, cast.only_phone, "only a phone", "diretrix", calls=1, email=""),
+        _c2s(write, cast.new_phone, "will come back with another phone", "diretrix", calls=1),
+        _google(write, cast.cpf_in_form, "a CPF in the form", "form", cpf=cast.cpf_in_form.cpf),
+        _c2s(write, cast.in_postgres, "already in PostgreSQL", "postgres"),
+        _c2s(write, cast.cpf_in_postgres, "only the CPF in PostgreSQL", "postgres"),
+        _c2s(write, cast.husband, "a couple's phone: he", "diretrix", calls=1, email=""),
+        _c2s(write, cast.unknown, "unknown to every tier", "diretrix", outcome="not_found", told=False),
+        _test_lead(write, cast.tester),
         _placeholder(write),
         _portal(write, visitor, "ZAP", "a new person of a portal", "diretrix", calls=1, in_two_parts=True),
         _portal(write, stranger, "Grupo OLX", "of a portal, unknown to every tier", "diretrix", outcome="not_found"),
     ]
-    repeats = [_c2s(write, write.chance.choice(plain), "comes back", "cache", first=False) for _ in range(34)]
-    other_phone = f"{moved.phone[:-4]}8642"
-    repeats += [
-        # Another phone is another key and so another partition, whose table does not know the e-mail: PostgreSQL does.
-        _c2s(write, moved, "another phone, known by e-mail and name", "postgres", first=False, phone=other_phone),
-        # His call named her too: her CPF is known, only the Work API is asked.
-        _c2s(write, wife, "a couple's phone: she", "postgres", email="", first=False),
-        _c2s(write, known, "known to PostgreSQL, again", "cache", first=False),
-        _portal(write, visitor, "VivaReal", "comes back by another portal", "cache", first=False),
-        _c2s(write, nobody, "unknown, again", "cache", outcome="not_found", told=False, first=False),
+
+
+def _repeats(write: Writer, cast: Cast) -> list[Webhook]:
+    """Later webhooks of the same people."""
+    ordinary = [
+        _c2s(write, write.chance.choice(cast.ordinary), "comes back", "cache", first=False)
+        for _ in range(ORDINARY_REPEATS)
     ]
-    again = first[0]
-    repeats.append(
-        Webhook(
-            again.source,
-            again.body,
-            "a duplicate delivery",
-            "enriched",
-            "cache",
-            first=False,
-            told=False,
-            duplicate=True,
-        )
-    )
-    write.chance.shuffle(repeats)
-    day.webhooks = [*first, *repeats]
-    day.waves = [len(first), len(repeats)]
-    return day
+    other_phone = f"{cast.new_phone.phone[:-4]}8642"
+    return [
+        *ordinary,
+        # Another phone is another key and so another partition, whose table does not know the e-mail: PostgreSQL does.
+        _c2s(
+            write, cast.new_phone, "another phone, known by e-mail and name", "postgres", first=False, phone=other_phone
+        ),
+        # His call named her too: her CPF is known, only the Work API is asked.
+        _c2s(write, cast.wife, "a couple's phone: she", "postgres", email="", first=False),
+        _c2s(write, cast.in_postgres, "known to PostgreSQL, again", "cache", first=False),
+        _portal(write, cast.portal_visitor, "VivaReal", "comes back by another portal", "cache", first=False),
+        _c2s(write, cast.unknown, "unknown, again", "cache", outcome="not_found", told=False, first=False),
+    ]
+
+
+def _second_delivery(webhook: Webhook) -> Webhook:
+    """The same delivery again: the table answers it, and the CRM is told nothing."""
+    return replace(webhook, why="a duplicate delivery", tier="cache", first=False, calls=0, told=False, duplicate=True)
 
 
 def trace(seed: int, *, plain: bool = False) -> Day:

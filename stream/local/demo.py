@@ -1,6 +1,6 @@
-"""Plays a day of leads against the whole system, and holds what came out against what had to.
+"""Plays a day of leads against the whole system and compares the results with the expected ones.
 
-The figures come from the ledger, the topics and the simulators' own counts; where these disagree the demo fails.
+The figures come from the ledger, the topics and the simulators' own counts. The demo fails if these disagree.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from stream.reporting.report import Report, report
 from stream.store.ledger import BILLING_ZONE
 from stream.store.pool import open_pool
 
-EVENTS_LIMIT = 180.0  # seconds until a wave's events must be there
-BOOKS_LIMIT = 120.0  # seconds until CRM and journal must have caught up
+EVENTS_TIMEOUT_SECONDS = 180.0  # for the events of a wave
+REPORT_TIMEOUT_SECONDS = 120.0  # for the CRM sync and the journal to catch up
 
 
 @dataclass(slots=True)
 class Played:
-    """What happened: when each webhook was posted, and the events that came, in order."""
+    """When each webhook was posted, and the events that came, in order. The keys are event ids."""
 
     posted: dict[str, float] = field(default_factory=dict)
     events: dict[str, list[tuple[float, EnrichedEvent]]] = field(default_factory=dict)
@@ -47,27 +47,27 @@ class Played:
         ends = (event for _, event in self.events.get(identity, []) if event.outcome != Outcome.PENDING)
         return next(ends, None)
 
-    def took(self, identity: str) -> float:
-        """Milliseconds from POST to the first event."""
+    def milliseconds_to_event(self, identity: str) -> float:
+        """The time from the POST to the first event."""
         return (self.events[identity][0][0] - self.posted[identity]) * 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The figures of a run, and what was wrong with them."""
+    """The figures of a run, and its faults."""
 
     figures: dict[str, Any]
     faults: list[str]
-    books: Report
+    bill: Report
 
 
 def identity(webhook: Webhook) -> str:
-    """The event id that a webhook must get."""
+    """The event id that a webhook must have."""
     return event_id(SOURCES[webhook.source].read(webhook.body))
 
 
 async def prepare(stack: Stack, day: Day) -> None:
-    """Teach partners and database who is known before the day begins."""
+    """Put the known people of the day into the simulated partners and the database."""
     await insert_legacy(stack.database_url, day.in_postgres, day.cpf_in_postgres)
     async with aiohttp.ClientSession() as session:
         url = f"{stack.simulators_url}/_control/people"
@@ -76,7 +76,7 @@ async def prepare(stack: Stack, day: Day) -> None:
 
 
 async def play(stack: Stack, day: Day, *, spacing: float) -> Played:
-    """POST the day, ``spacing`` seconds apart, and collect its events; a wave waits for the one before."""
+    """POST the webhooks, ``spacing`` seconds apart, and collect the events. A wave waits for the previous one."""
     played = Played()
     group = f"demo-{time.time_ns()}"
     async with (
@@ -117,36 +117,38 @@ async def _read(consumer: AIOKafkaConsumer, played: Played) -> None:
 
 
 async def _all_answered(wave: Sequence[Webhook], played: Played) -> None:
-    until = time.monotonic() + EVENTS_LIMIT
+    until = time.monotonic() + EVENTS_TIMEOUT_SECONDS
     while missing := [webhook.why for webhook in wave if played.answered(identity(webhook)) is None]:
         if time.monotonic() > until:
-            raise StopError(f"no event after {EVENTS_LIMIT:.0f} s for {len(missing)} webhooks: {', '.join(missing)}")
+            raise StopError(
+                f"no event after {EVENTS_TIMEOUT_SECONDS:.0f} s for {len(missing)} webhooks: {', '.join(missing)}"
+            )
         await asyncio.sleep(0.02)
 
 
 async def judge(stack: Stack, day: Day, played: Played) -> Result:
-    """Wait for CRM and books, then compare everything with everything."""
+    """Wait for the CRM sync and the journal, then compare all counts with each other."""
     expected_messages = sum(one.told and not _is_created(one) for one in day.webhooks)
     expected_leads = sum(one.told and _is_created(one) for one in day.webhooks)
     unique = [one for one in day.webhooks if not one.duplicate]
     async with aiohttp.ClientSession() as session, open_pool(stack.settings()) as pool:
         today = datetime.now(BILLING_ZONE).date()
-        # Received up to a minute before midnight, judged after it: both days count.
+        # The day may change between the first webhook and this line: then both days count.
         since = (datetime.now(UTC) - timedelta(hours=1)).astimezone(BILLING_ZONE).date()
         settings = stack.settings()
         crm: dict[str, Any] = {}
-        until = time.monotonic() + BOOKS_LIMIT
+        until = time.monotonic() + REPORT_TIMEOUT_SECONDS
         while True:
             crm = await _get(session, f"{stack.simulators_url}/_control/crm")
-            books = await report(pool, since, today, settings.diretrix_price, settings.price_currency)
+            bill = await report(pool, since, today, settings.diretrix_price, settings.price_currency)
             is_told = len(crm["messages"]) >= expected_messages and len(crm["leads"]) >= expected_leads
-            complete = books.savings.webhooks == len(unique) and is_told
+            complete = bill.savings.webhooks == len(unique) and is_told
             if complete or time.monotonic() > until:
                 break
             await asyncio.sleep(0.1)
         counts = (await _get(session, f"{stack.simulators_url}/_control/counts"))["counts"]
-    faults = [*_wrong_answers(unique, played), *_disagreements(unique, played, crm, books, counts, expected_messages)]
-    return Result(_figures(unique, played, crm, books, counts), faults, books)
+    faults = [*_wrong_answers(unique, played), *_disagreements(unique, played, crm, bill, counts, expected_messages)]
+    return Result(_figures(unique, played, crm, bill, counts), faults, bill)
 
 
 def _is_created(webhook: Webhook) -> bool:
@@ -171,21 +173,21 @@ def _wrong_answers(webhooks: Sequence[Webhook], played: Played) -> list[str]:
     return faults
 
 
-def _disagreements(  # noqa: PLR0913 - everything is held against everything
+def _disagreements(  # noqa: PLR0913 - all counts are compared with each other
     webhooks: Sequence[Webhook],
     played: Played,
     crm: dict[str, Any],
-    books: Report,
+    bill: Report,
     counts: dict[str, int],
     expected_messages: int,
 ) -> list[str]:
-    total = books.savings
+    total = bill.savings
     paying = sum(webhook.calls > 0 for webhook in webhooks)
     by_events = sum(event.calls.diretrix for one in webhooks if (event := played.answered(identity(one))) is not None)
     booked = total.paid_calls + total.free_calls + total.unsure_calls
     pairs = {
-        "webhooks in the books and sent": (total.webhooks, len(webhooks)),
-        "paying webhooks in the books and expected": (total.paying, paying),
+        "webhooks in the journal and sent": (total.webhooks, len(webhooks)),
+        "paying webhooks in the journal and expected": (total.paying, paying),
         "paid calls in the ledger and in the events": (total.paid_calls + total.unsure_calls, by_events),
         "paid calls in the ledger and billed by Diretrix": (total.paid_calls, counts.get("diretrix_paid", 0)),
         "calls in the ledger and answered by Diretrix": (booked, counts.get("diretrix", 0)),
@@ -197,20 +199,20 @@ def _disagreements(  # noqa: PLR0913 - everything is held against everything
 
 
 def _empty(crm: dict[str, Any]) -> int:
-    """Messages that carry no data: what the replaced service sent for every repeat that it answered cheaply."""
+    """The number of messages without data, which the replaced service sent for repeats that it answered cheaply."""
     return sum("CPF: " not in message["body"] for message in crm["messages"])
 
 
 def _figures(
-    webhooks: Sequence[Webhook], played: Played, crm: dict[str, Any], books: Report, counts: dict[str, int]
+    webhooks: Sequence[Webhook], played: Played, crm: dict[str, Any], bill: Report, counts: dict[str, int]
 ) -> dict[str, Any]:
     tiers = Counter(str(event.tier) for one in webhooks if (event := played.answered(identity(one))) is not None)
-    first = [played.took(identity(one)) for one in webhooks if one.first]
-    repeats = [played.took(identity(one)) for one in webhooks if not one.first]
-    total = books.savings
+    first = [played.milliseconds_to_event(identity(one)) for one in webhooks if one.first]
+    repeats = [played.milliseconds_to_event(identity(one)) for one in webhooks if not one.first]
+    total = bill.savings
     return {
         "webhooks": len(webhooks),
-        "people": books.people,
+        "people": bill.people,
         "answered_by": dict(tiers),
         "paying_webhooks": total.paying,
         "paying_in_100": round(total.paying_in_100, 1),
@@ -218,7 +220,7 @@ def _figures(
         "work_calls": counts.get("work", 0),
         "spent": str(total.spent),
         "saved": str(total.saved),
-        "currency": books.currency,
+        "currency": bill.currency,
         "first_seen_ms": _percentiles(first),
         "repeat_ms": _percentiles(repeats),
         "crm_messages": len(crm["messages"]),

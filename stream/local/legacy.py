@@ -1,4 +1,4 @@
-"""Rows as the replaced service left them: digits with 55, an answer in ``raw_payload``, ``{}`` beside it."""
+"""Inserts rows as the replaced service wrote them: phones with 55, an answer in ``raw_payload``, ``{}`` beside it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from stream.local.people import Someone
 
 
 async def insert_legacy(url: str, enriched: Sequence[Someone], cpf_only: Sequence[Someone]) -> None:
-    """Put people into ``core``: ``enriched`` with all that is known, ``cpf_only`` as a party and a phone."""
+    """Insert people into ``core``: ``enriched`` with an answer of the Work API, ``cpf_only`` as a party and a phone."""
     connection = await asyncpg.connect(url)
     try:
         for someone in [*enriched, *cpf_only]:

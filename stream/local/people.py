@@ -1,6 +1,6 @@
-"""An invented population: people with valid CPFs, as Diretrix and the Work API would describe them.
+"""Makes a fictitious population: people with valid CPFs, as Diretrix and the Work API would describe them.
 
-Seeded, so that a run can be repeated. Nobody here exists.
+The same seed makes the same people, so that a run can be repeated.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _JOBS = ["ENGENHEIRA CIVIL", "PROFESSOR", "ADVOGADA", "MEDICO", "ANALISTA DE SIS
 
 @dataclass(slots=True)
 class Someone:
-    """One person. ``phones`` are national digits; what ``known`` is False nobody knows."""
+    """One person. ``phones``: national digits; ``known``: whether the simulated partners know the person."""
 
     name: str
     cpf: str
@@ -49,11 +49,11 @@ class Someone:
         return self.emails[0]
 
     def candidate(self) -> dict[str, str]:
-        """As Diretrix answers for a phone or an e-mail."""
+        """The candidate in Diretrix's answer for a phone or an e-mail."""
         return {"nome": self.name.upper(), "cpf": self.cpf}
 
     def work(self) -> dict[str, Any]:
-        """As the Work API answers for the CPF."""
+        """The Work API's answer for the CPF."""
         city, state, postal_code = self.city
         return {
             "DadosBasicos": {
@@ -92,8 +92,8 @@ class Someone:
 
 
 def population(count: int, seed: int) -> list[Someone]:
-    """``count`` people, no two of whom share a name, a CPF, a phone or an e-mail."""
-    # Three times as many names as people, so that one which is free is soon found.
+    """``count`` people. No two of them share a name, a CPF, a phone or an e-mail."""
+    # Many more possible names than people, so that an unused one is found soon.
     middles = next(n for n in itertools.count(1) if 3 * count <= 2 * len(_FIRST["F"]) * len(_MIDDLE) ** n * len(_LAST))
     chance = random.Random(seed)
     people: list[Someone] = []
@@ -111,7 +111,7 @@ def _someone(chance: random.Random, number: int, middles: int) -> Someone:
     sex = chance.choice("FM")
     first, middle, last = chance.choice(_FIRST[sex]), _middle(chance, middles), chance.choice(_LAST)
     area = chance.choice(_AREAS)
-    # The last four digits count up: no two are alike, and none looks like a placeholder.
+    # The last four digits count up, so that phones differ and none looks like a placeholder.
     phone = f"{area}9{chance.randint(60, 99)}{chance.randint(10, 99)}{number % 10000:04d}"
     return Someone(
         name=f"{first} {middle} {last}",
@@ -142,7 +142,7 @@ def _cpf(chance: random.Random) -> str:
 
 
 def typed(phone: str, chance: random.Random) -> str:
-    """A national number in one of the spellings that people use."""
+    """A phone in one of the spellings that people use. ``phone``: national digits."""
     area, rest = phone[:2], phone[2:]
     return chance.choice(
         [

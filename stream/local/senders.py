@@ -1,4 +1,4 @@
-"""Sends webhooks as each source does, with the secrets of the demo."""
+"""Makes the requests of each source, with the secrets of the demo."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from stream.settings import DEMO_WEBHOOK_SECRETS
 
 
 def request(source: Source, payload: dict[str, Any]) -> tuple[str, dict[str, Any], dict[str, str]]:
-    """The path, the body and the headers of a POST."""
+    """The path, the body and the headers of the POST of a payload."""
     endpoint = ENDPOINTS[source]
     secret, how = DEMO_WEBHOOK_SECRETS[endpoint.setting], endpoint.presentation
     match how:

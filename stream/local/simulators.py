@@ -1,17 +1,17 @@
-"""Diretrix, the Work API and C2S as real HTTP servers, at their real latencies, with faults on command.
+"""Simulates Diretrix, the Work API and C2S as HTTP servers, with their real latencies and with faults on command.
 
-One process, one port: the paths do not meet. ``/_control/...`` steers it and reads its counts:
+All run in one process on one port, because their paths differ. ``/_control/...`` controls them:
 
-- ``GET /_control/counts``: calls by partner and kind (``diretrix_paid``: those it bills; ``c2s_with_data``,
-  ``c2s_without_data``, ``c2s_duplicates``: messages), by what was asked for, by the CPF that was answered first, and
-  the seconds that each partner took for all its calls;
-- ``GET /_control/crm``: messages and leads that the CRM holds, in order;
+- ``GET /_control/counts``: the calls by partner and kind (``diretrix_paid``: those that are billed; ``c2s_with_data``,
+  ``c2s_without_data``, ``c2s_duplicates``: messages), by alias or CPF asked for, and by the CPF of the first person in
+  the answer; and the seconds that each partner took for all its calls;
+- ``GET /_control/crm``: the messages and leads in the CRM, in order;
 - ``PUT /_control/people``: the population, as ``population_body`` makes it;
-- ``PUT /_control/faults``: ``{"diretrix": {"status": 500, "times": 3}}`` instead of the faults before; also
-  ``hang`` (seconds), ``reset``, ``garbage``, ``body`` (a kind of ``hostile``), ``retry_after`` (seconds), ``latency``
-  (seconds instead of the usual, at most ``spread`` more or less);
-- ``PUT /_control/webhooks``: ``{"url": ..., "token": ...}``: where the CRM answers our writing with webhooks;
-- ``PUT /_control/reset``: forget counts, faults and what the CRM holds; the population stays.
+- ``PUT /_control/faults``: ``{"diretrix": {"status": 500, "times": 3}}`` replaces the previous faults; further fields
+  are ``hang`` (seconds), ``reset``, ``garbage``, ``body`` (a kind of ``hostile``), ``retry_after`` (seconds) and
+  ``latency`` (seconds instead of the usual ones, varied by at most ``spread``);
+- ``PUT /_control/webhooks``: ``{"url": ..., "token": ...}``, to which the CRM sends a webhook after each write;
+- ``PUT /_control/reset``: forget counts, faults, messages and leads; the population stays.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ from aiohttp import web
 from stream.local.hostile import KINDS, hostile
 from stream.local.people import Someone
 
-DATA = "CPF: "  # what a message that tells of a person has in it
-STOP_WITHIN = 0.1  # seconds for calls that hang; 0 would wait for them
-LARGEST_POPULATION = 256 * 1024 * 1024  # bytes of JSON
-LATENCY = {"diretrix": (0.5, 2.0), "work": (2.0, 5.0), "c2s": (0.05, 0.2)}  # seconds, from..to
+PERSON_DATA = "CPF: "  # is in every message with data of a person
+STOP_TIMEOUT_SECONDS = 0.1  # for calls that hang; 0 would wait without a limit
+MAX_POPULATION_BYTES = 256 * 1024 * 1024
+LATENCY_SECONDS = {"diretrix": (0.5, 2.0), "work": (2.0, 5.0), "c2s": (0.05, 0.2)}  # from, to
 
 
 @dataclass(slots=True)
 class Fault:
-    """What goes wrong with a partner's next calls; ``times`` None: until told otherwise."""
+    """What goes wrong with the next ``times`` calls of a partner; None: with all calls until it is replaced."""
 
     status: int | None = None
     hang: float = 0.0
@@ -88,7 +88,7 @@ class Simulators:
 
     def app(self) -> web.Application:
         """All three servers and the control pages."""
-        app = web.Application(client_max_size=LARGEST_POPULATION)
+        app = web.Application(client_max_size=MAX_POPULATION_BYTES)
         app.router.add_get("/Consultas/Pessoa/Telefone/{phone}", self._diretrix_phone)
         app.router.add_get("/Consultas/Pessoa/Email/{email}", self._diretrix_email)
         app.router.add_get("/api", self._work)
@@ -119,7 +119,7 @@ class Simulators:
         if "Authorization" not in request.headers:
             return web.Response(status=401)
         found = self.people_by_alias.get(asked)
-        if found:  # billed are answers with people; "not known" is free, until an invoice says otherwise
+        if found:  # assumption: Diretrix bills answers with people, and "not known" is free
             self.counts["diretrix_paid"] += 1
             self.people_asked[f"diretrix/{found[0]['cpf']}"] += 1
         return web.json_response(found or [])
@@ -145,7 +145,7 @@ class Simulators:
         body = await request.json()
         lead = request.match_info["lead"]
         message = {"lead": lead, "body": body["body"]}
-        self.counts["c2s_with_data" if DATA in message["body"] else "c2s_without_data"] += 1
+        self.counts["c2s_with_data" if PERSON_DATA in message["body"] else "c2s_without_data"] += 1
         self.counts["c2s_duplicates"] += (lead, message["body"]) in self._told
         self._told.add((lead, message["body"]))
         self.messages.append(message)
@@ -164,7 +164,7 @@ class Simulators:
         return web.json_response({"data": {"id": lead, "type": "lead"}}, status=201)
 
     async def _misbehave(self, partner: str, request: web.Request) -> web.StreamResponse | None:
-        """Take the partner's time, then do what its fault says."""
+        """Wait for the partner's latency, then answer as its fault says; None: there is no fault."""
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
         try:
@@ -177,14 +177,14 @@ class Simulators:
             self.at_once -= 1
 
     def _latency(self, partner: str, fault: Fault | None) -> float:
-        """Seconds that this call takes, by the seeded chance."""
-        usual = self._chance.uniform(*LATENCY[partner]) * self.scale
+        """The seconds that this call takes, from the seeded generator."""
+        usual = self._chance.uniform(*LATENCY_SECONDS[partner]) * self.scale
         if fault is None or fault.latency is None:
             return usual
         return fault.latency + self._chance.uniform(-fault.spread, fault.spread)
 
     def _take_fault(self, partner: str) -> Fault | None:
-        """What goes wrong with this call; one of its ``times`` is used up before others ask."""
+        """The fault of this call, if any. Uses up one of its ``times``, before anything is awaited."""
         fault = self.faults.get(partner)
         if fault is not None and fault.times is not None:
             fault.times -= 1
@@ -193,7 +193,7 @@ class Simulators:
         return fault
 
     def _echo(self, lead: str, action: str, text: str, attributes: dict[str, Any] | None = None) -> None:
-        """C2S answers our writing with a webhook of its own; assume that it always does."""
+        """Send a webhook after a write, as C2S does. Assumption: it does so after every write."""
         if self.webhook_url:
             customer = {key: (attributes or {}).get(key) for key in ("name", "email", "phone")}
             echo = asyncio.create_task(self._send_echo(lead, action, text, customer))
@@ -252,10 +252,10 @@ class Simulators:
         unknown = any(set(fault or ()) - known for fault in body.values())
         if (
             unknown
-            or not set(body) <= set(LATENCY)
+            or not set(body) <= set(LATENCY_SECONDS)
             or {(fault or {}).get("body", "") for fault in body.values()} - {"", *KINDS}
         ):
-            raise web.HTTPBadRequest(text=f"faults of {sorted(LATENCY)}, each with some of {sorted(known)}")
+            raise web.HTTPBadRequest(text=f"faults of {sorted(LATENCY_SECONDS)}, each with some of {sorted(known)}")
         self.faults = {partner: Fault(**fault) for partner, fault in body.items() if fault}
         return web.json_response({})
 
@@ -300,8 +300,8 @@ async def _answer_of(fault: Fault, request: web.Request) -> web.StreamResponse |
 
 @contextlib.asynccontextmanager
 async def serving(simulators: Simulators) -> AsyncIterator[str]:
-    """Serve within this process on a free port; gives the base URL of all three partners."""
-    runner = web.AppRunner(simulators.app(), access_log=None, shutdown_timeout=STOP_WITHIN)
+    """Serve within this process on a free port. Yields the base URL of all three partners."""
+    runner = web.AppRunner(simulators.app(), access_log=None, shutdown_timeout=STOP_TIMEOUT_SECONDS)
     await runner.setup()
     try:
         site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -322,11 +322,11 @@ def main(host: str, port: int, scale: float, seed: int) -> None:
     Example: python -m stream.local.simulators --port 9100 --scale 0.1
     """
     app = Simulators(scale, seed).app()
-    web.run_app(app, host=host, port=port, access_log=None, print=click.echo, shutdown_timeout=STOP_WITHIN)
+    web.run_app(app, host=host, port=port, access_log=None, print=click.echo, shutdown_timeout=STOP_TIMEOUT_SECONDS)
 
 
 def population_body(people: Sequence[Someone]) -> bytes:
-    """What ``PUT /_control/people`` takes, for a list of people."""
+    """The body of ``PUT /_control/people`` for a list of people."""
     state = Simulators()
     for someone in people:
         if someone.known:

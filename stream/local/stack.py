@@ -1,7 +1,7 @@
-"""The whole system on one machine: broker, database, simulated partners, and every process of ours.
+"""The whole system on one machine: broker, database, simulated partners, and every process of the project.
 
-Used by ``demo``, ``local`` and the end-to-end tests. What the environment names is used instead of starting
-it: KAFKA_BOOTSTRAP_SERVERS, DATABASE_URL.
+Used by ``demo``, ``local`` and the end-to-end tests. If KAFKA_BOOTSTRAP_SERVERS or DATABASE_URL is set, that server is
+used and none is started.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ Say = Callable[[str], None]
 
 
 class Stack:
-    """Starts what is asked for and stops all of it, in reverse order."""
+    """Starts the requested servers and processes, and stops all of them in reverse order."""
 
     def __init__(self, say: Say, *, scale: float = 1.0, seed: int = 1, extra: Mapping[str, str] | None = None) -> None:
-        """``extra``: environment variables for our processes."""
+        """``say``: prints a line; ``scale``: factor on the partners' latencies; ``extra``: environment variables."""
         self._say = say
         self._scale = scale
         self._seed = seed
@@ -51,32 +51,32 @@ class Stack:
         self.database_url = os.environ.get("DATABASE_URL", "")
         self.simulators_url = ""
         self.children: dict[str, Child] = {}
-        self.keep_folder = False  # set it to look at the logs of a run that failed
+        self.keep_folder = False  # True keeps the logs, for example of a failed run
         names = ("producers", "producers-internal", "worker", "crm-sync", "journal")
         self._ports = {name: free_port() for name in names}
         self._began = time.monotonic()
 
     def say(self, text: str) -> None:
-        """Tell the user what goes on, and when."""
+        """Print a line with the time since the start."""
         self._say(f"[{time.monotonic() - self._began:5.1f} s] {text}")
 
     @property
     def producers_url(self) -> str:
-        """Where webhooks go."""
+        """The address of the producers' webhooks."""
         return f"http://127.0.0.1:{self._ports['producers']}"
 
     @property
     def producers_internal_url(self) -> str:
-        """The producers' pages for the operator."""
+        """The address of the producers' internal pages."""
         return f"http://127.0.0.1:{self._ports['producers-internal']}"
 
     @property
     def worker_url(self) -> str:
-        """The worker's pages."""
+        """The address of the worker's pages."""
         return f"http://127.0.0.1:{self._ports['worker']}"
 
     def page(self, name: str) -> str:
-        """The pages of ``worker``, ``worker-2``, ..., or the producers."""
+        """The address of the pages of a process: ``producers``, ``worker``, ``worker-2``, ..."""
         return self.producers_internal_url if name == "producers" else f"http://127.0.0.1:{self._ports[name]}"
 
     def instance(self, name: str) -> str:
@@ -84,7 +84,7 @@ class Stack:
         return f"local-{name.partition('-')[2] or '1'}"
 
     def environment(self) -> dict[str, str]:
-        """The variables of every process."""
+        """The environment variables of every process."""
         partners = self.simulators_url or "http://127.0.0.1:9"
         return {
             "KAFKA_BOOTSTRAP_SERVERS": self.bootstrap_servers,
@@ -96,7 +96,7 @@ class Stack:
             "WORK_API_TOKEN": "demo-work-token",
             "C2S_BASE_URL": partners,
             "C2S_TOKEN": "demo-c2s-token",
-            "DIRETRIX_DAILY_BUDGET": "unlimited",  # its partners are simulated
+            "DIRETRIX_DAILY_BUDGET": "unlimited",  # the partners are simulated
             **{name.upper(): secret for name, secret in DEMO_WEBHOOK_SECRETS.items()},
             "ALLOW_DEMO_SECRETS": "true",
             "PRODUCER_PORT": str(self._ports["producers"]),
@@ -109,11 +109,11 @@ class Stack:
         }
 
     def settings(self) -> Settings:
-        """The settings of every process, for our own connections."""
+        """The settings of every process, for connections of this process."""
         return load(self.environment())
 
     def start_servers(self) -> None:
-        """Broker and database, topics and tables."""
+        """Start broker and database, and create topics and tables."""
         if not self.bootstrap_servers:
             self.say("starting Apache Kafka")
             self.kafka = LocalKafka(self.folder / "kafka", self.say)
@@ -121,12 +121,12 @@ class Stack:
             self.bootstrap_servers = self.kafka.bootstrap_servers
         if not self.database_url:
             self.say("starting PostgreSQL")
-            # Not in the folder of the others: as root it is another user's, who may not look into ours.
+            # A folder of its own: started by root, the server runs as another user, who can't read the common folder.
             self._data = Path(tempfile.mkdtemp(prefix="lead-stream-postgres-"))
             self.postgres = LocalPostgres(self._data)
             self.postgres.start()
             self.database_url = self.postgres.url
-        self.say("making topics and tables")
+        self.say("creating topics and tables")
         asyncio.run(self._prepare())
 
     async def _prepare(self) -> None:
@@ -135,7 +135,7 @@ class Stack:
         await migrate(self.database_url)
 
     def start_simulators(self) -> None:
-        """Diretrix, the Work API and C2S."""
+        """Start the simulators of Diretrix, the Work API and C2S."""
         port = free_port()
         self.simulators_url = f"http://127.0.0.1:{port}"
         arguments = [
@@ -150,7 +150,7 @@ class Stack:
         self.start("simulators", arguments, f"{self.simulators_url}/_control/counts")
 
     def start_ours(self, *names: str) -> None:
-        """Our processes: ``producers``, ``worker``, ``crm-sync``, ``journal``."""
+        """Start processes and wait until they are ready: ``producers``, ``worker``, ``crm-sync``, ``journal``."""
         for name in names:
             self._child(name).start()
         for name in names:
@@ -164,7 +164,7 @@ class Stack:
         return self.children[name]
 
     def start_another_worker(self, number: int) -> Child:
-        """Start ``worker-<number>``, with a name and pages of its own, or start it again; does not wait."""
+        """Start ``worker-<number>``, with its own name and pages, for the first time or again. Does not wait."""
         name = f"worker-{number}"
         if name not in self.children:
             self._ports[name] = free_port()
@@ -175,7 +175,7 @@ class Stack:
         return self.children[name]
 
     def start(self, name: str, arguments: list[str], url: str) -> None:
-        """Start another ``python -m ...`` and wait for ``url``."""
+        """Start ``python -m`` with ``arguments`` and wait for ``url``."""
         self.say(f"starting {name}")
         self.children[name] = Child(name, arguments, self.environment(), self.folder)
         self.children[name].start()
@@ -192,7 +192,7 @@ class Stack:
         if self.postgres is not None:
             self.postgres.stop()
         if self.kafka is not None:
-            self.kafka.kill()  # its data goes too: nothing is worth a clean end
+            self.kafka.kill()  # its data is deleted, so a clean stop would gain nothing
         folders = [self.folder, *([self._data] if self._data is not None else [])]
         if self.keep_folder:
             self.say(f"logs are in {' and '.join(map(str, folders))}")
@@ -201,9 +201,10 @@ class Stack:
             shutil.rmtree(folder, ignore_errors=True)
 
     def _leave_group(self) -> None:
-        """Take our workers out of the group of a broker that stays: their names would keep partitions for a while.
+        """Remove the workers from their group on a broker that keeps running.
 
-        Whoever comes next with one of these names would get the partitions of then, which may not be there any more.
+        They are static members and would keep their partitions for a while. A later worker with one of their names
+        would get these partitions, which may not exist any more.
         """
         names = [self.instance(name) for name in self.children if name.startswith("worker")]
         if self.kafka is not None or not names:

@@ -1,4 +1,4 @@
-"""Log lines: set up once for a process, masked always."""
+"""Structured log lines, always masked. ``configure`` sets them up once in a process."""
 
 from stream.logs.masked import mask
 from stream.logs.setup import configure, get_logger

@@ -1,4 +1,4 @@
-"""Masks the fields of a log line: identifiers wherever they are found, and every secret of the settings."""
+"""Masks the fields of a log line: every identifier, and every secret of the settings."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from pydantic import SecretStr
 from stream.logs.masking import is_secret_key, without_emails, without_numbers, without_secrets
 from stream.settings import Settings
 
-SHORTEST_SECRET = 4  # characters; shorter ones would blot out ordinary words
-SMALLEST_NUMBER = 10**9  # an integer from here on may be a phone or a CPF, but for those that COUNT something
-COUNTS = frozenset(
+MIN_SECRET_CHARACTERS = 4  # masking shorter secrets would mask ordinary words
+MIN_IDENTIFIER = 10**9  # a larger integer may be a phone or a CPF, except in COUNT_FIELDS
+COUNT_FIELDS = frozenset(
     {"offset", "lag", "bytes", "watermark", "position", "entries", "records", "epoch", "epoch_ms", "nanoseconds"}
 )
-REMEMBERED = 8_192  # texts whose masked form is remembered
-LONGEST_REMEMBERED = 200  # characters
+MAX_CACHED_TEXTS = 8_192
+MAX_CACHED_CHARACTERS = 200  # of a text whose masked form is cached
 
 _TEN_DIGITS = re.compile(r"\d{10}")
 
@@ -28,35 +28,35 @@ _secrets: set[str] = set()
 
 
 def mask(text: str) -> str:
-    """``text`` with every identifier and secret blotted out."""
-    return _masked(text) if len(text) <= LONGEST_REMEMBERED else mask_anew(text)
+    """``text`` with every identifier and secret masked."""
+    return _mask_cached(text) if len(text) <= MAX_CACHED_CHARACTERS else mask_uncached(text)
 
 
 def remember_secrets(settings: Settings) -> None:
     """Mask the secrets of ``settings`` from now on."""
-    _secrets.update(_spellings(secret for secret in _values(settings) if len(secret) >= SHORTEST_SECRET))
-    _masked.cache_clear()
+    _secrets.update(_spellings(secret for secret in _secret_values(settings) if len(secret) >= MIN_SECRET_CHARACTERS))
+    _mask_cached.cache_clear()
     _secrets_pattern.cache_clear()
 
 
-@lru_cache(maxsize=REMEMBERED)
-def _masked(text: str) -> str:
-    return mask_anew(text)
+@lru_cache(maxsize=MAX_CACHED_TEXTS)
+def _mask_cached(text: str) -> str:
+    return mask_uncached(text)
 
 
-def mask_anew(text: str) -> str:
-    """``mask`` without remembering the text."""
+def mask_uncached(text: str) -> str:
+    """``mask`` without the cache."""
     return _without_identifiers(_secrets_pattern().sub("***", text) if has_secret(text) else text)
 
 
 def has_secret(text: str) -> bool:
-    """Whether a text holds one of the secrets."""
+    """Whether a text contains one of the secrets."""
     return any(map(text.__contains__, _secrets))
 
 
 def _without_identifiers(text: str) -> str:
     if text.isascii() and text.isalnum() and not _TEN_DIGITS.search(text):
-        return text  # no identifier is shorter or without a sign between its parts
+        return text  # an identifier has ten digits in a row, or a sign between its parts
     return without_numbers(without_emails(without_secrets(text)))
 
 
@@ -66,15 +66,15 @@ def _secrets_pattern() -> re.Pattern[str]:
 
 
 def _spellings(secrets: Iterable[str]) -> Iterable[str]:
-    """A secret as it is and as a URL has it; of ``user:password`` also the password alone, and as HTTP Basic has it."""
+    """Each secret as it is and URL-encoded; for ``user:password`` also the password alone and as HTTP Basic."""
     for secret in secrets:
         yield from {secret, quote(secret, safe=""), quote(secret)}
         password = secret.partition(":")[2]
-        if len(password) >= SHORTEST_SECRET:
+        if len(password) >= MIN_SECRET_CHARACTERS:
             yield from {password, b64encode(secret.encode()).decode()}
 
 
-def _values(settings: Settings) -> Iterable[str]:
+def _secret_values(settings: Settings) -> Iterable[str]:
     for name in type(settings).model_fields:
         value = getattr(settings, name)
         for secret in value if isinstance(value, tuple) else (value,):
@@ -83,7 +83,7 @@ def _values(settings: Settings) -> Iterable[str]:
 
 
 def mask_fields(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """A structlog processor: every field but those that structlog adds."""
+    """A structlog processor: mask every field except those that structlog adds."""
     for key, value in event.items():
         if key not in {"timestamp", "level", "process"} and key[0] != "_":
             event[key] = "***" if is_secret_key(key) else _mask_value(key, value)
@@ -96,7 +96,7 @@ def _mask_value(key: object, value: Any) -> Any:
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, int | float):
-        return value if abs(value) < SMALLEST_NUMBER or key in COUNTS else _mask_number(value)
+        return value if abs(value) < MIN_IDENTIFIER or key in COUNT_FIELDS else _mask_number(value)
     if isinstance(value, dict):
         return {
             mask(str(name)): "***" if is_secret_key(str(name)) else _mask_value(name, one)
@@ -104,12 +104,12 @@ def _mask_value(key: object, value: Any) -> Any:
         }
     if isinstance(value, list | tuple | set | frozenset):
         masked = [_mask_value(key, one) for one in value]
-        return masked if key in COUNTS else _mask_list(masked)
+        return masked if key in COUNT_FIELDS else _mask_list(masked)
     return mask(str(value))
 
 
 def _mask_number(value: float) -> float | str:
-    """A number as it is, or what is left of it where it is a phone or a CPF; one with a fraction is none."""
+    """A number, masked if it is a phone or a CPF. A number with a fraction is neither."""
     if isinstance(value, float) and not value.is_integer():
         return value
     text = str(int(value))
@@ -118,7 +118,7 @@ def _mask_number(value: float) -> float | str:
 
 
 def _mask_list(values: list[Any]) -> list[Any]:
-    """A list as it is, unless its values together are a phone or a CPF."""
+    """A list, masked if its values together are a phone or a CPF."""
     if len(values) == 1 or not all(isinstance(one, int | str) for one in values):
         return values
     text = str([one if isinstance(one, int) else str(one) for one in values])

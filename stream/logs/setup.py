@@ -1,8 +1,8 @@
-"""The log: structured lines in which no CPF, phone, e-mail, token or password is in clear.
+"""Sets up the log: structured lines in which no CPF, phone, e-mail, token or password is in clear.
 
-Every value of every line is masked, whoever wrote it: our own code, aiokafka, Faust or aiohttp. Masking here
-is the net below the code, which masks what it knows itself. Our own lines do not pass through ``logging``:
-there is one for every webhook, and that way is eight times as long.
+Every value of every line is masked, whoever wrote it: project code, aiokafka, Faust or aiohttp. This is the second
+safeguard: project code masks the identifiers that it knows itself. Lines of project code do not pass through
+``logging``, which takes eight times as long, and there is a line for every webhook.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from structlog.typing import FilteringBoundLogger, Processor
 
 from stream.logs import outages
 from stream.logs.masked import mask_fields, remember_secrets
-from stream.logs.webhook_lines import OUTPUT, flat, set_form
+from stream.logs.webhook_lines import OUTPUT, flat, set_format
 from stream.settings import Settings
 
 
 def configure(settings: Settings, process: str) -> None:
-    """Set up the log of this process: one line an event on standard error, JSON when asked for."""
+    """Set up the log of this process: one line for each event on standard error, as JSON if LOG_JSON is set."""
     remember_secrets(settings)
     level = logging.getLevelNamesMapping()[settings.log_level]
-    set_form(process, level, as_json=settings.log_json)
+    set_format(process, level, as_json=settings.log_json)
 
     def name_process(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         event["process"] = process
@@ -49,27 +49,27 @@ def configure(settings: Settings, process: str) -> None:
         logger_factory=lambda *_: OUTPUT,
         cache_logger_on_first_use=True,
     )
-    _route_the_others(chain, renderer, level)
-    _catch_the_uncaught()
+    _route_library_lines(chain, renderer, level)
+    _log_uncaught_errors()
 
 
 def get_logger(name: str) -> FilteringBoundLogger:
-    """A logger; ``log.info("what happened", key=value)``."""
+    """A logger: ``log.info("what happened", key=value)``."""
     logger: FilteringBoundLogger = structlog.get_logger(name)
     return logger
 
 
 class _Handler(logging.Handler):
-    """The libraries' way to the same place."""
+    """Writes the lines of libraries to standard error."""
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
             sys.stderr.write(self.format(record) + "\n")
-        except Exception:  # noqa: BLE001 - logging's own contract: a line never stops the program
+        except Exception:  # noqa: BLE001 - the contract of logging: a line never stops the program
             self.handleError(record)
 
 
-def _route_the_others(chain: list[Processor], renderer: Processor, level: int) -> None:
+def _route_library_lines(chain: list[Processor], renderer: Processor, level: int) -> None:
     handler = _Handler()
     handler.addFilter(outages.RepeatFilter())
     handler.setFormatter(
@@ -82,7 +82,7 @@ def _route_the_others(chain: list[Processor], renderer: Processor, level: int) -
     root.handlers = [one for one in root.handlers if type(one) not in {logging.StreamHandler, _Handler}] + [handler]
     root.setLevel(level)
     logging.captureWarnings(capture=True)
-    # Their chatter costs time on the hot path and says little; their warnings matter.
+    # Lines of libraries below WARNING cost time on the hot path and say little.
     for name in ("aiokafka", "faust", "mode", "asyncio", "aiohttp.access"):
         logging.getLogger(name).setLevel(max(level, logging.WARNING) if level > logging.DEBUG else level)
 
@@ -93,8 +93,8 @@ def _count_held_back(_: Any, __: str, event: MutableMapping[str, Any]) -> Mutabl
     return event
 
 
-def _catch_the_uncaught() -> None:
-    """What ends a process, a thread or a finaliser would print its trace past the log, in clear."""
+def _log_uncaught_errors() -> None:
+    """Log errors that nobody catches. Python would print their tracebacks to standard error, unmasked."""
     log = get_logger(__name__)
 
     def uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
@@ -109,7 +109,7 @@ def _catch_the_uncaught() -> None:
     def unraisable(args: sys.UnraisableHookArgs) -> None:
         log.error("uncaught in a finaliser", exc_info=(args.exc_type, args.exc_value, args.exc_traceback))
 
-    # Hooks of somebody else, such as a test's runner, stay.
+    # Hooks that something else has set, such as a test runner, stay.
     if sys.excepthook is sys.__excepthook__:
         sys.excepthook = uncaught
     if threading.excepthook is threading.__excepthook__:
@@ -123,10 +123,10 @@ def _as_json(_: Any, __: str, event: MutableMapping[str, Any]) -> str:
 
 
 def _as_line(_: Any, __: str, event: MutableMapping[str, Any]) -> str:
-    """``2026-01-31T12:00:00Z info worker: what happened key=value``, and below it where it went wrong."""
+    """``2026-01-31T12:00:00Z info worker: what happened key=value``, and a traceback below it."""
     head = f"{event.pop('timestamp')} {event.pop('level')} {event.pop('process')}: {flat(event.pop('event'))}"
     trace = event.pop("exception", "")
     fields = "".join([f" {key}={flat(value)}" for key, value in event.items()])
-    # A trace may quote somebody else's text: no line of it looks like one of the log, and none acts on a terminal.
+    # A traceback may quote text from outside. Indented and flat, it can't imitate a log line or control a terminal.
     lines = "\n".join([f"    {flat(line)}" for line in str(trace).splitlines()])
     return f"{head}{fields}\n{lines}" if trace else head + fields

@@ -30,7 +30,7 @@ from stream.domain.availability import Availability
 from stream.domain.errors import Billed, PartnerUnavailableError, RefusedError, TransientError
 from stream.domain.parking import BREAKER_OPEN, NO_SLOT, TOLD_TO_WAIT
 from stream.logs import get_logger
-from stream.logs.outages import REMIND_EVERY
+from stream.logs.outages import REMINDER_INTERVAL_SECONDS
 
 log = get_logger(__name__)
 
@@ -222,7 +222,7 @@ class Guard:
         elif self._opened_at is None:
             self._opened_at = self._said_at = now
             log.warning("breaker opened", partner=self.name, cause=self._cause)
-        elif self._state == OPENED and now - self._said_at >= REMIND_EVERY:
+        elif self._state == OPENED and now - self._said_at >= REMINDER_INTERVAL_SECONDS:
             self._said_at = now
             log.warning(
                 "breaker still open", partner=self.name, cause=self._cause, open=f"{now - self._opened_at:.0f} s"

@@ -11,7 +11,7 @@ import asyncpg
 import orjson
 
 from stream.domain.errors import DatabaseUnavailableError, StopError
-from stream.logs.outages import AWAY, DATABASE
+from stream.logs.outages import AWAY_ERRORS, DATABASE
 from stream.settings import Settings
 
 # The server is away, overloaded, shutting down, read-only, too slow, or refuses new connections: a retry may succeed.
@@ -94,7 +94,9 @@ def database_errors() -> Iterator[None]:
         DATABASE.answered()
     except _TRANSIENT_ERRORS as error:
         # Only the class: the text of the error may hold values.
-        raise DatabaseUnavailableError(f"database: {type(error).__name__}", is_away=isinstance(error, AWAY)) from None
+        raise DatabaseUnavailableError(
+            f"database: {type(error).__name__}", is_away=isinstance(error, AWAY_ERRORS)
+        ) from None
 
 
 async def _set_up_connection(connection: asyncpg.Connection) -> None:

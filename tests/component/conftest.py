@@ -1,4 +1,4 @@
-"""A real PostgreSQL for the component tests: a migrated database of its own for each test that asks for one."""
+"""Fixtures of the component tests: a migrated PostgreSQL database for each test, and a client of the producers."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from stream.store.ledger import Ledger
 from stream.store.pool import open_pool
 from tests.support.clock import Clock
 from tests.support.containers import running
+from tests.support.producers_client import Client, producers_client
 
 POSTGRES_IMAGE = "postgres:18.1-bookworm"  # as in docker-compose.yml
 TEMPLATE = "lead_stream_template"
@@ -201,3 +202,10 @@ def clock() -> Clock:
 def ledger(pool: asyncpg.Pool, clock: Clock) -> Ledger:
     """The books of paid calls, on the test's own database."""
     return Ledger(pool, clock)
+
+
+@pytest.fixture
+async def client(request: pytest.FixtureRequest) -> AsyncIterator[Client]:
+    """An HTTP client of the producers. A parameter overrides environment variables."""
+    async with producers_client(getattr(request, "param", {})) as opened:
+        yield opened

@@ -63,7 +63,7 @@ def _log_restored() -> Iterator[None]:
     root.handlers, masked._secrets = handlers, secrets  # noqa: SLF001
     root.setLevel(level)
     logging.captureWarnings(capture=False)
-    masked._masked.cache_clear()  # noqa: SLF001
+    masked._mask_cached.cache_clear()  # noqa: SLF001
     structlog.reset_defaults()
 
 

@@ -171,7 +171,7 @@ async def test_a_lead_that_json_can_say_and_nobody_can_hold_is_kept(front: Front
 async def test_a_body_has_at_most_64_kib(front: Front) -> None:
     """One lead is small."""
     lead = golden("lead")
-    room = ENDPOINT.largest_body - len(orjson.dumps(lead | {"pad": ""}))
+    room = ENDPOINT.max_body_bytes - len(orjson.dumps(lead | {"pad": ""}))
     assert (await front.post(lead | {"pad": "x" * room}))[0] == 200
     assert (await front.post(lead | {"pad": "x" * (room + 1)}))[0] == 413
 

@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from stream.domain.availability import Availability
 from stream.domain.errors import PartnerUnavailableError, RefusedError
-from stream.logs.outages import REMIND_EVERY
+from stream.logs.outages import REMINDER_INTERVAL_SECONDS
 from stream.providers import guard as guard_module
 from stream.providers.guard import FAILURES, OPEN_FOR, REFUSED_FOR, Guard
 from tests.component.test_guard import Clock, Partner
@@ -83,10 +83,10 @@ async def test_a_breaker_says_why_it_opened_once_a_minute_that_it_is_and_when_it
     with capture_logs() as lines:
         await fail(guard, partner, FAILURES)
         for _ in range(8):
-            clock.now += REMIND_EVERY / 4
+            clock.now += REMINDER_INTERVAL_SECONDS / 4
             await asyncio.sleep(SHORT)  # the breaker's library has a clock of its own
             await fail(guard, partner)
-        clock.now += REMIND_EVERY / 4
+        clock.now += REMINDER_INTERVAL_SECONDS / 4
         await asyncio.sleep(SHORT)
         assert await guard.call(partner, unbooked) == "yes"
     assert [(line["event"], line.get("cause")) for line in lines] == [

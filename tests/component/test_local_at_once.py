@@ -34,7 +34,7 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_one_process_makes_the_user_that_postgresql_runs_as(apart: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The wheel looks whether it is there and then makes it: others wait meanwhile, and no longer."""
+    """Other processes wait while one creates the system user, and no longer."""
 
     def get_server(*_: object, **__: object) -> NoReturn:
         assert is_locked("postgres")
@@ -46,8 +46,8 @@ def test_one_process_makes_the_user_that_postgresql_runs_as(apart: Path, monkeyp
     assert not is_locked("postgres")
 
 
-def test_one_process_downloads_and_the_others_take_what_it_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The class path is written at once and last: who finds it finds everything."""
+def test_one_process_downloads_and_the_others_use_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The class path is written last and atomically, so that a process that finds it finds every file."""
     jar = tmp_path / "kafka.jar"
 
     def resolve(folder: Path, *_: object) -> list[Path]:

@@ -22,7 +22,7 @@ FIRST = 2_000 + os.getpid() % 500 * COUNT  # another run of the tests has other 
 CHOOSER = """
 import sys
 from stream.local import kafka
-kafka.PORTS = (int(sys.argv[1]), int(sys.argv[2]))
+kafka.PORT_RANGE = (int(sys.argv[1]), int(sys.argv[2]))
 found = []
 for _ in range(int(sys.argv[3])):
     try:
@@ -47,7 +47,7 @@ def ports_of(process: subprocess.Popen[str]) -> set[int]:
 
 
 def test_processes_that_choose_at_once_choose_different_ports() -> None:
-    """No port is given to two of them, although none is open yet; what one had is free again after its end."""
+    """Concurrent processes get different ports, and a port is free again after its process has ended."""
     first, last = FIRST, FIRST + COUNT
     with chooser(first, last, COUNT // 4) as one, chooser(first, last, COUNT // 4) as other:
         mine, theirs = ports_of(one), ports_of(other)
@@ -62,8 +62,8 @@ def test_processes_that_choose_at_once_choose_different_ports() -> None:
 
 
 def test_no_port_is_given_twice(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process that chooses a port for each of its servers before it starts the first gets as many ports."""
-    monkeypatch.setattr(kafka, "PORTS", (FIRST, FIRST + 3))
+    """A process that chooses several ports before it opens one gets different ports."""
+    monkeypatch.setattr(kafka, "PORT_RANGE", (FIRST, FIRST + 3))
     found = [free_port()]
     with contextlib.suppress(StopError):
         for _ in range(3):
@@ -73,11 +73,11 @@ def test_no_port_is_given_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(found) == len(set(found))
 
 
-def test_a_port_that_somebody_has_open_is_not_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever it is, and whether they asked here or not."""
+def test_an_open_port_is_not_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A port that any process has open is not chosen."""
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         port = other.getsockname()[1]
-        monkeypatch.setattr(kafka, "PORTS", (port, port + 1))
+        monkeypatch.setattr(kafka, "PORT_RANGE", (port, port + 1))
         with pytest.raises(StopError, match="no free port"):
             free_port()

@@ -51,7 +51,7 @@ def test_a_child_is_ready_when_its_page_answers(tmp_path: Path) -> None:
 
 
 def test_a_child_that_ends_instead_is_reported_with_its_log(tmp_path: Path) -> None:
-    """Who waits for it is told at once what it said last."""
+    """Waiting for a child that ends raises at once, with the end of its log."""
     one = child(tmp_path, "raise SystemExit('no such luck')")
     one.start()
     with pytest.raises(StopError, match="child ended: no such luck"):
@@ -71,7 +71,7 @@ def test_a_child_that_is_never_ready_is_given_up(tmp_path: Path) -> None:
 
 
 def test_a_child_may_end_in_good_order(tmp_path: Path) -> None:
-    """SIGTERM comes first, and the exit code is the child's own."""
+    """The child gets SIGTERM first, and its own exit code is returned."""
     one = child(
         tmp_path,
         "import signal, sys, time\n"
@@ -85,7 +85,7 @@ def test_a_child_may_end_in_good_order(tmp_path: Path) -> None:
 
 
 def test_a_child_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
-    """After the limit it is SIGKILL."""
+    """After the limit the child gets SIGKILL."""
     one = child(
         tmp_path,
         "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint('up', flush=True)\ntime.sleep(600)",
@@ -97,7 +97,7 @@ def test_a_child_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
 
 
 def test_a_child_has_the_environment_it_is_given(tmp_path: Path) -> None:
-    """What is given is added to ours."""
+    """The given variables are added to those of the parent."""
     one = child(tmp_path, "import os\nprint(os.environ['GIVEN'], 'PATH' in os.environ)", GIVEN="something")
     one.start()
     assert one.wait(LIMIT) == 0
@@ -105,8 +105,8 @@ def test_a_child_has_the_environment_it_is_given(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child that its parent is gone")
-def test_children_go_when_we_are_killed(tmp_path: Path) -> None:
-    """SIGKILL leaves no time to clean up, and still nothing is left."""
+def test_children_end_when_their_parent_is_killed(tmp_path: Path) -> None:
+    """No child is left after SIGKILL to the parent."""
     source = (
         "import pathlib, sys, time\n"
         "from stream.local.processes import Child\n"

@@ -184,8 +184,8 @@ async def answer(port: int, sent: Sent) -> bytes:
 
 
 @pytest.mark.timeout(600)
-def test_nothing_that_is_sent_gives_a_5xx_or_costs_memory(front: tuple[int, psutil.Process]) -> None:
-    """Any body, any head, whole or broken: taken or refused, and what is taken can be read by the stream."""
+def test_no_request_causes_a_5xx_or_costs_memory(front: tuple[int, psutil.Process]) -> None:
+    """Any body and any head is accepted or refused, and the worker can read whatever is accepted."""
     port, process = front
     sizes: list[int] = []
 

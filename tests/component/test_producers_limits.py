@@ -1,4 +1,4 @@
-"""What a client can do to the producers' server: too much, too slow, too odd. Raw sockets where HTTP clients behave."""
+"""The limits of the producers' server for one client. Raw sockets where an HTTP client would be too correct."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import aiohttp
 import pytest
 
 from producers.app import App
-from producers.limits import MIB as LARGEST_BODY
+from producers.limits import MIB as MAX_BODY_BYTES
 from producers.limits import Limits
 from producers.memory import MemoryPublisher
 from producers.server import listen
@@ -26,7 +26,7 @@ from stream.settings import load
 GOOD = b'{"id":"L1","attributes":{"updated_at":"2026-01-31T12:00:00Z"}}'
 HEAD = b"POST /api/v1/webhooks/c2s HTTP/1.1\r\nHost: x\r\nX-Webhook-Token: secret\r\n"
 SECRETS = {"C2S_WEBHOOK_TOKEN": "secret", "GOOGLE_ADS_KEY": "key"}
-MOST_CONNECTIONS = 20
+MAX_CONNECTIONS = 20
 
 
 @dataclass
@@ -78,34 +78,34 @@ class Front:
 
 
 @asynccontextmanager
-async def opened(grace: float = 1.0, **limits: Any) -> AsyncIterator[Front]:
+async def serving(grace: float = 1.0, **limits: Any) -> AsyncIterator[Front]:
     broker, shrunk = MemoryPublisher(), Limits(**limits)
     app = App(load(SECRETS), broker, lambda: datetime.now(UTC), shrunk)
-    async with listen(app.handle, "127.0.0.1", 0, MOST_CONNECTIONS, grace, limits=shrunk) as port:
+    async with listen(app.handle, "127.0.0.1", 0, MAX_CONNECTIONS, grace, limits=shrunk) as port:
         yield Front(port, broker)
 
 
 @pytest.fixture
 async def front(request: pytest.FixtureRequest) -> AsyncIterator[Front]:
-    async with opened(**getattr(request, "param", {})) as one:
+    async with serving(**getattr(request, "param", {})) as one:
         yield one
 
 
 def limited(**limits: float) -> pytest.MarkDecorator:
-    """The server of a test has these limits."""
+    """Serve a test with these limits."""
     return pytest.mark.parametrize("front", [limits], indirect=True, ids=["shrunk"])
 
 
 def padded(size: int) -> bytes:
-    """A good event of ``size`` bytes."""
+    """A readable event of ``size`` bytes."""
     start, end = GOOD[:-1] + b',"pad":"', b'"}'
     return start + b"x" * (size - len(start) - len(end)) + end
 
 
-async def test_a_body_of_one_mebibyte_is_taken_and_a_larger_one_is_not(front: Front) -> None:
+async def test_a_body_of_one_mebibyte_is_accepted_and_a_larger_one_is_refused(front: Front) -> None:
     """The limit holds whether the length is announced or not."""
-    assert (await front.post(padded(LARGEST_BODY)))[0] == 200
-    assert (await front.post(padded(LARGEST_BODY + 1)))[0] == 413
+    assert (await front.post(padded(MAX_BODY_BYTES)))[0] == 200
+    assert (await front.post(padded(MAX_BODY_BYTES + 1)))[0] == 413
     chunk = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
     answer = await front.say(
         HEAD + b"Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n", *[chunk] * 17, b"0\r\n\r\n"
@@ -115,13 +115,13 @@ async def test_a_body_of_one_mebibyte_is_taken_and_a_larger_one_is_not(front: Fr
 
 
 async def test_a_body_of_too_many_events_is_refused(front: Front) -> None:
-    """The work that one body can make is bounded."""
+    """A body with more than 10,000 events is answered 413."""
     status, _ = await front.post(b"[" + b",".join([b"0"] * 10_001) + b"]")
     assert status == 413
     assert front.broker.records == []
 
 
-async def test_a_large_batch_lets_others_have_their_turn(front: Front) -> None:
+async def test_a_large_body_does_not_hold_up_other_requests(front: Front) -> None:
     """While a body of 10,000 events is read, the health page answers."""
     large = asyncio.create_task(front.post(b"[" + b",".join([GOOD] * 10_000) + b"]"))
     async with aiohttp.ClientSession() as session:
@@ -135,13 +135,13 @@ async def test_a_large_batch_lets_others_have_their_turn(front: Front) -> None:
 
 @limited(linger=0.1)
 async def test_a_wrong_token_is_refused_before_the_body_is_read(front: Front) -> None:
-    """Who has no token can't make us hold a body."""
+    """A sender without the token can't make the server hold a body."""
     answer = await front.say(HEAD.replace(b"secret", b"wrong") + b"Content-Length: 1000000\r\n\r\n", b"x")
     assert answer.startswith(b"HTTP/1.1 401 ")
 
 
-async def test_requests_sent_ahead_are_answered_in_order(front: Front) -> None:
-    """Far more than a connection keeps waiting at once: reading stops and goes on, and none is lost or left lying."""
+async def test_many_pipelined_requests_are_answered_in_order(front: Front) -> None:
+    """Far more requests than a connection buffers are all answered, because reading pauses and goes on."""
     count, large = 200, b" " * 100_000
     requests = b"".join(
         HEAD + b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
@@ -158,8 +158,8 @@ async def test_requests_sent_ahead_are_answered_in_order(front: Front) -> None:
     assert [b'"L%d"' % number in record.value for number, record in enumerate(front.broker.webhooks)] == [True] * count
 
 
-async def test_who_does_not_read_its_answers_is_not_served_on(front: Front) -> None:
-    """No more than the buffers hold is written for a client that does not read; once it reads it is served on."""
+async def test_a_client_that_does_not_read_is_not_served_further(front: Front) -> None:
+    """No more than the buffers hold is written until the client reads again."""
     plain = socket.socket()
     plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     plain.setblocking(False)  # noqa: FBT003 - socket's own
@@ -179,13 +179,13 @@ async def test_who_does_not_read_its_answers_is_not_served_on(front: Front) -> N
 
 
 async def test_compressed_bodies_are_refused(front: Front) -> None:
-    """No bomb is unpacked."""
+    """A compressed body is answered 415 and never decompressed."""
     assert (await front.post(GOOD, **{"Content-Encoding": "gzip"}))[0] == 415
     assert (await front.post(GOOD, **{"Content-Encoding": "identity"}))[0] == 200
 
 
-async def test_a_client_that_asks_first_is_told_to_go_on(front: Front) -> None:
-    """``Expect: 100-continue`` is answered, after the token was looked at."""
+async def test_expect_100_continue_is_answered_after_the_token_is_verified(front: Front) -> None:
+    """A client with the right token is told to send its body; another one is refused."""
     length = b"Connection: close\r\nContent-Length: %d\r\n" % len(GOOD)
     answer = await front.say(HEAD + length + b"Expect: 100-continue\r\n\r\n", GOOD, pause=0.05)
     assert answer.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 ")
@@ -195,8 +195,8 @@ async def test_a_client_that_asks_first_is_told_to_go_on(front: Front) -> None:
 
 
 @limited(head=0.2)
-async def test_a_slow_head_is_cut_off(front: Front) -> None:
-    """A connection that drips its head is closed, the first time and after an answer."""
+async def test_a_slow_head_ends_its_connection(front: Front) -> None:
+    """A connection with a slow head is closed, for the first request and for a later one."""
     started = asyncio.get_running_loop().time()
     assert await front.say(b"POST ", *[b"x"] * 20, pause=0.1) == b""
     answer = await front.say(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", b"GET ", *[b"x"] * 20, pause=0.1)
@@ -207,7 +207,7 @@ async def test_a_slow_head_is_cut_off(front: Front) -> None:
 
 @limited(head=0.1)
 async def test_a_slow_answer_is_not_a_slow_head(front: Front) -> None:
-    """While the broker is waited for, the head's time does not run."""
+    """The deadline of the head does not run while the server waits for the broker."""
     front.broker.gate.clear()
     posted = asyncio.create_task(front.post(GOOD))
     await asyncio.sleep(0.4)
@@ -217,7 +217,7 @@ async def test_a_slow_answer_is_not_a_slow_head(front: Front) -> None:
 
 @limited(first_byte=0.2)
 async def test_a_silent_connection_is_closed(front: Front) -> None:
-    """Who says nothing at all does not stay for ever."""
+    """A connection that sends nothing is closed at the limit."""
     reader, writer = await front.connect()
     async with asyncio.timeout(3):
         assert await reader.read() == b""
@@ -225,15 +225,15 @@ async def test_a_silent_connection_is_closed(front: Front) -> None:
 
 
 @limited(body=0.2, linger=0.1)
-async def test_a_slow_body_is_cut_off(front: Front) -> None:
-    """A body that drips gets 408."""
+async def test_a_slow_body_is_answered_408(front: Front) -> None:
+    """A body that does not arrive in time is answered 408."""
     answer = await front.say(HEAD + b"Content-Length: 100\r\n\r\n", *[b"x"] * 5, pause=0.1)
     assert answer.startswith(b"HTTP/1.1 408 ")
     assert front.broker.records == []
 
 
-async def test_a_client_that_leaves_in_its_body_harms_nobody(front: Front) -> None:
-    """Half a body is not published."""
+async def test_an_incomplete_body_is_not_published(front: Front) -> None:
+    """A client that leaves during its body causes no record."""
     _, writer = await front.connect()
     writer.write(HEAD + b"Content-Length: 1000\r\n\r\n" + GOOD)
     await writer.drain()
@@ -256,10 +256,10 @@ async def test_a_client_that_leaves_in_its_body_harms_nobody(front: Front) -> No
     ],
     ids=["tls", "version", "long header", "many headers", "long line", "length", "smuggling", "chunks"],
 )
-async def test_what_is_not_http_is_refused_without_an_echo(
+async def test_invalid_http_is_refused_without_an_echo(
     front: Front, request_bytes: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A broken request gets 400; neither the answer nor the log repeats what was sent, nor shows our insides."""
+    """It is answered 400, and neither answer nor log repeats the request or names internals."""
     answer = await front.say(request_bytes)
     assert answer.startswith((b"HTTP/1.1 400 ", b"HTTP/1.0 400 "))
     for word in (b"secret", b"Traceback", b"aiohttp.", b"http_exceptions"):
@@ -267,9 +267,9 @@ async def test_what_is_not_http_is_refused_without_an_echo(
         assert word.decode() not in caplog.text
 
 
-async def test_connections_are_bounded(front: Front) -> None:
-    """One connection too many is turned away with 503; when one goes, there is room again."""
-    held = [await front.connect() for _ in range(MOST_CONNECTIONS)]
+async def test_connections_are_limited(front: Front) -> None:
+    """A connection above the limit gets 503; when one ends, a new one is served."""
+    held = [await front.connect() for _ in range(MAX_CONNECTIONS)]
     for _, writer in held:
         writer.write(b"GET ")
     assert (await front.say()).startswith(b"HTTP/1.1 503 ")
@@ -280,9 +280,9 @@ async def test_connections_are_bounded(front: Front) -> None:
             pass
 
 
-async def test_a_stop_lets_requests_under_way_end() -> None:
-    """At the end nothing new is accepted, and what waits for the broker is answered first."""
-    async with opened(grace=4.0) as front:
+async def test_a_stop_lets_requests_in_flight_end() -> None:
+    """At a stop no connection is accepted, and requests that wait for the broker are answered."""
+    async with serving(grace=4.0) as front:
         front.broker.gate.clear()
         posted = asyncio.create_task(front.post(GOOD))
         idle = await front.connect()
@@ -298,8 +298,8 @@ async def test_a_stop_lets_requests_under_way_end() -> None:
         await front.connect()
 
 
-async def test_a_port_that_is_taken_is_said_clearly(front: Front) -> None:
-    """The reason for not starting names the address."""
+async def test_a_port_in_use_is_reported(front: Front) -> None:
+    """The error names the address."""
     with pytest.raises(StopError, match=f"127.0.0.1 port {front.port}"):
         async with listen(
             App(load(SECRETS), front.broker, lambda: datetime.now(UTC)).handle, "127.0.0.1", front.port, 1, 1

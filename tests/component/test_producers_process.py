@@ -65,7 +65,7 @@ def curl(port: int, path: str, body: bytes | None = None) -> tuple[int, bytes]:
 
 @pytest.mark.parametrize("given", [{}, {"C2S_WEBHOOK_TOKEN": "x"}, {"GOOGLE_ADS_KEY": "x"}, {"GOOGLE_ADS_KEY": " , "}])
 def test_it_does_not_start_without_its_secrets(given: dict[str, str]) -> None:
-    """A missing secret ends the process with 2 and names what to set."""
+    """A missing secret ends the process with exit code 2 and names the variable."""
     result = CliRunner().invoke(main, [], env={**dict.fromkeys(SECRETS, ""), "ALLOW_UNAUTHENTICATED": "", **given})
     assert result.exit_code == 2
     for name in SECRETS:
@@ -73,8 +73,8 @@ def test_it_does_not_start_without_its_secrets(given: dict[str, str]) -> None:
     assert "ALLOW_UNAUTHENTICATED=true" in result.stderr
 
 
-def test_every_fault_of_the_configuration_is_named() -> None:
-    """Faults end the process with 2, all at once."""
+def test_every_fault_of_the_configuration_is_reported() -> None:
+    """All faults are reported at once, with exit code 2."""
     result = CliRunner().invoke(main, [], env={"PRODUCER_PORT": "many", "SHUTDOWN_GRACE": "soon"})
     assert result.exit_code == 2
     assert "PRODUCER_PORT" in result.stderr
@@ -82,14 +82,14 @@ def test_every_fault_of_the_configuration_is_named() -> None:
 
 
 def test_help_has_an_example() -> None:
-    """--help shows how to start it."""
+    """--help shows how to start the producers."""
     result = CliRunner().invoke(main, ["--help"])
     assert result.exit_code == 0
     assert "python -m producers" in result.output
 
 
 def test_it_serves_while_the_broker_is_away_and_says_so() -> None:
-    """Without a broker it is healthy and not ready, answers 503 in bounded time, and stops in good order with 0."""
+    """Without a broker the process is healthy and not ready, answers 503 in time, and stops with exit code 0."""
     with running({**SECRETS, "LOG_LEVEL": "DEBUG"}) as (process, port, lines):
         assert curl(port, "/healthz") == (200, b'{"status":"ok"}')
         status, body = curl(lines[-1]["internal_port"], "/readyz")
@@ -108,7 +108,7 @@ def test_it_serves_while_the_broker_is_away_and_says_so() -> None:
 
 
 def test_the_operators_pages_are_on_the_internal_port_only() -> None:
-    """The public port serves webhooks and health; the rest is on another port, which serves no webhooks."""
+    """The public port serves webhooks and health only; the internal port serves no webhooks."""
     with running(SECRETS) as (_, port, lines):
         internal = lines[-1]["internal_port"]
         for page in ("/readyz", "/metrics", "/openapi.json"):
@@ -127,8 +127,8 @@ def test_the_operators_pages_are_on_the_internal_port_only() -> None:
         ("another-user:demo-grupo-olx-password", "ALLOW_DEMO_SECRETS=true"),
     ],
 )
-def test_credentials_that_nobody_or_everybody_has_stop_the_start(credentials: str, said: str) -> None:
-    """HTTP Basic needs user and password, and the demo's password is public whoever the user is."""
+def test_malformed_and_public_credentials_stop_the_start(credentials: str, said: str) -> None:
+    """HTTP Basic needs user and password, and the demo's password is refused with any user."""
     variables = {**SECRETS, "GRUPO_OLX_CREDENTIALS": credentials, "ALLOW_DEMO_SECRETS": ""}
     result = CliRunner().invoke(main, [], env=variables)
     assert result.exit_code == 2
@@ -138,8 +138,8 @@ def test_credentials_that_nobody_or_everybody_has_stop_the_start(credentials: st
     assert "demo-grupo-olx-password" not in result.stderr + result.stdout
 
 
-def test_a_source_without_credentials_is_not_served_and_named() -> None:
-    """An upgrade neither stops what ran before nor opens a new door; the log says what is missing."""
+def test_an_optional_source_without_credentials_is_not_served() -> None:
+    """The process starts, and the log names the missing variable."""
     with running(SECRETS) as (_, port, lines):
         assert any(line.get("missing") == "GRUPO_OLX_CREDENTIALS" and line["level"] == "info" for line in lines)
         assert curl(port, "/api/v1/webhooks/grupo-olx", b"{}")[0] == 404
@@ -149,7 +149,7 @@ def test_a_source_without_credentials_is_not_served_and_named() -> None:
     "secret", ["demo-webhook-token", "demo-google-key", "a-good-secret-of-ours,demo-google-ads-key"]
 )
 def test_the_secrets_of_the_demo_need_permission(secret: str) -> None:
-    """Secrets that everybody can read in the source stop the start, unless it is said that they may be used."""
+    """The demo's secrets, which are public, stop the start unless ALLOW_DEMO_SECRETS is set."""
     variables = {**SECRETS, "C2S_WEBHOOK_TOKEN": secret, "ALLOW_DEMO_SECRETS": ""}
     result = CliRunner().invoke(main, [], env=variables)
     assert result.exit_code == 2
@@ -160,22 +160,22 @@ def test_the_secrets_of_the_demo_need_permission(secret: str) -> None:
         assert curl(port, "/healthz")[0] == 200
 
 
-def test_a_short_secret_is_warned_of() -> None:
-    """Every part of a secret has 16 characters, or the log says that the next release will not start."""
+def test_a_short_secret_causes_a_warning() -> None:
+    """A secret with less than 16 characters causes a warning about the next release."""
     with running({"C2S_WEBHOOK_TOKEN": "a-good-secret-of-ours,short", "GOOGLE_ADS_KEY": "x" * 16}) as (_, _port, lines):
         (warning,) = [line for line in lines if "next release" in line["event"]]
         assert (warning["level"], warning["variables"]) == ("warning", "C2S_WEBHOOK_TOKEN")
 
 
-def test_open_routes_are_warned_of() -> None:
-    """ALLOW_UNAUTHENTICATED starts without secrets and says loudly what is open."""
+def test_unauthenticated_routes_cause_a_warning() -> None:
+    """With ALLOW_UNAUTHENTICATED the process starts without secrets, and the log names what is open."""
     with running({"ALLOW_UNAUTHENTICATED": "true"}) as (_, port, lines):
         assert any(line["level"] == "warning" and "GOOGLE_ADS_KEY" in line.get("missing", "") for line in lines)
         assert curl(port, "/api/v1/webhooks/google-ads", b"{}")[0] == 503  # its dead letter needs the broker
 
 
-def test_a_port_that_is_taken_ends_it_with_a_reason() -> None:
-    """The second one on a port exits with 1 and one clear line."""
+def test_a_port_in_use_ends_the_process_with_a_reason() -> None:
+    """The second process on a port ends with exit code 1 and one line."""
     with running(SECRETS) as (_, port, _):
         second = subprocess.run(
             [sys.executable, "-m", "producers"],

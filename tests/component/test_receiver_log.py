@@ -1,4 +1,4 @@
-"""What the receiver's log says of a webhook, and how much of it a stranger can cause."""
+"""The log of the receiver: its lines about webhooks, and how many of them a stranger can cause."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ async def post(session: aiohttp.ClientSession, path: str, body: Any) -> tuple[in
 async def test_a_rejected_webhook_has_a_line_with_its_lead_and_event_id(
     session: aiohttp.ClientSession, broker: MemoryPublisher, path: str, body: Any, lead: str
 ) -> None:
-    """The line names the lead, the id under which the dead letter is kept, and the field at fault."""
+    """The line names the lead, the id of the dead letter and the field at fault."""
     with capture_logs() as lines:
         await post(session, path, body)
     (line,) = [line for line in lines if line["event"] == "webhook rejected"]
@@ -67,10 +67,10 @@ async def test_a_rejected_webhook_has_a_line_with_its_lead_and_event_id(
     assert {"field", "reason"} <= set(line)
 
 
-async def test_a_webhook_that_the_broker_did_not_take_has_a_line(
+async def test_a_webhook_that_was_not_acknowledged_has_a_line(
     session: aiohttp.ClientSession, broker: MemoryPublisher
 ) -> None:
-    """The line names lead and event id; an outage with many webhooks is not one line for each."""
+    """The line names lead and event id, and many webhooks of an outage have few lines."""
     with capture_logs() as lines:
         for _ in range(50):
             broker.failures = 1
@@ -81,16 +81,16 @@ async def test_a_webhook_that_the_broker_did_not_take_has_a_line(
     assert len(lines) < 10
 
 
-async def test_a_large_body_of_bad_webhooks_has_few_lines(session: aiohttp.ClientSession) -> None:
-    """The lines of one body are bounded."""
+async def test_a_large_body_of_rejected_webhooks_has_few_lines(session: aiohttp.ClientSession) -> None:
+    """The number of lines for one body is limited."""
     with capture_logs() as lines:
         status, answer = await post(session, C2S, [{"id": f"L{number}"} for number in range(1_000)])
     assert (status, len(answer["rejected"])) == (422, 1_000)
     assert len(lines) <= 20
 
 
-def test_a_sampled_line_says_how_many_were_left_out() -> None:
-    """One line of a kind in an interval; the next one counts those in between."""
+def test_a_sampled_line_has_the_number_of_suppressed_lines() -> None:
+    """One line of a kind is written in an interval, and the next one has the number of those in between."""
     now = 0.0
     sampled = SampledLog(1.0, lambda: now)
     with capture_logs() as lines:

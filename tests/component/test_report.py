@@ -265,7 +265,7 @@ def test_the_table_is_for_a_manager(filled: str) -> None:
         "cache │ 2 │ 50.0",
         "2026-11-24 │ c2s │ 3 │ 2 │ 1 │ 0 │ 0 │ 0.01 │ 0.02",
         "unsure: a time-out or a reset",
-        "calls whose webhooks are not in the books yet: 1 (does",
+        "calls whose webhooks the journal has not written yet: 1",
     ):
         assert line in text, line
 

@@ -53,8 +53,8 @@ async def unconfirmed(pool: asyncpg.Pool, database_url: str) -> str:
     return database_url
 
 
-async def test_what_is_unconfirmed_does_nothing_to_a_terminal(unconfirmed: str) -> None:
-    """No sequence, no mark-up, no second line; ids stand whole in 80 columns."""
+async def test_an_unconfirmed_write_can_not_control_the_terminal(unconfirmed: str) -> None:
+    """Escape sequences, mark-up and line ends have no effect, and ids are whole in 80 columns."""
     code, out, said = run("crm-sync", "--unconfirmed", "--reveal", DATABASE_URL=unconfirmed)
     assert code == 0, said
     must_be_harmless(out)
@@ -68,8 +68,8 @@ async def test_what_is_unconfirmed_does_nothing_to_a_terminal(unconfirmed: str) 
     assert ":smile:" in out
 
 
-async def test_json_holds_what_was_there_and_shows_nothing(unconfirmed: str) -> None:
-    """The id as it was for a reader of JSON, and escaped for a terminal."""
+async def test_json_escapes_what_controls_a_terminal(unconfirmed: str) -> None:
+    """A JSON parser gets the id unchanged, and a terminal sees escapes only."""
     code, out, _ = run("crm-sync", "--unconfirmed", "--reveal", "--json", DATABASE_URL=unconfirmed)
     assert code == 0
     must_be_harmless(out)
@@ -98,7 +98,7 @@ PERIOD = ("--since", "2026-01-01", "--until", "2026-01-31")
 
 
 async def test_a_report_fits_a_pipe(answered: str) -> None:
-    """In 80 columns, with nothing shortened."""
+    """A report fits 80 columns, with nothing shortened."""
     code, out, said = run("report", *PERIOD, DATABASE_URL=answered)
     assert code == 0, said
     must_be_harmless(out)
@@ -109,7 +109,7 @@ async def test_a_report_fits_a_pipe(answered: str) -> None:
 
 
 async def test_a_spreadsheet_gets_no_formula(answered: str) -> None:
-    """A text is no formula, a figure is a figure."""
+    """A text becomes no formula, and a figure stays a figure."""
     code, out, _ = run("report", *PERIOD, "--csv", DATABASE_URL=answered)
     assert code == 0
     must_be_harmless(out)
@@ -123,8 +123,8 @@ HELP = [(name,) for name in COMMANDS] + [("dlq", name) for name in ("list", "sho
 
 
 @pytest.mark.parametrize("command", HELP, ids=" ".join)
-def test_help_is_for_people(command: tuple[str, ...]) -> None:
-    """No mark of the library is in it, and each command has an example."""
+def test_help_is_plain_text_with_an_example(command: tuple[str, ...]) -> None:
+    """No mark of click is in the help, and each command has an example."""
     code, out, said = run(*command, "--help")
     assert code == 0, said
     must_be_harmless(out)
@@ -133,7 +133,7 @@ def test_help_is_for_people(command: tuple[str, ...]) -> None:
 
 
 def test_a_stage_that_does_not_exist_is_refused() -> None:
-    """With what is allowed, before anything is asked for."""
+    """The error lists the stages, before any server is asked."""
     for verb in ("list", "redrive", "drop"):
         code, _, said = run("dlq", verb, "--stage", "foo")
         assert code == 2

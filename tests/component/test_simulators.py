@@ -77,8 +77,8 @@ async def partners() -> AsyncIterator[Partners]:
         yield made
 
 
-def test_a_population_is_seeded_and_no_two_are_alike() -> None:
-    """The same seed gives the same people; names, CPFs, phones and e-mails are all different."""
+def test_a_population_is_seeded_and_its_people_differ() -> None:
+    """The same seed makes the same people; names, CPFs, phones and e-mails all differ."""
     people = population(500, seed=3)
     assert people == population(500, seed=3)
     assert people != population(500, seed=4)
@@ -86,14 +86,14 @@ def test_a_population_is_seeded_and_no_two_are_alike() -> None:
         assert len(set(values)) == 500
 
 
-def test_a_large_population_has_names_enough() -> None:
-    """More people than short names exist are made too, in little time."""
+def test_a_large_population_has_enough_names() -> None:
+    """More people than short names exist are made in little time."""
     people = population(3000, seed=3)
     assert len({one.name for one in people}) == 3000
 
 
-def test_invented_people_are_readable_and_no_placeholders() -> None:
-    """Each CPF is valid, each phone and e-mail is read as what it is, in every spelling that is typed."""
+def test_fictitious_people_are_readable_and_no_placeholders() -> None:
+    """Each CPF is valid, and each phone and e-mail is read correctly in every spelling."""
     chance = random.Random(1)
     for one in population(300, seed=5):
         identity = (Cpf.parse(one.cpf), Phone.parse(one.phone), Email.parse(one.email))
@@ -103,7 +103,7 @@ def test_invented_people_are_readable_and_no_placeholders() -> None:
 
 
 async def test_diretrix_knows_national_digits_and_emails(partners: Partners) -> None:
-    """A person is found by either, as the contract says."""
+    """A person is found by the national digits of a phone and by an e-mail."""
     one = partners.people[0]
     for path in (f"/Consultas/Pessoa/Telefone/{one.phone}", f"/Consultas/Pessoa/Email/{one.email}"):
         status, body = await partners.get(path)
@@ -112,20 +112,20 @@ async def test_diretrix_knows_national_digits_and_emails(partners: Partners) -> 
 
 
 async def test_diretrix_knows_no_country_code(partners: Partners) -> None:
-    """``55`` before the number makes it unknown, as with the real one; and unknown is not billed."""
+    """A phone with ``55`` is unknown, as at the real Diretrix, and is not billed."""
     assert await partners.phone("55" + partners.people[0].phone) == (200, [])
     counts = await partners.counts()
     assert (counts["diretrix"], counts.get("diretrix_paid", 0)) == (1, 0)
 
 
-async def test_diretrix_wants_credentials(partners: Partners) -> None:
-    """Without HTTP Basic: 401."""
+async def test_diretrix_requires_credentials(partners: Partners) -> None:
+    """Without HTTP Basic the answer is 401."""
     async with partners.session.get("/Consultas/Pessoa/Telefone/11987654321") as response:
         assert response.status == 401
 
 
 async def test_the_work_api_completes_a_cpf(partners: Partners) -> None:
-    """The answer is read by our own reader, with every part that an event carries."""
+    """The project's reader reads every part of the answer that an event carries."""
     one = partners.people[0]
     _, body = await partners.get("/api", params={"token": "t", "modulo": "cpf", "consulta": one.cpf})
     raw = work_answer(body)
@@ -139,7 +139,7 @@ async def test_the_work_api_completes_a_cpf(partners: Partners) -> None:
 
 
 async def test_the_work_api_fails_inside_a_200(partners: Partners) -> None:
-    """A missing token, and a CPF that nobody knows, come as 200."""
+    """A missing token and an unknown CPF are answered with status 200."""
     status, body = await partners.get("/api", params={"consulta": partners.people[0].cpf})
     assert (status, body["status"]) == (200, 403)
     status, body = await partners.get("/api", params={"token": "t", "consulta": "0"})
@@ -148,7 +148,7 @@ async def test_the_work_api_fails_inside_a_200(partners: Partners) -> None:
 
 
 async def test_calls_are_counted_by_what_was_asked_and_by_person(partners: Partners) -> None:
-    """A second call for one person shows, by whichever alias it came."""
+    """A second call for a person is counted, whichever alias it used."""
     one, other, _ = partners.people
     await partners.phone(one.phone)
     await partners.get(f"/Consultas/Pessoa/Email/{one.email}")
@@ -166,8 +166,8 @@ async def test_calls_are_counted_by_what_was_asked_and_by_person(partners: Partn
     }
 
 
-async def test_the_crm_keeps_messages_and_counts_what_must_not_happen(partners: Partners) -> None:
-    """The same text twice to one lead, and a message that tells nothing, are counted."""
+async def test_the_crm_counts_duplicate_and_empty_messages(partners: Partners) -> None:
+    """A repeated text for a lead and a message without data are counted."""
     assert await partners.message("L1", WITH_DATA) == 201
     await partners.message("L2", WITH_DATA)
     await partners.message("L1", WITH_DATA)
@@ -179,15 +179,15 @@ async def test_the_crm_keeps_messages_and_counts_what_must_not_happen(partners: 
 
 
 async def test_the_crm_creates_leads(partners: Partners) -> None:
-    """Each with an id of its own, kept with its attributes."""
+    """Each lead has its own id and is kept with its attributes."""
     ids = [(await partners.create(name=name))["data"]["id"] for name in ("Ana", "Bia")]
     assert len(set(ids)) == 2
     _, crm = await partners.get("/_control/crm")
     assert [(lead["id"], lead["name"]) for lead in crm["leads"]] == list(zip(ids, ("Ana", "Bia"), strict=True))
 
 
-async def test_the_crm_answers_our_writing_with_webhooks(partners: Partners) -> None:
-    """Every message and every created lead comes back as a webhook that our reader takes, with the token."""
+async def test_the_crm_sends_a_webhook_after_each_write(partners: Partners) -> None:
+    """Each message and each created lead causes a webhook, with the token, that the producers can read."""
     received: asyncio.Queue[tuple[str, Any]] = asyncio.Queue()
 
     async def webhook(request: web.Request) -> web.Response:
@@ -215,8 +215,8 @@ async def test_the_crm_answers_our_writing_with_webhooks(partners: Partners) -> 
     assert lead_from_c2s(new).phone == "+5511987654321"
 
 
-async def test_a_fault_lasts_as_often_as_told(partners: Partners) -> None:
-    """``times`` calls fail, the next one is answered; other partners are untouched."""
+async def test_a_fault_lasts_for_its_number_of_calls(partners: Partners) -> None:
+    """``times`` calls fail, the next one succeeds, and other partners are untouched."""
     await partners.control("faults", {"diretrix": {"status": 503, "retry_after": 9, "times": 2}})
     phone = partners.people[0].phone
     async with partners.session.get(f"/Consultas/Pessoa/Telefone/{phone}", headers=BASIC) as response:
@@ -225,8 +225,8 @@ async def test_a_fault_lasts_as_often_as_told(partners: Partners) -> None:
     assert [(await partners.phone(phone))[0] for _ in range(2)] == [503, 200]
 
 
-async def test_faults_break_the_connection_hang_and_talk_nonsense(partners: Partners) -> None:
-    """Reset, hang, garbage and a latency of its own; an empty order ends them all."""
+async def test_faults_reset_hang_and_answer_garbage(partners: Partners) -> None:
+    """Reset, hang, garbage and latency take effect, and an empty command ends them all."""
     phone = partners.people[0].phone
     await partners.control("faults", {"diretrix": {"reset": True}})
     with pytest.raises(aiohttp.ClientError):
@@ -247,14 +247,14 @@ async def test_faults_break_the_connection_hang_and_talk_nonsense(partners: Part
 
 
 async def test_an_unknown_fault_is_refused(partners: Partners) -> None:
-    """A slip in a test's order must not pass for a partner that works."""
+    """A misspelt fault is answered 400."""
     for slip in ({"diretrix": {"stauts": 500}}, {"direttrix": {"status": 500}}):
         async with partners.session.put("/_control/faults", json=slip) as response:
             assert response.status == 400
 
 
 async def test_reset_forgets_everything_but_the_people(partners: Partners) -> None:
-    """A run begins with empty counts and an empty CRM."""
+    """After a reset the counts and the CRM are empty."""
     one = partners.people[0]
     await partners.phone(one.phone)
     await partners.message("L1", WITH_DATA)
@@ -268,7 +268,7 @@ async def test_reset_forgets_everything_but_the_people(partners: Partners) -> No
 
 
 async def test_latencies_are_the_real_ones_times_the_scale() -> None:
-    """At a tenth Diretrix takes 50 to 200 ms."""
+    """At a scale of 0.1, Diretrix takes 50 to 200 ms."""
     simulators = Simulators(scale=0.1)
     async with serving(simulators) as base, aiohttp.ClientSession(base) as session:
         began = time.monotonic()
@@ -278,8 +278,8 @@ async def test_latencies_are_the_real_ones_times_the_scale() -> None:
     assert 0.05 <= simulators.seconds["diretrix"] <= 0.2
 
 
-async def test_a_latency_on_command_is_spread_by_the_seed_and_told() -> None:
-    """Calls take the latency, at most the spread more or less, the same for a seed; what they took is counted."""
+async def test_a_latency_on_command_varies_by_its_spread() -> None:
+    """Calls take the latency, varied by at most the spread, the same for the same seed; their seconds are counted."""
     told = []
     for _ in range(2):
         simulators = Simulators(seed=3)
@@ -295,7 +295,7 @@ async def test_a_latency_on_command_is_spread_by_the_seed_and_told() -> None:
 
 
 async def test_it_is_a_process_of_its_own_and_ends_on_sigterm() -> None:
-    """Started as a module it serves on its port; a call that hangs does not keep it."""
+    """The module serves on its port and ends on SIGTERM, also while a call hangs."""
     port = free_port()
     base = f"http://127.0.0.1:{port}"
     process = await asyncio.create_subprocess_exec(

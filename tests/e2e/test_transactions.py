@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
-from producers.items import Part, Record, webhook
+from producers.records import RawWebhook, Record, webhook_record
 from stream import topics
 from stream.domain.leads import Source
 from stream.kafka.clients import client_options, partition_of
@@ -38,7 +38,7 @@ def stack() -> Iterator[Stack]:
 def record(identity: str, someone: Someone) -> Record:
     """A webhook as the producers would write it."""
     body = lead(identity, someone)
-    return webhook(Source.C2S, Part(json.dumps(body).encode(), body), datetime.now(UTC), frozenset())
+    return webhook_record(Source.C2S, RawWebhook(json.dumps(body).encode(), body), datetime.now(UTC), frozenset())
 
 
 def on(partition: int, people: list[Someone]) -> Someone:

@@ -11,7 +11,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
-from producers.items import Record
+from producers.records import Record
 from stream.kafka.batch_producer import BatchProducer, FailFast, RetryUntilShutdown
 from stream.kafka.clients import MAX_BATCH_BYTES, open_producer, partition_of
 from stream.settings import Settings

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
-from producers.items import Part, Record, dead_letter
+from producers.records import RawWebhook, Record, dead_letter_record
 from stream.dead_letters import queue as dlq
 from stream.dead_letters.queue import DeadLetterQueue
 from stream.domain.dead_letters import DeadLetterFilter, DeadLetterStatus, dead_letter_headers
@@ -60,7 +60,9 @@ LETTERS = [
     dead("enrich", b"rubbish", hours_ago=5),
     dead("enrich", c2s_webhook("given-up", phone=PHONE), error="GivenUpError", hours_ago=4),
     dead("crm", orjson.dumps(event("L1")), topic=ENRICHED.name, hours_ago=3),
-    dead_letter(Source.C2S, Part(BODY, orjson.loads(BODY)), NOW - timedelta(hours=2), PoisonError("of old")),
+    dead_letter_record(
+        Source.C2S, RawWebhook(BODY, orjson.loads(BODY)), NOW - timedelta(hours=2), PoisonError("of old")
+    ),
     dead("enrich", None, hours_ago=1),
 ]
 

@@ -21,8 +21,8 @@ import orjson
 import pytest
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
-from producers.items import Part, Record, webhook
 from producers.publisher import BrokerUnavailableError, KafkaPublisher, open_publisher
+from producers.records import RawWebhook, Record, webhook_record
 from stream.domain.leads import Source, decode_webhook
 from stream.local.kafka import LocalKafka
 from stream.settings import Settings
@@ -222,9 +222,9 @@ async def published(publisher: KafkaPublisher, records: Sequence[Record]) -> boo
 async def test_after_a_refused_batch_the_next_ones_are_accepted(servers: str) -> None:
     """A record that the broker refuses gets an error and does not block later ones."""
     bodies = [event(uuid4().hex, phone="11987654321") for _ in range(3)]
-    parts = [Part(body, orjson.loads(body)) for body in bodies]
+    parts = [RawWebhook(body, orjson.loads(body)) for body in bodies]
     # One partition for all: that is where the refused batch leaves a gap.
-    good = [webhook(Source.C2S, part, datetime.now(UTC), frozenset()) for part in parts]
+    good = [webhook_record(Source.C2S, part, datetime.now(UTC), frozenset()) for part in parts]
     large = msgspec.structs.replace(good[0], value=b"x" * 2_000_000)
     async with open_publisher(settings_for(servers), flush=5) as publisher:
         await until(partial(published, publisher, good[:1]))

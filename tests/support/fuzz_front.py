@@ -1,6 +1,6 @@
-"""``python -m tests.support.fuzz_front``: the producers' server before a broker that takes all and keeps nothing.
+"""``python -m tests.support.fuzz_front``: the producers' server with a publisher that checks records and keeps none.
 
-A process of its own, so that its memory can be looked at. Prints its port.
+A process of its own, so that its memory can be measured. Prints its port.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import orjson
 import uvloop
 
 from producers.app import App
-from producers.items import Record
+from producers.records import Record
 from producers.server import listen
 from stream import topics
 from stream.domain.leads import decode_webhook
@@ -26,15 +26,15 @@ SECRETS = {
     "GRUPO_OLX_CREDENTIALS": "user:password",
     "LOG_LEVEL": "ERROR",
 }
-WINDOW = 500  # deliveries remembered: soon full, so that a memory that grows is one that leaks
+WINDOW = 500  # remembered deliveries: soon full, so that growing memory means a leak
 
 
-class ForgetfulPublisher:
-    """Holds a record against what the stream reads; an error of that is a 500."""
+class CheckingPublisher:
+    """Checks that the worker can read every record. A failed check becomes a 500."""
 
-    async def publish(self, records: Sequence[Record], until: float | None = None) -> None:
-        """Read what the stream will read, and what else is promised of a record."""
-        del until
+    async def publish(self, records: Sequence[Record], deadline: float | None = None) -> None:
+        """Read the records as the worker does."""
+        del deadline
         for record in records:
             if record.topic == topics.WEBHOOKS.name:
                 assert record.key
@@ -43,7 +43,7 @@ class ForgetfulPublisher:
             assert all(isinstance(value, bytes) for _, value in record.headers)
 
     async def trouble(self) -> str:
-        """All is well."""
+        """Nothing keeps records from being published."""
         return ""
 
 
@@ -51,7 +51,7 @@ async def main() -> None:
     """Serve until killed."""
     settings = load({**SECRETS, "PRODUCER_DUPLICATE_WINDOW": str(WINDOW)})
     configure(settings, "producers")
-    app = App(settings, ForgetfulPublisher(), lambda: datetime.now(UTC))
+    app = App(settings, CheckingPublisher(), lambda: datetime.now(UTC))
     async with listen(app.handle, "127.0.0.1", 0, 1_000, 1.0) as port:
         print(port, flush=True)  # noqa: T201 - what the test waits for
         await asyncio.Event().wait()

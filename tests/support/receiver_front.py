@@ -1,7 +1,7 @@
 """``python -m tests.support.receiver_front LIMITS SETTINGS``: the producers' server in a process of its own, on uvloop.
 
-LIMITS and SETTINGS are JSON objects. The broker takes everything and keeps nothing, so that the memory of the
-process is that of the server. Prints its port; log lines go to standard error.
+LIMITS and SETTINGS are JSON objects. The publisher keeps no records, so that the memory of the process is that of the
+server. Prints its port; log lines go to standard error.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ import orjson
 import uvloop
 
 from producers.app import App
-from producers.items import Record
 from producers.limits import Limits
+from producers.records import Record
 from producers.server import listen
 from stream.logs import configure
 from stream.settings import load
 
 
 class ForgetfulPublisher:
-    """Acknowledges at once."""
+    """Acknowledges every record at once and keeps none."""
 
-    async def publish(self, records: Sequence[Record], until: float | None = None) -> None:
-        """Take records."""
+    async def publish(self, records: Sequence[Record], deadline: float | None = None) -> None:
+        """Return at once."""
 
     async def trouble(self) -> str:
-        """All is well."""
+        """Nothing keeps records from being published."""
         return ""
 
 

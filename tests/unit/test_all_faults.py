@@ -1,4 +1,4 @@
-"""Every fault of a configuration is named in one start: who mends them all at once starts at the second try."""
+"""One start reports every fault of the configuration, so that the second start can succeed."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ EVERYBODYS = [
     "  CACHE_TTL_KNOWN: ",
     "  DATABASE_URL: must begin with postgresql://",
     "  KAFKA_SASL_PASSWORD_FILE: the secret's file can't be read: No such file or directory",
-    "  WORK_API_TOKEN_FILE: the secret's file can't be read: it is no UTF-8 text",
+    "  WORK_API_TOKEN_FILE: the secret's file can't be read: not UTF-8 text",
     "  GOOGLE_ADS_KEY_FILE: the secret's file can't be read: Is a directory",
     "  DIRETRIX_PASSWORD: is given twice: unset it, or DIRETRIX_PASSWORD_FILE",
     "DIRETRIX_DAILY_BUGDET is no setting. Is DIRETRIX_DAILY_BUDGET meant, which is not set?",
@@ -86,8 +86,8 @@ THEIRS = {
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_one_fault_of_each_kind_is_named_in_one_start(command: str, one_of_each: dict[str, str]) -> None:
-    """Exit code 2, all of what concerns this command, nothing of what concerns others only, and no secret."""
+def test_all_faults_are_reported_in_one_start(command: str, one_of_each: dict[str, str]) -> None:
+    """The exit code is 2, all faults that concern the command are reported, no other fault and no secret."""
     code, said = started(command, one_of_each)
     assert code == 2
     for fault in [*EVERYBODYS, *THEIRS.get(command, [])]:
@@ -99,8 +99,8 @@ def test_one_fault_of_each_kind_is_named_in_one_start(command: str, one_of_each:
     assert "Traceback" not in said
 
 
-def test_what_can_not_be_read_is_not_called_missing_too(tmp_path: Path) -> None:
-    """A fault is named once, by its cause."""
+def test_an_unreadable_setting_is_not_reported_as_missing_too(tmp_path: Path) -> None:
+    """A fault is reported once, by its cause."""
     nowhere = str(tmp_path / "none")
     files = {f"{name}_FILE": nowhere for name in SECRET_NAMES}
     for command in ("worker", "crm-sync", "producers"):
@@ -117,30 +117,30 @@ def test_what_can_not_be_read_is_not_called_missing_too(tmp_path: Path) -> None:
 
 
 def test_a_secret_in_place_of_its_file_is_not_shown() -> None:
-    """Who gives NAME_FILE the secret itself finds neither in the log of the start."""
+    """A secret that is given as NAME_FILE by mistake is not in the output of the start."""
     code, said = started("topics", {"C2S_TOKEN_FILE": SECRET})
     assert code == 2
     assert "C2S_TOKEN_FILE: the secret's file can't be read" in said
     assert SECRET not in said
 
 
-def test_a_list_of_partners_that_is_not_known_accuses_nobody() -> None:
-    """Whom it names can't be told before it is mended."""
+def test_an_invalid_list_of_partners_reports_no_partner() -> None:
+    """While PLAINTEXT_PARTNERS is invalid, no partner is reported for using http://."""
     _, said = started("crm-sync", {"C2S_BASE_URL": "http://partner.example", "PLAINTEXT_PARTNERS": "c2"})
     assert "PLAINTEXT_PARTNERS: " in said
     assert "C2S_BASE_URL" not in said
 
 
-def test_the_missing_and_the_public_secret_of_the_receiver_are_named_together() -> None:
-    """Both stop the start, each with the variable that permits it."""
+def test_missing_and_public_secrets_of_the_producers_are_reported_together() -> None:
+    """Both stop the start, and each names the variable that permits it."""
     code, said = started("producers", {"C2S_WEBHOOK_TOKEN": DEMO_C2S_TOKEN})
     assert code == 2
     assert "no secret is configured: set GOOGLE_ADS_KEY." in said
     assert "everybody can read the demo's secret in C2S_WEBHOOK_TOKEN" in said
 
 
-def test_faults_of_one_variable_leave_the_others_as_they_are_set() -> None:
-    """What is checked beside them is what the operator wrote."""
+def test_a_fault_of_one_variable_leaves_the_others_as_set() -> None:
+    """The checks that follow see what the operator wrote."""
     settings, faults = examine({"WORKERS": "0", "LOOKUP_SLOTS": "7", "C2S_TOKEN": "x", "RETRY_DELAYS": "soon"})
     assert faults is not None
     assert faults.error_count() == 2

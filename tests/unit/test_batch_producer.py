@@ -14,8 +14,8 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, ProducerClosed
 from aiokafka.protocol.transaction import InitProducerIdRequest
 
-from producers.items import Record
 from producers.publish_deadlines import PublishDeadlines
+from producers.records import Record
 from stream.kafka.batch_producer import BatchProducer, FailFast, QueueFullError, RetryUntilShutdown
 from stream.kafka.clients import partition_of
 from stream.kafka.publish_handle import PublishHandle
@@ -339,8 +339,8 @@ async def test_each_handle_expires_at_its_own_time() -> None:
     deadlines, now = PublishDeadlines(), asyncio.get_running_loop().time()
     handles = [PublishHandle(1) for _ in range(3)]
     for handle, seconds in zip(handles, (0.0, 60.0, 0.0), strict=True):
-        deadlines.begin(handle, now + seconds)
-    deadlines.end(handles[2])
+        deadlines.add(handle, now + seconds)
+    deadlines.remove(handles[2])
     with pytest.raises(TimeoutError):
         await done(handles[0])
     assert not handles[1].result.done()

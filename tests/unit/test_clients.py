@@ -1,11 +1,11 @@
-"""Who is told apart as a client."""
+"""How clients are named, and how their wrong secrets are counted."""
 
 from __future__ import annotations
 
 import pytest
 
 from producers.clients import UNKNOWN, Clients
-from producers.wrong_secrets import MOST_CLIENTS, WINDOW, WrongSecrets
+from producers.wrong_secrets import MAX_CLIENTS, WINDOW_SECONDS, WrongSecrets
 
 PROXIES = ("127.0.0.1", "10.0.0.0/8", "2001:db8:ffff::/48")
 
@@ -35,29 +35,27 @@ PROXIES = ("127.0.0.1", "10.0.0.0/8", "2001:db8:ffff::/48")
         ("", [], UNKNOWN),
     ],
 )
-def test_the_client_is_the_last_address_that_the_proxies_vouch_for(
-    address: str, forwarded: list[str], client: str
-) -> None:
-    """What a client writes into X-Forwarded-For itself never names it."""
+def test_the_client_is_the_rightmost_address_that_is_no_proxy(address: str, forwarded: list[str], client: str) -> None:
+    """What a client writes into X-Forwarded-For does not name it."""
     assert Clients(PROXIES).name(address, forwarded) == client
 
 
 def test_wrong_secrets_are_counted_by_client_and_window() -> None:
-    """After the allowed number a client waits for the rest of its window; another client and the next window do not."""
+    """A client above the limit waits for the rest of its window; another client and the next window do not."""
     now = 100.0
     wrong = WrongSecrets(3, lambda: now)
     assert [wrong.count("a") for _ in range(5)] == [0, 0, 0, 60, 60]
     assert wrong.count("b") == 0
-    now += WINDOW - 10
+    now += WINDOW_SECONDS - 10
     assert wrong.count("a") == 10
     now += 10
     assert wrong.count("a") == 0
 
 
-def test_the_memory_of_clients_is_bounded() -> None:
-    """The client that was seen last is remembered, the one that was not seen for longest is forgotten."""
+def test_the_remembered_clients_are_limited() -> None:
+    """The client that was seen least recently is forgotten first."""
     wrong = WrongSecrets(1, lambda: 0.0)
-    for number in range(MOST_CLIENTS + 1):
+    for number in range(MAX_CLIENTS + 1):
         wrong.count(str(number))
-    assert wrong.count(str(MOST_CLIENTS)) > 0
+    assert wrong.count(str(MAX_CLIENTS)) > 0
     assert wrong.count("0") == 0

@@ -1,4 +1,4 @@
-"""One connection between the loop and aiohttp, without a socket."""
+"""One connection between the event loop and aiohttp, without a socket."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from producers.connection import READ_SIZE, STRANGERS_READ, Connection, Shared
+from producers.connection import READ_BYTES, STRANGER_READ_BYTES, Connection, ConnectionContext
+from producers.fair_scheduler import FairScheduler
 from producers.limits import DEFAULT
 from producers.responses import answer
-from producers.turnstile import Turnstile
 
 REQUEST = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -53,8 +53,8 @@ def connect(served: list[str], *, is_expired: bool = False) -> tuple[Connection,
         served.append(request.path)
         return answer(200, {})
 
-    shared = Shared(DEFAULT, bytearray(READ_SIZE), Turnstile())
-    connection = Connection(web.Server(handle)(), "127.0.0.1", "127.0.0.1", shared, lambda _: None)
+    context = ConnectionContext(DEFAULT, bytearray(READ_BYTES), FairScheduler())
+    connection = Connection(web.Server(handle)(), "127.0.0.1", "127.0.0.1", context, lambda _: None)
     transport = MemoryTransport()
     if is_expired:
         connection.expire()
@@ -68,42 +68,42 @@ def receive(connection: Connection, data: bytes) -> None:
     connection.buffer_updated(len(data))
 
 
-async def turns(count: int) -> None:
+async def ticks(count: int) -> None:
     for _ in range(count):
         await asyncio.sleep(0)
 
 
 @pytest.mark.parametrize("between", range(4))
-async def test_a_connection_that_ends_with_its_request_fails_nothing(between: int) -> None:
-    """Whenever a client goes after its request was read, no task ends with an error that nobody foresaw."""
+async def test_a_connection_that_is_lost_during_a_request_raises_nothing(between: int) -> None:
+    """No task ends with an error, whenever the client goes after its request was read."""
     errors: list[Any] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
     connection, _ = connect([])
     receive(connection, REQUEST)
-    await turns(between)
+    await ticks(between)
     connection.connection_lost(None)
-    await turns(10)
+    await ticks(10)
     gc.collect()
     assert errors == []
 
 
-async def test_a_connection_whose_place_was_given_away_is_not_kept() -> None:
-    """It may lose its place before its transport is there."""
+async def test_a_connection_that_expired_before_its_setup_is_closed() -> None:
+    """A connection may lose its place before its transport exists."""
     connection, transport = connect([], is_expired=True)
     assert transport.is_closed
     connection.connection_lost(None)
-    await turns(2)
+    await ticks(2)
 
 
 async def test_a_stranger_is_read_in_small_pieces() -> None:
-    """Until a client has shown a secret, little of what it sends is parsed in one piece."""
+    """Until a client has shown a secret, few of its bytes are parsed in one tick."""
     connection, transport = connect(served := [])
-    assert len(connection.get_buffer(-1)) == STRANGERS_READ
+    assert len(connection.get_buffer(-1)) == STRANGER_READ_BYTES
     receive(connection, REQUEST)
-    await turns(10)
+    await ticks(10)
     assert served == ["/healthz"]
     assert transport.written.startswith(b"HTTP/1.1 200")
     connection.is_authenticated = True
-    assert len(connection.get_buffer(-1)) == READ_SIZE
+    assert len(connection.get_buffer(-1)) == READ_BYTES
     connection.connection_lost(None)
-    await turns(2)
+    await ticks(2)

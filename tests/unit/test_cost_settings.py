@@ -18,7 +18,7 @@ READY = {"DIRETRIX_USER": "u", "DIRETRIX_PASSWORD": "p", "WORK_API_TOKEN": "t", 
     ("text", "calls"), [("0", 0), ("500", 500), ("unlimited", None), (" Unlimited ", None), ("2147483647", 2**31 - 1)]
 )
 def test_a_budget_is_a_number_or_unlimited(name: str, text: str, calls: int | None) -> None:
-    """Zero is a number; unlimited is said in a word."""
+    """Zero is a number, and the word unlimited sets no limit."""
     budget = getattr(load({name: text}), name.lower())
     assert budget is not None
     assert calls_of(budget) == calls
@@ -27,13 +27,13 @@ def test_a_budget_is_a_number_or_unlimited(name: str, text: str, calls: int | No
 @pytest.mark.parametrize("name", ["DIRETRIX_DAILY_BUDGET", "WORK_API_DAILY_BUDGET"])
 @pytest.mark.parametrize("text", ["-1", "1.5", "1e6", "many", "none", "2147483648", "9" * 5_000, "٣", "1 000", "+5"])
 def test_a_budget_of_another_kind_is_a_fault(name: str, text: str) -> None:
-    """A slip must not become no limit."""
+    """An invalid budget is refused and never means no limit."""
     with pytest.raises(ValidationError):
         load({name: text})
 
 
 def test_a_worker_without_a_stated_budget_does_not_start() -> None:
-    """It ends with 2 and says what to set, beside everything else that is missing."""
+    """The exit code is 2, and the variable is reported beside everything else that is missing."""
     result = CliRunner().invoke(main, ["worker"], env={**READY, "DIRETRIX_USER": "", "DIRETRIX_DAILY_BUDGET": ""})
     assert result.exit_code == 2
     assert "not configured: DIRETRIX_USER, DIRETRIX_DAILY_BUDGET." in result.stderr
@@ -42,7 +42,7 @@ def test_a_worker_without_a_stated_budget_does_not_start() -> None:
 
 
 def test_the_budget_of_the_work_api_may_be_left_out() -> None:
-    """It is not billed by call: unlimited, unless somebody says otherwise."""
+    """It is unlimited by default, because the Work API is not billed by call."""
     assert load({}).work_api_daily_budget == "unlimited"
 
 
@@ -63,7 +63,7 @@ NONE = ["partner.example", "//partner.example", "ftp://partner.example", "https:
 @pytest.mark.parametrize("partner", PARTNERS)
 @pytest.mark.parametrize("address", CLEAR)
 def test_http_beyond_this_machine_must_be_named(partner: str, address: str) -> None:
-    """The fault names the variable and what to do; naming the partner, and it alone, makes it none."""
+    """The fault names the variable and what to do; only the name of this partner permits it."""
     others = ",".join(one for one in PARTNERS if one != partner)
     fault = plaintext_fault(load({BASES[partner]: address, "PLAINTEXT_PARTNERS": others}), partner)
     assert BASES[partner] in fault
@@ -73,37 +73,37 @@ def test_http_beyond_this_machine_must_be_named(partner: str, address: str) -> N
 
 @pytest.mark.parametrize("address", FINE)
 def test_tls_and_this_machine_need_no_name(address: str) -> None:
-    """Nobody is on the way."""
+    """https:// and addresses of this machine need no permission."""
     assert plaintext_fault(load({"WORK_API_BASE_URL": address}), "work") == ""
 
 
 @pytest.mark.parametrize("address", NONE)
-def test_what_is_no_address_is_said_at_the_start(address: str) -> None:
-    """Named or not: no call could go there."""
+def test_an_invalid_address_is_reported_at_the_start(address: str) -> None:
+    """An address to which no call can go is refused, whether the partner is permitted or not."""
     settings = load({"DIRETRIX_BASE_URL": address, "PLAINTEXT_PARTNERS": "diretrix"})
     assert "DIRETRIX_BASE_URL: is no address" in plaintext_fault(settings, "diretrix")
 
 
-def test_diretrix_is_named_by_itself() -> None:
-    """Its real address is http://, and the default says so."""
+def test_diretrix_may_use_http_by_default() -> None:
+    """The real address of Diretrix is http://, so the default permits it."""
     settings = load({})
     assert settings.diretrix_base_url.startswith("http://api.")
     assert plaintext_fault(settings, "diretrix") == ""
 
 
 def test_the_work_api_has_two_names() -> None:
-    """As in the log, and as in the variables."""
+    """It may be named as in the log or as in the variables."""
     assert load({"PLAINTEXT_PARTNERS": "Diretrix, work_api"}).plaintext_partners == ("diretrix", "work")
 
 
-def test_a_partner_that_nobody_knows_is_a_fault() -> None:
-    """A slip in the list would leave a process that does not start, without saying why."""
+def test_an_unknown_partner_is_a_fault() -> None:
+    """A misspelt name in the list is reported."""
     with pytest.raises(ValidationError):
         load({"PLAINTEXT_PARTNERS": "diretrix,c2"})
 
 
-def test_the_processes_look_at_their_own_partners() -> None:
-    """The worker at Diretrix and the Work API, the CRM sync at C2S, with all faults at once and exit code 2."""
+def test_each_process_checks_its_own_partners() -> None:
+    """The worker checks Diretrix and the Work API, the CRM sync C2S; all faults are reported with exit code 2."""
     clear = dict.fromkeys(BASES.values(), "http://partner.example")
     environment = {**READY, **clear, "PLAINTEXT_PARTNERS": "diretrix", "DIRETRIX_DAILY_BUDGET": ""}
     worker = CliRunner().invoke(main, ["worker"], env=environment)
@@ -118,12 +118,12 @@ def test_the_processes_look_at_their_own_partners() -> None:
 
 @pytest.mark.parametrize("budget", ["00000000000000000000099999999999", "99999999999", "2147483648"])
 def test_a_budget_beyond_the_database_is_a_fault(budget: str) -> None:
-    """Leading zeros hide no number that is too large."""
+    """A number that is too large for the database is refused, with leading zeros too."""
     with pytest.raises(ValidationError, match="number of calls"):
         load({"DIRETRIX_DAILY_BUDGET": budget})
 
 
-def test_a_duration_beyond_all_time_is_a_fault() -> None:
-    """It is named as any other fault is, without a traceback."""
+def test_a_duration_that_is_too_long_is_a_fault() -> None:
+    """It is reported as any other fault, without a traceback."""
     with pytest.raises(ValidationError, match="longer than any duration"):
         load({"C2S_TIMEOUT": "999999999999999d"})

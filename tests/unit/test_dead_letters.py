@@ -9,7 +9,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from producers.items import Part, dead_letter, webhook
+from producers.records import RawWebhook, dead_letter_record, webhook_record
 from stream.domain.dead_letters import (
     TOO_LARGE,
     DeadLetter,
@@ -139,9 +139,9 @@ def test_a_redriven_webhook_keeps_its_identity_and_loses_its_retry_headers() -> 
 
 def test_a_redriven_body_is_published_as_the_producers_would() -> None:
     """A body that can be read now gets the key, identity, bytes and time that the producers would give it."""
-    part = Part(BODY, orjson.loads(BODY))
-    sent = webhook(Source.C2S, part, NOW, NOBODY)
-    written = dead_letter(Source.C2S, part, NOW, PoisonError("an older version could not read it"))
+    part = RawWebhook(BODY, orjson.loads(BODY))
+    sent = webhook_record(Source.C2S, part, NOW, NOBODY)
+    written = dead_letter_record(Source.C2S, part, NOW, PoisonError("an older version could not read it"))
     found = read_dead_letter(7, written.key, written.value, written.headers, NOW)
     assert (found.stage, found.original_offset) == ("receive", -1)
     redriven = redriven_record(found, written.value, NOBODY)

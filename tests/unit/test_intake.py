@@ -1,4 +1,4 @@
-"""What the intake does with a body's parts, before a publisher in memory."""
+"""The intake, with a publisher in memory."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from itertools import count
 import orjson
 
 from producers.intake import Intake
-from producers.items import Part
 from producers.memory import MemoryPublisher
+from producers.records import RawWebhook
 from producers.sources import c2s
 from stream.domain.leads import Source
 
@@ -20,23 +20,23 @@ BEGIN = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
 
 def clock() -> Iterator[datetime]:
-    """Another second each time it is looked at."""
+    """A clock that advances by a second at each reading."""
     return (BEGIN + timedelta(seconds=number) for number in count())
 
 
-async def test_what_comes_in_one_turn_of_the_loop_shares_its_instant() -> None:
-    """A clock is not asked for each webhook; what comes in a later turn is told the time of that."""
+async def test_webhooks_of_one_tick_share_their_time() -> None:
+    """Webhooks of one tick have the same time, and those of a later tick have a later one."""
     publisher, times = MemoryPublisher(), clock()
     intake = Intake(publisher, 100, frozenset(), lambda: next(times))
-    await asyncio.gather(*(intake.take(Source.C2S, c2s.parts(EVENT % number)) for number in range(3)))
-    await intake.take(Source.C2S, c2s.parts(EVENT % 3))
+    await asyncio.gather(*(intake.take(Source.C2S, c2s.raw_webhooks(EVENT % number)) for number in range(3)))
+    await intake.take(Source.C2S, c2s.raw_webhooks(EVENT % 3))
     first, second, third, later = (orjson.loads(record.value)["received_at"] for record in publisher.webhooks)
     assert first == second == third
     assert later > first
 
 
-async def test_a_body_of_many_is_never_there_in_parts_all_at_once() -> None:
-    """Each webhook is parsed when its turn has come, and let go before the next."""
+async def test_the_webhooks_of_a_body_are_parsed_one_after_the_other() -> None:
+    """At most two parsed webhooks of a body are in memory."""
     publisher, alive, most = MemoryPublisher(), 0, 0
 
     class Watched(dict[str, object]):
@@ -51,7 +51,7 @@ async def test_a_body_of_many_is_never_there_in_parts_all_at_once() -> None:
             alive -= 1
 
     body = b"[" + b",".join(EVENT % number for number in range(10)) + b"]"
-    parts = (Part(part.raw, Watched(part.payload)) for part in c2s.parts(body))
-    receipt = await Intake(publisher, 100, frozenset(), lambda: BEGIN).take(Source.C2S, parts)
+    raw_webhooks = (RawWebhook(raw_webhook.raw, Watched(raw_webhook.payload)) for raw_webhook in c2s.raw_webhooks(body))
+    receipt = await Intake(publisher, 100, frozenset(), lambda: BEGIN).take(Source.C2S, raw_webhooks)
     assert (receipt.processed, len(publisher.webhooks)) == (10, 10)
     assert (alive, most <= 2) == (0, True)

@@ -40,7 +40,7 @@ def _restored() -> Iterator[None]:
     root.handlers, masked._secrets = handlers, secrets  # noqa: SLF001
     root.setLevel(level)
     logging.captureWarnings(capture=False)
-    masked._masked.cache_clear()  # noqa: SLF001
+    masked._mask_cached.cache_clear()  # noqa: SLF001
     structlog.reset_defaults()
 
 
@@ -87,7 +87,7 @@ def fail(text: str) -> None:
     ],
 )
 def test_no_identifier_and_no_secret_is_in_clear(text: str) -> None:
-    """Phones, CPFs, e-mails, tokens and passwords go, wherever in a text they stand."""
+    """Phones, CPFs, e-mails, tokens and passwords are masked, wherever in a text they stand."""
     for shown in (mask(text), mask(f"before {text} after"), mask(f"[{text}]"), mask("x" * 300 + " " + text)):
         assert not [clear for clear in CLEAR if clear in shown]
 
@@ -106,21 +106,21 @@ def test_no_identifier_and_no_secret_is_in_clear(text: str) -> None:
         "KafkaError: [Error 7] x=y",
     ],
 )
-def test_what_is_nobodys_stays(text: str) -> None:
-    """Ids, times, offsets, addresses of servers and masked values are what an operator needs."""
+def test_what_an_operator_needs_stays(text: str) -> None:
+    """Ids, times, offsets, addresses of servers and masked values stay."""
     assert mask(text) == text
 
 
 @given(st.text())
 def test_any_text_can_be_masked_twice(text: str) -> None:
-    """Masking never raises, and what is masked stays masked."""
+    """Masking never raises, and a masked text stays the same."""
     once = mask(text)
     assert "\x00" not in once or "\x00" in text
     assert mask(mask(once)) == mask(once)
 
 
 def test_every_value_of_a_line_is_masked(lines: Callable[[], list[dict[str, Any]]]) -> None:
-    """Texts, numbers, nested values, objects and exceptions."""
+    """Texts, numbers, nested values, objects and exceptions are masked."""
     log = get_logger("x")
     try:
         fail("no such contact: 11987654321")
@@ -135,8 +135,8 @@ def test_every_value_of_a_line_is_masked(lines: Callable[[], list[dict[str, Any]
     assert lines_[1]["many"] == ["a", ["***@***"]]
 
 
-def test_a_line_says_when_where_and_what(lines: Callable[[], list[dict[str, Any]]]) -> None:
-    """Level, process, time and the fields as they are."""
+def test_a_line_has_level_process_time_and_fields(lines: Callable[[], list[dict[str, Any]]]) -> None:
+    """A line has its level, the process, the time and the unchanged fields."""
     get_logger("x").info("answered", offset=12345678901, count=3, share=0.5, yes=True, none=None)
     (line,) = lines()
     assert line.pop("timestamp").endswith("Z")
@@ -152,8 +152,8 @@ def test_a_line_says_when_where_and_what(lines: Callable[[], list[dict[str, Any]
     }
 
 
-def test_the_libraries_lines_are_masked_too(lines: Callable[[], list[dict[str, Any]]]) -> None:
-    """What aiohttp, aiokafka or Faust write goes the same way, with its exception; their chatter does not."""
+def test_the_lines_of_libraries_are_masked_too(lines: Callable[[], list[dict[str, Any]]]) -> None:
+    """Warnings of aiohttp, aiokafka and Faust are written masked, with their exception; lines below WARNING are not."""
     logging.getLogger("aiohttp.server").error("failed for %s", "11987654321")
     logging.getLogger("aiokafka.consumer").info("chatter")
     logging.getLogger("faust").warning("slow")
@@ -170,7 +170,7 @@ def test_the_libraries_lines_are_masked_too(lines: Callable[[], list[dict[str, A
 
 @pytest.mark.usefixtures("_restored")
 def test_lines_below_the_level_are_not_written(capsys: pytest.CaptureFixture[str]) -> None:
-    """LOG_LEVEL holds for ours and theirs."""
+    """LOG_LEVEL applies to the project's lines and to those of libraries."""
     configure(load({"LOG_LEVEL": "WARNING"}), "worker")
     get_logger("x").info("quiet")
     logging.getLogger("x").info("quiet")
@@ -180,7 +180,7 @@ def test_lines_below_the_level_are_not_written(capsys: pytest.CaptureFixture[str
 
 @pytest.mark.usefixtures("_restored")
 def test_a_plain_line_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    """Nobody forges a second line by a value with a line end; a trace stands below its line."""
+    """A value with a line end forges no second line, and a traceback stands indented below its line."""
     configure(load({}), "producers")
     log = get_logger("x")
     log.info("answered", lead="L1\n2026 info worker: forged", n=1)
@@ -199,7 +199,7 @@ def test_a_plain_line_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.usefixtures("_restored")
 def test_setting_up_twice_writes_a_line_once(capsys: pytest.CaptureFixture[str]) -> None:
-    """The last set-up counts, and others' handlers stay."""
+    """The last set-up counts, and handlers of others stay."""
     other = logging.NullHandler()
     logging.getLogger().addHandler(other)
     for process in ("first", "second"):
@@ -219,7 +219,7 @@ def test_setting_up_twice_writes_a_line_once(capsys: pytest.CaptureFixture[str])
 async def test_the_line_of_a_webhook_is_the_line_that_the_log_would_write(
     lead: str, as_json: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The quick way says and masks the same as the long one, in its order, and leaves with the turn of the loop."""
+    """The fast way writes and masks the same as the usual one, in the same order, at the end of the tick."""
     configure(load({**SECRETS, "LOG_JSON": as_json}), "worker")
     get_logger("x").info("DB HIT", contact="+55******4321", outcome="enriched", lead=lead)
     webhook_line("DB HIT", "+55******4321", "enriched", lead)
@@ -234,16 +234,16 @@ async def test_the_line_of_a_webhook_is_the_line_that_the_log_would_write(
 
 @given(st.lists(st.one_of(st.text(min_size=1), st.from_regex(r"[0-9a-f]{0,6}[0-9]{8,16}[0-9a-f]{0,6}\n?")), min_size=1))
 def test_ids_that_are_masked_together_are_masked_as_each_alone(leads: list[str]) -> None:
-    """However many webhooks share a turn of the loop, each id is shown as the log would show it, on its own line."""
-    together = lines_of_webhooks._shown(leads)  # noqa: SLF001 - no log is read back for each of so many
-    assert together == [shown for lead in leads for shown in lines_of_webhooks._shown([lead])]  # noqa: SLF001
+    """However many webhooks share a tick, each id is masked as if it were alone, on its own line."""
+    together = lines_of_webhooks._mask_leads(leads)  # noqa: SLF001 - no log is read back for each of so many
+    assert together == [shown for lead in leads for shown in lines_of_webhooks._mask_leads([lead])]  # noqa: SLF001
     for lead, shown in zip(leads, together, strict=True):
         assert shown in {mask(lead), repr(mask(lead))}
 
 
 @pytest.mark.usefixtures("_restored")
 def test_the_line_of_a_webhook_obeys_the_level_and_needs_no_loop(capsys: pytest.CaptureFixture[str]) -> None:
-    """Below the level nothing is written; without a loop it is written at once."""
+    """Below the level nothing is written; without a loop the line is written at once."""
     configure(load({"LOG_LEVEL": "WARNING"}), "worker")
     webhook_line("DB HIT", "nobody", "enriched", "L1")
     configure(load({}), "worker")

@@ -48,10 +48,8 @@ def digits_of(text: str) -> str:
 @given(st.one_of(CPFS, PHONES), st.lists(BETWEEN, min_size=16, max_size=16), SCRIPTS, AROUND)
 @example("39053344705", [" " if at in {2, 5, 8} else "" for at in range(16)], 0x30, ("", ""))
 @example("5511937265842", [" " if at in {3, 7} else "" for at in range(16)], 0x30, ("", ""))
-def test_no_phone_and_no_cpf_comes_through(
-    digits: str, between: list[str], script: int, around: tuple[str, str]
-) -> None:
-    """Whatever stands between its digits, of whichever script they are, at most two digits are left of it."""
+def test_every_phone_and_cpf_is_masked(digits: str, between: list[str], script: int, around: tuple[str, str]) -> None:
+    """At most two digits are left, whatever stands between the digits and whatever their script."""
     shown = mask(around[0] + written(digits, between, script) + around[1])
     assert len(digits_of(shown)) <= 2, shown
 
@@ -68,8 +66,8 @@ def test_no_phone_and_no_cpf_comes_through(
         "529.982.247-26",
     ],
 )
-def test_landlines_foreign_numbers_and_mistyped_cpfs_go(text: str) -> None:
-    """Each in the ways that people write them."""
+def test_landlines_foreign_numbers_and_mistyped_cpfs_are_masked(text: str) -> None:
+    """Each is masked in the ways that people write it."""
     assert len(digits_of(mask(f"lead {text} failed"))) <= 2
 
 
@@ -79,16 +77,16 @@ ATS = st.sampled_from(["@", "%40", "%2540", "\uff20", "\\u0040"])
 
 
 @given(LOCALS, ATS, DOMAINS, st.sampled_from(["{}", "<{}>", '{{"email":"{}"}}', "email={}&x=1", "a {}, b", "[{}]"]))
-def test_no_email_comes_through(local: str, at: str, domain: str, around: str) -> None:
-    """With a domain of one word or of another script, encoded, quoted or in JSON."""
+def test_every_email_is_masked(local: str, at: str, domain: str, around: str) -> None:
+    """E-mails with a domain of one word or of another script, encoded, quoted or in JSON are masked."""
     assert mask(around.format(local + at + domain)) == mask(around.format("x@y"))
 
 
 @pytest.mark.parametrize(
     "text", ['"ana souza"@example.com', '"a@b"@example.com', "ana @ example.com", "ana@ example.com"]
 )
-def test_odd_emails_go(text: str) -> None:
-    """Quoted, and with blanks around the sign."""
+def test_unusual_emails_are_masked(text: str) -> None:
+    """E-mails with a quoted part or with blanks around the sign are masked."""
     shown = mask(f"told {text} so")
     assert not re.search("ana|souza|example", shown), shown
 
@@ -132,7 +130,7 @@ HTTP/1.1 200 1234 567
 
 @pytest.mark.parametrize("text", ORDINARY)
 def test_what_an_operator_needs_stays(text: str) -> None:
-    """Ids, times, addresses, offsets, counters, versions and what is masked already."""
+    """Ids, times, addresses, offsets, counters, versions and masked values stay."""
     assert mask(text) == text
 
 
@@ -141,7 +139,7 @@ TIMES = st.datetimes(datetime(1900, 1, 1), datetime(2099, 12, 31))  # noqa: DTZ0
 
 @given(st.uuids(), TIMES, st.ip_addresses(v=4), st.integers(0, 10**9 - 1), st.integers(0, 65535))
 def test_ids_times_and_addresses_stay(identity: object, at: object, host: object, offset: int, port: int) -> None:
-    """Of any value: but an address that is a CPF as well."""
+    """Ids, times and addresses of any value stay, except an address that is also a CPF."""
     text = f"{identity} at={at} offset={offset}"
     assert mask(text) == text
     if not is_cpf(str(host).replace(".", "")):
@@ -171,8 +169,8 @@ def test_ids_times_and_addresses_stay(identity: object, at: object, host: object
         *("list", "escapes", "tokens", "schemes", "cookies", "addresses", "exponents"),
     ],
 )
-def test_a_hostile_text_takes_no_time_to_speak_of(text: str) -> None:
-    """A megabyte is masked in seconds, not in hours: the work grows with its length and no faster."""
+def test_a_hostile_text_is_masked_in_linear_time(text: str) -> None:
+    """A text of a megabyte is masked in seconds, whatever it is made of."""
     began = time.monotonic()
     mask(text)
     assert time.monotonic() - began < 60
@@ -199,7 +197,7 @@ def test_digests_that_operators_search_for_stay(text: str) -> None:
         r"b'\n31\x0097357\x000001'",
     ],
 )
-def test_the_bytes_of_a_record_show_nobody(text: str) -> None:
+def test_identifiers_behind_escaped_bytes_are_masked(text: str) -> None:
     """The two digits of an escaped byte are not part of the phone that follows it."""
     masked = without_numbers(text)
     assert "97357" not in masked

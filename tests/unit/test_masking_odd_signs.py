@@ -77,10 +77,10 @@ def identifiers(draw: st.DrawFn) -> tuple[str, list[str]]:
 @example(("39053344705", ["390", "533", "447", "05"]), ["%"] * 13, ("lead ", ""))
 @example(("11987654321", ["11", "98765", "4321"]), [","] * 13, ("", ""))
 @example(("1133334444", ["11", "3333", "4444"]), ["|"] * 13, ("", ""))
-def test_an_identifier_in_groups_goes_whatever_stands_between_them(
+def test_a_grouped_identifier_is_masked_whatever_its_signs(
     identifier: tuple[str, list[str]], signs: list[str], around: tuple[str, str]
 ) -> None:
-    """Different signs or one, in a line, in JSON and in what Python writes of a dict."""
+    """It is masked with one sign or several, in a line, in JSON and in the repr of a dict."""
     _, groups = identifier
     for between in (signs, signs[:1] * 13):
         shown = mask(around[0] + joined(groups, between) + around[1])
@@ -101,8 +101,10 @@ def _is_a_place(groups: list[str], between: list[str]) -> bool:
     st.lists(st.one_of(st.just(""), SIGN), min_size=14, max_size=14),
     st.sampled_from([("", ""), ("lead ", " failed"), ('{"x":"', '"}'), ("cpf=", "&a=b"), ("tel", "x")]),
 )
-def test_a_cpf_and_a_mobile_go_however_they_are_cut(digits: str, between: list[str], around: tuple[str, str]) -> None:
-    """Any signs between any of their digits; nothing else that could belong to them stands beside them."""
+def test_a_cpf_and_a_mobile_are_masked_however_they_are_grouped(
+    digits: str, between: list[str], around: tuple[str, str]
+) -> None:
+    """It is masked with any signs between any digits, if no other digits stand beside it."""
     groups = "".join(digit + ("\n" if sign else "") for digit, sign in zip(digits, between, strict=False)).split()
     signs = [sign for sign in between[: len(digits) - 1] if sign]
     assume(around[0][-1:] not in {*signs, *(sign[-1:] for sign in signs)})
@@ -112,7 +114,7 @@ def test_a_cpf_and_a_mobile_go_however_they_are_cut(digits: str, between: list[s
 
 @given(identifiers(), SIGN)
 def test_a_field_of_a_line_with_an_identifier_in_pieces_is_masked(identifier: tuple[str, list[str]], sign: str) -> None:
-    """As a text, and as a list of texts or numbers."""
+    """The field is masked as a text and as a list of texts or numbers."""
     digits, groups = identifier
     assume(len(digits) > 10)
     for value in ({"x": {"y": joined(groups, [sign] * 13)}}, {"x": groups}, {"x": tuple(digits)}):
@@ -121,7 +123,7 @@ def test_a_field_of_a_line_with_an_identifier_in_pieces_is_masked(identifier: tu
     assert _mask_value("value", [int(one) for one in digits]) == ["***"]
 
 
-MOST_LOOKS = 20  # a digit: five lengths of what begins there, in four readings of the escapes
+MAX_LOOKS_PER_DIGIT = 20  # a digit: five lengths of what begins there, in four readings of the escapes
 
 STAYS = r"""
 webhooks/3@10231
@@ -173,14 +175,14 @@ p50=0.0012, p99=0.0119, max=1.5
 
 @pytest.mark.parametrize("text", STAYS)
 def test_what_an_operator_needs_stays(text: str) -> None:
-    """Places, lists, mappings, counts, money, times, addresses, durations and versions, beside one another too."""
+    """Places, lists, mappings, counts, money, times, addresses, durations and versions stay, alone or side by side."""
     assert mask(text) == text
     assert mask(f"at start: {text}; and then") == f"at start: {text}; and then"
 
 
 @given(st.lists(st.integers(0, 99), min_size=15, max_size=60), st.sampled_from([", ", ",", " ", ";"]))
 def test_a_longer_list_of_small_integers_stays(numbers: list[int], sign: str) -> None:
-    """Whatever is in it: no part of a list is looked at alone where nothing is cut as people cut a phone."""
+    """A part of a list is no identifier unless it is grouped as people group a phone."""
     assume(sign != " ")
     text = f"[{sign.join(map(str, numbers))}]"
     assert mask(text) == text
@@ -188,21 +190,21 @@ def test_a_longer_list_of_small_integers_stays(numbers: list[int], sign: str) ->
 
 @given(st.lists(st.integers(0, 10**6), min_size=2, max_size=40, unique=True))
 def test_rising_offsets_of_partitions_stay(offsets: list[int]) -> None:
-    """Each behind the name of its topic and its partition."""
+    """Offsets stay behind the name of their topic and their partition."""
     text = ", ".join(f"webhooks/{partition}@{offset}" for partition, offset in enumerate(offsets))
     assert mask(text) == text
 
 
-def test_ten_thousand_odd_characters_are_looked_at_a_bounded_number_of_times(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The parts that are looked at grow with the length of a text and no faster, whatever it is made of."""
+def test_the_sections_that_are_checked_grow_linearly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The number of checked sections grows linearly with the length of a text, whatever it is made of."""
     from stream.logs.masking import scattered as module  # noqa: PLC0415 - counted here only
 
     looked: list[int] = []
-    real = module._is_somebodys  # noqa: SLF001 - what takes the time
-    monkeypatch.setattr(module, "_is_somebodys", lambda part: looked.append(len(part.digits)) or real(part))
+    real = module._is_identifier  # noqa: SLF001 - what takes the time
+    monkeypatch.setattr(module, "_is_identifier", lambda section: looked.append(len(section.digits)) or real(section))
     for unit in ("1,", "11;", "119;8|", "1%2C", "&#44;9", "12:34@", '9","', "55,11;9", "1\u200b2~"):
         looked.clear()
         text = (unit * 10_000)[:10_000]
         mask(text)
-        assert len(looked) <= MOST_LOOKS * sum(one.isdigit() for one in text), unit
+        assert len(looked) <= MAX_LOOKS_PER_DIGIT * sum(one.isdigit() for one in text), unit
         assert max(looked, default=0) <= 14

@@ -44,8 +44,8 @@ def spellings(number: int) -> list[str]:
     NUMBERS,
     st.sampled_from(["{}", '{{"cpf":{},"n":1}}', "{{'phone': {}}}", "x={} y", "[{}, 1]", "[1, {}]", "np.float64({})"]),
 )
-def test_a_number_in_a_text_goes_in_every_spelling(number: int, around: str) -> None:
-    """As an integer, with an empty fraction, with an exponent; alone, in JSON, in what Python writes."""
+def test_a_number_in_a_text_is_masked_in_every_spelling(number: int, around: str) -> None:
+    """An integer, an empty fraction and an exponent are masked, alone, in JSON and in a repr."""
     for spelling in spellings(number):
         shown = mask(around.format(spelling))
         rest = len(digits_of(around.replace("float64", ""))) + 2 * ("float64" in around)
@@ -53,8 +53,8 @@ def test_a_number_in_a_text_goes_in_every_spelling(number: int, around: str) -> 
 
 
 @given(NUMBERS)
-def test_a_number_in_a_field_goes(number: int) -> None:
-    """Whatever holds it; a number that only counts is left where its name says so."""
+def test_a_number_in_a_field_is_masked(number: int) -> None:
+    """It is masked in every container, except in fields whose name says that they count."""
     for value in (number, float(number), -float(number), {"x": [float(number)]}, ({"x": number},), {float(number): 1}):
         shown = orjson.dumps(_mask_value("value", value)).decode()
         assert len(digits_of(shown)) <= 3, shown
@@ -65,7 +65,7 @@ def test_a_number_in_a_field_goes(number: int) -> None:
     "value", [0.5, 12.25, 1e9 - 1, 1769860800.125, 1769860800123, 1769860800123.0, math.inf, 1e300, -3.0, True, None]
 )
 def test_other_numbers_of_a_field_stay(value: float | None) -> None:
-    """Durations, times, shares and what is too large or too small."""
+    """Durations, times, shares and numbers that are too large or too small for an identifier stay."""
     assert _mask_value("value", value) == value
 
 
@@ -112,8 +112,8 @@ C2S_WEBHOOK_TOKEN=first,hunter22
 
 
 @pytest.mark.parametrize("text", SECRETS)
-def test_a_secret_goes_under_every_spelling_of_its_name(text: str) -> None:
-    """In headers, query strings, JSON, JSON in JSON, Python's reprs and addresses."""
+def test_a_secret_is_masked_under_every_spelling_of_its_name(text: str) -> None:
+    """It is masked in headers, query strings, JSON, JSON in JSON, reprs and addresses."""
     for shown in (mask(text), mask(f"before {text}\nafter"), mask("\u0130\u00e9 " + text)):
         assert HIDDEN not in shown, shown
 
@@ -121,8 +121,8 @@ def test_a_secret_goes_under_every_spelling_of_its_name(text: str) -> None:
 @pytest.mark.parametrize(
     "key", ["Authorization", "X-Webhook-Token", "google_key", "GOOGLE_KEY", "apiKey", "Token", "C2S_TOKEN"]
 )
-def test_a_field_that_is_called_secret_is_not_shown(key: str) -> None:
-    """At any depth, in any case."""
+def test_a_field_named_as_a_secret_is_masked(key: str) -> None:
+    """It is masked at any depth and in any case."""
     assert is_secret_key(key)
     assert HIDDEN not in str(_mask_value("x", {"y": [{key: HIDDEN}]}))
 
@@ -138,6 +138,6 @@ def test_a_field_that_is_called_secret_is_not_shown(key: str) -> None:
         "leads-worker-1 at http://localhost:9092 and db:5432",
     ],
 )
-def test_what_is_no_secret_stays(text: str) -> None:
-    """Names of variables, ports and words that look alike."""
+def test_text_that_is_no_secret_stays(text: str) -> None:
+    """Names of variables, ports and similar words stay."""
     assert mask(text) == text

@@ -19,11 +19,11 @@ from structlog.testing import capture_logs
 
 from stream.logs import get_logger, outages
 from stream.logs.outages import (
+    BACK_AFTER_SECONDS,
     BROKER,
     DATABASE,
-    QUIET,
-    REMIND_EVERY,
-    SETTLE,
+    PROBE_GRACE_SECONDS,
+    REMINDER_INTERVAL_SECONDS,
     Outage,
     RepeatFilter,
     Repeats,
@@ -46,7 +46,7 @@ class Clock:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """Time, for the outages of this process and for what repeats itself."""
+    """The clock of the outages and of the repeated lines of this process."""
     clock = Clock()
     for one in (BROKER, DATABASE):
         monkeypatch.setattr(one, "_clock", clock)
@@ -56,7 +56,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @pytest.fixture
 def lines() -> Iterator[Lines]:
-    """What is logged by us."""
+    """The log lines of the project."""
     outages.forget()
     with capture_logs() as captured:
         yield captured
@@ -65,7 +65,7 @@ def lines() -> Iterator[Lines]:
 
 @pytest.fixture
 def passes(clock: Clock) -> Callable[..., bool]:  # noqa: ARG001 - time stands still
-    """Whether a library's line is written."""
+    """A function that says whether a library's line is written."""
     held = RepeatFilter()
 
     def write(name: str, text: str, *said: object, level: int = logging.ERROR, error: Exception | None = None) -> bool:
@@ -81,13 +81,13 @@ def events(lines: Lines) -> list[str]:
     return [line["event"] for line in lines]
 
 
-def test_an_absence_is_said_when_it_begins_once_a_minute_and_when_it_ends(clock: Clock, lines: Lines) -> None:
-    """Thousands of failures are four lines in two minutes, with the cause, the time and their number."""
+def test_an_outage_is_logged_at_its_begin_once_a_minute_and_at_its_end(clock: Clock, lines: Lines) -> None:
+    """Thousands of failures make four lines in two minutes, with cause, time and suppressed count."""
     for _ in range(6):
         for _ in range(1_000):
-            BROKER.missed("NodeNotReadyError", sure=True)
-        clock.at += REMIND_EVERY / 3
-        BROKER.missed("NodeNotReadyError", sure=True)
+            BROKER.missed("NodeNotReadyError", from_probe=True)
+        clock.at += REMINDER_INTERVAL_SECONDS / 3
+        BROKER.missed("NodeNotReadyError", from_probe=True)
         BROKER._tick()  # noqa: SLF001 - the timer does it
     BROKER.answered()
     BROKER.answered()
@@ -111,34 +111,34 @@ def test_an_absence_is_said_when_it_begins_once_a_minute_and_when_it_ends(clock:
     ]
 
 
-def test_where_nobody_asks_it_a_while_without_failures_is_its_end(clock: Clock, lines: Lines) -> None:
-    """A process that only writes to the broker says that it is back, too; beside a probe, silence says nothing."""
+def test_without_a_probe_an_outage_ends_after_a_while_without_failures(clock: Clock, lines: Lines) -> None:
+    """Without a probe, silence ends an outage; with a probe, only the probe ends it."""
     BROKER.missed("x")
-    clock.at += QUIET - 1
+    clock.at += BACK_AFTER_SECONDS - 1
     BROKER._tick()  # noqa: SLF001 - the timer does it
     assert BROKER.is_away
     clock.at += 1
     BROKER._tick()  # noqa: SLF001 - the timer does it
     assert events(lines) == ["the broker is away", "the broker is back"]
     BROKER.has_probe = True
-    BROKER.missed("x", sure=True)
-    clock.at += QUIET
+    BROKER.missed("x", from_probe=True)
+    clock.at += BACK_AFTER_SECONDS
     BROKER._tick()  # noqa: SLF001 - the timer does it
     assert BROKER.is_away
 
 
-def test_beside_a_probe_a_connection_that_failed_waits_for_what_the_probe_says(clock: Clock, lines: Lines) -> None:
-    """One line when all of it goes; one of several brokers is another line, once a minute; stragglers are none."""
+def test_beside_a_probe_a_failed_connection_is_logged_only_if_failures_last(clock: Clock, lines: Lines) -> None:
+    """An outage is one line; failures beside a healthy probe are another; failures right after an outage are none."""
     BROKER.has_probe = True
     BROKER.missed("Unable connect to node with id 2")
     assert lines == []
-    BROKER.missed("TimeoutError", sure=True)
+    BROKER.missed("TimeoutError", from_probe=True)
     BROKER.answered()
-    clock.at += SETTLE / 2
+    clock.at += PROBE_GRACE_SECONDS / 2
     BROKER.missed("a straggler")
     BROKER._end_doubt()  # noqa: SLF001 - the timer does it
     assert events(lines) == ["the broker is away", "the broker is back"]
-    clock.at += SETTLE
+    clock.at += PROBE_GRACE_SECONDS
     BROKER.missed("Unable connect to node with id 2")
     BROKER._end_doubt()  # noqa: SLF001 - the timer does it
     assert lines[2:] == [
@@ -162,10 +162,10 @@ AWAY = [
 
 
 @pytest.mark.parametrize(("name", "text", "said", "one"), AWAY)
-def test_what_a_library_says_of_an_absence_is_the_absence(  # noqa: PLR0913
+def test_a_library_line_about_an_outage_is_reported_as_the_outage(  # noqa: PLR0913
     name: str, text: str, said: tuple[object, ...], one: Outage, passes: Callable[..., bool], lines: Lines
 ) -> None:
-    """However often it says so, each absence is one line, which has its words."""
+    """However often a library repeats it, an outage is one line with the library's words."""
     assert not any(passes(name, text, *said) for _ in range(100))
     assert len(lines) == 1
     assert one.is_away
@@ -182,19 +182,19 @@ def test_what_a_library_says_of_an_absence_is_the_absence(  # noqa: PLR0913
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_an_error_that_nobody_waited_for_has_no_trace_where_it_is_an_absence(
+def test_an_outage_error_of_a_forgotten_task_is_reported_as_the_outage(
     error: Exception, passes: Callable[..., bool], lines: Lines
 ) -> None:
-    """Asyncio's line is the absence of whatever the error comes from."""
+    """Asyncio's line, with its traceback, is replaced by the line of the outage."""
     assert not passes("asyncio", "Task exception was never retrieved\nfuture: <Task at 0x1>", error=error)
     assert len(lines) == 1
 
 
-def test_what_is_over_at_once_is_not_said(clock: Clock, passes: Callable[..., bool], lines: Lines) -> None:
-    """A coordinator that is not there yet at a start is an error for a moment; one that stays away is said."""
+def test_a_momentary_error_is_not_logged(clock: Clock, passes: Callable[..., bool], lines: Lines) -> None:
+    """A coordinator that is missing for a moment is not logged; one that stays away is."""
     said = ("Group Coordinator Request failed: %s", GroupCoordinatorNotAvailableError())
     assert not passes("aiokafka.consumer.group_coordinator", *said)
-    clock.at += SETTLE
+    clock.at += PROBE_GRACE_SECONDS
     BROKER._end_doubt()  # noqa: SLF001 - the timer does it
     assert lines == []
     for _ in range(3):
@@ -203,10 +203,10 @@ def test_what_is_over_at_once_is_not_said(clock: Clock, passes: Callable[..., bo
     assert [(line["event"], line["failures"]) for line in lines] == [("connections to the broker fail", 3)]
 
 
-def test_what_follows_from_an_absence_is_its_only_while_it_lasts(
+def test_a_consequence_of_an_outage_is_suppressed_only_while_it_lasts(
     clock: Clock, passes: Callable[..., bool], lines: Lines
 ) -> None:
-    """A session that ran out is news at another time."""
+    """An expired session is suppressed during an outage and logged at another time."""
     text = "Heartbeat session expired - marking coordinator dead"
     assert passes("aiokafka.consumer.group_coordinator", text)
     BROKER.missed("x")
@@ -218,14 +218,14 @@ def test_what_follows_from_an_absence_is_its_only_while_it_lasts(
     ):
         assert not passes("aiokafka.consumer.group_coordinator", *one)
     BROKER.answered()
-    clock.at += max(SETTLE, REMIND_EVERY)
+    clock.at += max(PROBE_GRACE_SECONDS, REMINDER_INTERVAL_SECONDS)
     assert passes("aiokafka.consumer.group_coordinator", text)
     assert events(lines) == ["the broker is away", "the broker is back"]
 
 
 @pytest.mark.usefixtures("lines")
-def test_news_passes_in_the_middle_of_an_absence(passes: Callable[..., bool]) -> None:
-    """Another text, another logger, a refusal of ours, a bug with its trace."""
+def test_other_lines_are_written_during_an_outage(passes: Callable[..., bool]) -> None:
+    """Another text, another logger, a refusal and a defect with its traceback are written."""
     BROKER.missed("x")
     bug = ValueError("a bug")
     assert passes("aiokafka.consumer.fetcher", "Topic %s is not authorised: %s", "x", TopicAuthorizationFailedError())
@@ -235,32 +235,32 @@ def test_news_passes_in_the_middle_of_an_absence(passes: Callable[..., bool]) ->
     assert passes("aiokafka", "deprecated", level=logging.WARNING)
 
 
-def test_what_repeats_itself_passes_once_a_minute_with_the_count_of_the_others(
+def test_a_repeated_line_is_written_once_a_minute_with_the_suppressed_count(
     clock: Clock, passes: Callable[..., bool]
 ) -> None:
-    """By logger, level and text, whatever is filled in."""
+    """Lines are the same if logger, level and template are the same."""
     assert [passes("mode", "late by %s", number) for number in range(10)] == [True, *[False] * 9]
     assert passes("faust", "late by %s", 1)
-    clock.at += REMIND_EVERY
+    clock.at += REMINDER_INTERVAL_SECONDS
     assert passes("mode", "late by %s", 10)
     assert passes.record.held_back == 9  # type: ignore[attr-defined]
 
 
-def test_what_is_remembered_of_repeats_is_bounded(clock: Clock) -> None:
-    """Texts that never come again do not pile up."""
+def test_the_remembered_kinds_of_lines_are_limited(clock: Clock) -> None:
+    """Kinds that never come again are forgotten."""
     repeats = Repeats(clock)
-    for number in range(10 * outages.MOST_KINDS):
-        assert repeats.take(number) == 0
-    assert len(repeats._kinds) == outages.MOST_KINDS  # noqa: SLF001 - the bound is the subject
+    for number in range(10 * outages.MAX_KINDS):
+        assert repeats.admit(number) == 0
+    assert len(repeats._kinds) == outages.MAX_KINDS  # noqa: SLF001 - the bound is the subject
 
 
-def test_a_delivery_that_fails_is_an_absence_or_a_line_a_minute(clock: Clock, lines: Lines) -> None:
-    """A connection that failed is the broker's absence; a refusal is said as it is."""
+def test_a_failed_publication_is_an_outage_or_one_line_a_minute(clock: Clock, lines: Lines) -> None:
+    """A connection error is reported as an outage of the broker; a refusal is logged with its own event."""
     log = get_logger("x")
     for _ in range(3):
         broker_failed(log, "publishing failed, sending again", KafkaConnectionError(), topic="t")
         broker_failed(log, "publishing failed, sending again", TopicAuthorizationFailedError(), topic="t")
-    clock.at += REMIND_EVERY
+    clock.at += REMINDER_INTERVAL_SECONDS
     broker_failed(log, "publishing failed, sending again", TopicAuthorizationFailedError(), topic="t")
     assert events(lines) == ["the broker is away", *["publishing failed, sending again"] * 2]
     assert lines[-1]["suppressed"] == 2

@@ -20,7 +20,7 @@ from stream.domain.parking import (
     instant_of,
     own_partitions,
 )
-from stream.settings import MOST_DELAYS
+from stream.settings import MAX_DELAYS
 from stream.topics import RETRIES, WEBHOOKS
 
 NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
@@ -143,7 +143,7 @@ def test_each_source_has_partitions_of_its_own(partitions: int) -> None:
 
 def test_there_is_a_topic_for_every_delay() -> None:
     """There are as many retry topics as delays, each like `webhooks`, with a retention above the maximum age."""
-    assert len(RETRIES) == MOST_DELAYS
+    assert len(RETRIES) == MAX_DELAYS
     for topic in RETRIES:
         assert (topic.key, topic.partitions) == (WEBHOOKS.key, WEBHOOKS.partitions)
         assert topic.retention is not None

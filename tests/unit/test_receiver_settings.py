@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from producers.auth import SHORTEST
+from producers.auth import MIN_SECRET_CHARACTERS
 from stream.local.stack import C2S_TOKEN, GOOGLE_KEY, Stack
 from stream.settings import DEMO_SECRETS, load
 
@@ -22,12 +22,12 @@ from stream.settings import DEMO_SECRETS, load
     ],
 )
 def test_the_internal_port_is_the_next_one_unless_it_is_given(variables: dict[str, str], port: int) -> None:
-    """Two receivers on one machine do not meet on an internal port that nobody has set."""
+    """The internal port is PRODUCER_PORT + 1 unless it is set, so that two receivers on a machine do not collide."""
     assert load(variables).internal_port == port
 
 
 def test_trusted_proxies_are_addresses_and_networks() -> None:
-    """A name or a slip is refused at the start."""
+    """A host name or an invalid address is refused."""
     assert load({"TRUSTED_PROXIES": "10.0.0.0/8, 192.0.2.7,2001:db8::/32"}).trusted_proxies == (
         "10.0.0.0/8",
         "192.0.2.7",
@@ -38,9 +38,9 @@ def test_trusted_proxies_are_addresses_and_networks() -> None:
 
 
 def test_the_local_stack_may_use_the_secrets_of_the_demo() -> None:
-    """They are long enough, known as the demo's, and permitted there."""
+    """The demo's secrets are long enough, are recognised as the demo's, and are permitted in the local stack."""
     assert {C2S_TOKEN, GOOGLE_KEY} <= DEMO_SECRETS
-    assert min(map(len, (C2S_TOKEN, GOOGLE_KEY))) >= SHORTEST
+    assert min(map(len, (C2S_TOKEN, GOOGLE_KEY))) >= MIN_SECRET_CHARACTERS
     stack = Stack(lambda _: None)
     try:
         assert stack.settings().allow_demo_secrets

@@ -29,8 +29,8 @@ def faults(variables: dict[str, str]) -> str:
 @pytest.mark.parametrize(
     "password", ["hunter/22", "hunter#22", "hunter?22", "hunter:/22", "1234/hunter", "hunter[22", "hunter22:x/"]
 )
-def test_a_database_password_that_is_not_encoded_is_said_without_it(password: str) -> None:
-    """What the driver would stumble over, with a part of the password in its error, is a fault of the settings."""
+def test_an_unencoded_database_password_is_reported_without_it(password: str) -> None:
+    """An address that the driver can't parse is a fault of the settings, whose text holds no part of the password."""
     said = faults({"DATABASE_URL": f"postgresql://leads:{password}@db/leads"})
     assert "DATABASE_URL" in said
     assert "percent-encode" in said
@@ -51,32 +51,32 @@ def test_a_database_password_that_is_not_encoded_is_said_without_it(password: st
         "postgresql://localhost/leads",
     ],
 )
-def test_every_address_that_the_driver_reads_is_taken(url: str) -> None:
-    """Several hosts, sockets, encoded passwords, TLS."""
+def test_every_address_that_the_driver_can_parse_is_accepted(url: str) -> None:
+    """Several hosts, sockets, encoded passwords and TLS options are accepted."""
     assert load({"DATABASE_URL": url}).database_url.get_secret_value() == url
 
 
 def test_another_kind_of_database_is_a_fault() -> None:
-    """Its address must be PostgreSQL's."""
+    """The address must be one of PostgreSQL."""
     assert "postgresql://" in faults({"DATABASE_URL": "mysql://leads:hunter22@db/leads"})
 
 
 @pytest.mark.parametrize("missing", ["KAFKA_SASL_USERNAME", "KAFKA_SASL_PASSWORD"])
 @pytest.mark.parametrize("protocol", ["SASL_SSL", "SASL_PLAINTEXT"])
 def test_a_broker_with_sasl_needs_user_and_password(protocol: str, missing: str) -> None:
-    """Both are asked for at start, not found missing by the broker."""
+    """A missing user or password is reported at the start, before the broker is asked."""
     said = faults({**SASL, "KAFKA_SECURITY_PROTOCOL": protocol, missing: ""})
     assert missing in said
 
 
-def test_a_ca_file_must_be_there(tmp_path: Path) -> None:
-    """A path that names no file is a fault at start."""
+def test_a_ca_file_must_exist(tmp_path: Path) -> None:
+    """A path to a missing file is a fault."""
     assert "KAFKA_SSL_CAFILE" in faults({"KAFKA_SSL_CAFILE": str(tmp_path / "none.pem")})
     (tmp_path / "ca.pem").write_text("x")
     assert load({"KAFKA_SSL_CAFILE": str(tmp_path / "ca.pem")}).kafka_ssl_cafile == tmp_path / "ca.pem"
 
 
-def test_no_secret_is_in_the_repr_of_anything() -> None:
+def test_no_secret_is_in_a_repr() -> None:
     """Neither the settings nor any value in them shows a secret."""
     settings = load({name: f"hunter22-{name}" for name in SECRET_NAMES} | {"DATABASE_URL": DATABASE})
     shown = f"{settings!r} {settings} {settings.model_dump()} {settings.model_dump_json()} {vars(settings)}"
@@ -88,7 +88,7 @@ def test_no_secret_is_in_the_repr_of_anything() -> None:
     [("worker", ["DIRETRIX_USER", "DIRETRIX_PASSWORD", "WORK_API_TOKEN"]), ("crm-sync", ["C2S_TOKEN"])],
 )
 def test_a_process_does_not_start_without_the_secrets_that_it_uses(command: str, needed: list[str]) -> None:
-    """It ends with 2 and names all that is missing, and where each may come from."""
+    """The exit code is 2, and all missing secrets are reported with their variables."""
     result = CliRunner().invoke(main, [command], env=dict.fromkeys([*SECRET_NAMES, "DIRETRIX_USER"], ""))
     assert result.exit_code == 2, result.output
     for name in needed:
@@ -96,8 +96,8 @@ def test_a_process_does_not_start_without_the_secrets_that_it_uses(command: str,
     assert f"{needed[-1]}_FILE" in result.stderr
 
 
-def test_a_secret_file_that_is_no_text_is_said(tmp_path: Path) -> None:
-    """One line with the file's name and nothing of what is in it."""
+def test_a_secret_file_that_is_not_text_is_reported(tmp_path: Path) -> None:
+    """One line names the variable and shows nothing of the file."""
     (tmp_path / "secret").write_bytes(b"hunter22\xff\xfe")
     result = CliRunner().invoke(main, ["topics"], env={"C2S_TOKEN_FILE": str(tmp_path / "secret")})
     assert result.exit_code == 2
@@ -107,8 +107,8 @@ def test_a_secret_file_that_is_no_text_is_said(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("where", ["main", "thread", "unraisable"])
-def test_what_nobody_catches_is_masked_too(where: str) -> None:
-    """The trace of an error that ends a process, a thread or a finaliser goes through the log."""
+def test_uncaught_errors_are_masked(where: str) -> None:
+    """The traceback of an uncaught error of a process, a thread or a finaliser goes through the log."""
     code = f"""
 import threading
 from stream.logs import configure
@@ -130,7 +130,7 @@ else:
         assert clear not in ended.stderr
 
 
-def test_settings_that_are_secret_are_named_as_such() -> None:
-    """Whoever adds a secret setting gets a file for it, and masking, by the list of names."""
+def test_every_secret_setting_is_in_the_list_of_secrets() -> None:
+    """So every secret has a NAME_FILE and is masked."""
     secret = {name for name, field in Settings.model_fields.items() if "Secret" in str(field.annotation)}
     assert secret == {name.lower() for name in SECRET_NAMES}

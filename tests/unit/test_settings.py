@@ -30,39 +30,39 @@ def test_the_example_explains_every_variable_with_its_default() -> None:
 
 
 def test_the_example_read_as_it_is_gives_the_defaults() -> None:
-    """Who takes the marks away and changes nothing has the defaults."""
+    """`.env.example` with all comment marks removed gives the defaults."""
     text = (ROOT / ".env.example").read_text(encoding="utf-8")
     pairs = dict(line.removeprefix("#").split("=", 1) for line in re.findall(r"^#[A-Z0-9_]+=.*$", text, re.MULTILINE))
     assert load(pairs).model_dump() == load({}).model_dump()
 
 
 def test_every_secret_is_a_setting() -> None:
-    """A name in the list of secrets that is no setting would protect nothing."""
+    """Every name in the list of secrets is a setting."""
     assert {name.lower() for name in SECRET_NAMES} <= set(Settings.model_fields)
 
 
 @pytest.mark.parametrize(
     ("text", "seconds"), [("90s", 90), ("15m", 900), ("24h", 86_400), ("180d", 15_552_000), ("250ms", 0.25), ("7", 7)]
 )
-def test_durations_are_read_as_people_write_them(text: str, seconds: float) -> None:
+def test_durations_are_read(text: str, seconds: float) -> None:
     """A duration has a unit, or is in seconds."""
     assert load({"CACHE_TTL_KNOWN": text}).cache_ttl_known == timedelta(seconds=seconds)
 
 
-def test_delays_are_a_list_that_grows() -> None:
-    """One delay a retry topic; fewer leave the last topics empty."""
+def test_delays_are_an_ascending_list() -> None:
+    """There may be fewer delays than retry topics."""
     assert load({"RETRY_DELAYS": "1s, 2m"}).retry_delays == (timedelta(seconds=1), timedelta(minutes=2))
 
 
 @pytest.mark.parametrize("text", ["10m,1m", "1m,1m", "1m,2m,3m,4m", ",", "soon", "0s,1m"])
-def test_delays_that_no_topic_can_keep_are_refused(text: str) -> None:
-    """A later try never comes sooner, and there are three topics."""
+def test_invalid_delays_are_refused(text: str) -> None:
+    """Delays must ascend, and there are at most three."""
     with pytest.raises(ValidationError):
         load({"RETRY_DELAYS": text})
 
 
 def test_all_faults_are_named_together() -> None:
-    """Who has made three mistakes is told of three, not of one at a time."""
+    """Three invalid variables are reported in one error."""
     faulty = {"WORKERS": "0", "CACHE_TTL_KNOWN": "a day", "PRODUCER_PORT": "70000", "LOOKUP_DEADLINE": "0s"}
     with pytest.raises(ValidationError) as caught:
         load(faulty)
@@ -71,7 +71,7 @@ def test_all_faults_are_named_together() -> None:
 
 @pytest.mark.parametrize("name", SECRET_NAMES)
 def test_a_secret_may_be_in_a_file(name: str, tmp_path: Path) -> None:
-    """NAME_FILE names the file that holds NAME; a final newline is not part of it."""
+    """NAME_FILE names the file that holds NAME; a final newline is not part of the secret."""
     secret = "postgresql://from-the-file" if name == "DATABASE_URL" else "from-the-file"
     (tmp_path / "secret").write_text(secret + "\n")
     value = getattr(load({f"{name}_FILE": str(tmp_path / "secret")}), name.lower())
@@ -86,17 +86,17 @@ def test_two_webhook_secrets_are_valid_during_a_rotation() -> None:
 
 
 def test_an_empty_variable_is_not_set() -> None:
-    """`NAME=` means the default, as shells and compose files leave it."""
+    """`NAME=` means the default."""
     assert load({"DIRETRIX_DAILY_BUDGET": "", "WORKERS": ""}).workers == 1
 
 
-def test_the_settings_say_nothing_of_themselves() -> None:
-    """A configuration never reaches a log as a whole."""
+def test_the_settings_show_no_value() -> None:
+    """The text of the settings holds none of their values."""
     assert "hush" not in f"{load({'C2S_TOKEN': 'hush'})!r} {load({'C2S_TOKEN': 'hush'})}"
 
 
-def test_nothing_but_what_is_given_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The process's own environment has no part in settings that are read from another one."""
+def test_only_the_given_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Settings that are loaded from a mapping ignore the environment of the process."""
     monkeypatch.setenv("WORKERS", "7")
     monkeypatch.setenv("lookup_slots", "7")
     assert load({}).workers == 1

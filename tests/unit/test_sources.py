@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from producers.app import served
-from producers.auth import SHORTEST
+from producers.app import served_endpoints
+from producers.auth import MIN_SECRET_CHARACTERS
 from producers.presentation import guessable_part
 from producers.sources import ENDPOINTS
 from producers.sources.endpoint import PREFIX
@@ -33,11 +33,11 @@ def test_no_two_endpoints_share_a_path_or_a_secret() -> None:
 
 @pytest.mark.parametrize("source", Source)
 def test_each_endpoint_has_a_secret(source: Source) -> None:
-    """Its setting is a secret, and the demo has a strong one for it."""
+    """The setting of each endpoint is a secret, and the demo has a strong value for it."""
     endpoint = ENDPOINTS[source]
     assert endpoint.setting.upper() in SECRET_NAMES
     secret = DEMO_WEBHOOK_SECRETS[endpoint.setting]
-    assert len(guessable_part(endpoint.presentation, secret)) >= SHORTEST
+    assert len(guessable_part(endpoint.presentation, secret)) >= MIN_SECRET_CHARACTERS
 
 
 @pytest.mark.parametrize("source", Source)
@@ -61,6 +61,6 @@ def test_a_payload_without_its_id_names_the_field(source: Source) -> None:
 def test_a_webhook_without_a_secret_is_served_where_it_must_be_or_may_be() -> None:
     """A missing required secret stops the start; a source with an optional one is served only if everybody may post."""
     required = [one for one in ENDPOINTS.values() if one.is_required]
-    assert served(ENDPOINTS.values(), load({})) == required
+    assert served_endpoints(ENDPOINTS.values(), load({})) == required
     everything = load({"ALLOW_UNAUTHENTICATED": "true"})
-    assert served(ENDPOINTS.values(), everything) == list(ENDPOINTS.values())
+    assert served_endpoints(ENDPOINTS.values(), everything) == list(ENDPOINTS.values())

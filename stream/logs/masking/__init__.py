@@ -1,7 +1,8 @@
 """Masks phones, CPFs, e-mails and secrets in a text, however they are written.
 
-An operator needs the rest: UUIDs, dates and times, addresses of servers, offsets, milliseconds since 1970, versions,
-decimals, counts and lists of them. All work grows with the length of a text and no faster.
+Rule 1: What an operator needs stays: UUIDs, dates and times, addresses of servers, offsets, milliseconds since 1970,
+versions, decimals, counts and lists of them.
+Rule 2: The time grows linearly with the length of the text, whatever the text is.
 """
 
 from stream.logs.masking.emails import without_emails

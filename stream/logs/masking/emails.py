@@ -1,4 +1,4 @@
-"""Masks e-mails: any word with something before and after an "@", however that is spelt."""
+"""Masks e-mails: every word with something before and after an "@", however the "@" is encoded."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 
 from stream.logs.masking.shadow import replaced, shadow
 
-# One word with an "@" in it; and one whose "@" stands between blanks.
+# _WORD: one word, which may have an "@" in it. _SPACED_AT: an e-mail with blanks around its "@".
 _WORD = re.compile(r"[^\s\"'<>()\[\]{},;:/=?&]+")
 _AT = re.compile(r"@|%(?:25)*40|\\+u0040", re.IGNORECASE)
 _QUOTED_LOCAL = re.compile(r"\"[^\"\n]{1,64}\"(?=@|%(?:25)*40)")
@@ -35,12 +35,12 @@ def _without_email(found: re.Match[str]) -> str | None:
     local, domain = word[: at.start()], word[at.end() :]
     if _is_number(_ESCAPED.sub("", local), _ESCAPED.sub("", domain)):
         return None
-    is_password = not local.strip("*") and local  # what is left of a URL's, before the host
+    is_password = not local.strip("*") and local  # a URL's password, masked before, in front of the host
     return "***@***" if local and domain and not is_password else None
 
 
 def _is_number(local: str, domain: str) -> bool:
-    """Whether it is no e-mail but an offset of a partition, as in webhooks/3@10231, or a phone with a sign in it."""
+    """Whether it is not an e-mail but a partition's offset, as in webhooks/3@10231, or a phone with a sign in it."""
     if _LETTER.search(domain) and ("." in domain or not domain[0].isdigit()):
         return False
     return "." not in domain or not _LETTER.search(local)

@@ -1,13 +1,13 @@
-"""How numbers and what stands between their digits are written: the patterns that ``numbers.py`` searches with.
+"""The patterns of ``numbers.py``: how numbers, and the signs between their digits, are written.
 
-Every repetition is bounded or possessive, so that no text makes a search go back over what it has read.
+Rule: every repetition is bounded or possessive, so that no text makes a search backtrack without end.
 """
 
 from __future__ import annotations
 
 import re
 
-MOST_SIGNS = 6  # between two digits
+MAX_SIGNS = 6  # between two digits
 
 _DATE = r"(?<!\d)(?:19|20)\d\d-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])(?!\d)"
 _TIME = r"[T\x20]\d\d:\d\d(?::\d\d(?:[.,]\d{1,9})?)?(?:\x20?[+-]\d\d:?\d\d)?"
@@ -18,9 +18,9 @@ _UUID = r"(?<![0-9a-fA-F])[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}(?
 _DIGEST = r"\b(?=[0-9]*[a-fA-F])[0-9a-fA-F]{32}(?:[0-9a-fA-F]{8}|[0-9a-fA-F]{32})?\b"
 _HEXADECIMAL = r"\b0x[0-9a-fA-F]+"
 _WITH_EXPONENT = r"(?<![\d.])\d{1,15}\.\d{1,15}[eE]\+?\d\d?(?![\d.])"
-_BYTE = r"\\x[0-9a-fA-F]{2}"  # of a record, as Python writes it: its two digits are no part of a phone behind it
+_BYTE = r"\\x[0-9a-fA-F]{2}"  # a byte as Python prints it: its two digits do not belong to a phone behind it
 
-# An escape's own digits may be a phone's too ("%21" is "!", or a percent sign and an area code): both are looked at.
+# The digits of an escape may belong to a phone ("%21" is "!", or a percent sign and an area code): both are tried.
 _ESCAPED_BLANK = rf"%(?:20|09|2[BbDdEeFf89]|[Cc]2%[Aa]0)|\\u00[aA]0|{_BYTE}"
 _ESCAPED_SIGN = (
     rf"{_BYTE}|\\u[0-9a-fA-F]{{4}}|\\U[0-9a-fA-F]{{8}}|&(?:\#(?:\d{{1,7}}|[xX][0-9a-fA-F]{{1,6}})|[A-Za-z]{{2,31}});"
@@ -30,7 +30,7 @@ _PERCENT = (
     r"|[C-Fc-f][0-9A-Fa-f](?:%(?:25){0,3}[89ABab][0-9A-Fa-f]){1,3})"
 )
 _ESCAPED = f"{_ESCAPED_SIGN}|{_PERCENT}"
-# In a run, an escape that is nothing but a sign and digits is read as these: its digits may be the last ones.
+# In a run, an escape of a sign and digits only is read as these, because its digits may be the last of a phone.
 _WITH_LETTERS = (
     rf"{_BYTE}|\\u[0-9a-fA-F]{{4}}|\\U[0-9a-fA-F]{{8}}|&(?:\#[xX][0-9a-fA-F]{{1,6}}|[A-Za-z]{{2,31}});"
     r"|%(?:25){0,3}(?:[02357][A-Fa-f]|[C-Fc-f][0-9A-Fa-f](?:%(?:25){0,3}[89ABab][0-9A-Fa-f]){0,3})"
@@ -38,7 +38,7 @@ _WITH_LETTERS = (
 _SIGN = rf"(?:\\[nrt]|{_WITH_LETTERS}|[\x00-/:-@\[-`{{-\x7f])"
 _ORDINARY_SIGN = rf"(?:[\s.()/_+\x00-\x1f\x7f-]|\\[nrt]|{_ESCAPED_BLANK})"
 _MASKED_BEFORE = r"(?<=\D\*\*\*)\d\d(?!\d)"
-# Nobody's, and no part of a run.
+# Never an identifier, and never a part of a run.
 _KEPT = f"{_DATE}|{_CLOCK}|{_ADDRESS}|{_UUID}|{_DIGEST}|{_HEXADECIMAL}|{_WITH_EXPONENT}|{_MASKED_BEFORE}"
 
 NUMBERS = re.compile(
@@ -50,8 +50,8 @@ NUMBERS = re.compile(
     | (?P<exponent>{_WITH_EXPONENT})
     | (?P<run>
         (?:(?<={_BYTE})|(?<!\d))
-        (?:{_ESCAPED}){{0,{MOST_SIGNS}}}+ (?:\+{_ORDINARY_SIGN}{{0,3}}+)?
-        \d++ (?:{_SIGN}{{1,{MOST_SIGNS}}}+ (?!{_KEPT}) \d++)*+
+        (?:{_ESCAPED}){{0,{MAX_SIGNS}}}+ (?:\+{_ORDINARY_SIGN}{{0,3}}+)?
+        \d++ (?:{_SIGN}{{1,{MAX_SIGNS}}}+ (?!{_KEPT}) \d++)*+
     ))
     """,
     re.VERBOSE | re.ASCII,

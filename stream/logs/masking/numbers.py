@@ -1,8 +1,8 @@
 """Masks phones and CPFs: ten to fourteen digits, with anything between them, of any script, or written as a number.
 
-A *run* is digits with signs between them. What people write between the digits of a phone (blanks, dots, dashes,
-brackets and their encodings) is *ordinary*; a run is cut at all other signs into *pieces*, in which ten digits and
-more are somebody's. What is somebody's across other signs is decided in ``scattered.py``.
+A *run* is digits with signs between them. *Ordinary* signs are those that people write between the digits of a phone:
+blanks, dots, dashes, brackets and their encodings. All other signs cut a run into *pieces*, and a piece with ten digits
+or more is searched for identifiers. ``scattered.py`` finds identifiers that contain other signs.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from stream.logs.masking.grammar import (
     TYPED_PHONE,
     WHOLE_UUID,
 )
-from stream.logs.masking.meaning import FEWEST, LANDLINE, MOST, is_cpf, is_identifier, is_mobile
-from stream.logs.masking.scattered import scattered
+from stream.logs.masking.meaning import LANDLINE, MAX_DIGITS, MIN_DIGITS, is_cpf, is_identifier, is_mobile
+from stream.logs.masking.scattered import find_scattered
 from stream.logs.masking.shadow import replaced, shadow
 
-FEWEST_FOREIGN, MOST_FOREIGN = 8, 15  # digits after a plus
-LONGEST_PIECE = 1_000  # characters of digits and ordinary signs; nobody reads more
-LONGEST_ESCAPED = 1_000  # characters of digits and any signs, escapes among them: these are read in several ways
-LONGEST_PLUS = 24  # characters of a plus and the signs behind it
-SIGNIFICANT = 6  # digits of a number with an exponent: 1e10 is a round one
-MOST_ZEROS = 2  # after the point of a number that has no fraction
+MIN_FOREIGN_DIGITS, MAX_FOREIGN_DIGITS = 8, 15  # digits after a plus
+MAX_PIECE_CHARACTERS = 1_000  # a longer piece is masked as a whole
+MAX_ESCAPED_CHARACTERS = 1_000  # a longer run with escapes, which are read in several ways, is masked as a whole
+MAX_PLUS_CHARACTERS = 24  # of a plus and the signs behind it
+MIN_SIGNIFICANT_DIGITS = 6  # of a number with an exponent; one with fewer, such as 1e10, is a round number
+MAX_FRACTION_ZEROS = 2  # after the point of a number without a fraction
 
 _DIGITS = b"0123456789"
 _CPF_SHAPES = ((3, 3, 3, 2), (9, 2))
@@ -43,9 +43,9 @@ _DECIMALS = re.compile(r"(?:\d+\.\d+\s+)+\d+\.\d+")
 def without_numbers(text: str) -> str:
     """``text`` without phones and CPFs."""
     seen = shadow(text)
-    fewest = FEWEST_FOREIGN if "+" in seen or "%" in seen else FEWEST
+    fewest = MIN_FOREIGN_DIGITS if "+" in seen or "%" in seen else MIN_DIGITS
     if _count_digits(seen) < fewest or WHOLE_UUID.fullmatch(text):
-        return text  # so it is with nearly every line
+        return text  # true of nearly every text
     return replaced(
         TYPED_PHONE, lambda found: None if found["uuid"] else "***phone***", replaced(NUMBERS, _without_number, text)
     )
@@ -57,7 +57,7 @@ def _count_digits(text: str) -> int:
 
 
 def _without_number(found: re.Match[str]) -> str | None:
-    """What stands for a match; None leaves it as it is."""
+    """The replacement of a match; None leaves it as it is."""
     kind, text = found.lastgroup, found[0]
     if kind == "run":
         return _without_run(text, found.string[max(found.start() - 1, 0) : found.start()])
@@ -67,11 +67,11 @@ def _without_number(found: re.Match[str]) -> str | None:
     if kind == "address":
         return "***" if is_cpf(found["address"].replace(".", "")) else None
     if kind == "exponent":
-        return "***" if _is_somebodys_number(text) else None
+        return "***" if _is_identifier_number(text) else None
     return None
 
 
-def _is_somebodys_number(text: str) -> bool:
+def _is_identifier_number(text: str) -> bool:
     """Whether a number with an exponent is a CPF or a phone."""
     mantissa, _, exponent = text.lower().partition("e")
     whole, _, fraction = mantissa.partition(".")
@@ -81,7 +81,7 @@ def _is_somebodys_number(text: str) -> bool:
         if rest.strip("0"):
             return False
     digits = (whole + fraction).lstrip("0")
-    if len(digits.rstrip("0")) < SIGNIFICANT or len(digits) + zeros > MOST:
+    if len(digits.rstrip("0")) < MIN_SIGNIFICANT_DIGITS or len(digits) + zeros > MAX_DIGITS:
         return False
     digits += "0" * zeros
     return is_cpf(digits.zfill(11)) or is_mobile(digits) or bool(LANDLINE.fullmatch(digits))
@@ -97,20 +97,20 @@ class _Run(NamedTuple):
 
     @classmethod
     def plain(cls, text: str) -> _Run:
-        """All digits of a text count."""
+        """The run in which all digits of a text count."""
         parts = DIGIT_GROUP.split(text)
         starts = list(accumulate(map(len, parts)))
         return cls(text, starts[:-1:2], parts[1::2], parts[2:-1:2])
 
     @classmethod
     def escaped(cls, text: str, reading: re.Pattern[str]) -> _Run:
-        """The digits of an escape are a part of the sign that it stands for."""
+        """The run in which the digits of an escape count as a part of the sign that it encodes."""
         spans = [found.span() for found in reading.finditer(text) if found.lastgroup]
         signs = [text[one[1] : other[0]] for one, other in pairwise(spans)]
         return cls(text, [start for start, _ in spans], [text[start:end] for start, end in spans], signs)
 
     def piece(self, first: int, last: int) -> _Run:
-        """Some neighbours, with all that stands around them."""
+        """The part of the run from one group to another."""
         whole = slice(first, last + 1)
         return _Run(self.text, self.starts[whole], self.digits[whole], self.signs[first:last])
 
@@ -118,17 +118,17 @@ class _Run(NamedTuple):
         return self.starts[group] + len(self.digits[group])
 
 
-Mask = tuple[int, int, str]  # what stands for the characters from one to another
+Mask = tuple[int, int, str]  # start, end, replacement
 
 
 def _without_run(text: str, before: str) -> str | None:
     if text.isdigit():
         return f"***{text[-2:]}" if is_identifier(text) else None
-    if len(text) < FEWEST_FOREIGN or (_count_digits(text) < FEWEST and "+" not in text and "%" not in text):
+    if len(text) < MIN_FOREIGN_DIGITS or (_count_digits(text) < MIN_DIGITS and "+" not in text and "%" not in text):
         return None
     if not MAY_ESCAPE.search(text):
         masks = _masks(_Run.plain(text), before)
-    elif len(text) > LONGEST_ESCAPED:
+    elif len(text) > MAX_ESCAPED_CHARACTERS:
         return "***"
     else:
         masks = _masks(_Run.plain(text), before)
@@ -154,7 +154,7 @@ def _masks(run: _Run, before: str) -> list[Mask]:
     masks: list[Mask] = []
     first = 0
     begin = run.starts[0]
-    for start, end in scattered(run.digits, run.signs, odd, run.text[:begin] if begin else before):
+    for start, end in find_scattered(run.digits, run.signs, odd, run.text[:begin] if begin else before):
         masks += _of_pieces(run, odd, first, start - 1)
         masks.append((run.starts[start], run.end(end), "***"))
         first = end + 1
@@ -162,12 +162,12 @@ def _masks(run: _Run, before: str) -> list[Mask]:
 
 
 def _of_pieces(run: _Run, odd: Sequence[bool], first: int, last: int) -> list[Mask]:
-    """What is to be masked from one group to another, across ordinary signs only."""
+    """The masks from one group to another, for identifiers with ordinary signs only."""
     masks: list[Mask] = []
     begin = first
     for at in range(first, last + 1):
         if at == last or odd[at]:
-            if at > begin or len(run.digits[at]) >= FEWEST_FOREIGN:
+            if at > begin or len(run.digits[at]) >= MIN_FOREIGN_DIGITS:
                 masks += _of_piece(run.piece(begin, at))
             begin = at + 1
     return masks
@@ -176,18 +176,18 @@ def _of_pieces(run: _Run, odd: Sequence[bool], first: int, last: int) -> list[Ma
 def _of_piece(piece: _Run) -> list[Mask]:
     text, start, end = piece.text, piece.starts[0], piece.end(-1)
     count = sum(map(len, piece.digits))
-    if count < FEWEST_FOREIGN:
+    if count < MIN_FOREIGN_DIGITS:
         return []
-    if end - start > LONGEST_PIECE:
+    if end - start > MAX_PIECE_CHARACTERS:
         return [(start, end, "***")]
-    plus = start and PLUS.search(text, max(start - LONGEST_PLUS, 0), start)
-    if plus and count <= MOST_FOREIGN:
+    plus = start and PLUS.search(text, max(start - MAX_PLUS_CHARACTERS, 0), start)
+    if plus and count <= MAX_FOREIGN_DIGITS:
         return [(plus.start(), end, _shown(piece, 0, len(piece.digits) - 1))]
     return [(piece.starts[first], piece.end(last), _shown(piece, first, last)) for first, last in _identifiers(piece)]
 
 
 def _shown(piece: _Run, first: int, last: int) -> str:
-    """What an operator sees of an identifier: its last two digits where it is written in one."""
+    """The replacement of an identifier. It keeps the last two digits of one that is written without signs."""
     return f"***{piece.digits[first][-2:]}" if first == last else "***"
 
 
@@ -197,7 +197,7 @@ def _is_ordinary(signs: str) -> bool:
 
 
 def _identifiers(piece: _Run) -> Iterator[tuple[int, int]]:
-    """The groups of digits, from one to another, that together are a phone or a CPF."""
+    """The first and the last group of each phone or CPF."""
     count = len(piece.digits)
     if count > 1 and _is_whole(piece):
         yield 0, count - 1
@@ -214,21 +214,21 @@ def _identifiers(piece: _Run) -> Iterator[tuple[int, int]]:
 
 
 def _ends(digits: Sequence[str], first: int) -> list[int]:
-    """Where what begins at a group may end, the furthest first."""
+    """The groups at which an identifier that begins at ``first`` may end, the furthest first."""
     ends, length = [], 0
     for last in range(first, len(digits)):
         length += len(digits[last])
-        if length > MOST:
+        if length > MAX_DIGITS:
             break
-        if length >= FEWEST:
+        if length >= MIN_DIGITS:
             ends.append(last)
     return ends[::-1]
 
 
 def _is_whole(piece: _Run) -> bool:
-    """Whether a piece is a phone, in whatever way it is cut: nothing else stands beside it."""
+    """Whether a whole piece is a landline, however its digits are grouped."""
     joined = "".join(piece.digits)
-    if len(joined) > MOST or not LANDLINE.fullmatch(joined):
+    if len(joined) > MAX_DIGITS or not LANDLINE.fullmatch(joined):
         return False
     is_place = len(piece.digits) == 2 and len(piece.digits[0]) == 1  # noqa: PLR2004 - a partition and an offset
     return not is_place and not _DECIMALS.fullmatch(piece.text, piece.starts[0], piece.end(-1))
@@ -253,13 +253,13 @@ def _is_part(piece: _Run, first: int, last: int) -> bool:
 
 
 def _has_empty_fraction(piece: _Run, last: int) -> bool:
-    """Whether the group behind is nothing but the ``.0`` of a number that has no fraction."""
+    """Whether the next group is the ``.0`` of a number without a fraction."""
     if last + 1 >= len(piece.digits):
         return False
     start, end = piece.starts[last + 1], piece.end(last + 1)
     return (
         piece.signs[last] == "."
-        and end - start <= MOST_ZEROS
+        and end - start <= MAX_FRACTION_ZEROS
         and not piece.digits[last + 1].strip("0")
         and not (piece.text[end : end + 1] == "." and piece.text[end + 1 : end + 2].isdigit())
     )

@@ -1,4 +1,4 @@
-"""Masks secrets where a name says that one follows: headers, query strings, JSON, Python's reprs, addresses."""
+"""Masks secrets after a name that announces one: in headers, query strings, JSON, Python's reprs and addresses."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 import string
 from functools import lru_cache
 
-# Patterns search the text in small letters, which is far quicker than a search that ignores case.
+# The patterns search the text in lower case, which is far faster than a search that ignores case.
 _STEM = re.compile("token|pass|pwd|senha|secret|credential|authorization|cookie|key|auth=|sig=|signature=")
 _NAME = (
     r"(?:token|passw(?:or)?d|passphrase|pwd|senha|secret|credentials?|authorization"
@@ -44,7 +44,7 @@ _KEY_ENDS = (
 
 
 def without_secrets(text: str) -> str:
-    """``text`` without what follows the name of a secret, and without passwords of addresses."""
+    """``text`` without the values of named secrets and without the passwords of addresses."""
     if "://" in text:
         text = _ODD_USER_INFO.sub(r"\1***@", _USER_INFO.sub(r"\1***@", text))
     if ("=" in text or ":" in text or "," in text or "%" in text) and _STEM.search(_small(text)):
@@ -56,7 +56,7 @@ def without_secrets(text: str) -> str:
 
 @lru_cache(maxsize=1_024)
 def is_secret_key(key: str) -> bool:
-    """Whether a field of this name holds a secret, in whatever case and spelling."""
+    """Whether a field of this name holds a secret, whatever its case and separators."""
     return "".join(filter(str.isalnum, key.lower())).endswith(_KEY_ENDS)
 
 
@@ -71,5 +71,5 @@ def _without_values(pattern: re.Pattern[str], text: str) -> str:
 
 
 def _small(text: str) -> str:
-    """The text in small letters and of the same length: some letters of other scripts have no small one of theirs."""
+    """The text in lower case, with the same length. ``str.lower`` changes the length for some letters."""
     return text.lower() if text.isascii() else text.translate(_SMALL)

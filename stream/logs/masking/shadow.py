@@ -1,7 +1,7 @@
-"""The shadow of a text: character for character the same, but in ASCII as far as masking looks at it.
+"""The shadow of a text: a copy of the same length, in which characters that matter to masking are ASCII.
 
-Digits of all scripts are ASCII digits, and dashes, blanks and other signs are ASCII signs. Patterns search the shadow;
-what they find is cut out of the text itself.
+Digits of all scripts become ASCII digits; dashes, blanks and other signs become ASCII signs. The patterns search the
+shadow, and the matches are replaced in the text itself.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ import re
 import unicodedata
 from collections.abc import Callable
 
-_DOTS = "\u00b7\u2022\u2024\u2027\u2219\u22c5\u2212\u3002\uff0e"  # and a minus
+_DOTS = "\u00b7\u2022\u2024\u2027\u2219\u22c5\u2212\u3002\uff0e"  # one is a minus
 _FULL_WIDTH_AT = "\uff20\ufe6b"
-_OTHER_SIGN = "~"  # of no meaning to any pattern but that it stands between digits
+_OTHER_SIGN = "~"  # means nothing to a pattern except that it may stand between digits
 
 
 def shadow(text: str) -> str:
@@ -21,7 +21,7 @@ def shadow(text: str) -> str:
 
 
 def replaced(pattern: re.Pattern[str], replacement: Callable[[re.Match[str]], str | None], text: str) -> str:
-    """``text`` with what the pattern finds in its shadow replaced; None leaves a match as it is."""
+    """``text`` with each match of the pattern in its shadow replaced. A replacement of None leaves a match as it is."""
     pieces: list[str] = []
     at = 0
     for found in pattern.finditer(shadow(text)):
@@ -33,7 +33,7 @@ def replaced(pattern: re.Pattern[str], replacement: Callable[[re.Match[str]], st
 
 
 class _Shadows(dict[int, int]):
-    """What a character stands for; made when it is first met."""
+    """Maps a character to its shadow; computed when the character first occurs."""
 
     def __missing__(self, code: int) -> int:
         self[code] = ord(_shadow_of(chr(code))) if code > 0x7F else code  # noqa: PLR2004 - the last of ASCII
