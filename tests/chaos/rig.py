@@ -142,7 +142,7 @@ class Rig:
             # One that was killed is gone when its session has ended.
             while await replay.members():  # noqa: ASYNC110 - the broker has no event for it
                 await asyncio.sleep(0.2)
-            goal = await replay.at(target) if isinstance(target, datetime) else target
+            goal = await replay.offsets_at(target) if isinstance(target, datetime) else target
             moves = plan(await replay.bounds(), goal)
             await replay.execute(moves)
             return sum(move.records for move in moves)

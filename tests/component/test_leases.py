@@ -101,7 +101,7 @@ async def test_after_an_outage_an_expired_lease_is_not_taken_over(pool: asyncpg.
     """Its holder may still run and still has to store the answer it has paid for."""
     holder, other, third = (Ledger(pool, now) for _ in range(3))
     assert await holder.take_lease(CPF, SHORT_LEASE_S)
-    other.missed()
+    other.database_failed()
     await pool.execute("UPDATE stream.leases SET until = clock_timestamp() - interval '1 s'")
     assert not await other.take_lease(CPF, SHORT_LEASE_S)
     assert await third.take_lease(CPF, SHORT_LEASE_S), "this one saw no outage"

@@ -200,7 +200,7 @@ async def test_dead_letters_are_read_to_an_end_that_is_a_marker(
     broker: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """``dlq`` lists committed letters and does not wait for a record if the last offset is a marker."""
-    monkeypatch.setattr(dlq, "PATIENCE", 3.0)
+    monkeypatch.setattr(dlq, "STALL_TIMEOUT_S", 3.0)
     letters = dlq.DeadLetterQueue(broker, frozenset(), lambda: datetime.now(UTC))
     good, bad = LETTERS[0], LETTERS[1]
     async with upstream(broker) as producer:
