@@ -108,7 +108,7 @@ class FaustRuntime:
         """Whether the group is being joined."""
         return bool(self.app.rebalancing)
 
-    def unsettled(self) -> Hashable | None:
+    def join_progress(self) -> Hashable | None:
         """How far joining and recovering are: a value that changes while they get on; None when both are done."""
         recovery = self.app.tables.recovery
         if recovery.completed.is_set() and not self.app.rebalancing:

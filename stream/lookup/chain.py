@@ -67,7 +67,7 @@ class LookupChain:
             result.failure = error
         return result
 
-    async def recall(self, request: LookupRequest, facts: ContactFacts) -> LookupResult | None:
+    async def resolve_from_postgres(self, request: LookupRequest, facts: ContactFacts) -> LookupResult | None:
         """Answer from PostgreSQL only. None where a provider would have to be asked. Raises TransientError."""
         result = LookupResult(facts.copy())
         await self._stored.add_contact(request.contact, result.facts)

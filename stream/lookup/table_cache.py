@@ -170,7 +170,7 @@ class TableCache:
         with suppress(ValueError):  # not written by us, so never opened
             self._opened.get(partition_of_key(key), {}).pop(key.partition(b"/")[2].decode(), None)
 
-    def recall(self, partition: int, contact: Contact, now: float, *, stale: bool = False) -> ContactFacts:
+    def facts(self, partition: int, contact: Contact, now: float, *, stale: bool = False) -> ContactFacts:
         """What the table knows of a contact; with ``stale``, also what is past its time."""
         known = ContactFacts()
         for alias in contact.aliases:

@@ -66,7 +66,7 @@ def test_a_connection_serves_one_request_and_is_closed() -> None:
 
 def test_a_connection_too_many_is_turned_away(monkeypatch: pytest.MonkeyPatch) -> None:
     """With 503 at once; when one of the others goes there is a place again."""
-    monkeypatch.setattr(module, "MOST_CONNECTIONS", 3)
+    monkeypatch.setattr(module, "MAX_CONNECTIONS", 3)
 
     async def scenario(port: int) -> None:
         silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
@@ -84,7 +84,7 @@ def test_a_connection_too_many_is_turned_away(monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_connection_has_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """One that says nothing, one that never ends its head, and one that reads no answer are all ended."""
-    monkeypatch.setattr(module, "LONGEST_CONNECTION", 0.3)
+    monkeypatch.setattr(module, "MAX_CONNECTION_S", 0.3)
 
     async def scenario(port: int) -> None:
         for said in (b"", b"GET /healthz HTTP/1.1\r\nX: "):
@@ -116,7 +116,7 @@ def test_the_port_is_said_and_one_that_is_taken_stops_nobody_who_can_do_without(
         assert ports[0] == first.port
         assert ports[1] != first.port
         assert answer.startswith(b"HTTP/1.1 503")
-        assert b'"assignment":"the process is being started"' in answer
+        assert b'"assignment":"the process is starting"' in answer
 
     uvloop.run(scenario())
 

@@ -37,19 +37,19 @@ async def test_it_is_settled_when_the_group_is_joined_and_the_table_is_back(runt
     """Until then it says how far it is, by a value that changes with each step."""
     recovery = runtime.app.tables.recovery
     recovery.active_offsets[CHANGELOG._replace(partition=1)] = None  # given only now, of which nothing is known
-    seen = [runtime.unsettled()]
+    seen = [runtime.join_progress()]
     recovery.active_offsets[CHANGELOG] = 41
-    seen.append(runtime.unsettled())
+    seen.append(runtime.join_progress())
     runtime.app.rebalancing_count += 1
-    seen.append(runtime.unsettled())
+    seen.append(runtime.join_progress())
     assert None not in seen
     assert len(set(seen)) == len(seen)
     recovery.completed.set()
-    assert runtime.unsettled() is None
+    assert runtime.join_progress() is None
     assert not runtime.is_rebalancing
     runtime.app.rebalancing = True
     assert runtime.is_rebalancing
-    assert runtime.unsettled() is not None
+    assert runtime.join_progress() is not None
 
 
 def change(offset: int, value: bytes | None) -> ConsumerRecord:

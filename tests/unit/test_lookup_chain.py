@@ -102,13 +102,13 @@ async def test_a_reservation_that_nobody_waits_for_any_more_is_given_back() -> N
 
 
 async def test_the_facts_that_a_look_up_starts_from_do_not_change() -> None:
-    """What is learned is in the result, together with what was known, of a look-up and of a recall alike."""
+    """What is learned is in the result, together with what was known, also when it asked PostgreSQL only."""
     rig = FakeRig()
     rig.know(SOMEONE)
     who, facts = contact(SOMEONE, by="phone"), ContactFacts(dead_ends={"11144477735"})
     chain = rig.worker()
     learned = [(await chain.resolve(request(who), facts, LIMIT)).facts]
-    recalled = await chain.recall(request(who), facts)
+    recalled = await chain.resolve_from_postgres(request(who), facts)
     assert recalled is not None
     assert isinstance(recalled.answer, Found)
     assert recalled.tier is Tier.POSTGRES
@@ -131,6 +131,6 @@ async def test_what_was_learned_and_paid_before_the_deadline_reaches_the_table_a
     (record,) = worker.producer.of(topics.RETRIES[0].name)
     assert ("reason", b"deadline") in record.headers
     phone = contact(SOMEONE, by="phone")
-    facts = worker.cache.recall(PARTITION[1], phone, NOW.timestamp())
+    facts = worker.cache.facts(PARTITION[1], phone, NOW.timestamp())
     assert [one.cpf for one in facts.answers[phone.aliases[0]]] == [SOMEONE.cpf]
     assert rig.calls("diretrix") == 1

@@ -349,7 +349,7 @@ async def test_who_finds_the_queue_full_is_parked_and_the_reader_goes_on(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Hits leave, a webhook of whom is looked up joins and keeps its place, a stranger comes back later."""
-    monkeypatch.setattr(enrich, "RECALL_LIMIT", 0.01)
+    monkeypatch.setattr(enrich, "POSTGRES_ONLY_TIMEOUT_S", 0.01)
     worker = Worker(rig, queue=2)
     known, *strangers = population(4, seed=32)
     for one in (known, *strangers):
@@ -503,9 +503,9 @@ async def test_who_is_parked_while_it_waits_keeps_no_bytes(rig: Rig) -> None:
     await worker.read(webhook("first", SOMEONE), webhook("second", OTHER))
     waiting = list(worker.enricher.in_flight)
     worker.enricher.park_all("shutdown")
-    assert [one.message.value for one in waiting] == [webhook("first", SOMEONE), webhook("second", OTHER)]
+    assert [one.record.value for one in waiting] == [webhook("first", SOMEONE), webhook("second", OTHER)]
     worker.producer.deliver()
-    assert [(one.message.value, one.message.headers) for one in waiting] == [(None, ())] * 2
+    assert [(one.record.value, one.record.headers) for one in waiting] == [(None, ())] * 2
     rig.gate.open.set()
     await worker.enricher.single_flight.drain(LIMIT)
     assert worker.trackers.committable() == {PARTITION: 2}

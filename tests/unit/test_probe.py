@@ -32,7 +32,7 @@ async def test_a_broker_that_comes_late_is_reached() -> None:
 async def test_what_does_not_come_is_given_up(what: str, error: Exception) -> None:
     """After its patience, with a reason that an operator understands."""
     now = 0.0
-    probe = Probe(what, lambda: now, every=0.0, patience=300.0)
+    probe = Probe(what, lambda: now, every=0.0, max_wait=300.0)
 
     async def connect() -> None:
         nonlocal now

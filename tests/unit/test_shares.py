@@ -179,7 +179,7 @@ async def test_the_queue_holds_no_more_bytes_than_it_may(contacts: int) -> None:
     partner = Partner()
     limit = 100 * LARGE
     single_flight = SingleFlight(partner.look_up, slots=1, queue=5_000, queue_limit=LIMIT, queue_bytes=limit)
-    most, taken_in = large(0).message.size, 0
+    most, taken_in = large(0).record.size, 0
     while single_flight.has_room_for(C2S):
         single_flight.submit(large(taken_in % contacts))
         taken_in += 1
@@ -204,7 +204,7 @@ async def test_large_webhooks_of_one_source_leave_the_others_their_part() -> Non
         while single_flight.has_room_for(source):
             single_flight.submit(large(1_000 * (source == GOOGLE) + counts[source], source))
             counts[source] += 1
-    sizes = {source: counts[source] * large(0, source).message.size / LARGE for source in counts}
+    sizes = {source: counts[source] * large(0, source).record.size / LARGE for source in counts}
     assert 74 <= sizes[C2S] <= 77
     assert 22 <= sizes[GOOGLE] <= 27
     await single_flight.close()
@@ -220,12 +220,14 @@ async def test_bytes_are_free_again_when_all_has_ended() -> None:
             await ends.wait()
         return failed
 
-    async def recall(one: PendingWebhook) -> bool:
-        return one.message.offset % 2 == 0
+    async def answer_from_postgres(one: PendingWebhook) -> bool:
+        return one.record.offset % 2 == 0
 
-    single_flight = SingleFlight(look_up, slots=1, queue=100, queue_limit=0.05, recall=recall, queue_bytes=10 * LARGE)
+    single_flight = SingleFlight(
+        look_up, slots=1, queue=100, queue_limit=0.05, answer_from_postgres=answer_from_postgres, queue_bytes=10 * LARGE
+    )
     for number in range(8):
-        single_flight.submit(large(number), known_only=number == 7)
+        single_flight.submit(large(number), postgres_only=number == 7)
     assert single_flight.bytes_held > 8 * LARGE
     async with asyncio.timeout(LIMIT):
         while single_flight.bytes_held > 2 * LARGE:  # noqa: ASYNC110 - what leaves the queue sets no event

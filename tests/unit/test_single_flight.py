@@ -60,8 +60,8 @@ class Memory:
             await self.gate.wait()
             self.known.add(one.contact.key)
         self.at_once -= 1
-        one.ended = True
-        self.ended.append(one.message.offset)
+        one.has_outcome = True
+        self.ended.append(one.record.offset)
         self.reasons.append(failed)
         return failed
 
@@ -145,7 +145,7 @@ async def test_a_failure_is_handed_to_the_webhooks_behind_it() -> None:
     asked: list[str] = []
 
     async def fails(one: PendingWebhook, failed: str) -> str:
-        one.ended = True
+        one.has_outcome = True
         asked.append(failed)
         await asyncio.sleep(0)
         return failed or "diretrix: status 500"
@@ -164,7 +164,7 @@ async def test_an_exception_nobody_foresaw_ends_the_webhook_as_internal() -> Non
     async def breaks(one: PendingWebhook, failed: str) -> str:
         if not failed:
             raise ValueError("a bug")
-        one.ended = True
+        one.has_outcome = True
         reasons.append(failed)
         return ""
 

@@ -68,9 +68,9 @@ def answered(candidates: tuple[Candidate, ...] = (CANDIDATE,), *people: KnownPer
 def test_what_was_asked_is_recalled_by_alias_and_by_cpf(table: Table) -> None:
     """The phone was asked for: its person is known by phone and CPF; the e-mail beside them is PostgreSQL's to know."""
     table.remember(answered((CANDIDATE,), PERSON), PERSON)
-    by_phone = table.cache.recall(0, Contact(PHONE, None, None, ""), T)
-    by_email = table.cache.recall(0, Contact(None, EMAIL, None, ""), T)
-    by_cpf = table.cache.recall(0, Contact(None, None, Cpf(SOMEONE.cpf), ""), T)
+    by_phone = table.cache.facts(0, Contact(PHONE, None, None, ""), T)
+    by_email = table.cache.facts(0, Contact(None, EMAIL, None, ""), T)
+    by_cpf = table.cache.facts(0, Contact(None, None, Cpf(SOMEONE.cpf), ""), T)
     assert by_phone.answers == {PHONE.alias: (CANDIDATE,)}
     assert by_email == ContactFacts(listed={EMAIL.alias: ()})
     assert [list(one.persons) for one in (by_phone, by_cpf)] == [[SOMEONE.cpf]] * 2
@@ -84,7 +84,7 @@ def test_people_listed_for_an_asked_alias_are_recalled_with_it(table: Table) -> 
     known = answered((CANDIDATE,), PERSON)
     known.listed[PHONE.alias] = (namesake, CANDIDATE)
     table.remember(known, PERSON)
-    assert table.cache.recall(0, CONTACT, T).listed == {PHONE.alias: (namesake,), EMAIL.alias: ()}
+    assert table.cache.facts(0, CONTACT, T).listed == {PHONE.alias: (namesake,), EMAIL.alias: ()}
     assert table.cache.answer(0, CONTACT, SOMEONE.name, T) is None
     assert table.cache.answer(0, CONTACT, OTHER.name, T) is None
 
@@ -157,7 +157,7 @@ def test_what_is_settled_at_a_glance_is_what_the_policy_says(
     answer = table.cache.answer(0, contact, name, now)
     if answer is None:
         return
-    step = next_step(contact, name, table.cache.recall(0, contact, now))
+    step = next_step(contact, name, table.cache.facts(0, contact, now))
     assert isinstance(step, Found)
     assert (step.match, step.person.person, step.person.facts) == (answer.match, answer.person, answer.facts)
     assert not step.person.stale
@@ -200,16 +200,16 @@ def test_unknown_never_replaces_a_known_that_is_good(table: Table) -> None:
     """A later "nobody knows" leaves what is known; once that is past its time, it is believed."""
     table.remember(answered((CANDIDATE,), PERSON), PERSON)
     table.remember(answered(()), at=T + KNOWN - 1)
-    assert table.cache.recall(0, CONTACT, T + 1).answers[PHONE.alias] == (CANDIDATE,)
+    assert table.cache.facts(0, CONTACT, T + 1).answers[PHONE.alias] == (CANDIDATE,)
     table.remember(answered(()), at=T + KNOWN + 1)
-    assert table.cache.recall(0, CONTACT, T + KNOWN + 2).answers[PHONE.alias] == ()
+    assert table.cache.facts(0, CONTACT, T + KNOWN + 2).answers[PHONE.alias] == ()
 
 
 def test_known_replaces_unknown(table: Table) -> None:
     """A contact that becomes known is known at once, whatever was remembered of it."""
     table.remember(answered(()))
     table.remember(answered((CANDIDATE,), PERSON), PERSON, at=T + 1)
-    assert table.cache.recall(0, CONTACT, T + 1).answers[PHONE.alias] == (CANDIDATE,)
+    assert table.cache.facts(0, CONTACT, T + 1).answers[PHONE.alias] == (CANDIDATE,)
 
 
 def test_a_corrupt_entry_is_skipped_and_swept(table: Table) -> None:
@@ -218,10 +218,10 @@ def test_a_corrupt_entry_is_skipped_and_swept(table: Table) -> None:
         table.rows[table_key(0, alias)] = b"\x63not an entry"
     table.rows[b"no key of ours"] = b""
     table.cache.recovered()
-    known = table.cache.recall(0, CONTACT, T)
+    known = table.cache.facts(0, CONTACT, T)
     assert (known.answers, known.listed, known.persons) == ({}, {}, {})
     table.remember(answered((CANDIDATE,), PERSON), PERSON)
-    assert table.cache.recall(0, CONTACT, T).answers[PHONE.alias] == (CANDIDATE,)
+    assert table.cache.facts(0, CONTACT, T).answers[PHONE.alias] == (CANDIDATE,)
     table.cache.sweep(T)
     assert b"no key of ours" not in table.rows
 
@@ -266,8 +266,8 @@ def test_no_more_entries_are_kept_opened_than_a_share_of_the_capacity(table: Tab
 def test_what_is_past_its_time_is_recalled_only_as_stale(table: Table) -> None:
     """After its lifetime an answer is gone, but for an outage, where its person is marked."""
     table.remember(answered((CANDIDATE,), PERSON), PERSON)
-    assert table.cache.recall(0, CONTACT, T + KNOWN).persons == {}
-    stale = table.cache.recall(0, CONTACT, T + KNOWN, stale=True)
+    assert table.cache.facts(0, CONTACT, T + KNOWN).persons == {}
+    stale = table.cache.facts(0, CONTACT, T + KNOWN, stale=True)
     assert stale.persons[SOMEONE.cpf].stale
 
 
@@ -291,8 +291,8 @@ def test_a_dead_end_is_remembered_for_the_time_of_an_unknown(table: Table) -> No
     """A CPF of a form that nobody knows is not asked for again until its time is over."""
     table.remember(ContactFacts(dead_ends={OTHER.cpf}))
     who = Contact(None, None, Cpf(OTHER.cpf), "")
-    assert table.cache.recall(0, who, T + UNKNOWN - 1).dead_ends == {OTHER.cpf}
-    assert table.cache.recall(0, who, T + UNKNOWN).dead_ends == set()
+    assert table.cache.facts(0, who, T + UNKNOWN - 1).dead_ends == {OTHER.cpf}
+    assert table.cache.facts(0, who, T + UNKNOWN).dead_ends == set()
 
 
 def test_an_entry_under_another_key_is_nobodys(table: Table) -> None:

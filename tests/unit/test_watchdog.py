@@ -9,10 +9,10 @@ import pytest
 
 from stream.domain.errors import StopError
 from stream.health.watchdog import (
-    BROKER_PATIENCE,
-    STALL,
-    UNHEARD,
-    UNSETTLED,
+    MAX_BROKER_OUTAGE_S,
+    MAX_JOIN_STALL_S,
+    MAX_STALL_S,
+    STUCK_FACTOR,
     Allowance,
     Facts,
     Pulse,
@@ -40,13 +40,13 @@ WELL = Facts(
     [
         (replace(WELL, agent_restarts=1), "agent was restarted"),
         (replace(WELL, agent_restarts=1, broker_away=1.0), "agent was restarted"),
-        (replace(WELL, broker_away=BROKER_PATIENCE + 1), "broker is away"),
+        (replace(WELL, broker_away=MAX_BROKER_OUTAGE_S + 1), "broker is away"),
         (replace(WELL, oldest_due_age=2 * DEADLINE + 1), "twice its deadline"),
-        (replace(WELL, unfinished=1, since_completed=STALL + 1), "none has been finished"),
-        (replace(WELL, uncommitted=1, since_commit=STALL + 1), "none has been committed"),
+        (replace(WELL, unfinished=1, since_completed=MAX_STALL_S + 1), "none was completed"),
+        (replace(WELL, uncommitted=1, since_commit=MAX_STALL_S + 1), "none was committed"),
         (replace(WELL, unfinished=1, overtaken=WHOLE + 1), "got lost"),
-        (replace(WELL, unfinished=1, stuck=UNHEARD * WHOLE + 1), "got lost"),
-        (replace(WELL, unsettled=UNSETTLED + 1), "neither gets anywhere"),
+        (replace(WELL, unfinished=1, stuck=STUCK_FACTOR * WHOLE + 1), "got lost"),
+        (replace(WELL, join_stalled=MAX_JOIN_STALL_S + 1), "no progress in joining"),
     ],
 )
 def test_a_stall_is_told_with_its_reason(facts: Facts, reason: str) -> None:
@@ -59,13 +59,13 @@ def test_a_stall_is_told_with_its_reason(facts: Facts, reason: str) -> None:
     [
         WELL,
         replace(WELL, since_completed=9_999.0, since_commit=9_999.0),  # an idle night
-        replace(WELL, unfinished=5, since_completed=STALL),
-        replace(WELL, uncommitted=5, since_commit=STALL),
+        replace(WELL, unfinished=5, since_completed=MAX_STALL_S),
+        replace(WELL, uncommitted=5, since_commit=MAX_STALL_S),
         replace(WELL, oldest_due_age=2 * DEADLINE),
-        replace(WELL, broker_away=BROKER_PATIENCE, unfinished=5, since_completed=299.0),
-        replace(WELL, unfinished=5_000, overtaken=WHOLE, stuck=UNHEARD * WHOLE),  # a full queue that moves
-        replace(WELL, unsettled=UNSETTLED),  # a long recovery
-        replace(WELL, broker_away=1.0, unsettled=9_999.0),
+        replace(WELL, broker_away=MAX_BROKER_OUTAGE_S, unfinished=5, since_completed=299.0),
+        replace(WELL, unfinished=5_000, overtaken=WHOLE, stuck=STUCK_FACTOR * WHOLE),  # a full queue that moves
+        replace(WELL, join_stalled=MAX_JOIN_STALL_S),  # a long recovery
+        replace(WELL, broker_away=1.0, join_stalled=9_999.0),
         replace(WELL, broker_away=1.0, overtaken=9_999.0, stuck=9_999.0),
         replace(WELL, broker_away=1.0, uncommitted=5, since_commit=299.0, oldest_due_age=299.0),
     ],

@@ -93,7 +93,7 @@ class World:
 
 @pytest.fixture
 async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
-    monkeypatch.setattr(life, "STEP", 0.05)
+    monkeypatch.setattr(life, "SHUTDOWN_STEP_S", 0.05)
     async with asyncio.timeout(LIMIT):
         yield World()
 
@@ -122,7 +122,7 @@ async def test_a_worker_whose_group_refuses_it_ends(world: World) -> None:
 async def test_a_start_that_hangs_can_be_stopped(world: World) -> None:
     """Nothing has begun, so nothing is left."""
     world.runtime.start = for_ever
-    world.stop.tell()
+    world.stop.request()
     assert await world.worker().run(world.stop) == 0
 
 
@@ -138,9 +138,9 @@ async def test_a_runtime_that_does_not_end_is_not_waited_for(world: World) -> No
                     raise
 
     ignoring, world.runtime.stop = True, ignore
-    world.stop.tell()
+    world.stop.request()
     worker = world.worker()
-    assert (await worker.run(world.stop), worker.hangs) == (0, True)
+    assert (await worker.run(world.stop), worker.runtime_hangs) == (0, True)
     ignoring = False
 
 
@@ -148,7 +148,7 @@ async def test_a_stop_begins_nothing_more(world: World) -> None:
     """Not in this generation, and not in one that begins while what is under way has its grace."""
     world.single_flight.land.clear()
     running = asyncio.create_task(world.worker().run(world.stop))
-    world.stop.tell()
+    world.stop.request()
     while world.single_flight.drained_for is None:  # noqa: ASYNC110 - the worker sets no event
         await asyncio.sleep(0)
     world.trackers.renew([PARTITION])
@@ -161,8 +161,8 @@ async def test_a_stop_begins_nothing_more(world: World) -> None:
 async def test_a_second_signal_ends_the_grace(world: World) -> None:
     """What flies is parked at once."""
     world.single_flight.land.clear()
-    world.stop.tell()
-    world.stop.tell()
+    world.stop.request()
+    world.stop.request()
     assert await world.worker().run(world.stop) == 0
     assert world.parked == ["shutdown"]
 
@@ -177,26 +177,26 @@ async def test_what_could_not_be_put_away_is_said(world: World, what: str) -> No
         tracker.arrive([0])
         tracker.complete(0)
         world.runtime.commit = for_ever
-    world.stop.tell()
+    world.stop.request()
     assert await world.worker().run(world.stop) == 1
 
 
 async def test_what_a_step_leaves_of_its_time_is_for_the_next(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """A broker that takes longer than one step, and less than the two so far, has everything delivered: 0."""
-    monkeypatch.setattr(life, "STEP", 1.0)
+    monkeypatch.setattr(life, "SHUTDOWN_STEP_S", 1.0)
 
     async def deliver() -> None:
         await asyncio.sleep(1.2)
         world.producer.backlog = 0
 
     world.producer.backlog, world.producer.flush = 3, deliver
-    world.stop.tell()
+    world.stop.request()
     assert await world.worker().run(world.stop) == 0
 
 
 async def test_a_last_commit_that_is_refused_is_tried_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """The group rebalances while the worker leaves: what is finished is committed all the same."""
-    monkeypatch.setattr(life, "STEP", LIMIT)
+    monkeypatch.setattr(life, "SHUTDOWN_STEP_S", LIMIT)
     refused = asyncio.Event()
 
     async def commit() -> None:
@@ -208,6 +208,6 @@ async def test_a_last_commit_that_is_refused_is_tried_again(world: World, monkey
     tracker.arrive([0])
     tracker.complete(0)
     world.runtime.commit = commit
-    world.stop.tell()
+    world.stop.request()
     assert await world.worker().run(world.stop) == 0
     assert world.trackers.committable() == {}

@@ -10,13 +10,21 @@ from typing import Any
 from aiokafka.errors import KafkaConnectionError
 
 from stream.health.probe import Probe
-from stream.health.watchdog import BROKER_PATIENCE, STALL, UNHEARD, UNSETTLED, Allowance, Facts, diagnose
+from stream.health.watchdog import (
+    MAX_BROKER_OUTAGE_S,
+    MAX_JOIN_STALL_S,
+    MAX_STALL_S,
+    STUCK_FACTOR,
+    Allowance,
+    Facts,
+    diagnose,
+)
 from stream.kafka.offset_tracker import Trackers
 from stream.worker.health import WorkerFacts
 
 PARTITION, OTHER = ("webhooks", 0), ("webhooks", 1)
 ALLOWANCE = Allowance(deadline=30.0, queue_limit=120.0)
-LOST = "a webhook got lost inside the worker: others are finished, it is not"
+LOST = "a webhook got lost inside the worker: others are completed, it is not"
 
 
 class Worker:
@@ -28,7 +36,9 @@ class Worker:
         self.at = 0.0
         self.offsets = Counter[tuple[str, int]]()
         self.recovered: int | None = None  # records of the table that recovery has brought; None when it is over
-        self.runtime: Any = SimpleNamespace(trackers=self.trackers, is_rebalancing=False, unsettled=self.unsettled)
+        self.runtime: Any = SimpleNamespace(
+            trackers=self.trackers, is_rebalancing=False, join_progress=self.join_progress
+        )
         self.producer = SimpleNamespace(failing_since=None)
         self.oldest = 0.0
         enricher: Any = SimpleNamespace(
@@ -38,7 +48,7 @@ class Worker:
         self.facts = WorkerFacts(self.probe, Probe("the database"), ALLOWANCE, lambda: self.at)
         self.facts.watch(self.runtime, enricher)
 
-    def unsettled(self) -> tuple[bool, int] | None:
+    def join_progress(self) -> tuple[bool, int] | None:
         """How far joining and recovering are."""
         rebalancing = self.runtime.is_rebalancing
         return (rebalancing, self.recovered or 0) if rebalancing or self.recovered is not None else None
@@ -80,7 +90,7 @@ class Worker:
 async def test_a_worker_under_steady_load_that_commits_is_no_stall() -> None:
     """There is always something that was finished since the last commit; what counts is that commits go on."""
     worker = Worker()
-    for _ in range(int(3 * STALL)):
+    for _ in range(int(3 * MAX_STALL_S)):
         worker.at += 1.0
         worker.finish_one()
         worker.commit()
@@ -92,12 +102,12 @@ async def test_a_worker_that_finishes_and_never_commits_is_a_stall() -> None:
     """However much it finishes."""
     worker = Worker()
     said = []
-    for _ in range(int(STALL) + 2):
+    for _ in range(int(MAX_STALL_S) + 2):
         worker.at += 1.0
         worker.finish_one()
         said.append(await worker.diagnosed())
-    assert said[-1] == "offsets are finished and none has been committed"
-    assert said[: int(STALL)] == [None] * int(STALL)
+    assert said[-1] == "offsets are completed and none was committed for 60 s"
+    assert said[: int(MAX_STALL_S)] == [None] * int(MAX_STALL_S)
 
 
 async def test_an_idle_night_is_no_stall() -> None:
@@ -114,7 +124,7 @@ async def test_a_webhook_that_later_ones_have_overtaken_for_too_long_is_lost() -
     """The worker leaves, so that it is read again: nothing else would ever finish it."""
     worker = Worker()
     worker.arrive()
-    assert await worker.seconds_until_it_leaves(1_000) == int(ALLOWANCE.whole) + 2
+    assert await worker.seconds_until_it_leaves(1_000) == int(ALLOWANCE.total) + 2
     assert await worker.diagnosed() == LOST
 
 
@@ -123,7 +133,7 @@ async def test_the_last_webhook_of_a_partition_that_is_lost_is_found_too() -> No
     worker = Worker()
     worker.arrive()
     left = await worker.seconds_until_it_leaves(1_000, OTHER)
-    assert left == int(UNHEARD * ALLOWANCE.whole) + 1
+    assert left == int(STUCK_FACTOR * ALLOWANCE.total) + 1
 
 
 async def test_a_full_queue_that_moves_is_no_loss() -> None:
@@ -147,10 +157,10 @@ async def test_after_a_rebalance_everything_has_its_time_again() -> None:
     worker.oldest = 500.0
     await worker.look()
     worker.runtime.is_rebalancing = True
-    worker.at += UNSETTLED - 1
+    worker.at += MAX_JOIN_STALL_S - 1
     assert await worker.diagnosed() is None
     worker.runtime.is_rebalancing = False
-    worker.at += STALL
+    worker.at += MAX_STALL_S
     assert await worker.diagnosed() is None
     worker.at += 1
     assert await worker.diagnosed() is not None
@@ -163,10 +173,10 @@ async def test_a_rebalance_that_never_ends_is_told() -> None:
     for _ in range(10):
         worker.recovered += 1
         assert await worker.diagnosed() is None
-        worker.at += UNSETTLED
-    assert "neither gets anywhere" not in str(await worker.diagnosed())
+        worker.at += MAX_JOIN_STALL_S
+    assert "no progress in joining" not in str(await worker.diagnosed())
     worker.at += 1
-    assert "neither gets anywhere" in str(await worker.diagnosed())
+    assert "no progress in joining" in str(await worker.diagnosed())
 
 
 async def test_a_broker_that_is_away_has_five_minutes_and_then_everything_its_time() -> None:
@@ -176,14 +186,14 @@ async def test_a_broker_that_is_away_has_five_minutes_and_then_everything_its_ti
     worker.finish_one()
     await worker.look()
     worker.producer.failing_since = 0.001
-    worker.oldest = worker.at = BROKER_PATIENCE - 1
+    worker.oldest = worker.at = MAX_BROKER_OUTAGE_S - 1
     assert await worker.diagnosed() is None
     away = {"broker": "away for 299 s", "database": ""}
-    assert (await worker.facts.healthy(), worker.facts.without()) == ({"progress": ""}, away)
+    assert (await worker.facts.healthy(), worker.facts.waits()) == ({"progress": ""}, away)
     worker.producer.failing_since = None
     assert await worker.diagnosed() is None
     worker.producer.failing_since = 0.001
-    worker.at = BROKER_PATIENCE + 1
+    worker.at = MAX_BROKER_OUTAGE_S + 1
     assert await worker.diagnosed() == "the broker is away"
 
 
@@ -214,7 +224,7 @@ async def test_an_idle_worker_learns_from_its_probe_that_the_broker_is_away() ->
     assert "" in seen
     worker.at += 7
     assert (await worker.facts.ready())["broker"].startswith("away for")
-    worker.at += BROKER_PATIENCE
+    worker.at += MAX_BROKER_OUTAGE_S
     assert await worker.diagnosed() == "the broker is away"
 
 
@@ -222,4 +232,4 @@ async def test_before_there_is_a_worker_the_pages_speak_of_what_it_waits_for() -
     """Healthy, since it waits; not ready, and it says for what."""
     facts = WorkerFacts(Probe("the broker"), Probe("the database"), ALLOWANCE)
     assert await facts.healthy() == {"progress": ""}
-    assert await facts.ready() == {"broker": "", "database": "", "assignment": "the worker is being started"}
+    assert await facts.ready() == {"broker": "", "database": "", "assignment": "the worker is starting"}
