@@ -250,7 +250,7 @@ class Enricher:
     async def stop(self) -> None:
         """Cancel all look-ups. Wait until paid answers are stored and every call is settled in the ledger."""
         await self.single_flight.close()
-        await self._chain.settled()
+        await self._chain.wait_settled()
 
     def park_all(self, reason: str) -> None:
         """Park every webhook that is being looked up or waits for a slot: the worker stops."""

@@ -86,7 +86,7 @@ async def test_what_diretrix_answered_is_stored_when_the_database_is_back(rig: R
     assert by_phone.phone is not None
     assert failed.facts.answers[by_phone.phone.alias]  # the table keeps it meanwhile, for its partition
     server.start()
-    await first.settled()
+    await first.wait_settled()
     assert await answers(rig) == [by_phone.phone.alias]
     assert await rig.statuses("diretrix") == ["paid"]
     assert await rig.parties(CPF) == 1
@@ -116,7 +116,7 @@ async def test_another_partition_does_not_pay_while_an_answer_waits(rig: RealRig
         await answer(first, request(by_phone))
     assert rig.calls("diretrix") == 1
     held.set()
-    await first.settled()
+    await first.wait_settled()
     assert isinstance(await answer(first, request(by_phone)), Found)
     assert rig.calls("diretrix") == 1
 
@@ -135,7 +135,7 @@ async def test_what_the_work_api_answered_is_stored_and_its_lease_kept_until_the
     assert isinstance(found, Found)
     assert found.person.complete
     assert (rig.calls("work"), rig.calls("diretrix")) == (1, 1)
-    await first.settled()
+    await first.wait_settled()
     assert await rig.statuses("work") == ["paid"]
     assert await rig.pool.fetchval("SELECT count(*) FROM stream.leases") == 0
     assert await rig.pool.fetchval("SELECT count(*) FROM core.parties WHERE cpf_cnpj = $1 AND enriched", CPF) == 1
@@ -165,7 +165,7 @@ async def test_many_that_were_under_way_are_all_stored(rig: RealRig, server: Loc
     results = await asyncio.gather(*(answer(worker, request(one, name="")) for one in both), return_exceptions=True)
     assert all(isinstance(result, DatabaseUnavailableError) for result in results), results
     server.start()
-    await worker.settled()
+    await worker.wait_settled()
     assert sorted(await answers(rig)) == sorted(one.aliases[0] for one in both)
     assert await rig.statuses("diretrix") == ["paid"] * len(both)
 

@@ -83,7 +83,7 @@ async def test_who_waits_for_a_turn_is_not_on_the_books(rig: RealRig) -> None:
     for one in looking:
         one.cancel()
     await asyncio.wait(looking)
-    await chain.settled()
+    await chain.wait_settled()
     assert await rig.statuses("diretrix") == ["unsure"] * 3
 
 
@@ -106,7 +106,7 @@ async def test_a_call_that_gets_no_turn_is_in_no_books(rig: RealRig, monkeypatch
     assert await rig.pool.fetchval("SELECT calls FROM stream.budgets") == 1
     first.cancel()
     await asyncio.wait({first})
-    await chain.settled()
+    await chain.wait_settled()
 
 
 async def test_tries_of_one_call_have_one_row(rig: RealRig, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,7 +134,7 @@ async def test_a_row_is_there_before_the_request_is(rig: RealRig) -> None:
     assert await seen[0] == ["reserved"]
     looking.cancel()
     await asyncio.wait({looking})
-    await chain.settled()
+    await chain.wait_settled()
 
 
 async def test_what_we_do_not_reserve_says_nothing_of_the_partner(rig: RealRig) -> None:

@@ -96,7 +96,7 @@ async def test_a_reservation_that_nobody_waits_for_any_more_is_given_back() -> N
     result = await resolve(chain, request(contact(SOMEONE)), deadline=0.02)
     assert isinstance(result.failure, TimeoutError)
     ledger.held.set()
-    await chain.settled()
+    await chain.wait_settled()
     assert await rig.statuses("diretrix") == ["free"]
     assert rig.calls("diretrix") == 0
 

@@ -205,7 +205,7 @@ async def test_a_worker_whose_answers_are_not_taken_stops_paying(database: Datab
             await answer(chain, request(contact(one, by="phone"), one.name))
     assert rig.calls("diretrix") == 3
     store.away = False
-    await chain.settled()
+    await chain.wait_settled()
     assert len(rig.store.answers) == 3
     for one in people:
         assert isinstance(await answer(chain, request(contact(one, by="phone"), one.name)), Found)
@@ -213,7 +213,7 @@ async def test_a_worker_whose_answers_are_not_taken_stops_paying(database: Datab
 
 
 async def test_a_worker_that_stops_waits_for_what_was_paid_for(database: Database) -> None:
-    """``settled``, which the end of a worker waits for within its limit, ends when all is stored, and not before."""
+    """``wait_settled`` returns when all paid answers are stored, and not before."""
     del database
     rig = FakeRig()
     rig.know(SOMEONE)
@@ -222,7 +222,7 @@ async def test_a_worker_that_stops_waits_for_what_was_paid_for(database: Databas
     with pytest.raises(DatabaseUnavailableError):
         await answer(chain, request(contact(SOMEONE, by="phone")))
     with pytest.raises(TimeoutError):
-        await asyncio.wait_for(chain.settled(), 0.02)
+        await asyncio.wait_for(chain.wait_settled(), 0.02)
     store.away = False
-    await chain.settled()
+    await chain.wait_settled()
     assert rig.store.answers

@@ -16,7 +16,7 @@ from stream.domain.freshness import Entry
 from stream.domain.identity import Contact, Cpf, Email, Phone
 from stream.domain.person import Candidate, person_from_work
 from stream.local.people import population
-from stream.lookup.table_cache import OPENED, Lifetimes, TableCache, partition_of_key, table_key
+from stream.lookup.table_cache import DECODED_ONE_IN, Lifetimes, TableCache, partition_of_key, table_key
 from tests.support.fakes import NOW
 
 SOMEONE, OTHER = population(2, seed=5)
@@ -190,7 +190,7 @@ def test_the_sweep_takes_what_is_long_past_its_time_and_keeps_the_stale(table: T
     for alias in ("p:1", "p:2", "p:3"):
         table.remember(ContactFacts(answers={alias: ()}))
     assert table.cache.sweep(T + UNKNOWN + KNOWN) == 0
-    assert table.cache.sweep(T + UNKNOWN + KNOWN + 1, most=2) == 2
+    assert table.cache.sweep(T + UNKNOWN + KNOWN + 1, limit=2) == 2
     assert len(table.cache) == 1
     assert table.cache.sweep(T + UNKNOWN + KNOWN + 1) == 1
     assert table.replayed() == table.rows == {}
@@ -260,7 +260,7 @@ def test_no_more_entries_are_kept_opened_than_a_share_of_the_capacity(table: Tab
         table.remember(answered((CANDIDATE,), PERSON), PERSON, partition=partition)
     first, again = ([table.cache.primary_entry(partition, CONTACT, T) for partition in range(30)] for _ in range(2))
     assert all(first)
-    assert sum(one is other for one, other in zip(first, again, strict=True)) <= 100 // OPENED + 1
+    assert sum(one is other for one, other in zip(first, again, strict=True)) <= 100 // DECODED_ONE_IN + 1
 
 
 def test_what_is_past_its_time_is_recalled_only_as_stale(table: Table) -> None:
