@@ -24,7 +24,7 @@ from stream.local.people import Someone, population
 from stream.local.simulators import Fault, Simulators, serving
 from stream.providers import http
 from stream.providers.diretrix import Diretrix
-from stream.providers.guard import ATTEMPTS, Guard
+from stream.providers.guard import MAX_ATTEMPTS, Guard
 from stream.settings import load
 from tests.support.fakes import unbooked
 from tests.support.waiting import LIMIT
@@ -98,7 +98,7 @@ async def diretrix(simulators: Simulators) -> AsyncIterator[Diretrix]:
 
 @pytest.fixture
 def without_waiting() -> Iterator[None]:
-    with stamina.set_testing(True, attempts=ATTEMPTS):
+    with stamina.set_testing(True, attempts=MAX_ATTEMPTS):
         yield
 
 
@@ -233,7 +233,7 @@ async def test_a_call_that_got_no_connection_was_not_billed(
     simulators: Simulators, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Waiting for a connection ends before anything is sent."""
-    monkeypatch.setattr(http, "CONNECT_LIMIT", 0.05)
+    monkeypatch.setattr(http, "CONNECT_TIMEOUT_S", 0.05)
     simulators.faults["work"] = Fault(hang=60)
     async with serving(simulators) as base, aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=1)) as session:
         settings = load({"DIRETRIX_BASE_URL": base})

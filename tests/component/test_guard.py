@@ -20,7 +20,14 @@ from stream.domain.errors import (
     RefusedError,
 )
 from stream.providers import guard as guard_module
-from stream.providers.guard import ATTEMPTS, FAILURES, LONGEST_OBEDIENCE, LONGEST_WAIT, REFUSED_FOR, Guard
+from stream.providers.guard import (
+    BREAKER_THRESHOLD,
+    MAX_ATTEMPTS,
+    MAX_RETRY_AFTER_S,
+    MAX_WAIT_S,
+    REFUSAL_PAUSE_S,
+    Guard,
+)
 from tests.support.fakes import unbooked
 from tests.support.waiting import LIMIT
 
@@ -103,7 +110,7 @@ async def until_asked(partner: Partner, calls: int) -> None:
 
 @pytest.fixture
 def without_waiting() -> Iterator[None]:
-    with stamina.set_testing(True, attempts=ATTEMPTS):
+    with stamina.set_testing(True, attempts=MAX_ATTEMPTS):
         yield
 
 
@@ -138,7 +145,7 @@ async def test_trying_again_ends() -> None:
     with pytest.raises(PartnerUnavailableError, match="not now") as caught:
         await guarded().call(partner, unbooked)
     assert caught.value.billed == "no"
-    assert partner.calls == ATTEMPTS
+    assert partner.calls == MAX_ATTEMPTS
 
 
 @pytest.mark.usefixtures("without_waiting")
@@ -161,10 +168,10 @@ async def test_retry_after_is_obeyed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_a_long_retry_after_is_left_to_the_caller() -> None:
     """Who wants us to wait longer than a look-up can is not waited for: the error says how long."""
-    partner = Partner([not_carried_out(retry_after=LONGEST_WAIT + 1)])
+    partner = Partner([not_carried_out(retry_after=MAX_WAIT_S + 1)])
     with pytest.raises(PartnerUnavailableError) as caught:
         await guarded().call(partner, unbooked)
-    assert caught.value.retry_after == LONGEST_WAIT + 1
+    assert caught.value.retry_after == MAX_WAIT_S + 1
     assert partner.calls == 1
 
 
@@ -187,7 +194,7 @@ async def test_an_absurd_retry_after_does_not_stop_us_for_days() -> None:
     guard, partner = guarded(clock=clock), Partner([not_carried_out(retry_after=1e12), "yes"])
     with pytest.raises(PartnerUnavailableError):
         await guard.call(partner, unbooked)
-    clock.now += LONGEST_OBEDIENCE + 1
+    clock.now += MAX_RETRY_AFTER_S + 1
     assert await guard.call(partner, unbooked) == "yes"
 
 
@@ -199,7 +206,7 @@ async def test_after_a_refusal_nothing_is_asked_for_a_while() -> None:
         with pytest.raises(RefusedError, match="status 401"):
             await guard.call(partner, unbooked)
     assert partner.calls == 1
-    clock.now += REFUSED_FOR + 1
+    clock.now += REFUSAL_PAUSE_S + 1
     assert await guard.call(partner, unbooked) == "yes"
 
 
@@ -215,7 +222,7 @@ async def test_breaker_opens_after_failures_in_a_row() -> None:
     """Then nothing is asked, the error says that nothing was billed, and the metric is 1."""
     guard = guarded()
     assert breaker_open() == 0
-    await fail(guard, FAILURES)
+    await fail(guard, BREAKER_THRESHOLD)
     assert breaker_open() == 1
     partner = Partner(["yes"])
     with pytest.raises(PartnerUnavailableError, match="the breaker is open") as caught:
@@ -227,9 +234,9 @@ async def test_breaker_opens_after_failures_in_a_row() -> None:
 async def test_an_answer_between_failures_keeps_the_breaker_closed() -> None:
     """Only failures in a row count."""
     guard = guarded()
-    await fail(guard, FAILURES - 1)
+    await fail(guard, BREAKER_THRESHOLD - 1)
     await guard.call(Partner(["yes"]), unbooked)
-    await fail(guard, FAILURES - 1)
+    await fail(guard, BREAKER_THRESHOLD - 1)
     assert await guard.call(Partner(["yes"]), unbooked) == "yes"
 
 
@@ -237,23 +244,23 @@ async def test_refusals_do_not_open_the_breaker() -> None:
     """A partner that refuses us is up."""
     clock = Clock()
     guard = guarded(clock=clock)
-    for _ in range(FAILURES + 1):
+    for _ in range(BREAKER_THRESHOLD + 1):
         with pytest.raises(RefusedError):
             await guard.call(Partner([RefusedError("partner", "status 401")]), unbooked)
-        clock.now += REFUSED_FOR + 1
+        clock.now += REFUSAL_PAUSE_S + 1
     assert await guard.call(Partner(["yes"]), unbooked) == "yes"
 
 
 async def test_one_call_finds_out_whether_the_partner_is_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """An open breaker lets one call through after its time, not a crowd; its answer closes it."""
-    monkeypatch.setattr(guard_module, "OPEN_FOR", 0.05)
+    monkeypatch.setattr(guard_module, "BREAKER_OPEN_S", 0.05)
     guard = guarded()
-    await fail(guard, FAILURES)
+    await fail(guard, BREAKER_THRESHOLD)
     await asyncio.sleep(0.06)
     partner = Partner(["yes"], gate=asyncio.Event())
     probe = asyncio.create_task(guard.call(partner, unbooked))
     await until_asked(partner, 1)
-    monkeypatch.setattr(guard_module, "OPEN_FOR", LONGEST_WAIT + 1)  # the others need not try again
+    monkeypatch.setattr(guard_module, "BREAKER_OPEN_S", MAX_WAIT_S + 1)  # the others need not try again
     with pytest.raises(PartnerUnavailableError, match="the breaker is open"):
         await guard.call(partner, unbooked)
     assert partner.calls == 1
@@ -265,11 +272,11 @@ async def test_one_call_finds_out_whether_the_partner_is_back(monkeypatch: pytes
 
 async def test_a_failed_probe_opens_the_breaker_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """One failure is enough while the partner is on probation."""
-    monkeypatch.setattr(guard_module, "OPEN_FOR", 0.05)
+    monkeypatch.setattr(guard_module, "BREAKER_OPEN_S", 0.05)
     guard = guarded()
-    await fail(guard, FAILURES)
+    await fail(guard, BREAKER_THRESHOLD)
     await asyncio.sleep(0.06)
-    monkeypatch.setattr(guard_module, "OPEN_FOR", LONGEST_WAIT + 1)
+    monkeypatch.setattr(guard_module, "BREAKER_OPEN_S", MAX_WAIT_S + 1)
     await fail(guard, 1)
     assert breaker_open() == 1
     with pytest.raises(PartnerUnavailableError, match="the breaker is open"):
@@ -279,7 +286,7 @@ async def test_a_failed_probe_opens_the_breaker_again(monkeypatch: pytest.Monkey
 async def test_a_cancelled_call_says_nothing_of_the_partner() -> None:
     """Deadlines cancel calls of a partner that hangs: they must not count as its answers."""
     guard = guarded()
-    await fail(guard, FAILURES - 1)
+    await fail(guard, BREAKER_THRESHOLD - 1)
     partner = Partner(["yes"], gate=asyncio.Event())
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.02):
@@ -291,9 +298,9 @@ async def test_a_cancelled_call_says_nothing_of_the_partner() -> None:
 
 async def test_a_cancelled_probe_gives_its_place_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """The next call is the probe then, and slots are free again."""
-    monkeypatch.setattr(guard_module, "OPEN_FOR", 0.05)
+    monkeypatch.setattr(guard_module, "BREAKER_OPEN_S", 0.05)
     guard = guarded(at_once=1)
-    await fail(guard, FAILURES)
+    await fail(guard, BREAKER_THRESHOLD)
     await asyncio.sleep(0.06)
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.02):
@@ -313,7 +320,7 @@ async def test_after_a_refusal_one_call_finds_out_whether_it_is_over() -> None:
     partner = Partner([RefusedError("partner", "status 401")])
     with pytest.raises(RefusedError):
         await guard.call(partner, unbooked)
-    clock.now += REFUSED_FOR + 1
+    clock.now += REFUSAL_PAUSE_S + 1
     partner.takes = 0.01
     ends = await asyncio.gather(*(guard.call(partner, unbooked) for _ in range(8)), return_exceptions=True)
     assert partner.calls == 2
@@ -329,7 +336,7 @@ async def test_the_guard_says_what_keeps_us_from_asking() -> None:
     with pytest.raises(RefusedError):
         await guard.call(Partner([RefusedError("partner", "status 401: check PASSWORD")]), unbooked)
     assert (guard.trouble(), refuses()) == ("refuses us: status 401: check PASSWORD", 1)
-    clock.now += REFUSED_FOR + 1
+    clock.now += REFUSAL_PAUSE_S + 1
     assert guard.trouble() != "", "nobody has asked yet whether it is over"
     await guard.call(Partner(["yes"]), unbooked)
     assert (guard.trouble(), refuses()) == ("", 0)
@@ -338,13 +345,13 @@ async def test_the_guard_says_what_keeps_us_from_asking() -> None:
     assert guard.trouble() == "asked us to wait"
     clock.now += 61
     assert guard.trouble() == ""
-    await fail(guard, FAILURES - 1)  # the 429 was one
+    await fail(guard, BREAKER_THRESHOLD - 1)  # the 429 was one
     assert (guard.trouble(), breaker_open()) == ("the breaker is open", 1)
 
 
 async def test_who_waits_too_long_for_a_turn_was_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     """It costs nothing, says so, and is not tried again by the guard."""
-    monkeypatch.setattr(guard_module, "LONGEST_WAIT", 0.02)
+    monkeypatch.setattr(guard_module, "MAX_WAIT_S", 0.02)
     guard, partner = guarded(at_once=1), Partner(["yes"], gate=asyncio.Event())
     first = asyncio.create_task(guard.call(partner, unbooked))
     await until_asked(partner, 1)
@@ -391,7 +398,7 @@ async def test_a_call_is_reserved_behind_all_guards() -> None:
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(waiting, 0.05)
     assert books.reserved == partner.calls == 21
-    await fail(guard, FAILURES)
+    await fail(guard, BREAKER_THRESHOLD)
     with pytest.raises(PartnerUnavailableError, match="the breaker is open"):
         await guard.call(partner, books.reserve)
     assert books.reserved == partner.calls == 21
@@ -410,9 +417,9 @@ async def test_what_can_not_be_reserved_is_neither_asked_nor_tried_again() -> No
 
 async def test_reserving_that_is_cancelled_frees_slot_and_probe(monkeypatch: pytest.MonkeyPatch) -> None:
     """A deadline that comes while the database is slow leaves the partner to the next call."""
-    monkeypatch.setattr(guard_module, "OPEN_FOR", 0.05)
+    monkeypatch.setattr(guard_module, "BREAKER_OPEN_S", 0.05)
     guard = guarded(at_once=1)
-    await fail(guard, FAILURES)
+    await fail(guard, BREAKER_THRESHOLD)
     await asyncio.sleep(0.06)
     for _ in range(2):
         with pytest.raises(TimeoutError):
@@ -428,7 +435,7 @@ async def test_a_refused_partner_is_probed_by_the_next_call_when_one_can_not_be_
     guard = guarded(clock=clock)
     with pytest.raises(RefusedError):
         await guard.call(Partner([RefusedError("partner", "status 401")]), unbooked)
-    clock.now += REFUSED_FOR + 1
+    clock.now += REFUSAL_PAUSE_S + 1
     with pytest.raises(BudgetSpentError):
         await guard.call(Partner(["yes"]), Books(BudgetSpentError("spent")).reserve)
     assert guard.trouble() == "refuses us: status 401", "nobody was asked"

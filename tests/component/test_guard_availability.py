@@ -11,7 +11,7 @@ from stream.domain.availability import Availability
 from stream.domain.errors import PartnerUnavailableError, RefusedError
 from stream.logs.outages import REMIND_EVERY
 from stream.providers import guard as guard_module
-from stream.providers.guard import FAILURES, OPEN_FOR, REFUSED_FOR, Guard
+from stream.providers.guard import BREAKER_OPEN_S, BREAKER_THRESHOLD, REFUSAL_PAUSE_S, Guard
 from tests.component.test_guard import Clock, Partner
 from tests.support.fakes import unbooked
 
@@ -30,7 +30,7 @@ def clock() -> Clock:
 @pytest.fixture
 def guard(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> Guard:
     """A guard whose breaker lets a call through after a moment."""
-    monkeypatch.setattr(guard_module, "OPEN_FOR", SHORT)
+    monkeypatch.setattr(guard_module, "BREAKER_OPEN_S", SHORT)
     return Guard("partner", at_once=8, rate=None, workers=1, clock=clock)
 
 
@@ -43,11 +43,11 @@ async def fail(guard: Guard, partner: Partner, times: int = 1) -> None:
 
 async def test_after_an_outage_one_call_finds_out(guard: Guard, clock: Clock) -> None:
     """Open: it can't be asked. Then it may be tried, while one call does it can't, and its answer lets all through."""
-    partner = Partner([*[down()] * FAILURES, "yes"])
+    partner = Partner([*[down()] * BREAKER_THRESHOLD, "yes"])
     assert guard.availability() is Availability.AVAILABLE
-    await fail(guard, partner, FAILURES)
+    await fail(guard, partner, BREAKER_THRESHOLD)
     assert guard.availability() is Availability.UNAVAILABLE
-    clock.now += OPEN_FOR
+    clock.now += BREAKER_OPEN_S
     assert guard.availability() is Availability.TRIAL
     await asyncio.sleep(SHORT)  # the breaker's library has a clock of its own
     partner.gate = asyncio.Event()
@@ -65,7 +65,7 @@ async def test_a_refusal_and_a_wish_to_wait_are_no_availability(guard: Guard, cl
     with pytest.raises(RefusedError):
         await guard.call(Partner([RefusedError("partner", "status 401")]), unbooked)
     assert guard.availability() is Availability.UNAVAILABLE
-    clock.now += REFUSED_FOR
+    clock.now += REFUSAL_PAUSE_S
     assert guard.availability() is Availability.TRIAL
     assert await guard.call(Partner(["yes"]), unbooked) == "yes"
     assert guard.availability() is Availability.AVAILABLE
@@ -79,9 +79,9 @@ async def test_a_breaker_says_why_it_opened_once_a_minute_that_it_is_and_when_it
     guard: Guard, clock: Clock
 ) -> None:
     """Trials that fail in between are no lines."""
-    partner = Partner([*[down()] * FAILURES, *[down("partner: TimeoutError")] * 8, "yes"])
+    partner = Partner([*[down()] * BREAKER_THRESHOLD, *[down("partner: TimeoutError")] * 8, "yes"])
     with capture_logs() as lines:
-        await fail(guard, partner, FAILURES)
+        await fail(guard, partner, BREAKER_THRESHOLD)
         for _ in range(8):
             clock.now += REMIND_EVERY / 4
             await asyncio.sleep(SHORT)  # the breaker's library has a clock of its own

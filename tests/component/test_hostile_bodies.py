@@ -23,8 +23,8 @@ from stream.crm.client import C2S
 from stream.domain.errors import PartnerUnavailableError
 from stream.domain.identity import Cpf, Phone
 from stream.domain.person import MOST_READ, Candidate, person_from_work
-from stream.providers.body import DEEPEST, LARGEST, MOST_VALUES
-from stream.providers.diretrix import MOST_CANDIDATES, Diretrix
+from stream.providers.body import MAX_BODY_BYTES, MAX_DEPTH, MAX_VALUES
+from stream.providers.diretrix import MAX_CANDIDATES, Diretrix
 from stream.providers.guard import Guard
 from stream.providers.http import partner_session
 from stream.providers.work_api import WorkApi
@@ -157,12 +157,12 @@ HOSTILE = {
     "deep enough for recursion": answer(b"[" * 900 + b"]" * 900),
     "deep objects": answer(b'{"a":' * 200 + b"1" + b"}" * 200),
     "deep below the person": answer(b'{"DadosBasicos":{"nome":"A"},"x":' + b"[" * 80 + b"]" * 80 + b"}"),
-    "too many values": answer(b"[" + b"1," * MOST_VALUES + b"1]"),
+    "too many values": answer(b"[" + b"1," * MAX_VALUES + b"1]"),
     "text": answer(b'"Maria"'),
     "a number of 5,000 digits": answer(b"9" * 5_000),
     "people that are none": answer(b'{"DadosBasicos": "Maria"}'),
     "a person of lists": answer(b'{"DadosBasicos": {"nome": ["A"], "cpf": "1"}}'),
-    "one above the limit": answer(b'"' + b"x" * (LARGEST - 1) + b'"'),
+    "one above the limit": answer(b'"' + b"x" * (MAX_BODY_BYTES - 1) + b'"'),
     "brotli": answer(b"\x0b\x02\x80[]\x03", "Content-Encoding: br"),
     "zstd": answer(b"\x28\xb5\x2f\xfd\x00\x58\x11\x00\x00[]", "Content-Encoding: zstd"),
     "an unknown coding": answer(b"[]", "Content-Encoding: x-unknown"),
@@ -251,7 +251,7 @@ async def test_a_bomb_takes_no_memory_and_does_not_stop_the_loop(coding: str, wb
         answer(b"\xef\xbb\xbf" + orjson.dumps(MARIA)),
         answer(gzip.compress(orjson.dumps(MARIA)), "Content-Encoding: gzip"),
         answer(zlib.compress(orjson.dumps(MARIA)), "Content-Encoding: deflate"),
-        answer(orjson.dumps(MARIA).ljust(LARGEST)),
+        answer(orjson.dumps(MARIA).ljust(MAX_BODY_BYTES)),
         answer(orjson.dumps(MARIA)[:-2] + b',"x":' + b"9" * 300 + b"}]"),
         raw(b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\n\r\n" + orjson.dumps(MARIA)),
     ],
@@ -269,13 +269,13 @@ async def test_no_answer_makes_more_parties_than_a_hundred() -> None:
     """Each candidate is stored: of an answer with thousands only the best are taken."""
     people = [{"nome": "A", "cpf": f"{number:011d}"} for number in range(1, 3_000)]
     async with asked(answer(orjson.dumps(people))) as (diretrix, _, _):
-        assert len(await diretrix.by_phone(PHONE, unbooked)) <= MOST_CANDIDATES
+        assert len(await diretrix.by_phone(PHONE, unbooked)) <= MAX_CANDIDATES
 
 
 @on_uvloop
 async def test_an_answer_as_deep_as_may_be_is_read() -> None:
     """The limit is on what no partner has ever sent."""
-    deep = b'{"DadosBasicos":{"nome":"A"},"x":' + b"[" * (DEEPEST - 1) + b"]" * (DEEPEST - 1) + b"}"
+    deep = b'{"DadosBasicos":{"nome":"A"},"x":' + b"[" * (MAX_DEPTH - 1) + b"]" * (MAX_DEPTH - 1) + b"}"
     async with asked(answer(deep)) as (_, work, _):
         assert await work.by_cpf(Cpf(CPF), unbooked) is not None
 

@@ -27,7 +27,7 @@ from stream.local.simulators import Fault
 from stream.lookup.chain import LookupChain
 from stream.lookup.ports import PricingPolicy
 from stream.providers import guard as guard_module
-from stream.providers.guard import FAILURES, LONGEST_WAIT
+from stream.providers.guard import BREAKER_THRESHOLD, MAX_WAIT_S
 from stream.settings import Settings, load
 from stream.store import ledger as ledger_module
 from stream.store.ledger import MOST_ABANDONED, Ledger
@@ -94,7 +94,7 @@ def waiting(rig: RealRig) -> int:
 
 async def test_a_call_that_gets_no_turn_is_in_no_books(rig: RealRig, monkeypatch: pytest.MonkeyPatch) -> None:
     """It was not made, so no row says that it was, not even a free one."""
-    monkeypatch.setattr(guard_module, "LONGEST_WAIT", SHORT)
+    monkeypatch.setattr(guard_module, "MAX_WAIT_S", SHORT)
     rig.at_once = 1
     rig.simulators.faults["diretrix"] = Fault(hang=60, times=1)
     chain = rig.worker()
@@ -141,8 +141,8 @@ async def test_what_we_do_not_reserve_says_nothing_of_the_partner(rig: RealRig) 
     """A spent budget, a deadly webhook and an outage of the database neither open its breaker nor close it."""
     good, spent = PRICING, budgeted(0)
     chain = rig.worker()
-    await fail(rig, chain, FAILURES - 1)
-    for number in range(FAILURES):
+    await fail(rig, chain, BREAKER_THRESHOLD - 1)
+    for number in range(BREAKER_THRESHOLD):
         chain._paid_calls._pricing = spent  # noqa: SLF001 - the budget of a worker does not change otherwise
         with pytest.raises(BudgetSpentError):
             await look_up(chain, number, f"source {number}")
@@ -184,10 +184,10 @@ async def test_a_probe_that_is_not_reserved_lets_another_one_probe(
     rig: RealRig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After an outage the call that was to find out is not made: the next one finds out, and is the only one."""
-    monkeypatch.setattr(guard_module, "OPEN_FOR", SHORT)
+    monkeypatch.setattr(guard_module, "BREAKER_OPEN_S", SHORT)
     chain = rig.worker()
     guard = rig.guards["diretrix"]
-    await fail(rig, chain, FAILURES)
+    await fail(rig, chain, BREAKER_THRESHOLD)
     await until_true(lambda: guard.availability() is Availability.TRIAL)
     await asyncio.sleep(SHORT)  # the breaker's library has a clock of its own
     for number in range(2):
@@ -211,7 +211,7 @@ async def test_a_slow_database_gives_the_partners_slot_back(rig: RealRig, databa
                 began = time.monotonic()
                 with pytest.raises(DatabaseUnavailableError):
                     await look_up(chain, number)
-                assert time.monotonic() - began < LONGEST_WAIT
+                assert time.monotonic() - began < MAX_WAIT_S
         assert isinstance(await look_up(chain, 0), Found)
     assert await rig.statuses("diretrix") == ["paid"]
 

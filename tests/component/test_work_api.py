@@ -19,7 +19,7 @@ from stream.domain.identity import Cpf
 from stream.local.kafka import free_port
 from stream.local.people import Someone, population
 from stream.local.simulators import Fault, Simulators, serving
-from stream.providers.guard import ATTEMPTS, Guard
+from stream.providers.guard import MAX_ATTEMPTS, Guard
 from stream.providers.work_api import WorkApi
 from stream.settings import load
 from tests.support.fakes import unbooked
@@ -71,7 +71,7 @@ async def work(simulators: Simulators) -> AsyncIterator[WorkApi]:
 
 @pytest.fixture
 def without_waiting() -> Iterator[None]:
-    with stamina.set_testing(True, attempts=ATTEMPTS):
+    with stamina.set_testing(True, attempts=MAX_ATTEMPTS):
         yield
 
 
