@@ -211,7 +211,7 @@ class Enricher:
         facts = self._table.facts(pending, self.timestamp())
         try:
             async with asyncio.timeout(POSTGRES_ONLY_TIMEOUT_S):
-                result = await self._chain.answer_from_postgres(_request(pending), facts)
+                result = await self._chain.resolve_from_postgres(_request(pending), facts)
         except (TransientError, TimeoutError):
             return False  # the look-up itself reports the failure
         if result is not None:

@@ -26,7 +26,7 @@ from stream.domain.identity import parse_denylist
 from stream.domain.parking import RetryPolicy
 from stream.domain.provider import Provider
 from stream.domain.shares import Sources
-from stream.faust_runtime.app import SESSION_TIMEOUT
+from stream.faust_runtime.app import SESSION_TIMEOUT_S
 from stream.faust_runtime.runtime import FaustRuntime, require_compiled_stream
 from stream.health.pages import pages, serve
 from stream.health.probe import Probe
@@ -91,7 +91,7 @@ async def worker(settings: Settings) -> AsyncIterator[Worker]:
         runtime.add_agent(enricher.run)
         health.facts.watch(runtime, enricher)
         _export_metrics(runtime, cache)
-        pulse = Pulse(SESSION_TIMEOUT)  # not earlier: a slow broker may take longer than a session to connect to
+        pulse = Pulse(SESSION_TIMEOUT_S)  # not earlier: a slow broker may take longer than a session to connect to
         yield Worker(
             runtime=runtime,
             enricher=enricher,
