@@ -12,8 +12,8 @@ from stream.domain.errors import PartnerUnavailableError, RefusedError
 from stream.logs.outages import REMIND_EVERY
 from stream.providers import guard as guard_module
 from stream.providers.guard import BREAKER_OPEN_S, BREAKER_THRESHOLD, REFUSAL_PAUSE_S, Guard
-from tests.component.test_guard import Clock, Partner
 from tests.support.fakes import unbooked
+from tests.support.guarded import Clock, Partner
 
 SHORT = 0.05  # seconds; the breaker's own clock is the world's
 

@@ -24,7 +24,7 @@ from stream.settings import load
 from stream.store.contacts import ContactStore
 from stream.store.pool import open_pool
 from tests.support.fakes import NOW
-from tests.support.lookup_scenarios import OTHER, SOMEONE, answer, contact, request, resolve
+from tests.support.lookup_rig import OTHER, SOMEONE, answer, contact, request, resolve
 from tests.support.real_rig import RealRig, real_rig
 
 LIMIT = 60.0  # seconds

@@ -34,7 +34,7 @@ from stream.store.ledger import MOST_ABANDONED, Ledger
 from stream.store.pool import open_pool
 from tests.component.test_deadly_webhooks import ABANDONED
 from tests.support.fakes import NOW
-from tests.support.lookup_scenarios import PRICING, answer, contact, request
+from tests.support.lookup_rig import PRICING, answer, contact, request
 from tests.support.real_rig import RealRig, real_rig
 from tests.support.waiting import LIMIT, until_true
 

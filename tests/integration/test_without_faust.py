@@ -38,9 +38,9 @@ from tests.conftest import PARTITIONS
 from tests.support.agent_rig import PATIENCE
 from tests.support.enriched import committed, everything, reading
 from tests.support.fakes import c2s_webhook
+from tests.support.gated_rig import Rig
 from tests.support.plain_runtime import PlainRuntime
 from tests.support.waiting import LIMIT, until, until_true
-from tests.unit.test_outcomes import Rig
 
 Runtime = PlainRuntime | FaustRuntime
 PEOPLE = population(48, seed=61)

@@ -19,11 +19,13 @@ from stream.domain.person import Candidate, Person
 from tests.support.agent_rig import PARTITION, Worker
 from tests.support.fake_rig import FakeRig
 from tests.support.fakes import NOW, FakeDatabase, c2s_webhook
-from tests.support.lookup_scenarios import SCENARIOS, SOMEONE, Rig, contact, request, resolve
+from tests.support.identity_scenarios import IDENTITY_SCENARIOS
+from tests.support.lookup_rig import SOMEONE, Rig, contact, request, resolve
+from tests.support.lookup_scenarios import CALL_SCENARIOS
 from tests.support.waiting import LIMIT
 
 
-@pytest.mark.parametrize("check", SCENARIOS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("check", [*CALL_SCENARIOS, *IDENTITY_SCENARIOS], ids=lambda check: check.__name__)
 async def test_lookup_chain_on_fakes(check: Callable[[Rig], Awaitable[None]]) -> None:
     """What each scenario says holds on the fakes."""
     async with asyncio.timeout(LIMIT):

@@ -24,7 +24,7 @@ from stream.domain.parking import BUDGET_SPENT
 from stream.local.people import Someone, population
 from tests.support.agent_rig import HOME, LIMIT, PARTITION, Worker
 from tests.support.fakes import NOW, partition_for
-from tests.unit.test_outcomes import Rig, headers_of, tried
+from tests.support.gated_rig import Rig, headers_of, tried
 
 PEOPLE = population(40, seed=57)
 SOMEONE = PEOPLE[0]

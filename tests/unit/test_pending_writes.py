@@ -16,7 +16,7 @@ from stream.store import pending_writes
 from stream.store.pending_writes import PendingWrites
 from tests.support.fake_rig import FakeRig
 from tests.support.fakes import FakeDatabase
-from tests.support.lookup_scenarios import SOMEONE, answer, contact, request
+from tests.support.lookup_rig import SOMEONE, answer, contact, request
 
 LIMIT = 10.0  # seconds
 

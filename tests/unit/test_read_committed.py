@@ -21,7 +21,7 @@ from stream.kafka.open_transactions import OpenTransactions
 from stream.settings import load
 from tests.support.agent_rig import HOME, LIMIT, PARTITION, Worker
 from tests.support.fakes import c2s_webhook
-from tests.unit.test_outcomes import Rig
+from tests.support.gated_rig import Rig
 
 ROOT = Path(__file__).parents[2]
 FIRST, SECOND = TopicPartition("webhooks", 0), TopicPartition("webhooks", 1)

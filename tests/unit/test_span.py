@@ -16,7 +16,7 @@ from stream.local.people import population
 from stream.settings import load
 from tests.support.agent_rig import PARTITION, Worker
 from tests.support.fakes import c2s_webhook
-from tests.unit.test_outcomes import Rig
+from tests.support.gated_rig import Rig
 
 SPAN, EARLY = 10, 8
 LIMIT = 60.0  # seconds
