@@ -16,7 +16,7 @@ from stream.providers.guard import (
     MAX_WAIT_S,
     REFUSAL_PAUSE_S,
 )
-from tests.support.fakes import unbooked
+from tests.support.fakes import no_reservation
 from tests.support.guarded import (
     Clock,
     Partner,
@@ -35,16 +35,16 @@ async def test_after_a_refusal_no_call_is_made_for_a_while() -> None:
     guard, partner = guarded(clock=clock), Partner([RefusedError("partner", "status 401"), "yes"])
     for _ in range(3):
         with pytest.raises(RefusedError, match="status 401"):
-            await guard.call(partner, unbooked)
+            await guard.call(partner, no_reservation)
     assert partner.calls == 1
     clock.now += REFUSAL_PAUSE_S + 1
-    assert await guard.call(partner, unbooked) == "yes"
+    assert await guard.call(partner, no_reservation) == "yes"
 
 
 async def test_calls_that_wait_for_a_slot_end_with_a_refusal() -> None:
     """Calls that wait when the refusal comes send no request."""
     guard, partner = guarded(at_once=1), Partner([RefusedError("partner", "status 403")], takes=0.01)
-    ends = await asyncio.gather(*(guard.call(partner, unbooked) for _ in range(5)), return_exceptions=True)
+    ends = await asyncio.gather(*(guard.call(partner, no_reservation) for _ in range(5)), return_exceptions=True)
     assert all(isinstance(end, RefusedError) for end in ends)
     assert partner.calls == 1
 
@@ -55,10 +55,10 @@ async def test_after_a_refusal_one_call_is_a_trial() -> None:
     guard = guarded(clock=clock)
     partner = Partner([RefusedError("partner", "status 401")])
     with pytest.raises(RefusedError):
-        await guard.call(partner, unbooked)
+        await guard.call(partner, no_reservation)
     clock.now += REFUSAL_PAUSE_S + 1
     partner.takes = 0.01
-    ends = await asyncio.gather(*(guard.call(partner, unbooked) for _ in range(8)), return_exceptions=True)
+    ends = await asyncio.gather(*(guard.call(partner, no_reservation) for _ in range(8)), return_exceptions=True)
     assert partner.calls == 2
     assert sum(isinstance(end, RefusedError) for end in ends) >= 1
     assert all(isinstance(end, RefusedError | PartnerUnavailableError) and end.billed == "no" for end in ends)
@@ -70,9 +70,9 @@ async def test_refusals_do_not_open_the_breaker() -> None:
     guard = guarded(clock=clock)
     for _ in range(BREAKER_THRESHOLD + 1):
         with pytest.raises(RefusedError):
-            await guard.call(Partner([RefusedError("partner", "status 401")]), unbooked)
+            await guard.call(Partner([RefusedError("partner", "status 401")]), no_reservation)
         clock.now += REFUSAL_PAUSE_S + 1
-    assert await guard.call(Partner(["yes"]), unbooked) == "yes"
+    assert await guard.call(Partner(["yes"]), no_reservation) == "yes"
 
 
 async def test_breaker_opens_after_failures_in_a_row() -> None:
@@ -83,7 +83,7 @@ async def test_breaker_opens_after_failures_in_a_row() -> None:
     assert breaker_open() == 1
     partner = Partner(["yes"])
     with pytest.raises(PartnerUnavailableError, match="the breaker is open") as caught:
-        await guard.call(partner, unbooked)
+        await guard.call(partner, no_reservation)
     assert caught.value.billed == "no"
     assert partner.calls == 0
 
@@ -92,9 +92,9 @@ async def test_an_answer_between_failures_keeps_the_breaker_closed() -> None:
     """Only failures in a row count."""
     guard = guarded()
     await fail(guard, BREAKER_THRESHOLD - 1)
-    await guard.call(Partner(["yes"]), unbooked)
+    await guard.call(Partner(["yes"]), no_reservation)
     await fail(guard, BREAKER_THRESHOLD - 1)
-    assert await guard.call(Partner(["yes"]), unbooked) == "yes"
+    assert await guard.call(Partner(["yes"]), no_reservation) == "yes"
 
 
 async def test_an_open_breaker_admits_one_trial(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,16 +104,16 @@ async def test_an_open_breaker_admits_one_trial(monkeypatch: pytest.MonkeyPatch)
     await fail(guard, BREAKER_THRESHOLD)
     await asyncio.sleep(0.06)
     partner = Partner(["yes"], gate=asyncio.Event())
-    probe = asyncio.create_task(guard.call(partner, unbooked))
+    probe = asyncio.create_task(guard.call(partner, no_reservation))
     await until_asked(partner, 1)
     monkeypatch.setattr(guard_module, "BREAKER_OPEN_S", MAX_WAIT_S + 1)  # the others need not try again
     with pytest.raises(PartnerUnavailableError, match="the breaker is open"):
-        await guard.call(partner, unbooked)
+        await guard.call(partner, no_reservation)
     assert partner.calls == 1
     partner.gate.set()  # type: ignore[union-attr]
     assert await probe == "yes"
     assert breaker_open() == 0
-    assert await guard.call(Partner(["yes"]), unbooked) == "yes"
+    assert await guard.call(Partner(["yes"]), no_reservation) == "yes"
 
 
 async def test_a_failed_trial_opens_the_breaker_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,7 +126,7 @@ async def test_a_failed_trial_opens_the_breaker_again(monkeypatch: pytest.Monkey
     await fail(guard, 1)
     assert breaker_open() == 1
     with pytest.raises(PartnerUnavailableError, match="the breaker is open"):
-        await guard.call(Partner(["yes"]), unbooked)
+        await guard.call(Partner(["yes"]), no_reservation)
 
 
 async def test_a_cancelled_call_is_not_counted() -> None:
@@ -136,7 +136,7 @@ async def test_a_cancelled_call_is_not_counted() -> None:
     partner = Partner(["yes"], gate=asyncio.Event())
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.02):
-            await guard.call(partner, unbooked)
+            await guard.call(partner, no_reservation)
     assert breaker_open() == 0
     await fail(guard, 1)
     assert breaker_open() == 1
@@ -150,8 +150,8 @@ async def test_after_a_cancelled_trial_the_next_call_is_the_trial(monkeypatch: p
     await asyncio.sleep(0.06)
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.02):
-            await guard.call(Partner(["yes"], gate=asyncio.Event()), unbooked)
-    assert await guard.call(Partner(["yes"]), unbooked) == "yes"
+            await guard.call(Partner(["yes"], gate=asyncio.Event()), no_reservation)
+    assert await guard.call(Partner(["yes"]), no_reservation) == "yes"
     assert breaker_open() == 0
 
 
@@ -161,14 +161,14 @@ async def test_trouble_says_why_the_partner_is_not_asked() -> None:
     guard = guarded(clock=clock)
     assert guard.trouble() == ""
     with pytest.raises(RefusedError):
-        await guard.call(Partner([RefusedError("partner", "status 401: check PASSWORD")]), unbooked)
+        await guard.call(Partner([RefusedError("partner", "status 401: check PASSWORD")]), no_reservation)
     assert (guard.trouble(), refuses()) == ("refuses us: status 401: check PASSWORD", 1)
     clock.now += REFUSAL_PAUSE_S + 1
     assert guard.trouble() != "", "nobody has asked yet whether it is over"
-    await guard.call(Partner(["yes"]), unbooked)
+    await guard.call(Partner(["yes"]), no_reservation)
     assert (guard.trouble(), refuses()) == ("", 0)
     with pytest.raises(PartnerUnavailableError):
-        await guard.call(Partner([not_carried_out(retry_after=60)]), unbooked)
+        await guard.call(Partner([not_carried_out(retry_after=60)]), no_reservation)
     assert guard.trouble() == "asked us to wait"
     clock.now += 61
     assert guard.trouble() == ""

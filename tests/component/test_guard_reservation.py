@@ -21,7 +21,7 @@ from stream.providers.guard import (
     MAX_ATTEMPTS,
     REFUSAL_PAUSE_S,
 )
-from tests.support.fakes import unbooked
+from tests.support.fakes import no_reservation
 from tests.support.guarded import (
     Clock,
     Partner,
@@ -95,7 +95,7 @@ async def test_a_cancelled_reservation_frees_slot_and_trial(monkeypatch: pytest.
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.02):
                 await guard.call(Partner(["yes"]), asyncio.Event().wait)  # type: ignore[arg-type]
-    assert await guard.call(Partner(["yes"]), unbooked) == "yes"
+    assert await guard.call(Partner(["yes"]), no_reservation) == "yes"
     assert breaker_open() == 0
 
 
@@ -104,10 +104,10 @@ async def test_after_a_trial_that_can_not_be_reserved_the_next_call_is_the_trial
     clock = Clock()
     guard = guarded(clock=clock)
     with pytest.raises(RefusedError):
-        await guard.call(Partner([RefusedError("partner", "status 401")]), unbooked)
+        await guard.call(Partner([RefusedError("partner", "status 401")]), no_reservation)
     clock.now += REFUSAL_PAUSE_S + 1
     with pytest.raises(BudgetSpentError):
         await guard.call(Partner(["yes"]), Books(BudgetSpentError("spent")).reserve)
     assert guard.trouble() == "refuses us: status 401", "nobody was asked"
-    assert await guard.call(Partner(["yes"]), unbooked) == "yes"
+    assert await guard.call(Partner(["yes"]), no_reservation) == "yes"
     assert guard.trouble() == ""

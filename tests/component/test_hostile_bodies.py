@@ -29,7 +29,7 @@ from stream.providers.guard import Guard
 from stream.providers.http import partner_session
 from stream.providers.work_api import WorkApi
 from stream.settings import load
-from tests.support.fakes import unbooked
+from tests.support.fakes import no_reservation
 
 PHONE, CPF = Phone("+5511987654321"), "52998224725"
 MARIA = [{"nome": "MARIA LIMA", "cpf": CPF}]
@@ -114,8 +114,8 @@ async def all_fail(write: Write, seconds: str = "5s") -> list[str]:
     reasons = []
     async with asked(write, seconds) as (diretrix, work, c2s):
         calls: tuple[Callable[[], Awaitable[object]], ...] = (
-            lambda: diretrix.by_phone(PHONE, unbooked),
-            lambda: work.by_cpf(Cpf(CPF), unbooked),
+            lambda: diretrix.by_phone(PHONE, no_reservation),
+            lambda: work.by_cpf(Cpf(CPF), no_reservation),
             lambda: c2s.create_lead({"name": "Ana"}),
         )
         for call in calls:
@@ -261,7 +261,7 @@ async def test_a_bomb_takes_no_memory_and_does_not_stop_the_loop(coding: str, wb
 async def test_an_answer_within_the_limits_is_one(write: Write) -> None:
     """Compressed although nobody asked for it, with a byte order mark, of exactly 1 MiB: it is read."""
     async with asked(write) as (diretrix, _, _):
-        assert await diretrix.by_phone(PHONE, unbooked) == FOUND
+        assert await diretrix.by_phone(PHONE, no_reservation) == FOUND
 
 
 @on_uvloop
@@ -269,7 +269,7 @@ async def test_no_answer_makes_more_parties_than_a_hundred() -> None:
     """Each candidate is stored: of an answer with thousands only the best are taken."""
     people = [{"nome": "A", "cpf": f"{number:011d}"} for number in range(1, 3_000)]
     async with asked(answer(orjson.dumps(people))) as (diretrix, _, _):
-        assert len(await diretrix.by_phone(PHONE, unbooked)) <= MAX_CANDIDATES
+        assert len(await diretrix.by_phone(PHONE, no_reservation)) <= MAX_CANDIDATES
 
 
 @on_uvloop
@@ -277,7 +277,7 @@ async def test_an_answer_as_deep_as_may_be_is_read() -> None:
     """The limit is on what no partner has ever sent."""
     deep = b'{"DadosBasicos":{"nome":"A"},"x":' + b"[" * (MAX_DEPTH - 1) + b"]" * (MAX_DEPTH - 1) + b"}"
     async with asked(answer(deep)) as (_, work, _):
-        assert await work.by_cpf(Cpf(CPF), unbooked) is not None
+        assert await work.by_cpf(Cpf(CPF), no_reservation) is not None
 
 
 @on_uvloop
@@ -286,7 +286,7 @@ async def test_an_answer_with_thousands_of_phones_is_read_for_the_first_ones() -
     phones = [{"telefone": f"119{number:08d}"} for number in range(60_000_000, 60_003_000)]
     raw = {"DadosBasicos": {"nome": "ANA"}, "telefones": [None] * MOST_READ + phones, "emails": phones}
     async with asked(answer(orjson.dumps(raw))) as (_, work, _):
-        found = await work.by_cpf(Cpf(CPF), unbooked)
+        found = await work.by_cpf(Cpf(CPF), no_reservation)
     assert found is not None
     person = person_from_work(found, CPF, datetime.now(UTC))
     assert (person.name, person.phones) == ("ANA", ())
@@ -298,5 +298,5 @@ async def test_a_retry_after_of_any_kind_is_survived(date: str) -> None:
     """A date that no calendar has counts as not given."""
     async with asked(answer(b"", f"Retry-After: {date}", status="503 Busy")) as (diretrix, _, _):
         with pytest.raises(PartnerUnavailableError) as caught:
-            await diretrix.by_phone(PHONE, unbooked)
+            await diretrix.by_phone(PHONE, no_reservation)
     assert caught.value.retry_after is None

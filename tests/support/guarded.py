@@ -13,7 +13,7 @@ from prometheus_client import REGISTRY
 
 from stream.domain.errors import PartnerUnavailableError
 from stream.providers.guard import Guard
-from tests.support.fakes import unbooked
+from tests.support.fakes import no_reservation
 from tests.support.waiting import LIMIT
 
 
@@ -88,7 +88,7 @@ def refuses() -> float | None:
 async def fail(guard: Guard, times: int) -> None:
     for _ in range(times):
         with pytest.raises(PartnerUnavailableError, match="it broke"):
-            await guard.call(Partner([unsure()]), unbooked)
+            await guard.call(Partner([unsure()]), no_reservation)
 
 
 async def until_asked(partner: Partner, calls: int) -> None:

@@ -1,4 +1,4 @@
-"""A commit is of what is finished when it is asked for, also while another commit is under way."""
+"""A commit contains what is completed when it is requested, also while another commit runs."""
 
 # ruff: noqa: SLF001 - the insides are the subject
 
@@ -20,7 +20,7 @@ WEBHOOKS = TP(topics.WEBHOOKS.name, 0)
 
 
 class Broker:
-    """Takes commits: each waits for ``gate``; the first ``refusals`` of them are refused."""
+    """Takes commits. Each waits for ``gate``, and the first ``refusals`` of them are refused."""
 
     def __init__(self) -> None:
         self.gate = asyncio.Event()
@@ -46,7 +46,7 @@ async def broker() -> Broker:
 
 @pytest.fixture
 async def consumer(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[TrackingConsumer]:
-    """The consumer of an app that is not started, with two records of one partition under way."""
+    """A consumer of an app that is not started, with two records of one partition under way."""
     settings = load({})
     app = make_app(settings)
     make_table(app, settings)
@@ -59,10 +59,10 @@ async def consumer(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> AsyncIter
     made._thread.thread_loop.close()
 
 
-async def test_what_is_finished_during_a_commit_is_committed_by_who_asks_next(
+async def test_offsets_completed_during_a_commit_are_in_the_next_one(
     consumer: TrackingConsumer, broker: Broker
 ) -> None:
-    """The last commit of a worker that leaves, or that loses a partition, may come while the periodic one runs."""
+    """The last commit of a stopping worker may come while the periodic one runs."""
     tracker = consumer.trackers.open()[WEBHOOKS]
     async with asyncio.timeout(LIMIT):
         tracker.complete(0)
@@ -77,8 +77,8 @@ async def test_what_is_finished_during_a_commit_is_committed_by_who_asks_next(
     assert consumer.trackers.committable() == {}
 
 
-async def test_many_who_ask_at_once_share_one_commit(consumer: TrackingConsumer, broker: Broker) -> None:
-    """Nothing is committed twice, and nobody returns before what was finished is committed."""
+async def test_concurrent_requests_share_one_commit(consumer: TrackingConsumer, broker: Broker) -> None:
+    """Nothing is committed twice, and each returns when its offsets are committed."""
     tracker = consumer.trackers.open()[WEBHOOKS]
     async with asyncio.timeout(LIMIT):
         tracker.complete(0)

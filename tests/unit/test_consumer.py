@@ -1,4 +1,4 @@
-"""Faust's consumer, as we have it: what it may not drop."""
+"""Our subclass of Faust's consumer: records that it must not drop."""
 
 # ruff: noqa: SLF001 - the insides are the subject
 
@@ -28,7 +28,7 @@ WEBHOOKS, CHANGELOG = TP(topics.WEBHOOKS.name, 0), TP(topics.CHANGELOG.name, 0)
 
 @pytest.fixture
 async def consumer() -> AsyncIterator[TrackingConsumer]:
-    """The consumer of an app that is not started."""
+    """A consumer of an app that is not started."""
     settings = load({})
     app = make_app(settings)
     make_table(app, settings)
@@ -42,10 +42,10 @@ def record(offset: int) -> ConsumerRecord:
     return ConsumerRecord(*WEBHOOKS, offset, 1_769_860_800_000, 1, None, b"{}", None, 0, 0, ())
 
 
-async def test_what_is_read_again_after_a_seek_is_not_dropped(
+async def test_records_read_again_after_a_seek_are_not_dropped(
     consumer: TrackingConsumer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However far Faust believes to have read ``webhooks``: a seek goes back to the committed offset."""
+    """Faust would drop them, because it remembers how far it has read."""
     handed: list[Batch] = []
 
     async def hand_on(message: ConsumerMessage) -> None:
@@ -61,8 +61,8 @@ async def test_what_is_read_again_after_a_seek_is_not_dropped(
     assert (tracker.watermark, tracker.span) == (80, 2)
 
 
-async def test_what_was_fetched_for_a_generation_that_is_over_is_handed_to_nobody(consumer: TrackingConsumer) -> None:
-    """Its tracker is closed, or is not there yet: the next generation reads it from the committed offset."""
+async def test_records_of_an_old_generation_are_dropped(consumer: TrackingConsumer) -> None:
+    """Their tracker is closed or missing. The next generation reads them from the committed offset."""
     consumer.trackers.renew([WEBHOOKS])
     tracker = consumer.trackers.open()[WEBHOOKS]
     consumer.trackers.close()
@@ -72,10 +72,10 @@ async def test_what_was_fetched_for_a_generation_that_is_over_is_handed_to_nobod
     await consumer._deliver({WEBHOOKS: None})
 
 
-async def test_a_batch_that_the_agent_has_not_taken_holds_the_next_one_back(
+async def test_a_batch_waits_until_the_agent_is_done_with_the_one_before(
     consumer: TrackingConsumer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """That is the back-pressure: no more than one fetch is under way."""
+    """That is the back-pressure: one fetch is under way."""
     handed: list[Batch] = []
 
     async def hand_on(message: ConsumerMessage) -> None:
@@ -99,10 +99,10 @@ async def test_a_batch_that_the_agent_has_not_taken_holds_the_next_one_back(
     await delivering
 
 
-async def test_what_nothing_is_committed_of_is_read_from_its_beginning_after_a_seek(
+async def test_a_partition_without_a_commit_is_read_from_its_beginning_after_a_seek(
     consumer: TrackingConsumer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The client stays where it is then, and what was fetched before the seek and forgotten was lost."""
+    """Aiokafka would not move it, and records fetched before the seek would be lost."""
     committed = {WEBHOOKS: None, WEBHOOKS._replace(partition=1): 0, WEBHOOKS._replace(partition=2): 7, CHANGELOG: None}
     sought: list[TP] = []
 
@@ -122,10 +122,10 @@ async def test_what_nothing_is_committed_of_is_read_from_its_beginning_after_a_s
     assert consumer.trackers.open()[WEBHOOKS] is not before
 
 
-async def test_a_partition_that_is_taken_away_during_a_seek_ends_nothing(
+async def test_a_partition_revoked_during_a_seek_is_ignored(
     consumer: TrackingConsumer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The rebalance that took it away seeks anew."""
+    """The rebalance that revoked it seeks again."""
 
     async def seek_to_committed() -> dict[TP, int | None]:
         return {WEBHOOKS: None}
@@ -141,7 +141,7 @@ async def test_a_partition_that_is_taken_away_during_a_seek_ends_nothing(
 
 
 class Client:
-    """The client below, as far as pausing is concerned: aiokafka's own state of what is assigned."""
+    """aiokafka's state of what is assigned and paused."""
 
     def __init__(self) -> None:
         self._state = SubscriptionState()
@@ -194,14 +194,14 @@ async def test_a_changelog_that_nobody_reads_is_not_fetched(consumer: TrackingCo
 
 
 async def test_an_empty_fetch_is_not_held_for_long(consumer: TrackingConsumer) -> None:
-    """After a recovery the first webhook waits for the fetch that is under way: Faust lets it be held for 1.5 s."""
+    """After a recovery the first webhook waits for the running fetch, which Faust lets the broker hold for 1.5 s."""
     made = consumer._thread._create_worker_consumer(consumer.transport)
     assert made._fetch_max_wait_ms == FETCH_MAX_WAIT_MS < 1_500
     await made.stop()
 
 
-async def test_a_client_that_is_gone_need_not_be_told(consumer: TrackingConsumer) -> None:
-    """Faust pauses what it loses while the consumer's thread may have ended."""
+async def test_pausing_after_the_end_of_the_thread_is_ignored(consumer: TrackingConsumer) -> None:
+    """Faust pauses revoked partitions when the consumer's thread may have ended."""
     consumer._thread.thread_loop.close()
     consumer.pause_partitions([CHANGELOG])
     assert CHANGELOG not in consumer._get_active_partitions()

@@ -1,4 +1,4 @@
-"""The thread of Faust's consumer, as we have it: what it reports, and what ends the worker."""
+"""Our subclass of Faust's consumer thread: what it reports, and what stops the worker."""
 
 # ruff: noqa: SLF001 - the insides are the subject
 
@@ -29,7 +29,7 @@ START = 1_800_000_000.0  # epoch seconds
 
 
 class Client:
-    """aiokafka's consumer, as far as the thread looks at it."""
+    """aiokafka's consumer, as far as the thread uses it."""
 
     def __init__(self) -> None:
         self.fetched: dict[TopicPartition, float] = {}  # epoch seconds
@@ -53,7 +53,7 @@ class Client:
 
 @pytest.fixture
 async def consumer(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[TrackingConsumer]:
-    """The consumer of an app that is not started, on a client of ours."""
+    """A consumer of an app that is not started, on our client."""
     settings = load({})
     app = make_app(settings)
     make_table(app, settings)
@@ -70,7 +70,7 @@ async def consumer(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[TrackingCon
 
 @pytest.fixture
 def reports(consumer: TrackingConsumer, monkeypatch: pytest.MonkeyPatch) -> Callable[[float], list[str]]:
-    """What the check reports when it is asked every few seconds for a while."""
+    """Return what the check reports when it is called every few seconds for a while."""
     said: list[str] = []
     monkeypatch.setattr(consumer._thread.log, "error", lambda text, *values: said.append(text % values))
 
@@ -94,10 +94,10 @@ def fetched(consumer: TrackingConsumer, tp: TP) -> None:
     consumer._thread._consumer.fetched[TopicPartition(*tp)] = consumer.at
 
 
-async def test_what_is_not_fetched_on_purpose_is_no_stall(
+async def test_partitions_not_fetched_on_purpose_are_not_reported(
     consumer: TrackingConsumer, reports: Callable[[float], list[str]]
 ) -> None:
-    """The changelog after recovery, what the client has paused, and everything during a rebalance."""
+    """The changelog after recovery, paused partitions, and all partitions during a rebalance."""
     consumer._thread._consumer.pauses = {TopicPartition(*WEBHOOKS)}
     assert reports(10 * limit(consumer)) == []
     consumer._thread._consumer.pauses = set()
@@ -108,7 +108,7 @@ async def test_what_is_not_fetched_on_purpose_is_no_stall(
 async def test_webhooks_that_are_not_fetched_are_reported(
     consumer: TrackingConsumer, reports: Callable[[float], list[str]]
 ) -> None:
-    """Never since they were assigned, and not any more; each once its time is over and not before."""
+    """Never fetched since the assignment, or not any more. Each is reported after its time and not before."""
     assert reports(limit(consumer)) == []
     (first, *_) = reports(10)
     assert "has not sent fetch request" in first
@@ -121,10 +121,10 @@ async def test_webhooks_that_are_not_fetched_are_reported(
     assert reports(limit(consumer) - 5) == []
 
 
-async def test_an_assignment_begins_the_time_anew(
+async def test_an_assignment_restarts_the_check(
     consumer: TrackingConsumer, reports: Callable[[float], list[str]]
 ) -> None:
-    """However old the process is: the client knows nothing then of what was fetched before."""
+    """The client has forgotten its earlier fetches."""
     fetched(consumer, WEBHOOKS)
     assert reports(limit(consumer) - 5) == []
     consumer._thread.forget_fetches()
@@ -134,10 +134,10 @@ async def test_an_assignment_begins_the_time_anew(
 
 
 @pytest.mark.parametrize("ended", [True, False], ids=["ended", "waits"])
-async def test_a_coordinator_that_failed_ends_the_worker_with_its_reason(
+async def test_a_failed_coordinator_stops_the_worker_with_its_reason(
     consumer: TrackingConsumer, monkeypatch: pytest.MonkeyPatch, *, ended: bool
 ) -> None:
-    """Whether it has ended, over an assignment for one, or waits until somebody takes its error."""
+    """Whether its task has ended, or waits until its error is asked for."""
     monkeypatch.setattr(consumer_thread, "COORDINATOR_CHECK_S", 0.0)
     coordinator = consumer._thread._consumer._coordinator
 
@@ -155,10 +155,10 @@ async def test_a_coordinator_that_failed_ends_the_worker_with_its_reason(
     await watching
 
 
-async def test_a_coordinator_that_may_try_again_does(
+async def test_a_retriable_coordinator_error_does_not_stop_the_worker(
     consumer: TrackingConsumer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What passes by itself ends nothing: asking for the error lets the coordinator go on."""
+    """Asking for the error lets the coordinator continue."""
     monkeypatch.setattr(consumer_thread, "COORDINATOR_CHECK_S", 0.0)
     errors: list[Exception] = [GroupCoordinatorNotAvailableError()] * 3
     asked = asyncio.Event()
@@ -177,10 +177,8 @@ async def test_a_coordinator_that_may_try_again_does(
     BROKER.forget()
 
 
-async def test_a_thread_that_crashes_says_so_in_the_log(
-    consumer: TrackingConsumer, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Faust's own way prints the trace past the log, where nothing is masked."""
+async def test_a_crash_of_the_thread_is_logged(consumer: TrackingConsumer, capsys: pytest.CaptureFixture[str]) -> None:
+    """Faust would print the traceback past the log, where nothing is masked."""
     with capture_logs() as lines:
         try:
             int("no number")

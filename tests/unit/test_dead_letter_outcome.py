@@ -86,7 +86,7 @@ async def test_after_retry_max_age_an_unknown_contact_is_a_dead_letter(rig: Rig,
     assert (said["dl-stage"], said["dl-error"]) == ("enrich", "GivenUpError")
     assert said["dl-reason"] == "given up: diretrix: status 500"
     assert (said["dl-attempts"], said["dl-first-failed"]) == ("27", since.isoformat())
-    worker.producer.deliver()
+    worker.producer.acknowledge()
     assert worker.trackers.unfinished == 0
 
 
@@ -96,7 +96,7 @@ async def test_the_dead_letter_that_exceeds_the_limit_is_not_published(rig: Rig)
     rig.know(SOMEONE)
     await worker.receive(b"1", b"2", webhook(), b"3", b"4", b"5", b"6", webhook("b"))
     assert [record.value for record in worker.producer.of(topics.DEAD.name)] == [b"1", b"2", b"3", b"4"]
-    worker.producer.deliver()
+    worker.producer.acknowledge()
     assert worker.trackers.committable() == {PARTITION: 5}
     assert {event.lead.id for event in worker.events()} == {"lead-1", "b"}
     with pytest.raises(DlqLimitError, match="3 dead letters in a row"):

@@ -133,6 +133,6 @@ async def test_large_webhooks_beyond_the_queues_bytes_are_parked(rig: Rig) -> No
     assert {headers_of(record)["reason"] for record in parked(worker)} == {"queue"}
     rig.gate.open.set()
     await worker.enricher.single_flight.drain(LIMIT)
-    worker.producer.deliver()
+    worker.producer.acknowledge()
     assert worker.trackers.committable() == {PARTITION: 40}
     assert worker.enricher.single_flight.bytes_held == 0

@@ -27,13 +27,13 @@ from tests.support.waiting import LIMIT
 
 @pytest.mark.parametrize("check", [*CALL_SCENARIOS, *IDENTITY_SCENARIOS], ids=lambda check: check.__name__)
 async def test_lookup_chain_on_fakes(check: Callable[[Rig], Awaitable[None]]) -> None:
-    """What each scenario says holds on the fakes."""
+    """Each scenario holds on the fakes."""
     async with asyncio.timeout(LIMIT):
         await check(FakeRig())
 
 
 class SlowStore:
-    """A database that is told when to finish; ``asked`` is set once something is to be stored."""
+    """A database that stores when the test says so. ``asked`` is set when something is to be stored."""
 
     def __init__(self, database: FakeDatabase) -> None:
         self._database = database
@@ -60,8 +60,8 @@ class SlowStore:
 
 
 @pytest.mark.parametrize("known_before", [True, False], ids=["the Work API's answer", "Diretrix's answer"])
-async def test_a_deadline_does_not_throw_away_what_was_paid_for(*, known_before: bool) -> None:
-    """A look-up that is cancelled while its answer is being stored: it is stored, booked, and known to the caller."""
+async def test_a_deadline_does_not_lose_a_paid_answer(*, known_before: bool) -> None:
+    """An answer whose storing is cancelled is stored, settled and returned to the caller."""
     rig = FakeRig()
     rig.know(SOMEONE)
     who = contact(SOMEONE, by="phone")
@@ -88,8 +88,8 @@ async def test_a_deadline_does_not_throw_away_what_was_paid_for(*, known_before:
         assert rig.store.answers
 
 
-async def test_a_reservation_that_nobody_waits_for_any_more_is_given_back() -> None:
-    """The deadline comes while the books are written: no call is made, and none stays reserved."""
+async def test_a_cancelled_reservation_is_settled_as_free() -> None:
+    """If the deadline comes while the row is written, no call is made."""
     rig = FakeRig()
     rig.know(SOMEONE)
     chain = rig.worker()
@@ -103,8 +103,8 @@ async def test_a_reservation_that_nobody_waits_for_any_more_is_given_back() -> N
     assert rig.calls("diretrix") == 0
 
 
-async def test_the_facts_that_a_look_up_starts_from_do_not_change() -> None:
-    """What is learned is in the result, together with what was known, also when it asked PostgreSQL only."""
+async def test_a_look_up_does_not_change_the_facts_it_starts_from() -> None:
+    """The result has the old and the new facts, also if only PostgreSQL was asked."""
     rig = FakeRig()
     rig.know(SOMEONE)
     who, facts = contact(SOMEONE, by="phone"), ContactFacts(dead_ends={"11144477735"})

@@ -49,7 +49,7 @@ async def test_a_revoked_partition_starts_no_further_look_ups(rig: Rig) -> None:
     await worker.enricher.single_flight.drain(LIMIT)
     assert [event.lead.id for event in worker.events()] == ["first"]
     assert rig.calls("diretrix") == 1
-    worker.producer.deliver()
+    worker.producer.acknowledge()
     assert worker.trackers.committable() == {PARTITION: 1}
     assert worker.enricher.in_flight.oldest_age() == 0.0
 
@@ -104,7 +104,7 @@ async def test_a_record_on_the_wrong_partition_is_rerouted_once(worker: Worker) 
     assert (moved.value, dict(moved.headers)) == (webhook(someone=away), {"ce_id": b"x", "reroute": b"1"})
     assert worker.events() == []
     assert worker.trackers.unfinished == 1
-    worker.producer.deliver()
+    worker.producer.acknowledge()
     assert worker.trackers.unfinished == 0
     await worker.receive(webhook(someone=away), headers=moved.headers, key=moved.key)
     assert len(worker.producer.of(topics.WEBHOOKS.name)) == 1

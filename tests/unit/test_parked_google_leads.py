@@ -118,11 +118,11 @@ async def test_a_dead_letter_with_an_event_is_finished_once_both_are_delivered(r
     rig.gate.failing = DeadlyError(3, "e")
     for first in (0, 1):
         await worker.receive(google(f"g-{first}"))
-        deliveries = worker.producer._undelivered  # noqa: SLF001 - acknowledged one by one
-        assert len(deliveries) == 2
-        deliveries.pop(first)()
+        acknowledgements = worker.producer._unacknowledged  # noqa: SLF001 - acknowledged one by one
+        assert len(acknowledgements) == 2
+        acknowledgements.pop(first)()
         assert worker.trackers.unfinished == 1
-        deliveries.pop()()
+        acknowledgements.pop()()
         assert worker.trackers.unfinished == 0
 
 

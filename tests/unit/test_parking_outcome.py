@@ -62,11 +62,11 @@ async def test_a_parked_webhook_is_completed_when_both_records_are_acknowledged(
     for first in (0, 1):
         rig.fail_once("diretrix")
         await worker.receive(webhook(f"lead-{first}"))
-        deliveries = worker.producer._undelivered  # noqa: SLF001 - acknowledged one by one
-        assert len(deliveries) == 2
-        deliveries.pop(first)()
+        acknowledgements = worker.producer._unacknowledged  # noqa: SLF001 - acknowledged one by one
+        assert len(acknowledgements) == 2
+        acknowledgements.pop(first)()
         assert worker.trackers.unfinished == 1
-        deliveries.pop()()
+        acknowledgements.pop()()
         assert worker.trackers.unfinished == 0
 
 
@@ -111,7 +111,7 @@ async def test_a_webhook_that_is_parked_again_emits_no_second_pending_event(rig:
         rig.gate.failing = None if topic == LONG else DatabaseUnavailableError("database: away")
         rig.fail_once("diretrix")
         await worker.receive(webhook(), headers=headers)
-        worker.producer.deliver()
+        worker.producer.acknowledge()
         assert worker.trackers.unfinished == 0
         headers = parked(worker, topic)[0].headers
         assert len(worker.events()) == events
@@ -133,7 +133,7 @@ async def test_park_all_parks_every_webhook_in_flight_once(rig: Rig, worker: Wor
     rig.gate.open.set()
     await worker.enricher.single_flight.drain(LIMIT)
     assert len(worker.events()) == 6
-    worker.producer.deliver()
+    worker.producer.acknowledge()
     assert worker.trackers.committable() == {PARTITION: 6}
 
 
@@ -166,7 +166,7 @@ async def test_a_completed_webhook_that_still_waits_holds_no_bytes(rig: Rig) -> 
     waiting = list(worker.enricher.in_flight)
     worker.enricher.park_all("shutdown")
     assert [one.record.value for one in waiting] == [webhook("first", SOMEONE), webhook("second", OTHER)]
-    worker.producer.deliver()
+    worker.producer.acknowledge()
     assert [(one.record.value, one.record.headers) for one in waiting] == [(None, ())] * 2
     rig.gate.open.set()
     await worker.enricher.single_flight.drain(LIMIT)

@@ -150,6 +150,6 @@ async def test_a_long_aborted_transaction_does_not_stop_the_reader() -> None:
     async with asyncio.timeout(LIMIT):
         while not reading.done():
             await asyncio.sleep(0)
-            worker.producer.deliver()
-    worker.producer.deliver()
+            worker.producer.acknowledge()
+    worker.producer.acknowledge()
     assert (tracker.watermark, tracker.span) == (50_002, 0)

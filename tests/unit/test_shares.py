@@ -1,4 +1,4 @@
-"""How a limit is shared by sources: the budget's rule, the queue's shares, and slots in turns."""
+"""How sources share a limit: the budget's rule, the queue's shares, and slots in turn."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def taken(limit: int, source: str, used: Counter[str], sources: frozenset[str] =
     return used[source] - before
 
 
-def test_a_flood_leaves_the_others_their_part() -> None:
-    """Of two sources one can take three quarters, and the other always has the last one."""
+def test_a_flood_leaves_the_others_their_share() -> None:
+    """Of two sources one can take three quarters, and the other always gets the last quarter."""
     used: Counter[str] = Counter()
     assert [taken(100, source, used) for source in (C2S, GOOGLE, C2S)] == [75, 25, 0]
 
@@ -46,7 +46,7 @@ def test_a_flood_leaves_the_others_their_part() -> None:
 def test_no_order_of_asking_passes_the_limit_or_takes_a_share(
     limit: int, asking: list[str], sources: frozenset[str]
 ) -> None:
-    """However they come: the total holds, and each known source can still take its whole share."""
+    """In any order: the total holds, and each known source can still take its share."""
     used: Counter[str] = Counter()
     for source in asking:
         if source in sources and may_take(limit, used, source, sources):
@@ -65,14 +65,14 @@ def google(number: int, name: str = "") -> PendingWebhook:
         {"column_id": "FULL_NAME", "string_value": name},
     ]
     payload = {"lead_id": f"g-{number}", "google_key": "k", "form_id": 1, "campaign_id": 2, "user_column_data": columns}
-    return delivery_of(number, encode_webhook(Source.GOOGLE_ADS, NOW, payload, None))
+    return pending_of(number, encode_webhook(Source.GOOGLE_ADS, NOW, payload, None))
 
 
 def c2s(number: int) -> PendingWebhook:
-    return delivery_of(number, c2s_webhook(f"lead-{number}", phone=someone(number)))
+    return pending_of(number, c2s_webhook(f"lead-{number}", phone=someone(number)))
 
 
-def delivery_of(number: int, value: bytes) -> PendingWebhook:
+def pending_of(number: int, value: bytes) -> PendingWebhook:
     from aiokafka import ConsumerRecord  # noqa: PLC0415 - of this helper only
 
     webhook = decode_webhook(value)
@@ -81,7 +81,7 @@ def delivery_of(number: int, value: bytes) -> PendingWebhook:
 
 
 class Partner:
-    """Look-ups that end one at a time, when told."""
+    """Look-ups that end one at a time, when the test says so."""
 
     def __init__(self) -> None:
         self.begun: list[str] = []
@@ -102,8 +102,8 @@ async def begun(partner: Partner, count: int) -> None:
             await asyncio.sleep(0)
 
 
-async def test_a_flood_leaves_the_queue_to_others() -> None:
-    """C2S may fill three quarters of the queue; Google leads still find room, and are looked up in turn with it."""
+async def test_a_flood_leaves_the_others_room_in_the_queue() -> None:
+    """C2S may fill three quarters. Google's leads find room, and are looked up in turn with C2S's."""
     partner = Partner()
     single_flight = SingleFlight(partner.look_up, slots=2, queue=40, queue_limit=LIMIT, sources=lambda: BOTH)
     taken_in = 0
@@ -124,8 +124,8 @@ async def test_a_flood_leaves_the_queue_to_others() -> None:
     await single_flight.close()
 
 
-async def test_a_source_that_nobody_has_seen_makes_room_by_asking() -> None:
-    """Where one source has filled the queue alone, it gets no more places once another one has come."""
+async def test_a_new_source_gets_a_share_when_it_comes() -> None:
+    """A source that filled the queue alone gets no more room once another one has come."""
     partner = Partner()
     sources: set[str] = set()
     single_flight = SingleFlight(
@@ -145,8 +145,8 @@ async def test_a_source_that_nobody_has_seen_makes_room_by_asking() -> None:
     await single_flight.close()
 
 
-async def test_a_flood_keeps_what_is_parked_for_its_own_source_waiting_and_no_other() -> None:
-    """While C2S has filled its part, its parked webhooks wait, and Google's come back to half of Google's share."""
+async def test_a_full_share_keeps_only_its_own_sources_parked_webhooks_waiting() -> None:
+    """Google's come back until half of Google's share is used."""
     partner = Partner()
     single_flight = SingleFlight(partner.look_up, slots=2, queue=40, queue_limit=LIMIT, sources=lambda: BOTH)
     for number in range(19):
@@ -170,12 +170,12 @@ LARGE = 1_000  # characters of a webhook
 def large(number: int, source: str = C2S) -> PendingWebhook:
     if source == GOOGLE:
         return google(number, "x" * LARGE)
-    return delivery_of(number, c2s_webhook(f"lead-{number}", phone=someone(number), name="x" * LARGE))
+    return pending_of(number, c2s_webhook(f"lead-{number}", phone=someone(number), name="x" * LARGE))
 
 
 @pytest.mark.parametrize("contacts", [1, 1_000], ids=["one contact", "a contact each"])
-async def test_the_queue_holds_no_more_bytes_than_it_may(contacts: int) -> None:
-    """Large webhooks fill it although there are places; whoever joins a contact that waits needs room as well."""
+async def test_the_bytes_of_the_queue_are_limited(contacts: int) -> None:
+    """A webhook that joins a look-up needs room as well."""
     partner = Partner()
     limit = 100 * LARGE
     single_flight = SingleFlight(partner.look_up, slots=1, queue=5_000, queue_limit=LIMIT, queue_bytes=limit)
@@ -194,8 +194,8 @@ async def test_the_queue_holds_no_more_bytes_than_it_may(contacts: int) -> None:
     await single_flight.close()
 
 
-async def test_large_webhooks_of_one_source_leave_the_others_their_part() -> None:
-    """Half of the bytes are reserved in equal shares, as places are."""
+async def test_large_webhooks_of_one_source_leave_the_others_their_share() -> None:
+    """Half of the bytes are reserved in equal shares."""
     single_flight = SingleFlight(
         Partner().look_up, slots=1, queue=5_000, queue_limit=LIMIT, sources=lambda: BOTH, queue_bytes=100 * LARGE
     )
@@ -210,8 +210,8 @@ async def test_large_webhooks_of_one_source_leave_the_others_their_part() -> Non
     await single_flight.close()
 
 
-async def test_bytes_are_free_again_when_all_has_ended() -> None:
-    """Whatever way a webhook leaves the queue: looked up, recalled, or refused a slot."""
+async def test_every_outcome_frees_the_bytes() -> None:
+    """Looked up, answered from PostgreSQL, or without a slot."""
     ends = asyncio.Event()
 
     async def look_up(one: PendingWebhook, failed: str) -> str:
@@ -237,8 +237,8 @@ async def test_bytes_are_free_again_when_all_has_ended() -> None:
     assert single_flight.bytes_held == 0
 
 
-async def test_slots_are_given_in_turns() -> None:
-    """Between sources by turns, within one in order; who stops waiting is passed over, and no slot is lost."""
+async def test_sources_get_slots_in_turn() -> None:
+    """Within a source in order. A cancelled waiter is skipped, and no slot is lost."""
     slots = FairSlots(1)
     order: list[str] = []
 
@@ -260,8 +260,8 @@ async def test_slots_are_given_in_turns() -> None:
         await asyncio.wait_for(slots.acquire("a"), 0.01)
 
 
-async def test_who_is_cancelled_with_a_slot_in_hand_gives_it_back() -> None:
-    """Given and cancelled in one turn of the loop, the slot goes to the next."""
+async def test_a_waiter_that_is_cancelled_with_its_slot_gives_it_back() -> None:
+    """Granted and cancelled in the same tick, the slot goes to the next waiter."""
     slots = FairSlots(1)
     await slots.acquire("a")
     first, second = (asyncio.create_task(slots.acquire(name)) for name in ("a", "b"))
