@@ -1,6 +1,6 @@
 """The consumer that replaces Faust's offset bookkeeping and its fetch loop (docs/adr/0002, 0007).
 
-Invariants. Whatever changes one of them lives here, in ``consumer_thread`` or in ``engine.tracker``.
+Invariants. Whatever changes one of them lives here, in ``consumer_thread`` or in ``kafka.offset_tracker``.
 
 1. A record of ``webhooks`` is tracked when it is fetched, before anything of Faust may drop it.
 2. No fetch spans a seek: ``_moving`` is held around both.
