@@ -1,6 +1,6 @@
 """The consumer that replaces Faust's offset tracking and its fetch loop (docs/adr/0002, 0007).
 
-Everything that changes one of these rules must live here, in ``consumer_thread`` or in ``kafka.offset_tracker``.
+Invariants. Code that changes one of them lives here, in ``consumer_thread`` or in ``kafka.offset_tracker``.
 
 Rule 1: a record of ``webhooks`` is tracked when it is fetched, before Faust can drop it.
 Rule 2: no fetch spans a seek. ``_position_lock`` is held during both.

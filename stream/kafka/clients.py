@@ -69,7 +69,7 @@ def positions(consumer: AIOKafkaConsumer) -> dict[TopicPartition, int]:
 
     ``consumer.position`` would wait for a partition without a position, and aiokafka has no public way to check.
     """
-    subscription = consumer._subscription.subscription  # noqa: SLF001 - held by tests/unit/test_aiokafka_pin.py
+    subscription = consumer._subscription.subscription  # noqa: SLF001 - held by tests/unit/test_read_committed.py
     assignment = None if subscription is None else subscription.assignment
     if assignment is None:
         return {}

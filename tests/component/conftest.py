@@ -14,6 +14,7 @@ from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
+import stamina
 import uvloop
 from testcontainers.community.postgres import PostgresContainer
 
@@ -24,6 +25,7 @@ from stream.store.ledger import Ledger
 from stream.store.pool import open_pool
 from tests.support.clock import Clock
 from tests.support.containers import running
+from tests.support.crm_rig import Crm, serving_crm
 from tests.support.producers_client import Client, producers_client
 
 POSTGRES_IMAGE = "postgres:18.1-bookworm"  # as in docker-compose.yml
@@ -209,3 +211,17 @@ async def client(request: pytest.FixtureRequest) -> AsyncIterator[Client]:
     """An HTTP client of the producers. A parameter overrides environment variables."""
     async with producers_client(getattr(request, "param", {})) as opened:
         yield opened
+
+
+@pytest.fixture
+def no_retry_pauses() -> Iterator[None]:
+    """Retries of the CRM's client follow each other without a pause."""
+    with stamina.set_testing(testing=True, attempts=5):
+        yield
+
+
+@pytest.fixture
+async def crm(pool: asyncpg.Pool) -> AsyncIterator[Crm]:
+    """The CRM sync with its database and a simulated C2S."""
+    async with serving_crm(pool) as crm:
+        yield crm

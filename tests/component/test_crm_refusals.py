@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -13,7 +13,6 @@ import aiohttp
 import asyncpg
 import orjson
 import pytest
-import stamina
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 from structlog.testing import capture_logs
@@ -58,11 +57,7 @@ class Crm:
         return CrmSync(C2S(self.session, loaded), CrmWrites(self.pool), self.dead_letters, loaded, pause)  # type: ignore[arg-type]
 
 
-@pytest.fixture(autouse=True)
-def no_waiting() -> Iterator[None]:
-    """Retries follow each other without a pause."""
-    with stamina.set_testing(testing=True, attempts=5):
-        yield
+pytestmark = pytest.mark.usefixtures("no_retry_pauses")
 
 
 @asynccontextmanager

@@ -3,31 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import asyncpg
 import pytest
-import stamina
 
 from stream import topics
 from stream.domain.errors import DatabaseUnavailableError, TransientError
 from stream.domain.person import Income, Person
 from stream.local.simulators import Fault
-from tests.support.crm_rig import CPF, MARIA, NOW, PARTIAL, Crm, event, google, record, serving_crm, until_handled
+from tests.support.crm_rig import CPF, MARIA, NOW, PARTIAL, Crm, event, google, record, until_handled
 
-
-@pytest.fixture(autouse=True)
-def no_waiting() -> Iterator[None]:
-    """Retries follow each other without a pause."""
-    with stamina.set_testing(testing=True, attempts=5):
-        yield
-
-
-@pytest.fixture
-async def crm(pool: asyncpg.Pool) -> AsyncIterator[Crm]:
-    async with serving_crm(pool) as crm:
-        yield crm
+pytestmark = pytest.mark.usefixtures("no_retry_pauses")
 
 
 async def test_the_same_facts_are_written_to_a_lead_once(crm: Crm) -> None:

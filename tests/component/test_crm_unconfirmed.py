@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 import os
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -14,29 +14,18 @@ from uuid import UUID
 import asyncpg
 import orjson
 import pytest
-import stamina
 
 from stream.crm.writes import CrmWrites
 from stream.domain.errors import PartnerUnavailableError
 from stream.domain.person import Person
 from stream.local.simulators import Fault
 from stream.settings import Settings
-from tests.support.crm_rig import MARIA, Crm, die, event, eventually, google, serving_crm, until_handled
+from tests.support.crm_rig import MARIA, Crm, die, event, eventually, google, until_handled
 
 CLAIM_EXPIRES_AFTER = timedelta(seconds=1)  # twice the time-out of a call
 
 
-@pytest.fixture(autouse=True)
-def no_waiting() -> Iterator[None]:
-    """Retries follow each other without a pause."""
-    with stamina.set_testing(testing=True, attempts=5):
-        yield
-
-
-@pytest.fixture
-async def crm(pool: asyncpg.Pool) -> AsyncIterator[Crm]:
-    async with serving_crm(pool) as crm:
-        yield crm
+pytestmark = pytest.mark.usefixtures("no_retry_pauses")
 
 
 @pytest.mark.parametrize("fault", [Fault(status=500), Fault(status=503), Fault(reset=True), Fault(hang=5)])

@@ -6,8 +6,6 @@ from datetime import datetime, timedelta
 from typing import Protocol
 from uuid import uuid4
 
-from stream.store.keeper import LEASE
-
 from stream.domain.choice import Answered
 from stream.domain.contact_facts import ContactFacts
 from stream.domain.identity import Contact, Cpf, Email, Phone
@@ -16,6 +14,7 @@ from stream.lookup.chain import LookupChain
 from stream.lookup.ports import LookupRequest, LookupResult, PersonReader, PersonStore, PricingPolicy
 from stream.providers.specs import provider_specs
 from stream.settings import load
+from stream.store.periodic import LEASE_S
 from tests.support.fakes import NOW
 from tests.support.waiting import LIMIT
 
@@ -26,7 +25,7 @@ PRICING = PricingPolicy(
     max_age=timedelta(days=180),
     unknown_for=timedelta(days=1),
     work_unknown_for=timedelta(days=7),
-    lease=LEASE,
+    lease=LEASE_S,
 )
 
 
