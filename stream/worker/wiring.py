@@ -124,7 +124,11 @@ class Health:
 async def _serve_pages(stack: AsyncExitStack, settings: Settings, facts: WorkerFacts, partners: Partners) -> None:
     """Serve the pages before the servers are reached: an operator must see what the worker waits for."""
     site = pages(facts.healthy, facts.ready, partners.trouble, facts.waits)
-    served = await serve(site, settings.stream_web_host, settings.stream_web_port)
+    host, port = settings.stream_web_host, settings.stream_web_port
+    try:
+        served = await serve(site, host, port)
+    except OSError as error:
+        raise StopError(f"can't listen on {host} port {port}: {error.strerror}. Change STREAM_WEB_PORT") from error
     stack.push_async_callback(served.cleanup)
 
 
