@@ -56,7 +56,7 @@ async def test_a_call_that_waits_too_long_is_not_sent(monkeypatch: pytest.Monkey
     guard, partner = guarded(at_once=1), Partner(["yes"], gate=asyncio.Event())
     first = asyncio.create_task(guard.call(partner, no_reservation))
     await until_asked(partner, 1)
-    with pytest.raises(PartnerUnavailableError, match="no turn in time") as caught:
+    with pytest.raises(PartnerUnavailableError, match="no slot in time") as caught:
         await guard.call(partner, no_reservation)
     assert caught.value.billed == "no"
     partner.gate.set()  # type: ignore[union-attr]
@@ -64,7 +64,7 @@ async def test_a_call_that_waits_too_long_is_not_sent(monkeypatch: pytest.Monkey
     assert await guard.call(partner, no_reservation) == "yes"
     slow = guarded(rate=0.1)
     await slow.call(partner, no_reservation)
-    with pytest.raises(PartnerUnavailableError, match="no turn in time"):
+    with pytest.raises(PartnerUnavailableError, match="no slot in time"):
         await slow.call(partner, no_reservation)
     assert partner.calls == 3
 

@@ -34,6 +34,7 @@ import asyncio, sys
 from datetime import UTC, datetime
 from stream.domain.shares import Sources
 from stream.settings import load
+from stream.store.periodic import LEASE_S, PeriodicStatements
 from stream.store.ledger import Ledger
 from stream.store.pool import open_pool
 from stream.store.sources import SourceSync
