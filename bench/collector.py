@@ -93,7 +93,7 @@ def _hits(cache: TableCache, values: list[bytes], count: int) -> float:
     for number in range(count):
         webhook = decode_webhook(values[number % len(values)])
         contact = contact_of(webhook.lead, frozenset())
-        known = cache.recall(partition_of(contact.key.encode(), partitions), contact, now.timestamp())
+        known = cache.facts(partition_of(contact.key.encode(), partitions), contact, now.timestamp())
         step = next_step(contact, webhook.lead.name, known)
         if not isinstance(step, PersonFound):
             raise TypeError("no hit")

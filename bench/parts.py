@@ -76,7 +76,7 @@ def parts(count: int = COUNT) -> dict[str, Callable[[int], float]]:
     contacts = [contact_of(lead, NOBODY) for lead in leads]
     table = {key: value for _, key, value in entries(known(people), 1)}
     cache = TableCache(table, lambda *_: None, Lifetimes(86_400, 3_600, 10**6), random.Random(1).random)
-    recalled = [cache.recall(0, contact, now.timestamp()) for contact in contacts]
+    recalled = [cache.facts(0, contact, now.timestamp()) for contact in contacts]
     answers = [_answered(cache, contact, lead, now.timestamp()) for contact, lead in zip(contacts, leads, strict=True)]
     return {
         "read the webhook, as the producers normalised it": over(decode_webhook, [one.value for one in made]),
@@ -90,7 +90,7 @@ def parts(count: int = COUNT) -> dict[str, Callable[[int], float]]:
             lambda one: _answered(cache, one[0], one[1], now.timestamp()), zip(contacts, leads, strict=True)
         ),
         "the table's answer, from all that is known of a contact": over(
-            lambda contact: cache.recall(0, contact, now.timestamp()), contacts
+            lambda contact: cache.facts(0, contact, now.timestamp()), contacts
         ),
         "guarantee: the right person, from all that is known": over(
             lambda one: next_step(one[0], one[1].name, one[2]), zip(contacts, leads, recalled, strict=True)

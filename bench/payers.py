@@ -224,7 +224,7 @@ class Ours:
         now, contact, name = visit.at.timestamp(), visit.contact, visit.name
         self._sweep(now)
         partition = partition_of(contact.key.encode(), self._settings.topic_partitions)
-        known = self._cache.recall(partition, contact, now)
+        known = self._cache.facts(partition, contact, now)
         at_once = self._policy(contact, name, known)
         if isinstance(at_once, Answered) and is_conclusive(at_once, contact, known):
             return

@@ -20,7 +20,7 @@ import asyncpg
 from bench.result import Options, Row, at_least, at_most
 from stream.domain.identity import Contact, Email, Phone
 from stream.local.postgres import LocalPostgres
-from stream.lookup.postgres import MOST_PARTIES, PostgresTier
+from stream.lookup.postgres import MAX_PARTIES_PER_SPELLING, PostgresTier
 from stream.ops.migrate import migrate
 from stream.settings import Settings, load
 from stream.store.pool import open_pool
@@ -139,7 +139,7 @@ async def _plan(pool: asyncpg.Pool) -> str:
     """The plans of the statements; a full scan of a table would show here."""
     read_whole = 0
     for name, arguments in (
-        ("find_people", (["11987654321", "5511987654321"], ["pessoa.1@example.com.br"], MOST_PARTIES)),
+        ("find_people", (["11987654321", "5511987654321"], ["pessoa.1@example.com.br"], MAX_PARTIES_PER_SPELLING)),
         ("find_answers", (["p:+5511987654321"],)),
         ("find_by_cpf", (["00000098765"],)),
     ):

@@ -31,9 +31,9 @@ class Clients:
         A client can write anything into X-Forwarded-For, and each proxy appends the address that it has seen. So the
         client is the rightmost address that is not one of the trusted proxies.
         """
-        client = _parse(address)
-        if not forwarded or client is None or not self._is_trusted(client):
-            return client_name(client)
+        client = _parse(address) if forwarded else None
+        if client is None or not self._is_trusted(client):
+            return _name(address)
         for entry in ",".join(forwarded).rsplit(",", MAX_HOPS)[::-1][:MAX_HOPS]:
             hop = _parse(_without_port(entry.strip()))
             if hop is None:
@@ -54,6 +54,11 @@ def client_name(address: Address | None) -> str:
     if isinstance(address, IPv6Address):
         return str(IPv6Network((address, IPV6_PREFIX_BITS), strict=False))
     return str(address)
+
+
+@lru_cache(maxsize=1_024)  # asked for each request: formatting an address takes longer than the rest of the name
+def _name(address: str) -> str:
+    return client_name(_parse(address))
 
 
 @lru_cache(maxsize=1_024)

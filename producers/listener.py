@@ -93,5 +93,7 @@ async def listening_sockets(host: str, port: int, unacknowledged: float) -> list
     except OSError as error:
         for sock in sockets:
             sock.close()
-        raise StopError(f"can't listen on {host} port {port}: {error.strerror}") from error
+        raise StopError(
+            f"can't listen on {host} port {port}: {error.strerror}. Change PRODUCER_PORT or PRODUCER_INTERNAL_PORT"
+        ) from error
     return sockets

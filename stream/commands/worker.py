@@ -21,7 +21,7 @@ from stream.logs import get_logger
 from stream.runtime.startup import settings_or_exit
 from stream.settings import Settings
 from stream.topics import WORKER_GROUP
-from stream.worker.lifecycle import STEP, STEPS, Stop, Worker
+from stream.worker.lifecycle import SHUTDOWN_STEP_S, SHUTDOWN_STEPS, Stop, Worker
 from stream.worker.wiring import worker
 
 log = get_logger(__name__)
@@ -48,7 +48,9 @@ def command(*, leave_on_stop: bool) -> None:
 async def _run(settings: Settings, *, leave_on_stop: bool) -> int:
     stop = Stop()
     stop.listen()
-    ending = asyncio.create_task(_force_exit_after(stop, settings.shutdown_grace.total_seconds() + STEP * STEPS))
+    ending = asyncio.create_task(
+        _force_exit_after(stop, settings.shutdown_grace.total_seconds() + SHUTDOWN_STEP_S * SHUTDOWN_STEPS)
+    )
     try:
         async with AsyncExitStack() as stack:
             made = await _start_unless_stopped(stop, stack.enter_async_context(worker(settings)))
@@ -58,7 +60,7 @@ async def _run(settings: Settings, *, leave_on_stop: bool) -> int:
             gives_up = made.must_leave_group or (leave_on_stop and not code)
             if gives_up and settings.worker_instance_id:
                 await _leave_group(settings)
-            if code or made.hangs:
+            if code or made.runtime_hangs:
                 _exit_now(code)
     except (StreamError, KafkaError, OSError) as error:
         log.error("the worker can't start", reason=str(error) or type(error).__name__)  # noqa: TRY400 - the reason is what helps
@@ -70,8 +72,8 @@ async def _run(settings: Settings, *, leave_on_stop: bool) -> int:
 
 
 async def _start_unless_stopped(stop: Stop, starting: Awaitable[Worker]) -> Worker | None:
-    """The worker; None when a stop was requested before it had started."""
-    start, stopping = asyncio.ensure_future(starting), asyncio.ensure_future(stop.asked.wait())
+    """The worker; None when it was told to stop before it was there."""
+    start, stopping = asyncio.ensure_future(starting), asyncio.ensure_future(stop.requested.wait())
     await asyncio.wait({start, stopping}, return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
     if start.done():
@@ -85,7 +87,7 @@ async def _start_unless_stopped(stop: Stop, starting: Awaitable[Worker]) -> Work
 async def _leave_group(settings: Settings) -> None:
     """Remove this worker from its group. A broker that does not answer must not delay the exit."""
     try:
-        async with asyncio.timeout(STEP), open_admin(settings) as admin:
+        async with asyncio.timeout(SHUTDOWN_STEP_S), open_admin(settings) as admin:
             await remove_members(admin, WORKER_GROUP, [settings.worker_instance_id])
     except (KafkaError, OSError) as error:  # a TimeoutError is an OSError
         reason = type(error).__name__
@@ -95,8 +97,8 @@ async def _leave_group(settings: Settings) -> None:
 
 
 async def _force_exit_after(stop: Stop, seconds: float) -> None:
-    """Exit ``seconds`` after a stop was requested, whatever hangs. A thread waits for it, because the loop may hang."""
-    await stop.asked.wait()
+    """End the process ``seconds`` after it was told to stop, whatever hangs: a thread watches, not the loop."""
+    await stop.requested.wait()
     timer = threading.Timer(seconds, _exit_now, (1,))
     timer.daemon = True
     timer.start()

@@ -17,7 +17,7 @@ from stream.domain.provider import CRM_PARTNER
 from stream.domain.sources.fields import MAX_ID_CHARS
 from stream.domain.text import is_id
 from stream.providers.body import json_of
-from stream.providers.http import judge_status, segment, sent_once
+from stream.providers.http import raise_for_status, sent_once, with_segments
 from stream.settings import Settings
 
 CLIENT_ERRORS = range(400, 500)
@@ -49,7 +49,7 @@ class C2S:
         """Write a message to a lead."""
         if not is_id(lead_id):
             raise PoisonError("an id that a path can't hold", path="lead.id")
-        url = segment(self._base, lead_id, "create_message")
+        url = with_segments(self._base, lead_id, "create_message")
         async with self._post(url, {"leadId": lead_id, "body": body}):
             pass  # the status decides: an unreadable body does not matter
 
@@ -78,7 +78,7 @@ def _judge(response: aiohttp.ClientResponse) -> None:
         raise PartnerUnavailableError(f"c2s: status {status}", billed=Billed.NO)
     if status in CLIENT_ERRORS and status not in MAY_WORK_LATER:
         raise LeadRefusedError(f"c2s: status {status}")
-    judge_status(CRM_PARTNER, response)
+    raise_for_status(CRM_PARTNER, response)
 
 
 def created_id(answer: Any) -> str | None:

@@ -26,7 +26,7 @@ from stream.domain.dead_letters import (
 )
 from stream.domain.errors import PoisonError, StopError
 from stream.domain.redrive import RedrivenRecord, redriven_record
-from stream.kafka.clients import consumer_options, open_producer
+from stream.kafka.clients import consumer_options, open_producer, start_client
 from stream.settings import Settings
 from stream.topics import DEAD
 
@@ -164,7 +164,7 @@ async def _records(settings: Settings, first: int = 0, last: int | None = None) 
 async def _open_reader(settings: Settings) -> AsyncIterator[AIOKafkaConsumer]:
     consumer = AIOKafkaConsumer(**consumer_options(settings), enable_auto_commit=False)
     try:
-        await consumer.start()
+        await start_client(consumer, settings)
         if DEAD.name not in await consumer.topics():
             raise StopError(f"there is no topic {DEAD.name}. Run: python -m stream topics")
         consumer.assign([PARTITION])

@@ -16,15 +16,17 @@ from stream.kafka.batches import Batch
 from stream.kafka.header_names import tolerate_invalid_header_names
 from stream.settings import Settings
 
-COMMIT_INTERVAL = 1.0  # seconds; what a crash makes us answer again is bounded by it
-SESSION_TIMEOUT = 10.0  # seconds without a heartbeat until the group takes the partitions away
-REBALANCE_TIMEOUT = 60.0  # seconds; the deadline of a look-up lies well below it
-BUFFER = 8_192  # messages read ahead; a small buffer makes Faust pause partitions all the time
-FETCH = 2_000  # records a fetch, each of which crosses two threads; the other partitions wait while one's are answered
+COMMIT_INTERVAL_S = 1.0  # after a crash the webhooks of one interval are answered again
+SESSION_TIMEOUT_S = 10.0  # without a heartbeat for so long, a worker loses its partitions
+REBALANCE_TIMEOUT_S = 60.0  # well above the deadline of a look-up
+MAX_BUFFERED_RECORDS = 8_192  # a small buffer makes Faust pause partitions all the time
+# A fetch crosses two threads, which is a reason for large ones. While one partition's records are answered the others
+# wait, which is a reason for small ones.
+MAX_FETCHED_RECORDS = 2_000
 
 
 def make_app(settings: Settings) -> faust.App:
-    """Build the app on our transport. Pages, topic creation and the table router of Faust stay off."""
+    """Build the app on our transport. Faust's pages, topic creation and table router stay off."""
     tolerate_invalid_header_names()  # anybody may write to `webhooks`
     app = faust.App(
         topics.APP_ID,
@@ -36,40 +38,40 @@ def make_app(settings: Settings) -> faust.App:
         topic_disable_leader=True,
         topic_partitions=settings.topic_partitions,
         stream_wait_empty=False,
-        # What is read ahead counts in the span: it must never fill one, or the reader would wait for itself.
-        stream_buffer_maxsize=min(BUFFER, settings.max_unfinished_span // 4),
-        broker_max_poll_records=min(FETCH, settings.max_unfinished_span // 4),
+        # Buffered records count in the span. They must never fill it: the agent would wait for records behind itself.
+        stream_buffer_maxsize=min(MAX_BUFFERED_RECORDS, settings.max_unfinished_span // 4),
+        broker_max_poll_records=min(MAX_FETCHED_RECORDS, settings.max_unfinished_span // 4),
         consumer_auto_offset_reset="earliest",
         consumer_group_instance_id=settings.worker_instance_id or None,
         **_member_url(settings.worker_instance_id),
-        broker_commit_interval=COMMIT_INTERVAL,
-        broker_session_timeout=SESSION_TIMEOUT,
-        broker_heartbeat_interval=SESSION_TIMEOUT / 4,
-        broker_rebalance_timeout=REBALANCE_TIMEOUT,
+        broker_commit_interval=COMMIT_INTERVAL_S,
+        broker_session_timeout=SESSION_TIMEOUT_S,
+        broker_heartbeat_interval=SESSION_TIMEOUT_S / 4,
+        broker_rebalance_timeout=REBALANCE_TIMEOUT_S,
     )
     app.transport = TrackingTransport(app.conf.broker_consumer, app)
     return app
 
 
 def _member_url(instance_id: str) -> dict[str, URL]:
-    """The URL by which Faust tells members apart, for a static member; Faust's own is made of the host name.
+    """Return the URL that identifies a static member to Faust. By default it would contain the host name.
 
-    The broker gives a static member that comes back the assignment it had, and Faust's assignor accepts none that was
-    made for another URL. A container that is re-created has a new host name, so the URL depends on the instance id only
-    (docs/adr/0015-member-url-from-the-instance-id.md). Nothing is served there: Faust's web server is off.
+    The broker gives a returning static member its former assignment, and Faust's assignor accepts only an assignment
+    made for the same URL. A container that is created again has a new host name, so the URL depends on the instance id
+    only (docs/adr/0015-member-url-from-the-instance-id.md). Nothing is served there: Faust's web server is off.
     """
     return {"canonical_url": URL(f"http://static-member/{quote(instance_id, safe='')}")} if instance_id else {}
 
 
 def make_table(app: faust.App, settings: Settings) -> Any:
-    """The table of contacts: bytes to bytes. ``key_type=bytes`` is what makes 0.15.3 take the raw codec."""
+    """Return the table of contacts: bytes to bytes. Faust 0.15.3 uses the raw codec only with ``key_type=bytes``."""
     return app.Table(
         topics.TABLE_NAME, key_type=bytes, value_type=bytes, partitions=settings.topic_partitions, default=None
     )
 
 
 def add_agent(app: faust.App, run: Callable[[AsyncIterable[Batch]], Awaitable[None]]) -> None:
-    """Give the batches of ``webhooks`` to ``run``; Faust acknowledges nothing."""
+    """Give the batches of ``webhooks`` to ``run``. Faust acknowledges nothing: the consumer tracks offsets itself."""
     webhooks = app.topic(topics.WEBHOOKS.name, schema=RawSchema())
 
     @app.agent(webhooks, concurrency=1, name="enrich")  # type: ignore[untyped-decorator]

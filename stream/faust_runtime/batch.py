@@ -1,6 +1,6 @@
-"""How a batch travels through Faust: as the value of one message, past its decoder.
+"""Carries a batch through Faust as the value of one message.
 
-Faust hands each record through a channel, a queue, a decoder and its sensors. A batch makes that way once.
+Faust passes every message through a channel, a queue, a decoder and its sensors. A batch pays that cost once.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from stream.kafka.batches import Batch
 
 
 def message_of(tp: TP, batch: Batch, generation: int) -> ConsumerMessage:
-    """The Faust message that carries ``batch``. Faust need not track it: our tracker does."""
+    """Return the Faust message that carries ``batch``. It is marked as tracked, because our tracker tracks it."""
     first = batch.records[0]
     time, kind = first.timestamp / 1000, first.timestamp_type
     message = ConsumerMessage(tp.topic, tp.partition, first.offset, time, kind, (), b"", batch, None, 0, 0, tp)
@@ -26,16 +26,16 @@ def message_of(tp: TP, batch: Batch, generation: int) -> ConsumerMessage:
 
 
 async def batches_of(events: AsyncIterable[Any]) -> AsyncIterator[Batch]:
-    """The batches that Faust's events carry."""
+    """Yield the batches that Faust's events carry."""
     async for event in events:
         yield event.value
 
 
 class RawSchema(faust.Schema):  # type: ignore[misc]
-    """Hands keys and values on as they are: decoding them is the agent's, since bad input is its business."""
+    """Passes keys and values on undecoded: the agent decodes them and handles bad input."""
 
     def compile(self, app: Any, **kwargs: Any) -> Callable[..., Awaitable[Any]]:
-        """Faust's extension point: how a message becomes an event."""
+        """Return the function that turns a message into an event. Faust's extension point."""
         del kwargs
         create_event = app.create_event
 

@@ -1,14 +1,14 @@
-"""The consumer that replaces Faust's offset bookkeeping and its fetch loop (docs/adr/0002, 0007).
+"""The consumer that replaces Faust's offset tracking and its fetch loop (docs/adr/0002, 0007).
 
-Invariants. Whatever changes one of them lives here, in ``consumer_thread`` or in ``kafka.offset_tracker``.
+Invariants. Code that changes one of them lives here, in ``consumer_thread`` or in ``kafka.offset_tracker``.
 
-1. A record of ``webhooks`` is tracked when it is fetched, before anything of Faust may drop it.
-2. No fetch spans a seek: ``_moving`` is held around both.
-3. A record travels with the tracker of its generation, so it is never taken for one of the next.
-4. Only the completed prefix of each partition is committed, whatever Faust believes to be acknowledged.
-5. A batch is handed on when the agent has taken the one before it: that is the back-pressure.
+Rule 1: a record of ``webhooks`` is tracked when it is fetched, before Faust can drop it.
+Rule 2: no fetch spans a seek. ``_position_lock`` is held during both.
+Rule 3: a record keeps the tracker of its generation, so it never counts for the next one.
+Rule 4: only the completed prefix of each partition is committed, whatever Faust believes to be acknowledged.
+Rule 5: a batch is handed to the agent when the agent is done with the one before it: that is the back-pressure.
 
-The versions of Faust and aiokafka are pinned; ``tests/unit/test_faust_pin.py`` holds the parts that are used.
+The versions of Faust and aiokafka are pinned. ``tests/unit/test_faust_pin.py`` checks the parts of them used here.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ from stream.logs import get_logger
 
 log = get_logger(__name__)
 
-POLL_TIMEOUT_S = 0.2  # a seek waits for the fetch that is under way
-IDLE_POLL_S = 0.05  # between looks while no partition may be read
+POLL_TIMEOUT_S = 0.2  # a seek waits for a running fetch
+IDLE_POLL_S = 0.05  # while no partition may be read
 
 
 class TrackingConsumer(Consumer):  # type: ignore[misc]
@@ -44,80 +44,80 @@ class TrackingConsumer(Consumer):  # type: ignore[misc]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.trackers = Trackers()
-        self._moving = asyncio.Lock()
+        self._position_lock = asyncio.Lock()
         self._failed = asyncio.Event()
         self._failure: GroupError | None = None
         super().__init__(*args, **kwargs)
 
     @property
     def open_transactions(self) -> OpenTransactions:
-        """For how long partitions have been held back."""
+        """For how long open transactions of other producers have held partitions back."""
         thread: TrackingConsumerThread = self._thread
         return thread.open_transactions
 
     # Membership
 
     def fail(self, failure: GroupError) -> None:
-        """Note why the worker can't be a member of its group."""
+        """Record why the worker can't be a member of its group."""
         self._failure = failure
         self._failed.set()
 
     async def watch_membership(self) -> None:
-        """Wait until the worker can't be a member of its group any more; raises GroupError then."""
+        """Wait until the worker can't be a member of its group any more. Then raise GroupError."""
         await self._failed.wait()
         assert self._failure is not None
         raise self._failure
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
-        """Begin nothing more before the drain; what is under way still counts."""
+        """Start no further records before the drain. Records under way may still be completed."""
         self.trackers.revoke_all()
         await super().on_partitions_revoked(revoked)
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
-        """Begin a generation with trackers of its own; they take nothing before the seek to the committed offsets."""
+        """Start a generation with new trackers. They accept nothing before the seek to the committed offsets."""
         self.trackers.begin_generation((tp for tp in assigned if not self._is_changelog_tp(tp)), positioned=False)
         self._thread.forget_fetches()
         await super().on_partitions_assigned(assigned, generation_id)
 
     # Which partitions are fetched
 
-    def takes(self, tp: TP) -> bool:
-        """Whether records of ``tp`` are wanted now: it is neither paused nor moved, nor does a rebalance go on."""
+    def wants(self, tp: TP) -> bool:
+        """Whether ``tp`` is to be fetched now: it is active and not paused, and no rebalance is going on."""
         return self.flow_active and tp in self._get_active_partitions()
 
     def pause_partitions(self, tps: Iterable[TP]) -> None:
-        """Take no more of ``tps``. The client below need not fetch a changelog either.
+        """Pause ``tps``, and if all of them are changelogs, pause them in the client too.
 
         Faust does not pause the client, so it kept fetching unread changelog records and stalled other partitions of
-        the same broker for up to 100 ms: hits stood still behind look-ups.
+        the same broker for up to 100 ms.
 
-        At an assignment all is paused, for a moment: the client goes on. A fetch that it began without the changelog
-        would be waited for, up to 1.5 s, before the table could come back.
+        At an assignment Faust pauses all partitions for a moment. The client is not paused then: recovery would have
+        to wait up to 1.5 s for a fetch that was started without the changelog.
         """
         tps = set(tps)
         super().pause_partitions(tps)
         if all(map(self._is_changelog_tp, tps)):
-            self._thread.fetch(tps, wanted=False)
+            self._thread.set_fetching(tps, wanted=False)
 
     def resume_partitions(self, tps: Iterable[TP]) -> None:
-        """Take of ``tps`` again."""
+        """Resume ``tps``, and the changelogs among them in the client too."""
         tps = set(tps)
         super().resume_partitions(tps)
-        self._thread.fetch(filter(self._is_changelog_tp, tps), wanted=True)
+        self._thread.set_fetching(filter(self._is_changelog_tp, tps), wanted=True)
 
     # Seeks
 
     async def perform_seek(self) -> None:
-        """Go back to the committed offsets; what was fetched from elsewhere is forgotten and fetched again."""
-        async with self._moving:
+        """Seek to the committed offsets. What was fetched before is dropped and fetched again."""
+        async with self._position_lock:
             await super().perform_seek()
             self.trackers.restart()
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
-        """Seek where something is committed; where nothing is, to the beginning.
+        """Seek each partition to its committed offset, or to the beginning if none is committed.
 
-        aiokafka leaves a partition where it is when nothing, or 0, is committed: what was fetched already and is
-        forgotten would not be fetched again.
+        aiokafka does not move a partition whose committed offset is missing or 0, so dropped records would not be
+        fetched again.
         """
         committed: Mapping[TP, int] = await super().seek_to_committed()
         unmoved = [tp for tp, offset in committed.items() if not offset and not self._is_changelog_tp(tp)]
@@ -125,13 +125,13 @@ class TrackingConsumer(Consumer):  # type: ignore[misc]
             try:
                 await self._thread.seek_to_beginning(*unmoved)
             except IllegalStateError:
-                log.info("a partition was taken away; its next owner begins where it must")
+                log.info("partition revoked during a seek; its next owner starts at the committed offset")
         return committed
 
     # Fetches
 
     async def _drain_messages(self, fetcher: Any) -> None:
-        """Fetch until stopped, in place of Faust's loop, which makes four tasks for each record."""
+        """Fetch until stopped. Replaces Faust's loop, which creates four tasks for each record."""
         try:
             while not (self._stopped.is_set() or fetcher._stopped.is_set()):  # noqa: SLF001 - as Faust's does
                 await self._fetch_once()
@@ -148,13 +148,13 @@ class TrackingConsumer(Consumer):  # type: ignore[misc]
             return
         fetched = await self._getmany(active, POLL_TIMEOUT_S)
         if fetched:
-            # A rebalance suspends the flow: what has not been handed over by then is fetched again.
+            # A rebalance suspends the flow. Records that the agent did not get by then are fetched again.
             await self.wait_first(self._deliver(fetched), self.suspend_flow.wait())
         await asyncio.sleep(0)
 
     async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:  # noqa: ASYNC109 - Faust's
-        """By partition: one batch of ``webhooks``, or the records of a changelog."""
-        async with self._moving:
+        """Return for each partition one batch of ``webhooks``, or the records of a changelog."""
+        async with self._position_lock:
             trackers = self.trackers.active()
             fetched = await super()._getmany(active_partitions, min(timeout, POLL_TIMEOUT_S))
             tracked = {
@@ -170,25 +170,25 @@ class TrackingConsumer(Consumer):  # type: ignore[misc]
     @staticmethod
     def _track(tracker: Tracker | None, records: list[ConsumerRecord]) -> Batch | None:
         if tracker is None or tracker.revoked:
-            return None  # fetched for a generation that is over: Faust seeks to the committed offsets in the next
+            return None  # fetched in an old generation: Faust seeks to the committed offsets in the new one
         tracker.track(record.offset for record in records)
         return Batch(tracker, records)
 
     async def _deliver(self, fetched: dict[TP, Batch | list[ConsumerRecord] | None]) -> None:
-        for tp, found in fetched.items():
-            if isinstance(found, Batch):
-                await self.callback(message_of(tp, found, self.app.consumer_generation_id))
-                await found.dispatched.wait()
-            elif found:
-                await apply_changes(self, tp, found)
+        for tp, records in fetched.items():
+            if isinstance(records, Batch):
+                await self.callback(message_of(tp, records, self.app.consumer_generation_id))
+                await records.dispatched.wait()
+            elif records:
+                await apply_changes(self, tp, records)
 
     # Commits
 
     async def commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:  # noqa: FBT001, FBT002
         """Commit what is completed now.
 
-        While a commit is under way Faust starts no other: it waits for that one, which does not know what was completed
-        after it began. The last commit of a worker that leaves, or that loses a partition, would be left out.
+        While a commit runs, Faust waits for it and starts no other, so offsets completed meanwhile would not be
+        committed. A worker that stops or loses a partition has no later commit.
         """
         if self._commit_fut is not None:
             await asyncio.wait([self._commit_fut])
@@ -196,7 +196,7 @@ class TrackingConsumer(Consumer):  # type: ignore[misc]
         return committed
 
     async def force_commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:  # noqa: FBT001, FBT002
-        """Commit the watermarks that moved. ``topics`` is Faust's and not needed: the tracker knows."""
+        """Commit the watermarks that moved, of all topics: the trackers know them."""
         del topics, start_new_transaction
         moved = {TP(*partition): offset for partition, offset in self.trackers.committable().items()}
         if not moved:
@@ -206,7 +206,7 @@ class TrackingConsumer(Consumer):  # type: ignore[misc]
             self.trackers.committed({(tp.topic, tp.partition): offset for tp, offset in moved.items()})
         return committed
 
-    # What Faust asks of a consumer of its own
+    # Faust's extension points
 
     def _new_consumer_thread(self) -> AIOKafkaConsumerThread:
         return TrackingConsumerThread(self, loop=self.loop, beacon=self.beacon)

@@ -1,11 +1,9 @@
-"""The thread in which Faust runs the aiokafka consumer: fetches, commits, and what the client is told.
+"""The thread in which Faust runs the aiokafka consumer: it fetches, commits and controls the client.
 
-Invariants.
-
-1. A commit that fails ends nothing: it only means that work is done twice.
-2. Only committed records are read, and no empty fetch is held by the broker for longer than ``FETCH_MAX_WAIT_MS``.
-3. A failure of the group coordinator is reported to the worker: Faust never asks for it.
-4. What another thread asks for is done in this thread, in order.
+Rule 1: a commit that fails does not stop the worker. It only means that work may be done twice.
+Rule 2: only committed records are read, and the broker holds an empty fetch for ``FETCH_MAX_WAIT_MS`` at most.
+Rule 3: a failure of the group coordinator is reported to the worker, because Faust never asks for it.
+Rule 4: requests of other threads are executed in this thread, in order.
 """
 
 from __future__ import annotations
@@ -34,13 +32,13 @@ if TYPE_CHECKING:
 
 log = get_logger(__name__)
 
-COMMIT_TIMEOUT_S = 10.0  # a commit that takes longer is tried again at the next interval
-FETCH_MAX_WAIT_MS = 100  # after a recovery the first webhook may wait as long
-COORDINATOR_CHECK_S = 0.5  # between looks at the client's group coordinator
+COMMIT_TIMEOUT_S = 10.0  # a commit that takes longer is retried at the next interval
+FETCH_MAX_WAIT_MS = 100  # after a recovery the first webhook may wait for one fetch
+COORDINATOR_CHECK_S = 0.5
 
 
 class Fetched(dict[TP, list[ConsumerRecord]]):
-    """The records of one fetch; ``reached``: where it has moved the reader, past records or none."""
+    """The records of one fetch. ``reached``: the consumer's new positions, also where a fetch only skipped offsets."""
 
     def __init__(self, records: Mapping[TP, list[ConsumerRecord]], reached: Mapping[TP, int]) -> None:
         super().__init__(records)
@@ -48,45 +46,45 @@ class Fetched(dict[TP, list[ConsumerRecord]]):
 
 
 class TrackingConsumerThread(AIOKafkaConsumerThread):  # type: ignore[misc]
-    """Commits without ending the worker: a commit that fails only means work done twice."""
+    """Faust's consumer thread, changed by the rules of this module."""
 
     consumer: TrackingConsumer
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self._wanted_since: dict[TP, float] = {}  # epoch seconds, as the client dates its fetches
-        self._watching: asyncio.Task[None] | None = None
+        self._fetching_since: dict[TP, float] = {}  # epoch seconds, as the client dates its fetches
+        self._coordinator_watch: asyncio.Task[None] | None = None
         super().__init__(*args, **kwargs)
         self.open_transactions = OpenTransactions()
 
     async def on_start(self) -> None:
         """Start the client, and watch its group coordinator."""
         await super().on_start()
-        self._watching = asyncio.create_task(self._watch_coordinator())
+        self._coordinator_watch = asyncio.create_task(self._watch_coordinator())
 
     async def on_thread_stop(self) -> None:
         """Stop the client."""
-        if self._watching is not None:
-            self._watching.cancel()
+        if self._coordinator_watch is not None:
+            self._coordinator_watch.cancel()
         await super().on_thread_stop()
 
     def on_crash(self, msg: str, *fmt: Any, **kwargs: Any) -> None:
-        """Faust prints the trace past the log."""
+        """Log a crash of the thread. Faust would print its traceback past the log."""
         del msg, fmt, kwargs
         error = sys.exc_info()[1]
         if isinstance(error, AWAY_ERRORS):
             BROKER.missed(type(error).__name__)
         else:
-            log.error("the consumer's thread has crashed", exc_info=error)
+            log.error("consumer thread crashed", exc_info=error)
 
     async def _watch_coordinator(self) -> None:
-        """Tell the worker why the group coordinator has failed.
+        """Report to the worker why the group coordinator has failed.
 
-        aiokafka's coordinator ends, or waits until somebody asks for its error, and Faust never asks: the member would
-        send no heartbeat and get no partition until the watchdog acts.
+        aiokafka's coordinator ends, or waits until its error is asked for, and Faust never asks. The member would send
+        no heartbeat and get no partition until the watchdog acts.
         """
         while True:
             await asyncio.sleep(COORDINATOR_CHECK_S)
-            coordinator = self._ensure_consumer()._coordinator  # noqa: SLF001 - Faust asks nobody
+            coordinator = self._ensure_consumer()._coordinator  # noqa: SLF001 - aiokafka has no public access
             has_ended = coordinator._coordination_task.done()  # noqa: SLF001
             try:
                 coordinator.check_errors()
@@ -99,31 +97,31 @@ class TrackingConsumerThread(AIOKafkaConsumerThread):  # type: ignore[misc]
                 return
 
     def forget_fetches(self) -> None:
-        """The client knows nothing of what was fetched before an assignment: count from now."""
-        self._wanted_since.clear()
+        """Restart the fetch check after an assignment: the client has forgotten its earlier fetches."""
+        self._fetching_since.clear()
 
     def verify_event_path(self, now: float, tp: TP) -> None:
-        """Faust's check that ``tp`` is fetched; of what we take now, since we took it.
+        """Faust's check that ``tp`` is fetched, limited to partitions that are to be fetched, from when they are.
 
-        Faust asks it of every partition, counts from the start of the worker, and subtracts the client's epoch
-        seconds from its monotonic ones. So it never reported a partition that stood still, and always one that is not
-        fetched on purpose: the changelog after recovery, or what is paused.
+        Faust calls it for every partition, counts from the start of the worker, and subtracts the client's epoch
+        seconds from its own monotonic ones. So it never reported a partition that stood still, and always reported one
+        that is not fetched on purpose: the changelog after recovery, or a paused partition.
         """
         del now
         paused = self._ensure_consumer().paused()
-        if not self.consumer.takes(tp) or TopicPartition(tp.topic, tp.partition) in paused:
-            self._wanted_since.pop(tp, None)
+        if not self.consumer.wants(tp) or TopicPartition(tp.topic, tp.partition) in paused:
+            self._fetching_since.pop(tp, None)
             return
         epoch = time.time()
-        since = self._wanted_since.setdefault(tp, epoch)
+        since = self._fetching_since.setdefault(tp, epoch)
         if epoch - since >= self.tp_fetch_request_timeout_secs:
             self.time_started = since
             super().verify_event_path(epoch, tp)
 
     def _create_worker_consumer(self, transport: Transport) -> AIOKafkaConsumer:
-        """Faust's, but that it reads what is committed only, and that no empty fetch is held by the broker for 1.5 s.
+        """Create Faust's client, but let it read committed records only, and shorten its fetches.
 
-        What is sought meanwhile would wait for that fetch.
+        By default the broker holds an empty fetch for 1.5 s, and a seek waits for a running fetch.
         """
         consumer = super()._create_worker_consumer(transport)
         consumer._fetch_max_wait_ms = FETCH_MAX_WAIT_MS  # noqa: SLF001 - Faust has no setting for it
@@ -142,16 +140,17 @@ class TrackingConsumerThread(AIOKafkaConsumerThread):  # type: ignore[misc]
         self.open_transactions.observe(consumer, active_partitions)
         return Fetched(records, positions_reached(consumer, before, records))
 
-    def fetch(self, partitions: Iterable[TP], *, wanted: bool) -> None:
-        """Fetch of ``partitions`` from now on, or no more. Called in another thread, done in this one, in order."""
-        with suppress(RuntimeError):  # its loop has ended: nothing is fetched any more
-            self.thread_loop.call_soon_threadsafe(self._fetch, frozenset(partitions), wanted)
+    def set_fetching(self, partitions: Iterable[TP], *, wanted: bool) -> None:
+        """Start or stop to fetch ``partitions``. Called in another thread, executed in this one, in order."""
+        with suppress(RuntimeError):  # the loop of the thread has ended: nothing is fetched any more
+            self.thread_loop.call_soon_threadsafe(self._set_fetching, frozenset(partitions), wanted)
 
-    def _fetch(self, partitions: frozenset[TP], wanted: bool) -> None:  # noqa: FBT001 - call_soon passes by position
+    def _set_fetching(self, partitions: frozenset[TP], wanted: bool) -> None:  # noqa: FBT001 - call_soon passes by position
         consumer = self._consumer
         assigned = consumer.assignment() if consumer is not None else ()
-        there = [partition for partition in assigned if partition in partitions]
-        (consumer.resume if wanted else consumer.pause)(*there) if there else None
+        affected = [partition for partition in assigned if partition in partitions]
+        if affected:
+            (consumer.resume if wanted else consumer.pause)(*affected)
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
         assigned = self.assignment()

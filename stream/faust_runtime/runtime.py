@@ -1,8 +1,8 @@
-"""The stream runtime that the worker uses, carried out by Faust. Nothing outside of this package knows Faust's names.
+"""The worker's stream runtime on Faust. No module outside this package uses Faust's names.
 
-What the worker asks of a runtime is the protocol ``stream.worker.lifecycle.StreamRuntime``; what the watchdog and the
-pages ask is ``stream.worker.health.Progress``. What another runtime must do stands in
-docs/adr/0018-what-it-would-take-to-leave-faust.md.
+It implements the protocols ``stream.worker.lifecycle.StreamRuntime`` (for the worker) and
+``stream.worker.health.Progress`` (for the watchdog and the pages). docs/adr/0018-what-it-would-take-to-leave-faust.md
+says what another runtime must do.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from stream.settings import Settings
 
 
 def require_compiled_stream() -> None:
-    """Raise StopError where Faust's Cython stream is missing: without it a hit costs several times as much."""
+    """Raise StopError if Faust's Cython stream is missing: without it a hit costs several times as much."""
     if getattr(streams, "_CStreamIterator", None) is None:
         raise StopError("Faust's Cython stream is not loaded: install a wheel of faust-streaming for this platform")
 
@@ -37,18 +37,18 @@ class FaustRuntime:
 
     @property
     def table(self) -> dict[bytes, bytes]:
-        """The dict inside of Faust's memory store, which it keeps for life: each of the layers above costs a call."""
+        """The dict inside Faust's memory store, which never changes. Each of Faust's layers above it costs a call."""
         rows: dict[bytes, bytes] = self._table.data.data
         return rows
 
     @property
     def trackers(self) -> Trackers:
-        """Which offsets are under way, and which may be committed."""
+        """The trackers of the assigned partitions."""
         return self._consumer.trackers
 
     @property
     def _consumer(self) -> TrackingConsumer:
-        """Faust's consumer; ours, since the transport is. Faust makes it when it is first asked for."""
+        """Our consumer, which our transport makes. Faust creates it at the first access."""
         consumer: TrackingConsumer = self.app.consumer
         return consumer
 
@@ -57,7 +57,7 @@ class FaustRuntime:
         add_agent(self.app, run)
 
     def on_revoked(self, handler: Callable[[], Awaitable[None]]) -> None:
-        """Call ``handler`` when partitions are taken away, before another worker gets them."""
+        """Call ``handler`` when partitions are revoked, before another worker gets them."""
 
         @self.app.on_partitions_revoked.connect  # type: ignore[untyped-decorator]
         async def revoked(app: faust.App, revoked: set[Any], **kwargs: Any) -> None:
@@ -66,7 +66,7 @@ class FaustRuntime:
                 await handler()
 
     def on_recovered(self, handler: Callable[[], None]) -> None:
-        """Call ``handler`` after each assignment, when the table is back."""
+        """Call ``handler`` after each assignment, when the table is recovered."""
 
         @self.app.on_rebalance_complete.connect  # type: ignore[untyped-decorator]
         async def recovered(app: faust.App, **kwargs: Any) -> None:
@@ -74,15 +74,15 @@ class FaustRuntime:
             handler()
 
     async def start(self) -> None:
-        """Join the group and read."""
+        """Join the group and start to read."""
         await self.app.start()
 
     async def stop(self) -> None:
-        """Leave."""
+        """Leave the group and stop."""
         await self.app.stop()
 
     async def watch(self) -> None:
-        """Wait until it can't go on; raises why: GroupError where the group refuses the worker, else StopError."""
+        """Wait until the runtime can't continue. Raise GroupError if the group refuses the worker, else StopError."""
         watches = [
             asyncio.ensure_future(one) for one in (self._consumer.watch_membership(), self.app.wait_until_stopped())
         ]
@@ -96,26 +96,26 @@ class FaustRuntime:
         raise StopError(f"Faust has stopped: {self.app.crash_reason!r}")
 
     async def commit(self) -> None:
-        """Commit what is completed now; what the broker does not take stays committable."""
+        """Commit what is completed now. What the broker refuses stays committable."""
         await self._consumer.commit()
 
     def stop_fetching(self) -> None:
-        """Fetch nothing more, for good."""
+        """Stop fetching for good."""
         self._consumer.stop_flow()
 
     @property
     def is_rebalancing(self) -> bool:
-        """Whether the group is being joined."""
+        """Whether the worker is joining the group."""
         return bool(self.app.rebalancing)
 
-    def unsettled(self) -> Hashable | None:
-        """How far joining and recovering are: a value that changes while they get on; None when both are done."""
+    def join_progress(self) -> Hashable | None:
+        """Return how far joining and recovering are, a value that changes with each progress; None if both are done."""
         recovery = self.app.tables.recovery
         if recovery.completed.is_set() and not self.app.rebalancing:
             return None
-        # Faust knows no offset of a partition yet that it has only just been given.
+        # The offset of a partition that was assigned a moment ago is still None.
         return self.app.rebalancing_count, sum(offset or 0 for offset in recovery.active_offsets.values())
 
     def open_transaction_seconds(self) -> float:
-        """For how long another producer's open transaction has held partitions back; 0 while none does."""
+        """For how many seconds another producer's open transaction has held partitions back; 0 if none does."""
         return self._consumer.open_transactions.seconds()

@@ -1,4 +1,4 @@
-"""The pages of a process that only consumes: the CRM sync and the journal."""
+"""The health pages of a plain consumer: the CRM sync and the journal."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from stream.health.probe import Probe
 from stream.kafka.consumer_loop import ConsumerLoop
 from stream.store.pool import ping
 
-STARTING = "the process is being started"
+STARTING = "the process is starting"
 
 
 class ConsumerFacts:
-    """What the pages want to know, from before the process reaches the broker."""
+    """The facts about a plain consumer. They can be gathered before the process reaches the broker."""
 
     def __init__(self, paused: Callable[[], str] = str) -> None:
-        """``paused``: why nothing is done now, "" while it is."""
+        """``paused``: why the consumer processes nothing now, "" if it does."""
         self._paused = paused
         self._broker, self._database = Probe("the broker"), Probe("the database")
         self._loop: ConsumerLoop | None = None
 
     @asynccontextmanager
     async def watching(self, loop: ConsumerLoop, admin: AIOKafkaAdminClient, pool: asyncpg.Pool) -> AsyncIterator[None]:
-        """Everything is connected; ask for ever whether it still is."""
+        """Probe the broker and the database inside the context. Both are connected."""
         self._loop = loop
         probes = [
             asyncio.create_task(self._broker.run(admin.describe_cluster)),
@@ -42,31 +42,31 @@ class ConsumerFacts:
             await asyncio.gather(*probes, return_exceptions=True)
 
     async def healthy(self) -> dict[str, str]:
-        """The loop turns: whoever gets this answer knows it."""
+        """Return the check ``progress``: always good, because this answer proves that the event loop runs."""
         return {"progress": ""}
 
     def waits(self) -> dict[str, str]:
-        """What a restart would not bring back."""
+        """Return the servers that do not answer. A restart would not help."""
         away = {"broker": self._broker.away, "database": self._database.away}
         return {name: f"away for {seconds:.0f} s" if seconds else "" for name, seconds in away.items()}
 
     async def ready(self) -> dict[str, str]:
-        """Connected and assigned."""
+        """Return the checks of readiness: connected, with an assignment."""
         if self._loop is None:
             return {"assignment": STARTING}
         return {**self.waits(), "assignment": "" if self._loop.is_assigned else "no partition is assigned"}
 
     def degraded(self) -> dict[str, str]:
-        """Whether a partner refuses us."""
+        """Return why the consumer is paused."""
         reason = self._paused()
         return {"pause": f"paused: {reason}" if reason else ""}
 
 
 @asynccontextmanager
 async def serving(facts: ConsumerFacts, host: str, port: int) -> AsyncIterator[None]:
-    """Serve the pages of ``facts``. Nothing goes on in a pause, so that /readyz is not 200 then."""
+    """Serve the pages of ``facts`` inside the context. /readyz is 503 in a pause, because nothing is processed then."""
     site = pages(facts.healthy, facts.ready, facts.degraded, facts.waits, degraded_status=503)
-    served = await serve(site, host, port, or_any=True)
+    served = await serve(site, host, port, fall_back_to_any=True)
     try:
         yield
     finally:

@@ -1,7 +1,7 @@
-"""The pages of a process: /healthz, /readyz, /metrics. None of them holds an identifier.
+"""The health pages of a process: /healthz, /readyz, /metrics. None of them contains personal data.
 
-Whoever reaches the port can hold nothing up: a connection serves one request, within a limit of time, and there are
-only so many at once.
+No client can block the pages: a connection serves one request, its duration is limited, and so is the number of
+connections.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from stream.logs import get_logger
 
 log = get_logger(__name__)
 
-MOST_CONNECTIONS = 64
-LONGEST_CONNECTION = 15.0  # seconds from its begin to its end, whatever it does meanwhile
+MAX_CONNECTIONS = 64
+MAX_CONNECTION_S = 15.0  # from its start to its end, whatever the client does
 UNAVAILABLE = 503
 BUSY = (
     b"HTTP/1.1 503 Service Unavailable\r\nServer: lead-stream\r\nRetry-After: 1\r\nContent-Length: 0\r\n"
     b"Connection: close\r\n\r\n"
 )
 
-# Names of checks with what is wrong, "" where all is well.
+# The name of each check with what is wrong, "" if nothing is.
 Checks = Callable[[], Awaitable[dict[str, str]]]
 
 
@@ -40,8 +40,9 @@ def pages(
 ) -> web.Application:
     """Build the application of the three pages.
 
-    ``degraded``: what is done without, while hits go on; ``waits``: what a healthy process waits for.
-    ``degraded_status``: of /readyz then; not 200 where nothing goes on.
+    ``healthy`` and ``ready``: the checks of /healthz and /readyz; the page is 503 if one of them fails.
+    ``degraded``: what a ready process works without. ``waits``: what a healthy process waits for.
+    ``degraded_status``: the status of a degraded /readyz; not 200 for a process that does nothing then.
     """
     app = web.Application()
     app.on_response_prepare.append(_anonymous)
@@ -56,13 +57,12 @@ def _page(
 ) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def page(request: web.Request) -> web.Response:
         del request
-        found = await checks()
-        without = degraded()
-        bad, lame = any(found.values()), any(without.values())
-        status = UNAVAILABLE if bad else degraded_status if lame else 200
+        results, degradations = await checks(), degraded()
+        failed, is_degraded = any(results.values()), any(degradations.values())
+        status = UNAVAILABLE if failed else degraded_status if is_degraded else 200
         body = {
-            "status": "unavailable" if bad else "degraded" if lame else "ok",
-            "checks": {name: reason or "ok" for name, reason in {**found, **without}.items()},
+            "status": "unavailable" if failed else "degraded" if is_degraded else "ok",
+            "checks": {name: reason or "ok" for name, reason in {**results, **degradations}.items()},
         }
         return web.Response(body=orjson.dumps(body), content_type="application/json", status=status)
 
@@ -70,7 +70,7 @@ def _page(
 
 
 async def _anonymous(request: web.Request, response: web.StreamResponse) -> None:
-    """Keep aiohttp from naming itself and its version, and the client from holding the connection."""
+    """Hide aiohttp's name and version, and close the connection after the response."""
     del request
     response.headers["Server"] = "lead-stream"
     response.headers["Connection"] = "close"
@@ -83,7 +83,7 @@ async def _metrics(request: web.Request) -> web.Response:
 
 
 class Pages:
-    """What serves the pages; ``port`` is where."""
+    """A server of the pages, on ``port``."""
 
     def __init__(self, runner: web.AppRunner, server: asyncio.Server, port: int) -> None:
         self.port = port
@@ -91,68 +91,71 @@ class Pages:
         self._server = server
 
     async def cleanup(self) -> None:
-        """Serve no more."""
+        """Stop serving."""
         self._server.close()
         await self._runner.cleanup()
 
 
-async def serve(app: web.Application, host: str, port: int, *, or_any: bool = False) -> Pages:
-    """Serve ``app``. ``port`` 0 takes a free one; ``or_any``: so does one that somebody has."""
+async def serve(app: web.Application, host: str, port: int, *, fall_back_to_any: bool = False) -> Pages:
+    """Serve ``app`` on ``port``; 0 means any free port.
+
+    ``fall_back_to_any``: if another process has the port, serve on any free one instead of raising OSError.
+    """
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
-    places = _Places(runner)
+    limit = _ConnectionLimit(runner)
     loop = asyncio.get_running_loop()
     try:
-        server = await loop.create_server(places.connection, host, port)
+        server = await loop.create_server(limit.connection, host, port)
     except OSError as error:
-        if not or_any or error.errno != errno.EADDRINUSE:
+        if not fall_back_to_any or error.errno != errno.EADDRINUSE:
             await runner.cleanup()
             raise
-        log.warning("somebody has the port of the pages; they are served on a free one", host=host, port=port)
-        server = await loop.create_server(places.connection, host, 0)
+        log.warning("the port of the pages is in use; they are served on a free one", host=host, port=port)
+        server = await loop.create_server(limit.connection, host, 0)
     served: int = server.sockets[0].getsockname()[1]
     log.info("pages", host=host, port=served)
     return Pages(runner, server, served)
 
 
-class _Places:
-    """So many connections at once."""
+class _ConnectionLimit:
+    """Limits the number of connections."""
 
     def __init__(self, runner: web.AppRunner) -> None:
         self._runner = runner
         self._open: set[_Connection] = set()
 
     def connection(self) -> asyncio.Protocol:
-        """What handles a new connection."""
+        """Return the protocol of a new connection."""
         server = self._runner.server
-        if server is None or len(self._open) >= MOST_CONNECTIONS:
-            return _TurnedAway()
+        if server is None or len(self._open) >= MAX_CONNECTIONS:
+            return _RefusedConnection()
         connection = _Connection(server(), self._open.discard)
         self._open.add(connection)
         return connection
 
 
-class _TurnedAway(asyncio.Protocol):
-    """A connection too many."""
+class _RefusedConnection(asyncio.Protocol):
+    """Answers a connection above the limit with 503."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Say so and close."""
-        assert hasattr(transport, "write")  # uvloop's transports are of no class of asyncio
+        """Answer and close."""
+        assert hasattr(transport, "write")  # uvloop's transports have no asyncio base class
         transport.write(BUSY)
         transport.close()
 
 
 class _Connection(asyncio.Protocol):
-    """Hands everything to aiohttp's own protocol, and ends the connection when its time is over."""
+    """Passes everything to aiohttp's protocol, and aborts the connection after ``MAX_CONNECTION_S``."""
 
-    def __init__(self, inner: asyncio.Protocol, gone: Callable[[_Connection], None]) -> None:
+    def __init__(self, inner: asyncio.Protocol, on_lost: Callable[[_Connection], None]) -> None:
         self._inner = inner
-        self._gone = gone
-        self._limit: asyncio.TimerHandle | None = None
+        self._on_lost = on_lost
+        self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert hasattr(transport, "abort")
-        self._limit = asyncio.get_running_loop().call_later(LONGEST_CONNECTION, transport.abort)
+        self._timer = asyncio.get_running_loop().call_later(MAX_CONNECTION_S, transport.abort)
         self._inner.connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
@@ -168,7 +171,7 @@ class _Connection(asyncio.Protocol):
         self._inner.resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._limit is not None:
-            self._limit.cancel()
-        self._gone(self)
+        if self._timer is not None:
+            self._timer.cancel()
+        self._on_lost(self)
         self._inner.connection_lost(exc)

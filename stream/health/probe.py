@@ -1,4 +1,4 @@
-"""Are the broker and the database there? Asked for it alone, whatever else goes on: an idle worker knows it too."""
+"""Asks the broker or the database every few seconds whether it answers, so that an idle process notices an outage."""
 
 from __future__ import annotations
 
@@ -10,59 +10,62 @@ from typing import TypeVar
 from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from stream.domain.errors import DatabaseUnavailableError, StopError
-from stream.health.watchdog import BROKER_PATIENCE
+from stream.health.watchdog import MAX_BROKER_OUTAGE_S
 from stream.logs.outages import outage
 
-EVERY = 2.0  # seconds between questions
-LIMIT = 5.0  # seconds for an answer
+PROBE_INTERVAL_S = 2.0
+PROBE_TIMEOUT_S = 5.0
 
 T = TypeVar("T")
 
 
 class Probe:
-    """Knows since when something has not answered."""
+    """Knows since when a server has not answered."""
 
     def __init__(
         self,
-        what: str,
+        server: str,
         clock: Callable[[], float] = time.monotonic,
         *,
-        every: float = EVERY,
-        patience: float = BROKER_PATIENCE,
+        every: float = PROBE_INTERVAL_S,
+        max_wait: float = MAX_BROKER_OUTAGE_S,
     ) -> None:
-        """``what``: its name; ``patience``: seconds for which ``reach`` tries."""
-        self._what = what
-        self._outage = outage(what)
+        """``server``: its name for people. ``every``: seconds. ``max_wait``: seconds for which ``reach`` tries."""
+        self._server = server
+        self._outage = outage(server)
         self._clock = clock
         self._every = every
-        self._patience = patience
+        self._max_wait = max_wait
         self._since: float | None = None
 
     @property
     def away(self) -> float:
-        """Seconds for which it has not answered; 0 while it does."""
+        """Seconds for which the server has not answered; 0 while it does."""
         return 0.0 if self._since is None else max(self._clock() - self._since, 0.001)
 
     async def reach(self, connect: Callable[[], Awaitable[T]]) -> T:
-        """Connect as soon as it is there. Raises StopError when it does not come; others as they are."""
+        """Connect, and retry while the server does not answer. Raise StopError after ``max_wait`` seconds.
+
+        An error that waiting does not cure is raised as it is.
+        """
         while True:
             try:
-                reached = await connect()
+                connection = await connect()
             except (KafkaConnectionError, DatabaseUnavailableError, OSError) as error:
                 self._missed(error)
             else:
                 self._answered()
-                return reached
-            if self.away > self._patience:
-                raise StopError(f"{self._what} is away: nothing answered for {self._patience:.0f} s")
+                return connection
+            if self.away > self._max_wait:
+                raise StopError(f"{self._server} is away: nothing answered for {self._max_wait:.0f} s")
             await asyncio.sleep(self._every)
 
     async def run(self, ask: Callable[[], Awaitable[object]]) -> None:
-        """Ask for ever."""
+        """Ask for ever. ``ask`` raises if the server does not answer."""
         self._outage.has_probe = True
         while True:
             try:
-                async with asyncio.timeout(LIMIT):
+                async with asyncio.timeout(PROBE_TIMEOUT_S):
                     await ask()
             except (KafkaError, DatabaseUnavailableError, OSError) as error:  # a TimeoutError is an OSError
                 self._missed(error)

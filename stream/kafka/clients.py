@@ -98,7 +98,7 @@ class Client(Protocol):
     async def start(self) -> None: ...  # noqa: D102
 
 
-async def _start(client: Client, settings: Settings) -> None:
+async def start_client(client: Client, settings: Settings) -> None:
     """Start a client. Raises KafkaConnectionError if no broker answers, AuthenticationFailedError if it refuses us.
 
     aiokafka raises KafkaConnectionError in both cases, so a second connection finds out which one it is.
@@ -108,7 +108,9 @@ async def _start(client: Client, settings: Settings) -> None:
     except KafkaConnectionError:
         if settings.kafka_security_protocol != "PLAINTEXT":
             await _raise_refusal(client_options(settings))
-        raise
+        raise KafkaConnectionError(
+            f"no broker answers at {settings.kafka_bootstrap_servers}: see KAFKA_BOOTSTRAP_SERVERS"
+        ) from None
 
 
 async def _raise_refusal(options: dict[str, Any]) -> None:
@@ -138,7 +140,7 @@ async def open_producer(settings: Settings, **options: Any) -> AsyncIterator[AIO
     )
     try:
         # Inside, so that a producer that can't connect is closed too.
-        await _start(producer, settings)
+        await start_client(producer, settings)
         yield producer
     finally:
         await producer.stop()
@@ -162,7 +164,7 @@ async def open_consumer(
     )
     try:
         # Inside, so that a consumer that can't connect is closed too.
-        await _start(consumer, settings)
+        await start_client(consumer, settings)
         yield consumer
     finally:
         await consumer.stop()
@@ -173,7 +175,7 @@ async def open_admin(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
     """An admin client."""
     admin = AIOKafkaAdminClient(**client_options(settings), request_timeout_ms=REQUEST_TIMEOUT_MS)
     try:
-        await _start(admin, settings)
+        await start_client(admin, settings)
         yield admin
     finally:
         await admin.close()

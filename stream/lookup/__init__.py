@@ -1,1 +1,1 @@
-"""Looks one contact up: PostgreSQL first, then the providers, in order of cost."""
+"""Looks up one contact: PostgreSQL first, then the providers, in order of cost."""

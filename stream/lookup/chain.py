@@ -1,7 +1,7 @@
-"""The look-up chain: PostgreSQL, Diretrix, the Work API, in order of what they cost.
+"""The look-up chain: asks PostgreSQL, Diretrix and the Work API, in order of cost.
 
-The policy (``domain.choice``) decides what comes next, the chain does it. ``paid_call`` holds what must stay true of a
-call, ``stored_facts`` what PostgreSQL says, ``ports`` what the chain needs of the outside.
+The policy (``domain.choice``) decides the next step and the chain executes it. ``paid_call`` has the rules of a call,
+``stored_facts`` reads PostgreSQL, ``ports`` has the interfaces that the chain needs.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from stream.lookup.work_answer import WorkAnswers
 
 
 class LookupChain:
-    """Finds out who a lead is, from what is known to what must be paid for."""
+    """Finds out who a lead is. Pays only for what is not known."""
 
     def __init__(  # noqa: PLR0913 - one argument a port
         self,
@@ -57,7 +57,7 @@ class LookupChain:
     async def resolve(self, request: LookupRequest, facts: ContactFacts, deadline: float) -> LookupResult:
         """Look the lead up for at most ``deadline`` seconds, starting from ``facts``, which do not change.
 
-        A failure is part of the result: what was learned and paid for until then must reach the caller.
+        A failure is returned, not raised: the caller needs what was learned and paid for before it.
         """
         result = LookupResult(facts.copy())
         try:
@@ -67,8 +67,8 @@ class LookupChain:
             result.failure = error
         return result
 
-    async def recall(self, request: LookupRequest, facts: ContactFacts) -> LookupResult | None:
-        """Answer from PostgreSQL only. None where a provider would have to be asked. Raises TransientError."""
+    async def resolve_from_postgres(self, request: LookupRequest, facts: ContactFacts) -> LookupResult | None:
+        """Answer from PostgreSQL only. Return None if a provider would have to be asked. Raise TransientError."""
         result = LookupResult(facts.copy())
         await self._stored.add_contact(request.contact, result.facts)
         step = next_step(request.contact, request.name, result.facts)
@@ -81,9 +81,9 @@ class LookupChain:
         result.answer = step
         return result
 
-    async def settled(self) -> None:
-        """Wait until what was paid for is stored and the row of every call that ended is settled."""
-        await self._paid_calls.settled()
+    async def wait_settled(self) -> None:
+        """Wait until every paid answer is stored and the row of every call that ended is settled."""
+        await self._paid_calls.wait_settled()
 
     async def _answer(self, request: LookupRequest, result: LookupResult) -> Answered:
         await self._stored.add_contact(request.contact, result.facts)
@@ -111,7 +111,7 @@ class LookupChain:
             call.store = partial(self._store.save_answer, alias, candidates, self._now())
 
     async def _complete(self, request: LookupRequest, candidate: Candidate, result: LookupResult) -> None:
-        """A CPF becomes a person: from PostgreSQL, else from the Work API, one call a CPF in the fleet."""
+        """Turn a CPF into a person: from PostgreSQL, else from the Work API, with one call a CPF across all workers."""
         cpf = Cpf(candidate.cpf)
         if await self._stored.add_person(cpf, candidate, result.facts):
             return

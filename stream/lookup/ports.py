@@ -1,6 +1,6 @@
-"""What the look-up chain takes, gives and needs: its request, its result, its prices and its ports.
+"""The look-up chain's request, result, prices and ports.
 
-The chain knows PostgreSQL and the providers by these ports only, so the same chain runs on fakes and on the real parts.
+The chain knows PostgreSQL and the providers by these ports only, so the same chain runs on fakes and on real parts.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from stream.domain.person import Candidate, Person, StoredFacts, StoredPerson
 from stream.domain.provider import CallStatus, Provider, ProviderSpec
 
 Reserve = Callable[[], Awaitable[None]]
-# Why a look-up has no answer: park the webhook; a provider refuses us; dead-letter it; the deadline has passed.
+# Why a look-up has no answer: it may succeed later; a provider refuses us; it can never succeed; the deadline passed.
 LookupFailure = TransientError | RefusedError | PoisonError | TimeoutError
 
 
@@ -39,10 +39,10 @@ class LookupRequest:
 
 @dataclass(slots=True)
 class LookupResult:
-    """What a look-up has come to. The chain fills it on the way and gives it away when it ends.
+    """The result of a look-up. The chain fills it step by step and returns it at the end.
 
     Exactly one of ``answer`` and ``failure`` is set. ``tier``: the last one that was asked. ``calls``: those that were
-    billed or may have been. ``facts``: what was known before and what was learned, also by a look-up that failed.
+    billed or may have been. ``facts``: what was known before and what was learned, also if the look-up failed.
     """
 
     facts: ContactFacts
@@ -54,13 +54,13 @@ class LookupResult:
 
 @dataclass(frozen=True, slots=True)
 class PricingPolicy:
-    """What a call costs and how long what it brought is good."""
+    """What a call costs, and how long its answer is valid."""
 
     providers: Mapping[Provider, ProviderSpec]
     max_age: timedelta  # of a person, and of an answer that named somebody
-    unknown_for: timedelta  # how long an alias that nobody knows is not asked for again
-    work_unknown_for: timedelta  # the same of a CPF
-    lease: float  # seconds a lease outlives its holder
+    unknown_for: timedelta  # an alias that nobody knows is not asked for again meanwhile
+    work_unknown_for: timedelta  # the same for a CPF
+    lease: float  # seconds after which a lease expires that its holder does not renew
 
 
 class PersonReader(Protocol):
@@ -68,14 +68,14 @@ class PersonReader(Protocol):
 
     async def find(self, contact: Contact) -> StoredFacts: ...  # noqa: D102
     async def find_by_cpf(self, cpf: Cpf) -> StoredPerson | None: ...  # noqa: D102
-    async def is_unanswered(self, cpf: Cpf, now: datetime) -> bool: ...  # noqa: D102 - the Work API was asked in vain
+    async def is_unanswered(self, cpf: Cpf, now: datetime) -> bool: ...  # noqa: D102 - by the Work API
 
 
 class ContactDirectory(Protocol):
-    """Tier 3, billed per call: a phone or an e-mail becomes candidates, best first.
+    """Tier 3, billed per call: turns a phone or an e-mail into candidates, best first.
 
-    ``check`` raises while the provider can't be asked: that is no call to book. ``reserve`` writes the intent of the
-    call; it must be awaited right before each request, which must not go out when it raises.
+    ``check`` raises while the provider can't be asked; no call is reserved then. ``reserve`` writes the ledger row of
+    the call. The provider must await it right before each request, and must not send the request if it raises.
     """
 
     def check(self) -> None: ...  # noqa: D102
@@ -84,16 +84,17 @@ class ContactDirectory(Protocol):
 
 
 class PersonProvider(Protocol):
-    """Tier 3: a CPF becomes a person, or None where it is not known. ``check`` and ``reserve`` as above."""
+    """Tier 3: turns a CPF into a person, None if it is not known. ``check`` and ``reserve`` as in ContactDirectory."""
 
     def check(self) -> None: ...  # noqa: D102
     async def by_cpf(self, cpf: Cpf, reserve: Reserve) -> dict[str, Any] | None: ...  # noqa: D102
 
 
 class CallLedger(Protocol):
-    """The rows of paid calls, and the lease that keeps two workers off one CPF.
+    """The rows of paid calls, and the leases by which only one worker completes a CPF.
 
-    ``check`` raises where a source was refused a moment ago: it needs no turn at the provider to be refused again.
+    ``check`` raises if ``reserve`` refused the source a moment ago, so that no call waits at the provider to be refused
+    again.
     """
 
     def check(self, provider: Provider, source: str) -> None: ...  # noqa: D102
@@ -106,7 +107,7 @@ class CallLedger(Protocol):
 
 
 class PersonStore(Protocol):
-    """Where answers and people are stored. Each write is idempotent, and an older one never undoes a newer one."""
+    """Stores answers and people. Each write is idempotent, and an older one never overwrites a newer one."""
 
     async def save_answer(  # noqa: D102
         self, alias: Phone | Email, candidates: tuple[Candidate, ...], asked_at: datetime

@@ -1,8 +1,8 @@
-"""What PostgreSQL knows: its rows become facts about a contact, as far as their age allows.
+"""Turns PostgreSQL's rows into facts about a contact, as far as their age allows.
 
-Rule 1: a stored answer counts for ``max_age`` when it named somebody, for ``unknown_for`` when it named nobody.
-Rule 2: that an alias is a person's own ages as well, because numbers are recycled; a person keeps the CPF for life.
-Rule 3: a stored record of another CPF than its row's is no record.
+Rule 1: a stored answer is valid for ``max_age`` if it named somebody, for ``unknown_for`` if it named nobody.
+Rule 2: the ownership of an alias expires as well, because numbers are recycled. The CPF of a person never expires.
+Rule 3: a stored record about another CPF than its row's is ignored.
 """
 
 from __future__ import annotations
@@ -35,23 +35,24 @@ class StoredFactsReader:
         self._now = now
 
     async def add_contact(self, contact: Contact, facts: ContactFacts) -> None:
-        """Add what is stored under the contact's phone and e-mail. An answer that ``facts`` has already stays."""
+        """Add what is stored under the contact's phone and e-mail. Answers that ``facts`` already has stay."""
         stored = await self._people.find(contact)
         for answer in stored.answers:
-            if self._is_good(answer):
+            if self._is_valid(answer):
                 facts.answers.setdefault(answer.alias, answer.candidates)
         for alias in (contact.phone, contact.email):
             if alias is not None:
-                facts.listed.setdefault(alias.alias, ())  # it was looked up, whatever there is
+                facts.listed.setdefault(alias.alias, ())  # marks the alias as looked up, also without a row
         asked = {answer.alias: answer for answer in stored.answers}
         for row in stored.known:
-            is_asked = not row.listed and self._still_counts(row, asked.get(row.alias))
+            is_asked = not row.listed and self._still_owns(row, asked.get(row.alias))
             self._add(row, facts, listed=not is_asked)
 
     async def add_person(self, cpf: Cpf, candidate: Candidate, facts: ContactFacts) -> bool:
-        """Add what is stored under a CPF. False where the Work API can say more.
+        """Add what is stored under a CPF. Return False if the Work API must be asked.
 
-        It can't where it completed the person lately, or was asked in vain: then the candidate is all there is.
+        It must not if the stored person is not stale. Nor if it had no answer lately: then the candidate is all there
+        is.
         """
         row = await self._people.find_by_cpf(cpf)
         if row is not None:
@@ -64,29 +65,29 @@ class StoredFactsReader:
         add_candidate_only(cpf, candidate, facts, self._now())
         return True
 
-    def _is_good(self, answer: StoredAnswer) -> bool:
-        good_for = self._pricing.max_age if answer.candidates else self._pricing.unknown_for
-        return self._now() - answer.asked_at < good_for
+    def _is_valid(self, answer: StoredAnswer) -> bool:
+        lifetime = self._pricing.max_age if answer.candidates else self._pricing.unknown_for
+        return self._now() - answer.asked_at < lifetime
 
-    def _still_counts(self, row: StoredPerson, asked: StoredAnswer | None) -> bool:
-        """Whether a source's word that an alias is this person's still counts.
+    def _still_owns(self, row: StoredPerson, asked: StoredAnswer | None) -> bool:
+        """Whether the row still proves that the alias is this person's.
 
-        It ages by when Diretrix was asked for the alias, else by when the row was made (an update says nothing: some
-        are our own). Whom a later answer leaves out is not the owner any more.
+        Its age counts from Diretrix's answer for the alias, else from the creation of the row (some updates of a row
+        are our own). A later answer without this person ends the ownership.
         """
-        said_at = row.created_at
+        stated_at = row.created_at
         if asked is not None and any(one.cpf == row.cpf for one in asked.candidates):
-            said_at = asked.asked_at
-        elif asked is not None and asked.candidates and (said_at is None or said_at <= asked.asked_at):
+            stated_at = asked.asked_at
+        elif asked is not None and asked.candidates and (stated_at is None or stated_at <= asked.asked_at):
             return False
-        return said_at is not None and self._now() - said_at < self._pricing.max_age
+        return stated_at is not None and self._now() - stated_at < self._pricing.max_age
 
     def _add(self, row: StoredPerson, facts: ContactFacts, *, listed: bool = False) -> None:
         if row.alias:
             by_alias = facts.listed if listed else facts.answers
-            there = by_alias.get(row.alias, ())
-            if all(one.cpf != row.cpf for one in there):
-                by_alias[row.alias] = (*there, Candidate(name=row.name, cpf=row.cpf))
+            present = by_alias.get(row.alias, ())
+            if all(one.cpf != row.cpf for one in present):
+                by_alias[row.alias] = (*present, Candidate(name=row.name, cpf=row.cpf))
         if row.raw is None or row.enriched_at is None:
             return
         if is_other_person(row.raw, row.cpf):
@@ -98,7 +99,7 @@ class StoredFactsReader:
 
 
 def add_candidate_only(cpf: Cpf, candidate: Candidate, facts: ContactFacts, now: datetime) -> None:
-    """No more than the candidate is to be had of a CPF; without a name, not even that."""
+    """Add the candidate as the person of a CPF of which nothing more is known. Without a name the CPF is a dead end."""
     if candidate.name:
         facts.persons[cpf.digits] = known_person(person_from_candidate(candidate, now))
     else:

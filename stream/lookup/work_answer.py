@@ -1,7 +1,7 @@
-"""What the Work API's answer says of a CPF, and what must be stored of it.
+"""Turns the Work API's answer for a CPF into facts, and into the write that stores it.
 
-An answer about another CPF than was asked for is neither said nor stored: the candidate answers, and the CPF is not
-asked for again for a day.
+An answer about another CPF is neither used nor stored. The candidate is used instead, and the Work API is not asked for
+the CPF again for a day.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from stream.domain.provider import Provider
 from stream.lookup.ports import LookupRequest, PersonStore, PricingPolicy
 from stream.lookup.stored_facts import add_candidate_only
 
-MISMATCH_FOR = timedelta(days=1)  # how long a CPF is not asked for again for which another's record came back
+MISMATCH_FOR = timedelta(days=1)  # a CPF whose answer was about another CPF is not asked for again meanwhile
 
 
 class WorkAnswers:
@@ -39,7 +39,7 @@ class WorkAnswers:
         facts: ContactFacts,
         now: datetime,
     ) -> Callable[[], Awaitable[None]]:
-        """Add what ``raw`` (None: not known) says of ``cpf``; returns the write that stores it."""
+        """Add what ``raw`` says about ``cpf`` to ``facts``; None means not known. Return the write that stores it."""
         if raw is None:
             add_candidate_only(cpf, candidate, facts, now)
             return partial(self._store.save_unanswered, cpf, "unknown", now + self._pricing.work_unknown_for)
@@ -54,7 +54,10 @@ class WorkAnswers:
 
 
 def proven_aliases(request: LookupRequest, person: Person, facts: ContactFacts) -> tuple[Phone | Email, ...]:
-    """Phone and e-mail that a lead's name proves to be the person's: other services read what is stored."""
+    """Return the lead's phone and e-mail, as far as the lead's name proves that they are the person's.
+
+    Only these are stored with the person, because other services read them.
+    """
     if compare(request.name, person.name).grade < Grade.COMPATIBLE:
         return ()
     contact = request.contact

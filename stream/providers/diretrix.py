@@ -1,8 +1,7 @@
-"""Tier 3: Diretrix, billed per call. A phone or an e-mail becomes candidates: names and CPFs.
+"""Tier 3: Diretrix, billed per call. It turns a phone or an e-mail into candidates: names and CPFs.
 
-What a call cost, as assumed until an invoice says otherwise: an answer with candidates is paid, "not known" (404,
-400, an empty list, or one with nothing but unusable CPFs) and what was certainly not carried out is free, the rest is
-unsure.
+Assumed costs, until an invoice says otherwise. Paid: an answer with candidates. Free: "not known" (404, 400, an empty
+list, a list without a usable CPF) and requests that were certainly not sent. Unsure: everything else.
 """
 
 from __future__ import annotations
@@ -18,16 +17,16 @@ from stream.domain.person import Candidate, candidates_from_diretrix
 from stream.domain.provider import Provider, ProviderSpec
 from stream.providers.body import json_of
 from stream.providers.guard import Guard, Reserve
-from stream.providers.http import judge_status, segment, sent_once
+from stream.providers.http import raise_for_status, sent_once, with_segments
 from stream.settings import Settings, calls_of
 
 NOT_KNOWN = (400, 404)
 REFUSED = (401, 402, 403)
-MOST_CANDIDATES = 100  # each is stored as a party; a phone that more people share is nobody's
+MAX_CANDIDATES = 100  # each is stored as a party; a phone that more people share identifies nobody
 
 
 def spec(settings: Settings) -> ProviderSpec:
-    """The terms of Diretrix."""
+    """Return price, budget and limits of Diretrix."""
     return ProviderSpec(
         provider=Provider.DIRETRIX,
         price=settings.diretrix_price,
@@ -39,7 +38,7 @@ def spec(settings: Settings) -> ProviderSpec:
 
 
 class Diretrix:
-    """The client. Its answers are candidates, best first; none: not known."""
+    """The client of Diretrix. It answers with candidates, best first; with none if the alias is not known."""
 
     def __init__(self, session: aiohttp.ClientSession, settings: Settings, guard: Guard) -> None:
         self._session = session
@@ -50,22 +49,22 @@ class Diretrix:
         self._seconds = spec(settings).deadline
 
     def check(self) -> None:
-        """Raise PartnerUnavailableError or RefusedError while nothing is asked."""
+        """Raise PartnerUnavailableError or RefusedError while the guard admits no call."""
         self._guard.check()
 
     async def by_phone(self, phone: Phone, reserve: Reserve) -> tuple[Candidate, ...]:
-        """Ask for a phone: the national digits, since Diretrix knows no country code.
+        """Ask for a phone by its national digits: Diretrix knows no country code.
 
         ``reserve``: see ``Guard.call``.
         """
         return await self._guard.call(lambda: self._ask("Telefone", phone.national), reserve)
 
     async def by_email(self, email: Email, reserve: Reserve) -> tuple[Candidate, ...]:
-        """Ask for an e-mail: one path segment, percent-encoded. ``reserve`` as above."""
+        """Ask for an e-mail. ``reserve``: see ``Guard.call``."""
         return await self._guard.call(lambda: self._ask("Email", email.address), reserve)
 
     async def _ask(self, kind: str, value: str) -> tuple[Candidate, ...]:
-        url = segment(self._base, kind, value)
+        url = with_segments(self._base, kind, value)
         async with sent_once(
             Provider.DIRETRIX, self._session, "GET", url, seconds=self._seconds, headers=self._headers
         ) as response:
@@ -75,18 +74,18 @@ class Diretrix:
                 )
             if response.status in NOT_KNOWN:
                 return ()
-            judge_status(Provider.DIRETRIX, response)
+            raise_for_status(Provider.DIRETRIX, response)
             return _candidates(await json_of(Provider.DIRETRIX, response))
 
 
 def _candidates(body: Any) -> tuple[Candidate, ...]:
-    """The first candidates of a list of objects; whatever else comes in a 200 must not be remembered as "not known"."""
+    """Return the first candidates. A 200 with another body is an error, so that it is not stored as "not known"."""
     if not isinstance(body, list):
-        raise PartnerUnavailableError("diretrix: a 200 that is no list", billed=Billed.UNSURE)
-    if not all(isinstance(one, dict) and _has_types(one) for one in body):
-        raise PartnerUnavailableError("diretrix: a 200 with other things than people", billed=Billed.UNSURE)
-    return candidates_from_diretrix(body[:MOST_CANDIDATES])
+        raise PartnerUnavailableError("diretrix: a 200 that is not a list", billed=Billed.UNSURE)
+    if not all(isinstance(item, dict) and _is_person(item) for item in body):
+        raise PartnerUnavailableError("diretrix: a 200 with items that are not people", billed=Billed.UNSURE)
+    return candidates_from_diretrix(body[:MAX_CANDIDATES])
 
 
-def _has_types(one: dict[str, Any]) -> bool:
-    return isinstance(one.get("nome"), str | None) and isinstance(one.get("cpf"), str | int | None)
+def _is_person(item: dict[str, Any]) -> bool:
+    return isinstance(item.get("nome"), str | None) and isinstance(item.get("cpf"), str | int | None)

@@ -1,4 +1,4 @@
-"""What an HTTP call's failure means: whether it was carried out, and whether to ask again."""
+"""Sends one request to a partner, and says of each failure whether the request may have been billed."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from yarl import URL
 from stream import metrics
 from stream.domain.errors import Billed, PartnerUnavailableError
 
-TOO_MANY = 429
+TOO_MANY_REQUESTS = 429
 KNOWN_STATUSES = frozenset(int(status) for status in HTTPStatus)
-UNEXPECTED = 300  # and above: a redirect is as unexpected as an error
-CONNECT_LIMIT = 5.0  # seconds until there is a connection; what ends before that was not sent
+FIRST_UNEXPECTED_STATUS = 300  # a redirect is as unexpected as an error
+CONNECT_TIMEOUT_S = 5.0  # a request without a connection was not sent
 
-# A connection that the other side closes while it idles fails the next call in a way that can't be told from a
-# reset after the request was carried out. So every call has a connection of its own.
-# Nor is a compressed answer asked for: it would be unpacked within limits (``body``), and no answer is that large.
-HEADERS = {"Connection": "close", "Accept-Encoding": "identity"}
+# If the partner closes an idle connection, the next call on it fails like a call that was reset after it was carried
+# out. So every call has its own connection.
+# Answers are small, so no compressed answer is asked for.
+REQUEST_HEADERS = {"Connection": "close", "Accept-Encoding": "identity"}
 NEVER_SENT = (aiohttp.ClientConnectorError, aiohttp.ClientConnectorCertificateError, aiohttp.ConnectionTimeoutError)
 
 
 def partner_session() -> aiohttp.ClientSession:
-    """A session without a limit of its own, which is 100 connections: how many calls go at once is for the guards.
+    """Return a session without aiohttp's limit of 100 connections: the guards limit the calls.
 
-    It keeps no cookies: a partner could fill the memory with them.
+    It stores no cookies, with which a partner could fill the memory.
     """
     return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar())
 
@@ -45,16 +45,16 @@ class ConnectionLostError(aiohttp.ClientError):
 async def sent_once(
     partner: str, session: aiohttp.ClientSession, method: str, url: URL, *, seconds: float, **options: Any
 ) -> AsyncIterator[aiohttp.ClientResponse]:
-    """Send one request, once, within ``seconds``. ``options`` are aiohttp's.
+    """Send one request exactly once, within ``seconds``. ``options`` are aiohttp's.
 
-    Raises PartnerUnavailableError: ``billed`` "no" where nothing was sent, "unsure" where it may have been.
+    Raise PartnerUnavailableError with ``billed`` "no" if the request was not sent, "unsure" if it may have been.
     """
-    options["headers"] = {**HEADERS, **options.get("headers", {})}
-    timeout = aiohttp.ClientTimeout(total=seconds, connect=CONNECT_LIMIT)
+    options["headers"] = {**REQUEST_HEADERS, **options.get("headers", {})}
+    timeout = aiohttp.ClientTimeout(total=seconds, connect=CONNECT_TIMEOUT_S)
     async with (
         partner_errors(partner),
         session.request(
-            method, url, timeout=timeout, allow_redirects=False, middlewares=(_never_again,), **options
+            method, url, timeout=timeout, allow_redirects=False, middlewares=(_no_resend,), **options
         ) as response,
     ):
         metrics.PARTNER_CALLS.labels(partner, status_label(response.status)).inc()
@@ -62,12 +62,12 @@ async def sent_once(
 
 
 def status_label(status: int) -> str:
-    """A status as a metric's label: a partner can't make labels of whatever numbers it likes."""
+    """Return a status as a metric label. Unknown statuses share labels: a partner can't create new ones at will."""
     return str(status) if status in KNOWN_STATUSES else f"other {status // 100}xx"
 
 
-async def _never_again(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
-    """Keep aiohttp from sending a GET once more after a reset, as it does by itself: the first may be billed."""
+async def _no_resend(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """Keep aiohttp from resending a GET after a reset: the first one may have been billed."""
     try:
         return await send(request)
     except NEVER_SENT:
@@ -78,7 +78,7 @@ async def _never_again(request: aiohttp.ClientRequest, send: aiohttp.ClientHandl
 
 @asynccontextmanager
 async def partner_errors(partner: str) -> AsyncIterator[None]:
-    """Turn aiohttp's errors into ours. Their text may hold the URL, which may hold a token: it is dropped."""
+    """Turn aiohttp's errors into ours, without their text: it may contain the URL, and the URL a token."""
     try:
         yield
     except NEVER_SENT as error:
@@ -89,22 +89,22 @@ async def partner_errors(partner: str) -> AsyncIterator[None]:
         raise PartnerUnavailableError(f"{partner}: {type(error).__name__}", billed=Billed.UNSURE) from None
 
 
-def segment(base: URL, *parts: str) -> URL:
-    """``base`` and one path segment a part: what a segment can't hold is percent-encoded, "/" and "+" too."""
+def with_segments(base: URL, *parts: str) -> URL:
+    """Append each part to ``base`` as one path segment. Reserved characters, "/" and "+" too, are percent-encoded."""
     return URL("/".join([str(base).rstrip("/"), *(quote(part, safe="") for part in parts)]), encoded=True)
 
 
-def judge_status(partner: str, response: aiohttp.ClientResponse) -> None:
-    """Raise PartnerUnavailableError for a status that is a failure of the other side."""
+def raise_for_status(partner: str, response: aiohttp.ClientResponse) -> None:
+    """Raise PartnerUnavailableError if the status is not a success. The caller has handled the expected ones."""
     status = response.status
-    if status >= UNEXPECTED:
+    if status >= FIRST_UNEXPECTED_STATUS:
         wait = retry_after(response.headers.get("Retry-After", ""), datetime.now(UTC))
-        billed = Billed.NO if status == TOO_MANY else Billed.UNSURE
+        billed = Billed.NO if status == TOO_MANY_REQUESTS else Billed.UNSURE
         raise PartnerUnavailableError(f"{partner}: status {status_label(status)}", billed=billed, retry_after=wait)
 
 
 def retry_after(text: str, now: datetime) -> float | None:
-    """Seconds that a ``Retry-After`` asks for, as seconds or as a date; None where it is missing or unreadable."""
+    """Return the seconds that a ``Retry-After`` (seconds or a date) asks for, None if it is missing or unreadable."""
     try:
         seconds = float(text)
     except ValueError:

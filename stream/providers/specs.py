@@ -1,4 +1,4 @@
-"""The table of all providers: the terms of each, from the settings. docs/extending.md says how to add one."""
+"""The table of all providers: price, budget and limits of each. docs/extending.md says how to add a provider."""
 
 from __future__ import annotations
 
@@ -22,5 +22,5 @@ def _spec(provider: Provider, settings: Settings) -> ProviderSpec:
 
 
 def provider_specs(settings: Settings) -> Mapping[Provider, ProviderSpec]:
-    """The terms of every provider."""
+    """Return price, budget and limits of every provider."""
     return {provider: _spec(provider, settings) for provider in Provider}

@@ -1,4 +1,4 @@
-"""The Work API: a CPF becomes a person. Its token is in the URL, so no URL leaves this file."""
+"""Tier 3: the Work API. It turns a CPF into a person. Its token is part of the URL, so no URL leaves this module."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from stream.domain.person import work_answer
 from stream.domain.provider import Provider, ProviderSpec
 from stream.providers.body import json_of
 from stream.providers.guard import Guard, Reserve
-from stream.providers.http import judge_status, sent_once
+from stream.providers.http import raise_for_status, sent_once
 from stream.settings import Settings, calls_of
 
 NOT_KNOWN = 404
@@ -21,7 +21,7 @@ REFUSED = (401, 402, 403)
 
 
 def spec(settings: Settings) -> ProviderSpec:
-    """The terms of the Work API."""
+    """Return price, budget and limits of the Work API."""
     return ProviderSpec(
         provider=Provider.WORK,
         price=settings.work_api_price,
@@ -33,7 +33,7 @@ def spec(settings: Settings) -> ProviderSpec:
 
 
 class WorkApi:
-    """The client."""
+    """The client of the Work API."""
 
     def __init__(self, session: aiohttp.ClientSession, settings: Settings, guard: Guard) -> None:
         self._session = session
@@ -43,11 +43,11 @@ class WorkApi:
         self._seconds = spec(settings).deadline
 
     def check(self) -> None:
-        """Raise PartnerUnavailableError or RefusedError while nothing is asked."""
+        """Raise PartnerUnavailableError or RefusedError while the guard admits no call."""
         self._guard.check()
 
     async def by_cpf(self, cpf: Cpf, reserve: Reserve) -> dict[str, Any] | None:
-        """The answer as received, None where the CPF is not known. A failure may come inside a 200.
+        """Return the answer as received, None if the CPF is not known. A failure inside a 200 is raised.
 
         ``reserve``: see ``Guard.call``.
         """
@@ -61,18 +61,18 @@ class WorkApi:
                 raise RefusedError(Provider.WORK, f"status {response.status}: check WORK_API_TOKEN")
             if response.status == NOT_KNOWN:
                 return None
-            judge_status(Provider.WORK, response)
-            return work_answer(_typed(await json_of(Provider.WORK, response)))
+            raise_for_status(Provider.WORK, response)
+            return work_answer(_checked(await json_of(Provider.WORK, response)))
 
 
-def _typed(body: Any) -> Any:
-    """The answer itself. Where the person is of another type than a person, it is no answer, and not "not known"."""
+def _checked(body: Any) -> Any:
+    """Return the body. Raise if its person has other types than a person, so that it is not stored as "not known"."""
     basics = body.get("DadosBasicos") if isinstance(body, dict) else None
-    is_typed = not basics or (
+    is_person = not basics or (
         isinstance(basics, dict)
         and isinstance(basics.get("nome"), str | None)
         and isinstance(basics.get("cpf"), str | int | None)
     )
-    if not is_typed:
-        raise PartnerUnavailableError("work: a 200 whose person is none", billed=Billed.UNSURE)
+    if not is_person:
+        raise PartnerUnavailableError("work: a 200 with a person that is not one", billed=Billed.UNSURE)
     return body

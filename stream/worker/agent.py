@@ -1,8 +1,9 @@
-"""The agent: answers webhooks. A hit is answered at once, a miss is looked up, and what can't be answered is parked.
+"""The agent: gives each webhook of ``webhooks`` its outcome.
 
-Two lanes: what the table knows is answered in the reading loop, without a task; the rest becomes a lookup
-(``single_flight``), so that a repeat never waits behind a paid call. No exception leaves the loop: the runtime
-would restart the agent, and skip the batch in whose midst it raised.
+Rule 1: the reading loop answers a hit itself, without a task. Every other webhook becomes a look-up
+(``single_flight``), so a hit never waits behind a paid call.
+Rule 2: the loop never waits for room in the look-up queue. It parks the webhook, because hits come behind it.
+Rule 3: no exception leaves the loop. The runtime would restart the agent and skip the rest of the batch.
 """
 
 from __future__ import annotations
@@ -38,14 +39,19 @@ from stream.worker.table_path import TablePath
 
 log = get_logger(__name__)
 
-YIELD_EVERY = 200  # records answered in one turn of the loop; deliveries and look-ups go on between
-RECALL_LIMIT = 1.0  # seconds that PostgreSQL may take to answer for whoever would wait for a slot otherwise
-EARLY_PARK = 0.8  # share of the span at which the oldest webhook is parked so that reading can go on
+YIELD_EVERY_RECORDS = 200  # the loop answers so many in one tick, then lets publishing and look-ups continue
+POSTGRES_ONLY_TIMEOUT_S = 1.0  # of a read that may spare a webhook the wait for a slot
+EARLY_PARK_SHARE = 0.8  # of the span: from there on the oldest webhook is parked, so that reading can continue
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds of the worker's memory and patience; durations in seconds."""
+    """Bounds of a worker's look-ups.
+
+    ``deadline``: seconds of one look-up. ``slots``: look-ups that run at once. ``queue``: look-ups that run or wait
+    for a slot. ``queue_limit``: seconds that a look-up waits for a slot. ``span``: see ``Tracker.span``.
+    ``queue_bytes``: see ``SingleFlight``.
+    """
 
     deadline: float
     slots: int
@@ -56,7 +62,7 @@ class Limits:
 
 
 class Enricher:
-    """Takes messages one by one and brings each to one of its ends."""
+    """Reads source records one by one and gives each its outcome."""
 
     def __init__(  # noqa: PLR0913 - the worker's parts
         self,
@@ -79,7 +85,7 @@ class Enricher:
         self.restarts = 0
         self._runs = 0
         self._limits = limits
-        self._early = limits.span * EARLY_PARK
+        self._early_park_span = limits.span * EARLY_PARK_SHARE
         self._now = now
         self._denylist = denylist
         self._area_code = area_code
@@ -90,167 +96,168 @@ class Enricher:
             slots=limits.slots,
             queue=limits.queue,
             queue_limit=limits.queue_limit,
-            recall=self._recall,
+            answer_from_postgres=self._answer_from_postgres,
             sources=lambda: self._sources.recent,
             queue_bytes=limits.queue_bytes,
         )
 
     async def run(self, batches: AsyncIterable[Batch]) -> None:
-        """Read batches for ever. A second run means that the runtime has restarted the agent."""
+        """Read batches for ever. A second call means that the runtime has restarted the agent."""
         self.restarts = self._runs
         self._runs += 1
         async for batch in batches:
             try:
-                await self._take(batch)
+                await self._process_batch(batch)
             finally:
                 batch.dispatched.set()
 
-    async def _take(self, batch: Batch) -> None:
-        """Begin the records of a batch, until its partition is taken away."""
+    async def _process_batch(self, batch: Batch) -> None:
+        """Process the records of a batch. Stop when its partition is revoked."""
         tracker, now = batch.tracker, self.timestamp()
         for count, record in enumerate(batch.records, 1):
             if tracker.revoked:
                 return
-            self._begin(SourceRecord(record, tracker), now)
-            # Two questions without a task's cost: a hit seldom has to wait.
+            self._process_record(SourceRecord(record, tracker), now)
+            # A hit seldom has to wait: these two checks spare it the cost of an await.
             if self.producer.is_full:
                 await self.producer.wait_for_capacity()
-            if tracker.span >= self._early:
-                await self._stay_within(tracker)
-            if count % YIELD_EVERY == 0:
+            if tracker.span >= self._early_park_span:
+                await self._limit_span(tracker)
+            if count % YIELD_EVERY_RECORDS == 0:
                 self._outcomes.dlq_guard.tally()
                 await asyncio.sleep(0)
                 now = self.timestamp()
         self._outcomes.dlq_guard.tally()
 
-    def _begin(self, message: SourceRecord, now: float) -> None:
+    def _process_record(self, record: SourceRecord, now: float) -> None:
         try:
-            webhook = decode_webhook(message.record.value)
+            webhook = decode_webhook(record.kafka_record.value)
             lead = webhook.lead
-            delivery = PendingWebhook(
-                message, webhook, contact_of(lead, self._denylist, self._area_code), event_id(lead)
-            )
+            pending = PendingWebhook(record, webhook, contact_of(lead, self._denylist, self._area_code), event_id(lead))
         except PoisonError as error:
-            self._outcomes.dead(message, error)
+            self._outcomes.dead_letter(record, error)
             return
         except Exception as error:
-            # Whatever we stumble over must not come again and again; where it is all messages, the fuse stops us.
-            at = {"partition": message.partition, "offset": message.offset}
-            log.exception("a message that nobody foresaw", **at, **message.identity)
-            self._outcomes.dead(message, PoisonError(f"unforeseen: {type(error).__name__}"))
+            # Without a dead letter the record would fail again after each restart. If all records fail, the fuse
+            # stops the worker.
+            at = {"partition": record.partition, "offset": record.offset}
+            log.exception("unexpected error in a webhook", **at, **record.identity)
+            self._outcomes.dead_letter(record, PoisonError(f"unforeseen: {type(error).__name__}"))
             return
         self._outcomes.dlq_guard.record_valid()
-        self._enter(delivery, now)
+        self._dispatch(pending, now)
 
-    def _enter(self, delivery: PendingWebhook, now: float) -> None:
-        if self._is_foreign(delivery):
-            self._outcomes.rerouted(delivery)
+    def _dispatch(self, pending: PendingWebhook, now: float) -> None:
+        if self._is_on_wrong_partition(pending):
+            self._outcomes.reroute(pending)
             return
-        if delivery.webhook.lead.is_test:
-            self._outcomes.answered(delivery, Answer(Outcome.TEST))
+        if pending.webhook.lead.is_test:
+            self._outcomes.answer(pending, Answer(Outcome.TEST))
             return
-        if not delivery.contact.aliases:
-            self._outcomes.answered(delivery, Answer(Outcome.NO_CONTACT))
+        if not pending.contact.aliases:
+            self._outcomes.answer(pending, Answer(Outcome.NO_CONTACT))
             return
-        self._sources.seen.add(delivery.webhook.source)
-        lookup = self.single_flight.find(delivery)
-        answer = None if lookup else self._table.answer(delivery, now)
+        self._sources.seen.add(pending.webhook.source)
+        lookup = self.single_flight.find(pending)
+        answer = None if lookup else self._table.answer(pending, now)
         if answer is not None:
-            self._outcomes.answered(delivery, answer)
+            self._outcomes.answer(pending, answer)
             return
-        if not self.single_flight.has_room_for(delivery.webhook.source):
-            self._fall_back.end(delivery, "queue")
+        if not self.single_flight.has_room_for(pending.webhook.source):
+            self._fall_back.answer_stale_or_park(pending, "queue")
             return
-        if lookup is None and self.single_flight.is_full_for(delivery.webhook.source):
-            # Nobody waits for room: hits come behind it.
-            if self.single_flight.has_room_to_recall:
-                self._start_lookup(delivery, known_only=True)
+        if lookup is None and self.single_flight.is_full_for(pending.webhook.source):
+            if self.single_flight.has_room_for_postgres_only:  # PostgreSQL may know the contact
+                self._start_lookup(pending, postgres_only=True)
             else:
-                self._fall_back.end(delivery, "queue")
+                self._fall_back.answer_stale_or_park(pending, "queue")
             return
-        self._start_lookup(delivery)
+        self._start_lookup(pending)
 
-    def _start_lookup(self, delivery: PendingWebhook, *, known_only: bool = False) -> None:
-        self.in_flight.add(delivery)
-        self.single_flight.submit(delivery, known_only=known_only)
+    def _start_lookup(self, pending: PendingWebhook, *, postgres_only: bool = False) -> None:
+        self.in_flight.add(pending)
+        self.single_flight.submit(pending, postgres_only=postgres_only)
 
-    def _is_foreign(self, delivery: PendingWebhook) -> bool:
-        """Whether the message lies on a partition that its contact does not belong to; moved once at most."""
-        partition = partition_of(delivery.contact.record_key, self.producer.partitions(topics.WEBHOOKS.name))
-        return partition != delivery.message.record.partition and not delivery.message.header(REROUTE)
+    def _is_on_wrong_partition(self, pending: PendingWebhook) -> bool:
+        """Whether the record is on another partition than its contact's, and was not rerouted before."""
+        partition = partition_of(pending.contact.record_key, self.producer.partitions(topics.WEBHOOKS.name))
+        return partition != pending.record.kafka_record.partition and not pending.record.header(REROUTE)
 
-    async def _look_up(self, delivery: PendingWebhook, failed: str) -> str:
-        """End one webhook of a lookup; ``failed`` says why the webhook before it could not be answered."""
-        if delivery.ended:
+    async def _look_up(self, pending: PendingWebhook, failed: str) -> str:
+        """Give one webhook of a look-up its outcome. Return why its provider failed, "" if none did.
+
+        ``failed``: why the webhook before it could not be answered, "" if it was. Then no provider is asked again.
+        """
+        if pending.has_outcome:
             return failed
-        delivery.started = time.monotonic()
-        answer = self._table.answer(delivery, self.timestamp())
+        pending.lookup_started_at = time.monotonic()
+        answer = self._table.answer(pending, self.timestamp())
         if answer is not None:
-            self._outcomes.answered(delivery, answer)
+            self._outcomes.answer(pending, answer)
             return failed
         if failed:
-            self._fall_back.end(delivery, failed)
+            self._fall_back.answer_stale_or_park(pending, failed)
             return failed
-        return await self._ask(delivery)
+        return await self._resolve(pending)
 
-    async def _recall(self, delivery: PendingWebhook) -> bool:
-        """Answer one webhook of a lookup from the table or from PostgreSQL; whether it has ended."""
-        if delivery.ended:
+    async def _answer_from_postgres(self, pending: PendingWebhook) -> bool:
+        """Answer one webhook from the table or from PostgreSQL. Return whether it has an outcome."""
+        if pending.has_outcome:
             return True
-        answer = self._table.answer(delivery, self.timestamp())
+        answer = self._table.answer(pending, self.timestamp())
         if answer is not None:
-            self._outcomes.answered(delivery, answer)
+            self._outcomes.answer(pending, answer)
             return True
-        facts = self._table.facts(delivery, self.timestamp())
+        facts = self._table.facts(pending, self.timestamp())
         try:
-            async with asyncio.timeout(RECALL_LIMIT):
-                result = await self._chain.recall(_request(delivery), facts)
+            async with asyncio.timeout(POSTGRES_ONLY_TIMEOUT_S):
+                result = await self._chain.resolve_from_postgres(_request(pending), facts)
         except (TransientError, TimeoutError):
-            return False  # the look-up itself will say so
+            return False  # the look-up itself reports the failure
         if result is not None:
-            self._end(delivery, result)
+            self._apply(pending, result)
         return result is not None
 
-    async def _ask(self, delivery: PendingWebhook) -> str:
-        """Look one webhook up and end it; returns why its partner failed, "" when it did not."""
-        facts = self._table.facts(delivery, self.timestamp())
-        return self._end(delivery, await self._chain.resolve(_request(delivery), facts, self._limits.deadline))
+    async def _resolve(self, pending: PendingWebhook) -> str:
+        """Look one webhook up. Return why its provider failed, "" if none did."""
+        facts = self._table.facts(pending, self.timestamp())
+        return self._apply(pending, await self._chain.resolve(_request(pending), facts, self._limits.deadline))
 
-    def _end(self, delivery: PendingWebhook, result: LookupResult) -> str:
-        """Bring a webhook to the end that its look-up came to. What was learned is kept, also where it failed."""
-        self._table.remember(delivery, result.facts, result.answer, self.timestamp())
+    def _apply(self, pending: PendingWebhook, result: LookupResult) -> str:
+        """Give a webhook the outcome of its look-up. The table remembers what a failed look-up learned as well."""
+        self._table.remember(pending, result.facts, result.answer, self.timestamp())
         if result.answer is not None:
-            self._outcomes.answered(delivery, answer_of(result.answer, result.tier, result.calls))
+            self._outcomes.answer(pending, answer_of(result.answer, result.tier, result.calls))
         elif isinstance(result.failure, PoisonError):
-            self._outcomes.deadly(delivery, result.failure, result.calls)
+            self._outcomes.dead_letter_with_event(pending, result.failure, result.calls)
         elif result.failure is not None:
             reason = reason_of(result.failure)
-            self._fall_back.end(delivery, reason, result.facts, result.calls)
+            self._fall_back.answer_stale_or_park(pending, reason, result.facts, result.calls)
             return reason
         return ""
 
-    async def _stay_within(self, tracker: Tracker) -> None:
-        """Keep the span between the oldest unfinished offset and the newest within its bound."""
+    async def _limit_span(self, tracker: Tracker) -> None:
+        """Park the oldest webhook of a partition, and wait until the span is below its limit."""
         oldest = self.in_flight.oldest(tracker)
         if oldest is not None:
-            self._outcomes.parked(oldest, "span")
+            self._outcomes.park(oldest, "span")
         await tracker.shrink(self._limits.span)
 
     def timestamp(self) -> float:
-        """Now, in epoch seconds, by the worker's clock."""
+        """The worker's clock in epoch seconds."""
         return self._now().timestamp()
 
     async def stop(self) -> None:
-        """Stop all look-ups. What was paid for is stored, and every call is settled in the ledger."""
+        """Cancel all look-ups. Wait until paid answers are stored and every call is settled in the ledger."""
         await self.single_flight.close()
-        await self._chain.settled()
+        await self._chain.wait_settled()
 
     def park_all(self, reason: str) -> None:
-        """Park whatever is looked up or waits for it: the worker is leaving."""
-        for delivery in self.in_flight:
-            self._outcomes.parked(delivery, reason)
+        """Park every webhook that is being looked up or waits for a slot: the worker stops."""
+        for pending in self.in_flight:
+            self._outcomes.park(pending, reason)
 
 
-def _request(delivery: PendingWebhook) -> LookupRequest:
-    lead = delivery.webhook.lead
-    return LookupRequest(delivery.contact, lead.name, lead.id, lead.source, delivery.event_id)
+def _request(pending: PendingWebhook) -> LookupRequest:
+    lead = pending.webhook.lead
+    return LookupRequest(pending.contact, lead.name, lead.id, lead.source, pending.event_id)

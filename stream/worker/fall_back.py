@@ -1,4 +1,4 @@
-"""What becomes of a webhook that can't be looked up now: a stale answer, a park, or the end of its tries."""
+"""The outcome of a webhook that can't be looked up now: a stale answer, a park, or a dead letter."""
 
 from __future__ import annotations
 
@@ -18,43 +18,47 @@ from stream.worker.table_path import TablePath
 
 
 class FallBack:
-    """A person past their time is better than none; else the webhook is parked until it was tried for too long."""
+    """Answers with a stale person if one is known. Else parks the webhook, until ``RETRY_MAX_AGE`` has passed."""
 
     def __init__(self, table: TablePath, outcomes: Outcomes, now: Callable[[], datetime]) -> None:
         self._table = table
         self._outcomes = outcomes
         self._now = now
 
-    def end(
-        self, delivery: PendingWebhook, reason: str, facts: ContactFacts | None = None, calls: CallCounts = NO_CALLS
+    def answer_stale_or_park(
+        self, pending: PendingWebhook, reason: str, facts: ContactFacts | None = None, calls: CallCounts = NO_CALLS
     ) -> None:
-        """End a webhook whose look-up failed or could not begin for ``reason``.
+        """Give an outcome to a webhook whose look-up failed or could not start because of ``reason``.
 
-        ``facts``: what the look-up learned; ``calls``: what it paid.
+        ``facts``: what the look-up learned. ``calls``: the calls that it paid for.
         """
-        known = self._table.facts(delivery, self._now().timestamp(), stale=True)
+        known = self._table.facts(pending, self._now().timestamp(), stale=True)
         if facts is not None:
             known.update(facts)
-        step = next_step(delivery.contact, delivery.webhook.lead.name, known, allow_stale=True)
+        step = next_step(pending.contact, pending.webhook.lead.name, known, allow_stale=True)
         if isinstance(step, PersonFound) or (
-            isinstance(step, Ambiguous) and is_conclusive(step, delivery.contact, known)
+            isinstance(step, Ambiguous) and is_conclusive(step, pending.contact, known)
         ):
-            self._outcomes.answered(delivery, answer_of(step, Tier.CACHE, calls))
-        elif not self._outcomes.parked(delivery, reason, calls):
-            self._give_up(delivery, step, reason, calls)
+            self._outcomes.answer(pending, answer_of(step, Tier.CACHE, calls))
+        elif not self._outcomes.park(pending, reason, calls):
+            self._give_up(pending, step, reason, calls)
 
-    def _give_up(self, delivery: PendingWebhook, step: Step, reason: str, calls: CallCounts) -> None:
-        """Tried for too long: what is known goes out, else it is a dead letter."""
+    def _give_up(self, pending: PendingWebhook, step: Step, reason: str, calls: CallCounts) -> None:
+        """``RETRY_MAX_AGE`` has passed: answer with the candidate's name and CPF, else publish a dead letter."""
         if isinstance(step, Complete) and step.candidate.name:
             person = known_person(person_from_candidate(step.candidate, self._now()))
-            self._outcomes.answered(delivery, answer_of(PersonFound(person, step.match), Tier.CACHE, calls))
+            self._outcomes.answer(pending, answer_of(PersonFound(person, step.match), Tier.CACHE, calls))
             return
-        delivery.ended = True
-        self._outcomes.dead(delivery.message, GivenUpError(f"given up: {reason}"), delivery)
+        pending.has_outcome = True
+        self._outcomes.dead_letter(pending.record, GivenUpError(f"given up: {reason}"), pending)
 
 
 def reason_of(failure: TransientError | RefusedError | TimeoutError) -> str:
-    """Why a look-up failed. A partner's failure begins with the partner's name: what is parked for it waits for it."""
+    """Return why a look-up failed.
+
+    The reason of a partner's failure begins with the partner's name. The retry reader needs it: a webhook that was
+    parked for a partner waits for that partner.
+    """
     if isinstance(failure, TimeoutError):
         return "deadline"
     return str(failure) if isinstance(failure, RefusedError) else failure.reason

@@ -1,4 +1,4 @@
-"""What the watchdog and the pages want to know of a worker."""
+"""Gathers the facts about a worker for the watchdog and the health pages."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ from stream.worker.agent import Enricher
 
 
 class Ages:
-    """For how long things have been as they are."""
+    """Measures for how long values stay the same."""
 
     def __init__(self) -> None:
         self._since: dict[Hashable, float] = {}
 
     def oldest(self, things: Iterable[Hashable], now: float) -> float:
-        """Seconds for which the one that has stayed longest has been among ``things``."""
+        """Return for how many seconds the longest-lived of ``things`` has been passed in every call."""
         self._since = {thing: self._since.get(thing, now) for thing in things}
         return now - min(self._since.values(), default=now)
 
 
 class Progress(Protocol):
-    """What is asked of the stream runtime.
+    """The progress of a stream runtime.
 
-    ``unsettled``: how far joining the group and recovering the table are, a value that changes while they get on; None
-    when both are done.
+    ``join_progress``: how far joining the group and recovering the table are. The value changes while they make
+    progress, and is None when both are done.
     """
 
     @property
     def trackers(self) -> Trackers: ...  # noqa: D102
     @property
     def is_rebalancing(self) -> bool: ...  # noqa: D102
-    def unsettled(self) -> Hashable | None: ...  # noqa: D102
+    def join_progress(self) -> Hashable | None: ...  # noqa: D102
 
 
 class WorkerFacts:
-    """What the watchdog and the pages want to know of a worker, from before it reaches the broker."""
+    """The facts about a worker. They can be gathered before the worker reaches the broker and exists."""
 
     def __init__(
         self, broker: Probe, database: Probe, allowance: Allowance, clock: Callable[[], float] = time.monotonic
@@ -48,66 +48,68 @@ class WorkerFacts:
         self._database = database
         self._allowance = allowance
         self._clock = clock
-        self._parts: tuple[Progress, Enricher] | None = None
-        self._finished, self._committed, self._overtaken, self._stuck, self._unsettled = (Ages() for _ in range(5))
-        self._calm = self._there = clock()
+        self._worker: tuple[Progress, Enricher] | None = None
+        self._completed_ages, self._commit_ages, self._overtaken_ages, self._stuck_ages, self._join_ages = (
+            Ages() for _ in range(5)
+        )
+        self._last_disturbance = self._last_broker_outage = clock()
 
     def watch(self, runtime: Progress, enricher: Enricher) -> None:
-        """The worker is made; look at it from now on."""
-        self._parts = runtime, enricher
+        """Gather the facts of this worker from now on."""
+        self._worker = runtime, enricher
 
     async def gather(self) -> Facts:
-        """Look at the worker now."""
+        """Return the facts as they are now."""
         now, away = self._clock(), self.broker_away()
-        if self._parts is None:
+        if self._worker is None:
             return Facts(0.0, 0, 0.0, 0, 0.0, away, 0)
-        runtime, enricher = self._parts
+        runtime, enricher = self._worker
         trackers = runtime.trackers
-        self._there = now if away else self._there
-        self._calm = now if away or runtime.is_rebalancing else self._calm
-        calm, there = now - self._calm, now - self._there
+        self._last_broker_outage = now if away else self._last_broker_outage
+        self._last_disturbance = now if away or runtime.is_rebalancing else self._last_disturbance
+        calm, connected = now - self._last_disturbance, now - self._last_broker_outage
         uncommitted = len(trackers.committable())
-        unsettled = runtime.unsettled()
-        finished = [trackers.completed] if trackers.unfinished else []
+        join_progress = runtime.join_progress()
+        completed = [trackers.completed] if trackers.unfinished else []
         return Facts(
             oldest_due_age=min(enricher.in_flight.oldest_age(), calm),
             unfinished=trackers.unfinished,
-            since_completed=min(self._finished.oldest(finished, now), calm),
+            since_completed=min(self._completed_ages.oldest(completed, now), calm),
             uncommitted=uncommitted,
-            # Under load there is always something that was finished since the last commit: that they go on counts.
-            since_commit=min(self._committed.oldest([trackers.commits] if uncommitted else [], now), calm),
+            # Under load some offset is always uncommitted. So the number of commits must change.
+            since_commit=min(self._commit_ages.oldest([trackers.commits] if uncommitted else [], now), calm),
             broker_away=away,
             agent_restarts=enricher.restarts,
-            overtaken=min(self._overtaken.oldest(trackers.overtaken.items(), now), calm),
-            stuck=min(self._stuck.oldest(trackers.watermarks.items(), now), calm),
-            unsettled=min(self._unsettled.oldest([] if unsettled is None else [unsettled], now), there),
+            overtaken=min(self._overtaken_ages.oldest(trackers.overtaken.items(), now), calm),
+            stuck=min(self._stuck_ages.oldest(trackers.watermarks.items(), now), calm),
+            join_stalled=min(self._join_ages.oldest([] if join_progress is None else [join_progress], now), connected),
         )
 
     async def healthy(self) -> dict[str, str]:
-        """Progress: unhealthy when the watchdog would make the worker leave."""
+        """Return the check ``progress``: why the watchdog would stop the worker, "" if it would not."""
         return {"progress": diagnose(await self.gather(), self._allowance) or ""}
 
-    def without(self) -> dict[str, str]:
-        """What an otherwise healthy worker waits for."""
+    def waits(self) -> dict[str, str]:
+        """Return the servers that a healthy worker waits for."""
         return self._connections()
 
     async def ready(self) -> dict[str, str]:
-        """Connected, member of the group and recovered.
+        """Return the checks of readiness: connected, member of the group, table recovered.
 
-        A spare is ready: the group gave it no partition because others have them all, and it takes over at once.
+        A spare is ready. It has no partition, because the others have them all, and it takes over at once.
         """
-        if self._parts is None:
-            return {**self._connections(), "assignment": "the worker is being started"}
-        runtime, _ = self._parts
+        if self._worker is None:
+            return {**self._connections(), "assignment": "the worker is starting"}
+        runtime, _ = self._worker
         return {
             **self._connections(),
             "assignment": "" if runtime.trackers.joined else "the group has given no assignment",
-            "recovery": "the table is being recovered" if runtime.unsettled() is not None else "",
+            "recovery": "the table is being recovered" if runtime.join_progress() is not None else "",
         }
 
     def broker_away(self) -> float:
-        """Seconds for which the broker has not answered, or taken what we sent; 0 while it does."""
-        failing = None if self._parts is None else self._parts[1].producer.failing_since
+        """Seconds for which the broker has not answered, or has not acknowledged what we sent; 0 while it does."""
+        failing = None if self._worker is None else self._worker[1].producer.failing_since
         unsent = 0.0 if failing is None else max(self._clock() - failing, 0.001)
         return max(self._probe.away, unsent)
 

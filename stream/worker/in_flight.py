@@ -1,4 +1,4 @@
-"""The webhooks that are being looked up or wait for it, by partition and offset, in order of arrival."""
+"""The webhooks that are looked up or wait for it, by partition and offset, in order of arrival."""
 
 from __future__ import annotations
 
@@ -11,45 +11,45 @@ from stream.worker.pending_webhook import PendingWebhook
 
 
 class InFlight:
-    """From the start of a look-up until the webhook's records are acknowledged."""
+    """Holds a webhook from the submission of its look-up until it is completed."""
 
     def __init__(self) -> None:
         self._by_offset: dict[Tracker, dict[int, PendingWebhook]] = {}
 
     def __iter__(self) -> Iterator[PendingWebhook]:
-        """All of them; they may end meanwhile."""
+        """Iterate over a copy: webhooks may be completed meanwhile."""
         return iter([one for partition in self._by_offset.values() for one in partition.values()])
 
-    def add(self, delivery: PendingWebhook) -> None:
-        """Keep a webhook until its message is finished."""
-        message = delivery.message
-        self._by_offset.setdefault(message.tracker, {})[message.offset] = delivery
-        message.on_completed = partial(self._remove, message.tracker, message.offset)
+    def add(self, pending: PendingWebhook) -> None:
+        """Hold a webhook until it is completed."""
+        record = pending.record
+        self._by_offset.setdefault(record.tracker, {})[record.offset] = pending
+        record.on_completed = partial(self._remove, record.tracker, record.offset)
 
     def oldest(self, tracker: Tracker) -> PendingWebhook | None:
-        """The one that came first of a partition."""
+        """Return the webhook of a partition that arrived first, None if there is none."""
         return next(iter(self._by_offset.get(tracker, {}).values()), None)
 
     def oldest_age(self) -> float:
-        """Seconds for which the oldest look-up has been at work; waiting for a slot does not count."""
+        """Seconds since the start of the oldest running look-up. The wait for a slot does not count."""
         now = time.monotonic()
-        return now - min((one.started for one in self if one.started is not None), default=now)
+        return now - min((one.lookup_started_at for one in self if one.lookup_started_at is not None), default=now)
 
     def abandon_waiting(self) -> None:
-        """Begin no look-up that has not begun: whoever gets its partition reads the webhook again, and would pay."""
-        for delivery in self:
-            if delivery.started is None:
-                delivery.ended = True
-                self._forget(delivery.message.tracker, delivery.message.offset)
+        """Drop the webhooks whose look-up has not started. The next owner of the partition reads and looks them up."""
+        for pending in self:
+            if pending.lookup_started_at is None:
+                pending.has_outcome = True
+                self._forget(pending.record.tracker, pending.record.offset)
 
     def _remove(self, tracker: Tracker, offset: int) -> None:
-        delivery = self._forget(tracker, offset)
-        if delivery is not None:
-            delivery.message.let_go()
+        pending = self._forget(tracker, offset)
+        if pending is not None:
+            pending.record.drop_payload()
 
     def _forget(self, tracker: Tracker, offset: int) -> PendingWebhook | None:
         partition = self._by_offset.get(tracker, {})
-        delivery = partition.pop(offset, None)
-        if delivery is not None and not partition:
+        pending = partition.pop(offset, None)
+        if pending is not None and not partition:
             del self._by_offset[tracker]
-        return delivery
+        return pending

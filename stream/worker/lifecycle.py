@@ -1,8 +1,8 @@
-"""The worker's life: start, watch, drain, leave. Everything concrete is made in ``bootstrap``.
+"""Starts, watches and stops a worker. ``wiring`` makes its parts.
 
-The order of the end matters. SIGTERM: begin nothing more, let what flies land within the grace (a second SIGTERM
-ends the grace), park the rest, deliver, commit, leave. A stall or a crash: leave at once with a non-zero code;
-what was unfinished is read again by whoever gets the partitions.
+The order of the shutdown matters. On SIGTERM: start nothing more, let running look-ups end within the grace (a second
+SIGTERM ends the grace), park the rest, publish, commit, leave the group. On a stall or a crash: stop at once with a
+non-zero exit code. The next owner of the partitions reads again what was not completed.
 """
 
 from __future__ import annotations
@@ -26,37 +26,38 @@ from stream.worker.retry_reader import RetryReader
 
 log = get_logger(__name__)
 
-DRAIN_ON_REVOKE = 12.0  # seconds; the longest paid call takes 10, and the next owner would pay for it again
-STEP = 3.0  # seconds for each step that ends the worker after its grace; what one leaves is for the next
-STEPS = 5  # of them: stop look-ups, deliver, commit, stop the runtime, close connections
-COMMIT_AGAIN = 0.1  # seconds after a commit that the broker refused, as it does while the group rebalances
-SWEEP_EVERY = 30.0  # seconds
+DRAIN_ON_REVOKE_S = 12.0  # the longest paid call takes 10 s; if it were cut short, the next owner would pay it again
+SHUTDOWN_STEP_S = 3.0  # for each step after the grace; a step may also use what the steps before it left
+SHUTDOWN_STEPS = 5  # stop look-ups, publish, commit, stop the runtime, close connections
+COMMIT_RETRY_S = 0.1  # after a commit that the broker refused, as it does while the group rebalances
+SWEEP_INTERVAL_S = 30.0
 
 
 class Stop:
-    """Told by SIGTERM or Ctrl-C to end; a second one ends the grace."""
+    """The first SIGTERM or Ctrl-C sets ``requested``. The second one sets ``forced``, which ends the grace."""
 
     def __init__(self) -> None:
-        self.asked = asyncio.Event()
-        self.hurry = asyncio.Event()
+        self.requested = asyncio.Event()
+        self.forced = asyncio.Event()
 
     def listen(self) -> None:
-        """Take the signals from now on."""
+        """Handle SIGTERM and SIGINT from now on."""
         for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, self.tell)
+            asyncio.get_running_loop().add_signal_handler(number, self.request)
 
-    def tell(self) -> None:
-        """What a signal does."""
-        (self.hurry if self.asked.is_set() else self.asked).set()
+    def request(self) -> None:
+        """Do what a signal does."""
+        (self.forced if self.requested.is_set() else self.requested).set()
 
 
 class StreamRuntime(Protocol):
-    """What carries webhooks to the agent: group membership, assignment, the table's recovery and commits.
+    """Brings webhooks to the agent: group membership, assignment, the table's recovery, commits.
 
-    ``trackers`` are the assignment and its watermarks. ``on_revoked``: called before another worker gets what is taken
-    away. ``on_recovered``: called after each assignment, when the table is back. ``watch`` waits until the runtime
-    can't go on and raises why, as a StopError. ``commit`` commits the completed prefix of each partition, and raises
-    nothing when the broker refuses. After ``stop_fetching`` nothing is fetched any more.
+    ``trackers``: the assigned partitions and their watermarks. ``on_revoked``: its handler is called before another
+    worker gets the revoked partitions. ``on_recovered``: its handler is called after each assignment, once the table is
+    recovered. ``watch`` waits until the runtime can't continue and raises the reason as a StopError. ``commit`` commits
+    the completed prefix of each partition and raises nothing if the broker refuses. After ``stop_fetching`` nothing is
+    fetched.
     """
 
     @property
@@ -72,10 +73,11 @@ class StreamRuntime(Protocol):
 
 @dataclass(slots=True)
 class Worker:
-    """The parts that live together.
+    """The parts of a worker process, and how they run together.
 
-    ``probes`` ask for ever whether what it needs is there; ``hangs``: the end did not come in good order, so that it is
-    of no use to wait; ``must_leave_group``: with the assignment that it has in the group it can't start again.
+    ``probes`` ask the broker and the database for ever whether they answer. ``runtime_hangs``: the runtime did not stop
+    in its time, so it is of no use to wait for it. ``must_leave_group``: the worker can't start again with the
+    assignment that it has in the group.
     """
 
     runtime: StreamRuntime
@@ -88,17 +90,17 @@ class Worker:
     probes: Callable[[], Sequence[Coroutine[None, None, None]]]
     dlq_guard: DlqGuard
     grace: float
-    hangs: bool = False
+    runtime_hangs: bool = False
     must_leave_group: bool = False
 
     def wire(self) -> None:
-        """Let the runtime tell when partitions go, and when the table is back."""
+        """Register for revoked partitions and for the recovery of the table."""
         self.runtime.on_revoked(self._revoked)
         self.runtime.on_recovered(self._recovered)
 
     async def _revoked(self) -> None:
         self.enricher.in_flight.abandon_waiting()
-        await self._drain(DRAIN_ON_REVOKE)
+        await self._drain(DRAIN_ON_REVOKE_S)
 
     def _recovered(self) -> None:
         self.cache.recovered()
@@ -108,11 +110,11 @@ class Worker:
             log.warning("no partition for this worker: there are more workers than partitions; it waits as a spare")
 
     async def run(self, stop: Stop) -> int:
-        """Work until told to stop; returns the exit code."""
+        """Work until ``stop`` is requested. Return the exit code."""
         self.wire()
-        # All watch from the start: joining the group may take longer than a session, or for ever.
-        watched = self.runtime.watch()
-        watches = (self.pulse.beat(), *self.probes(), self.watchdog.run(), self.dlq_guard.watch(), watched)
+        # All of them run from the start: joining the group may take longer than a session, or for ever.
+        runtime = self.runtime.watch()
+        watches = (self.pulse.beat(), *self.probes(), self.watchdog.run(), self.dlq_guard.watch(), runtime)
         guards = [asyncio.create_task(watch) for watch in watches]
         work = asyncio.create_task(self._work())
         try:
@@ -127,46 +129,50 @@ class Worker:
         await asyncio.gather(self.retry.run(), self._sweep())
 
     async def _until_stopped(self, stop: Stop, work: asyncio.Task[None], guards: list[asyncio.Task[None]]) -> int:
-        stopping = asyncio.create_task(stop.asked.wait())
+        stopping = asyncio.create_task(stop.requested.wait())
         await asyncio.wait({stopping, work, *guards}, return_when=asyncio.FIRST_COMPLETED)
-        ended = [task for task in (work, *guards) if task.done() and not task.cancelled()]
-        failure = next((task.exception() for task in ended), None)
-        if failure is None and stop.asked.is_set():
+        done = [task for task in (work, *guards) if task.done() and not task.cancelled()]
+        failure = next((task.exception() for task in done), None)
+        if failure is None and stop.requested.is_set():
             return await self._leave(stop, work)
         self.must_leave_group = isinstance(failure, GroupError) and failure.must_leave
         log.error("leaving", reason=str(failure) if isinstance(failure, StopError) else repr(failure))
-        # What was paid for is stored, and no call looks afterwards as if we had died in it.
-        await _at_most(self.enricher.stop(), STEP)
+        # Paid answers are stored, and no row in the ledger stays reserved as if the process had died during its call.
+        await _finishes_within(self.enricher.stop(), SHUTDOWN_STEP_S)
         return failure.exit_code if isinstance(failure, StopError) else 1
 
     async def _sweep(self) -> None:
         while True:
-            await asyncio.sleep(SWEEP_EVERY)
+            await asyncio.sleep(SWEEP_INTERVAL_S)
             self.cache.sweep(self.enricher.timestamp())
 
     async def _drain(self, seconds: float) -> None:
-        """Let what flies land, deliver it and commit it, at most ``seconds``."""
+        """Let running look-ups end, publish and commit. Look-ups and publishing have ``seconds`` each."""
         await self.enricher.single_flight.drain(seconds)
-        await _at_most(self.producer.flush(), seconds)
+        await _finishes_within(self.producer.flush(), seconds)
         await self.runtime.commit()
 
     async def _leave(self, stop: Stop, work: asyncio.Task[None]) -> int:
-        """End in good order; 1 when not all of what ended here could be delivered and committed."""
+        """Shut down in order. Return 1 if not every outcome was published and committed, else 0."""
         trackers = self.runtime.trackers
         trackers.stop()
-        self.runtime.stop_fetching()  # else all that lies in the topic would be fetched and dropped during the grace
+        self.runtime.stop_fetching()  # else the rest of the topic would be fetched and dropped during the grace
         work.cancel()
         log.info("stopping", unfinished=trackers.unfinished, under_way=self.enricher.single_flight.under_way)
-        await _first_of(self.enricher.single_flight.drain(self.grace), stop.hurry.wait())
+        await _wait_for_first(self.enricher.single_flight.drain(self.grace), stop.forced.wait())
         self.enricher.park_all("shutdown")
-        steps = _Steps()
+        steps = _ShutdownSteps()
         await steps.do(self.enricher.stop())
         await steps.do(self.producer.flush())
         await steps.do(self._commit_all())
-        undelivered, uncommitted = self.producer.backlog, len(trackers.committable())
-        self.hangs = not await steps.do(self.runtime.stop())
-        if undelivered or uncommitted:
-            log.error("left in a hurry; the next worker reads again", undelivered=undelivered, uncommitted=uncommitted)
+        unacknowledged, uncommitted = self.producer.backlog, len(trackers.committable())
+        self.runtime_hangs = not await steps.do(self.runtime.stop())
+        if unacknowledged or uncommitted:
+            log.error(
+                "shutdown incomplete; records will be reprocessed",
+                unacknowledged=unacknowledged,
+                uncommitted=uncommitted,
+            )
             return 1
         log.info("stopped")
         return 0
@@ -176,36 +182,39 @@ class Worker:
             await self.runtime.commit()
             if not self.runtime.trackers.committable():
                 return
-            await asyncio.sleep(COMMIT_AGAIN)
+            await asyncio.sleep(COMMIT_RETRY_S)
 
 
-class _Steps:
-    """The steps of the end: each has ``STEP`` seconds, and what those before it have left."""
+class _ShutdownSteps:
+    """Each step has ``SHUTDOWN_STEP_S`` seconds, and what the steps before it left."""
 
     def __init__(self) -> None:
         self._until = asyncio.get_running_loop().time()
 
     async def do(self, work: Awaitable[object]) -> bool:
-        """Whether it ended in its time."""
-        self._until += STEP
-        return await _at_most(work, self._until - asyncio.get_running_loop().time())
+        """Execute one step. Return whether it ended in its time."""
+        self._until += SHUTDOWN_STEP_S
+        return await _finishes_within(work, self._until - asyncio.get_running_loop().time())
 
 
-async def _first_of(*works: Awaitable[object]) -> None:
-    """Wait for one, let the others be."""
+async def _wait_for_first(*works: Awaitable[object]) -> None:
+    """Wait until the first of ``works`` is done. Cancel the others."""
     tasks = [asyncio.ensure_future(work) for work in works]
     await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     for task in tasks:
         task.cancel()
 
 
-async def _at_most(work: Awaitable[object], seconds: float) -> bool:
-    """Whether it ended within ``seconds``; what ignores being cancelled, as parts of Faust do, is not waited for."""
+async def _finishes_within(work: Awaitable[object], seconds: float) -> bool:
+    """Return whether ``work`` ended within ``seconds``. Else cancel it, without waiting for the cancellation.
+
+    Parts of Faust ignore a cancellation.
+    """
     task = asyncio.ensure_future(work)
     await asyncio.wait({task}, timeout=seconds)
     if task.done():
         task.result()
         return True
     task.cancel()
-    log.warning("not all was delivered or stored in time; what was not delivered will be read again")
+    log.warning("shutdown step timed out; records that were not published will be reprocessed")
     return False

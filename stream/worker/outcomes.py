@@ -1,6 +1,7 @@
-"""The ends of a webhook: answered, parked, dead; and the detour to its contact's own partition.
+"""The outcomes of a webhook: answer, park, dead letter. A webhook on the wrong partition is rerouted.
 
-Each end emits its records and finishes the webhook only when the broker has acknowledged all of them.
+Rule 1: each outcome publishes its records and completes the webhook only when the broker has acknowledged all of them.
+Rule 2: a webhook has one outcome. The first one sets ``has_outcome``.
 """
 
 from __future__ import annotations
@@ -26,15 +27,15 @@ from stream.worker.pending_webhook import PendingWebhook, SourceRecord
 
 log = get_logger(__name__)
 
-# An operator greps for these.
-LINES = {
+# Operators search the log for these.
+TIER_LINES = {
     Tier.CACHE: "Found existing enrichment",
     Tier.POSTGRES: "DB HIT",
     Tier.DIRETRIX: "DIRETRIX API",
     Tier.FORM: "FORM CPF",
 }
-# What is answered without asking anybody.
-UNASKED = {
+# Answers without a tier.
+OUTCOME_LINES = {
     Outcome.NO_CONTACT: "NO CONTACT",
     Outcome.NOT_FOUND: "NOT FOUND",
     Outcome.TEST: "TEST LEAD",
@@ -42,7 +43,7 @@ UNASKED = {
 
 
 class Outcomes:
-    """Where webhooks leave the worker."""
+    """Publishes the outcome of each webhook."""
 
     def __init__(
         self,
@@ -52,82 +53,83 @@ class Outcomes:
         dlq_guard: DlqGuard,
         availability: Callable[[str], Availability] = lambda _: Availability.AVAILABLE,
     ) -> None:
-        """``availability``: of a partner by its name, and of whatever is no partner."""
+        """``availability``: of a partner by its name; any other name is available."""
         self._producer = producer
         self._now = now
         self._retry_policy = retry_policy
         self.dlq_guard = dlq_guard
         self._availability = availability
-        self._said: list[tuple[str, str | None, str | None]] = []  # what the answers of this turn say
+        self._uncounted: list[tuple[str, str | None, str | None]] = []  # answers of this tick
 
-    def answered(self, delivery: PendingWebhook, answer: Answer) -> None:
-        """One event; the webhook is finished when it is acknowledged."""
-        if delivery.ended:
+    def answer(self, pending: PendingWebhook, answer: Answer) -> None:
+        """Publish one event. The webhook is completed when the broker has acknowledged it."""
+        if pending.has_outcome:
             return
-        delivery.ended = True
+        pending.has_outcome = True
         tier = answer.tier
-        event = LINES[tier] if tier is not None else UNASKED.get(answer.outcome)
+        event = TIER_LINES[tier] if tier is not None else OUTCOME_LINES.get(answer.outcome)
         if event is not None:
-            contact = delivery.contact.masked
-            webhook_line(event, contact, answer.outcome, delivery.webhook.lead.id, delivery.event_id)
-        self._count(answer)
-        self._event(delivery, answer, delivery.message.completed)
+            contact = pending.contact.masked
+            webhook_line(event, contact, answer.outcome, pending.webhook.lead.id, pending.event_id)
+        self._count_answer(answer)
+        self._publish_event(pending, answer, pending.record.completed)
 
-    def parked(self, delivery: PendingWebhook, reason: str, calls: CallCounts = NO_CALLS) -> bool:
-        """To the retry topic; False when it was tried for too long already.
+    def park(self, pending: PendingWebhook, reason: str, calls: CallCounts = NO_CALLS) -> bool:
+        """Publish to the retry topic. Return False if ``RETRY_MAX_AGE`` has passed.
 
-        An event says so the first time, acknowledged before the webhook is finished, and later where it must tell of
-        ``calls`` that were paid before it failed.
+        The first time, and whenever ``calls`` were paid, also publish a ``pending`` event. The webhook is completed
+        when the broker has acknowledged both.
         """
-        if delivery.ended:
+        if pending.has_outcome:
             return True
-        message, now = delivery.message, self._now()
-        tries = message.tries(now)
+        record, now = pending.record, self._now()
+        tries = record.tries(now)
         down = self._availability(partner_of(reason)) is not Availability.AVAILABLE
         plan = self._retry_policy.park(tries.failed, tries.since, now, reason, partner_down=down)
         if plan is None:
             return False
-        delivery.ended = True
-        if message.size > topics.MAX_MOVED_BYTES:
-            self._dead_and_pending(delivery, GivenUpError(f"too large to be parked; {reason}"), calls)
+        pending.has_outcome = True
+        if record.size > topics.MAX_MOVED_BYTES:
+            self._publish_dead_letter_and_event(pending, GivenUpError(f"too large to be parked; {reason}"), calls)
             return True
-        log.warning("parked", reason=reason, attempt=plan.attempt, contact=delivery.contact.masked, **delivery.identity)
+        log.warning("parked", reason=reason, attempt=plan.attempt, contact=pending.contact.masked, **pending.identity)
         metrics.PARKED.labels(reason).inc()
-        headers = [(name, value) for name, value in message.headers if name not in RETRY_HEADERS] + plan.headers(reason)
-        has_news = not tries.failed or any(calls.values())
-        acknowledged = _after(2, message.completed) if has_news else message.completed
-        topic, key = topics.RETRIES[plan.retry_level].name, delivery.contact.record_key
-        own = own_partitions(delivery.webhook.source, self._producer.partitions(topic))
+        headers = [(name, value) for name, value in record.headers if name not in RETRY_HEADERS] + plan.headers(reason)
+        needs_event = not tries.failed or any(calls.values())
+        acknowledged = _call_after(2, record.completed) if needs_event else record.completed
+        topic, key = topics.RETRIES[plan.retry_level].name, pending.contact.record_key
+        own = own_partitions(pending.webhook.source, self._producer.partitions(topic))
         partition = own[partition_of(key, len(own))]
-        self._producer.enqueue(topic, key, message.value, headers, acknowledged, partition)
-        if has_news:
+        self._producer.enqueue(topic, key, record.value, headers, acknowledged, partition)
+        if needs_event:
             answer = Answer(Outcome.PENDING, parked=True, calls=calls)
-            self._event(delivery, answer, acknowledged)
+            self._publish_event(pending, answer, acknowledged)
         return True
 
-    def deadly(self, delivery: PendingWebhook, error: PoisonError, calls: CallCounts = NO_CALLS) -> None:
-        """A webhook that was understood and can't be tried again: a dead letter, and an event that it is pending."""
-        if not delivery.ended:
-            delivery.ended = True
-            self._dead_and_pending(delivery, error, calls)
+    def dead_letter_with_event(self, pending: PendingWebhook, error: PoisonError, calls: CallCounts = NO_CALLS) -> None:
+        """Publish a dead letter and a ``pending`` event for a webhook that was understood and can never succeed."""
+        if not pending.has_outcome:
+            pending.has_outcome = True
+            self._publish_dead_letter_and_event(pending, error, calls)
 
-    def _dead_and_pending(self, delivery: PendingWebhook, error: PoisonError, calls: CallCounts) -> None:
-        """Its lead must reach the CRM all the same: finished when letter and event are acknowledged."""
-        acknowledged = _after(2, delivery.message.completed)
-        if self.dead(delivery.message, error, delivery, acknowledged):
+    def _publish_dead_letter_and_event(self, pending: PendingWebhook, error: PoisonError, calls: CallCounts) -> None:
+        """The event makes the lead reach the CRM all the same. Completed when both are acknowledged."""
+        acknowledged = _call_after(2, pending.record.completed)
+        if self.dead_letter(pending.record, error, pending, acknowledged):
             answer = Answer(Outcome.PENDING, calls=calls)
-            self._event(delivery, answer, acknowledged)
+            self._publish_event(pending, answer, acknowledged)
 
-    def dead(
+    def dead_letter(
         self,
-        message: SourceRecord,
+        record: SourceRecord,
         error: PoisonError,
-        delivery: PendingWebhook | None = None,
+        pending: PendingWebhook | None = None,
         acknowledged: Callable[[], None] | None = None,
     ) -> bool:
-        """To the dead letters: the original bytes, and why. Past the fuse it stays unfinished: the worker leaves.
+        """Publish the original bytes and the reason to ``webhooks.dead``.
 
-        ``acknowledged`` is called instead of finishing the message. False past the fuse.
+        Return False if that exceeds the dead-letter limit: nothing is published, the record stays uncompleted, and the
+        worker stops. ``acknowledged`` is called instead of completing the record.
         """
         try:
             self.dlq_guard.check(error)
@@ -137,19 +139,19 @@ class Outcomes:
             "dead letter",
             reason=error.reason,
             path=error.path,
-            partition=message.partition,
-            offset=message.offset,
-            **(message.identity if delivery is None else delivery.identity),
+            partition=record.partition,
+            offset=record.offset,
+            **(record.identity if pending is None else pending.identity),
         )
         metrics.DEAD.labels(Stage.ENRICH, type(error).__name__).inc()
         now = self._now()
-        tries = message.tries(now)
+        tries = record.tries(now)
         headers = dead_letter_headers(
-            headers=list(message.headers),
+            headers=list(record.headers),
             topic=topics.WEBHOOKS.name,
-            partition=message.partition,
-            offset=message.offset,
-            timestamp=message.timestamp,
+            partition=record.partition,
+            offset=record.offset,
+            timestamp=record.timestamp,
             stage=Stage.ENRICH,
             error=type(error).__name__,
             reason=str(error),
@@ -157,54 +159,54 @@ class Outcomes:
             failed_at=now,
             first_failed=tries.since,
         )
-        # A tombstone has no value, and a record needs a key or a value.
-        key, value = message.key, message.value if message.value is not None or message.key is not None else b""
-        self._producer.enqueue(topics.DEAD.name, key, value, headers, acknowledged or message.completed, partition=0)
+        # A source record may have neither key nor value. A record that we publish needs one of them.
+        key, value = record.key, record.value if record.value is not None or record.key is not None else b""
+        self._producer.enqueue(topics.DEAD.name, key, value, headers, acknowledged or record.completed, partition=0)
         return True
 
-    def rerouted(self, delivery: PendingWebhook) -> None:
-        """Once more to ``webhooks``, with the key of its contact, so that one worker owns the contact."""
-        delivery.ended = True
-        if delivery.message.size > topics.MAX_MOVED_BYTES:
-            self._dead_and_pending(delivery, PoisonError(TOO_LARGE), NO_CALLS)
+    def reroute(self, pending: PendingWebhook) -> None:
+        """Publish to ``webhooks`` again with the contact's key, so that one worker owns the contact."""
+        pending.has_outcome = True
+        if pending.record.size > topics.MAX_MOVED_BYTES:
+            self._publish_dead_letter_and_event(pending, PoisonError(TOO_LARGE), NO_CALLS)
             return
-        webhook_line("rerouted", delivery.contact.masked, "rerouted", delivery.webhook.lead.id, delivery.event_id)
+        webhook_line("rerouted", pending.contact.masked, "rerouted", pending.webhook.lead.id, pending.event_id)
         metrics.REROUTED.inc()
-        headers = [*delivery.message.headers, (REROUTE, b"1")]
-        message = delivery.message
+        headers = [*pending.record.headers, (REROUTE, b"1")]
+        record = pending.record
         self._producer.enqueue(
-            topics.WEBHOOKS.name, delivery.contact.record_key, message.value, headers, message.completed
+            topics.WEBHOOKS.name, pending.contact.record_key, record.value, headers, record.completed
         )
 
-    def _event(self, delivery: PendingWebhook, answer: Answer, acknowledged: Callable[[], None]) -> None:
+    def _publish_event(self, pending: PendingWebhook, answer: Answer, acknowledged: Callable[[], None]) -> None:
         now = self._now()
-        value = encode_event(delivery.webhook, delivery.contact, answer, now, delivery.event_id)
-        headers = event_headers(delivery.event_id, now)
-        self._producer.enqueue(topics.ENRICHED.name, delivery.contact.record_key, value, headers, acknowledged)
+        value = encode_event(pending.webhook, pending.contact, answer, now, pending.event_id)
+        headers = event_headers(pending.event_id, now)
+        self._producer.enqueue(topics.ENRICHED.name, pending.contact.record_key, value, headers, acknowledged)
 
-    def _count(self, answer: Answer) -> None:
-        """Count an answer; the metrics are told once for all of a turn of the loop."""
-        self._said.append(answer.enum_texts)
-        if len(self._said) == 1:
+    def _count_answer(self, answer: Answer) -> None:
+        """Count an answer. The metrics are updated once a tick: that is cheaper than once an answer."""
+        self._uncounted.append(answer.enum_texts)
+        if len(self._uncounted) == 1:
             try:
-                asyncio.get_running_loop().call_soon(self._tell)
+                asyncio.get_running_loop().call_soon(self._publish_counts)
             except RuntimeError:
-                self._tell()
+                self._publish_counts()
 
-    def _tell(self) -> None:
-        for (outcome, tier, _), count in Counter(self._said).items():
+    def _publish_counts(self) -> None:
+        for (outcome, tier, _), count in Counter(self._uncounted).items():
             metrics.answered(outcome, tier).inc(count)
-        self._said.clear()
+        self._uncounted.clear()
 
 
-def _after(times: int, then: Callable[[], None]) -> Callable[[], None]:
-    """Call ``then`` at the ``times``-th call of what is returned."""
-    left = times
+def _call_after(count: int, callback: Callable[[], None]) -> Callable[[], None]:
+    """Return a function whose ``count``-th call calls ``callback``."""
+    remaining = count
 
-    def count() -> None:
-        nonlocal left
-        left -= 1
-        if left == 0:
-            then()
+    def count_down() -> None:
+        nonlocal remaining
+        remaining -= 1
+        if remaining == 0:
+            callback()
 
-    return count
+    return count_down

@@ -1,4 +1,4 @@
-"""One webhook on its way through the worker, from its arrival to one of its ends."""
+"""A webhook in the worker: ``SourceRecord`` as it was fetched, ``PendingWebhook`` once it was understood."""
 
 from __future__ import annotations
 
@@ -19,47 +19,47 @@ Headers = Sequence[tuple[str, bytes | None]]  # Kafka's headers may have no valu
 
 
 class SourceRecord(msgspec.Struct, eq=False):
-    """A record of the topic ``webhooks`` as it arrived; ``on_completed`` is told when it is finished."""
+    """A record of the topic ``webhooks`` as it was fetched. ``on_completed`` is called when it is completed."""
 
-    record: ConsumerRecord
+    kafka_record: ConsumerRecord
     tracker: Tracker
     on_completed: Callable[[], None] | None = None
 
     @property
     def partition(self) -> int:
-        """Where it lies."""
-        return int(self.record.partition)
+        """The partition it was fetched from."""
+        return int(self.kafka_record.partition)
 
     @property
     def offset(self) -> int:
-        """Where in its partition."""
-        return int(self.record.offset)
+        """Its offset in that partition."""
+        return int(self.kafka_record.offset)
 
     @property
     def key(self) -> bytes | None:
-        """The key that it came with, whatever its contact's is."""
-        key: bytes | None = self.record.key
+        """Its key, which may differ from its contact's key."""
+        key: bytes | None = self.kafka_record.key
         return key
 
     @property
     def value(self) -> bytes | None:
-        """The webhook."""
-        value: bytes | None = self.record.value
+        """The encoded webhook."""
+        value: bytes | None = self.kafka_record.value
         return value
 
     @property
     def headers(self) -> Headers:
-        """What came with it."""
-        headers: Headers = self.record.headers
+        """Its headers, in order. A name may occur more than once."""
+        headers: Headers = self.kafka_record.headers
         return headers
 
     @property
     def timestamp(self) -> float:
-        """When it was written, in epoch seconds."""
-        return float(self.record.timestamp) / 1000
+        """When it was written to the topic, in epoch seconds."""
+        return float(self.kafka_record.timestamp) / 1000
 
     def header(self, name: str) -> str:
-        """A header's text, "" when it is not there or has no value."""
+        """Return the first header of that name as text, "" if it is missing or has no value."""
         for key, value in self.headers:
             if key == name:
                 return (value or b"").decode("utf-8", "replace")
@@ -67,46 +67,46 @@ class SourceRecord(msgspec.Struct, eq=False):
 
     @property
     def identity(self) -> dict[str, str]:
-        """What a line of the log says of a webhook that can't be understood, as far as it can be read."""
+        """Log fields of a webhook that could not be decoded: lead and event id, "" where unreadable."""
         return {"lead": lead_id_in(self.value), "event_id": self.header(CE_ID)}
 
     @property
     def size(self) -> int:
-        """Bytes of its value and its headers: what goes along when it is moved."""
+        """Bytes of its value and its headers."""
         headers = sum(len(name.encode()) + len(value or b"") for name, value in self.headers)
         return len(self.value or b"") + headers
 
     def tries(self, now: datetime) -> FailedAttempts:
-        """The tries before this one, as far as they can be believed."""
+        """Return the tries before this one. Headers that are not ours count as no tries."""
         return failed_attempts_of(self.header, now)
 
-    def let_go(self) -> None:
-        """Drop value and headers: it has ended, and only waits for its lookup to come by."""
-        self.record = replace(self.record, value=None, headers=())
+    def drop_payload(self) -> None:
+        """Free value and headers. The record is completed, but its single flight still holds it."""
+        self.kafka_record = replace(self.kafka_record, value=None, headers=())
 
     def completed(self) -> None:
-        """It has ended, and the broker has all that it left: its offset may be committed."""
-        self.tracker.complete(self.record.offset)
+        """Mark the offset as completed: the broker has acknowledged all records of the webhook's outcome."""
+        self.tracker.complete(self.kafka_record.offset)
         if self.on_completed is not None:
             self.on_completed()
 
 
 class PendingWebhook(msgspec.Struct, eq=False):
-    """A message that was understood.
+    """A source record that was understood.
 
-    ``ended`` is set by whichever end comes first, and only that one counts; ``started`` (monotonic seconds)
-    when it is looked up; ``queued_bytes`` is what the queue counts for it while it is in there.
+    ``has_outcome``: set by the first outcome; every later one is ignored. ``lookup_started_at``: monotonic seconds,
+    None while no look-up of it runs. ``queued_bytes``: what it counts in the look-up queue.
     """
 
-    message: SourceRecord
+    record: SourceRecord
     webhook: Webhook
     contact: Contact
     event_id: str
-    ended: bool = False
-    started: float | None = None
+    has_outcome: bool = False
+    lookup_started_at: float | None = None
     queued_bytes: int = 0
 
     @property
     def identity(self) -> dict[str, str]:
-        """What a line of the log says of it."""
+        """Log fields: lead and event id."""
         return {"lead": self.webhook.lead.id, "event_id": self.event_id}

@@ -1,4 +1,4 @@
-"""A bounded number of slots, given to those who wait in turns by source, so that a long queue holds up itself alone."""
+"""A limited number of slots, given to the sources in turn: a source's long queue delays that source only."""
 
 from __future__ import annotations
 
@@ -11,45 +11,46 @@ class FairSlots:
 
     def __init__(self, slots: int) -> None:
         self._free = slots
-        self._waiting: dict[str, deque[asyncio.Future[None]]] = {}  # in the order of turns; no queue is empty
+        # The first source gets the next slot. No queue is empty.
+        self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
 
     @property
-    def are_taken(self) -> bool:
-        """Whether who asks now would have to wait."""
+    def all_in_use(self) -> bool:
+        """Whether ``acquire`` would wait."""
         return not self._free or bool(self._waiting)
 
     async def acquire(self, source: str) -> None:
         """Wait for a slot."""
-        if not self.are_taken:
+        if not self.all_in_use:
             self._free -= 1
             return
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(source, deque()).append(turn)
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(source, deque()).append(waiter)
         try:
-            await turn
+            await waiter
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
-                self.release()  # it was given in the same turn of the loop
+            if waiter.done() and not waiter.cancelled():
+                self.release()  # ``release`` gave it the slot in the same tick
             else:
-                self._forget(source, turn)
+                self._remove(source, waiter)
             raise
 
     def release(self) -> None:
-        """Give a slot back: to the source whose turn it is."""
+        """Give a slot back. The next source gets it."""
         self._free += 1
         while self._free and self._waiting:
             source, queue = next(iter(self._waiting.items()))
-            turn = queue.popleft()
+            waiter = queue.popleft()
             del self._waiting[source]
             if queue:
-                self._waiting[source] = queue  # behind the others
-            if not turn.done():
-                turn.set_result(None)
+                self._waiting[source] = queue  # behind the other sources
+            if not waiter.done():
+                waiter.set_result(None)
                 self._free -= 1
 
-    def _forget(self, source: str, turn: asyncio.Future[None]) -> None:
+    def _remove(self, source: str, waiter: asyncio.Future[None]) -> None:
         queue = self._waiting.get(source)
-        if queue is not None and turn in queue:
-            queue.remove(turn)
+        if queue is not None and waiter in queue:
+            queue.remove(waiter)
             if not queue:
                 del self._waiting[source]

@@ -1,4 +1,4 @@
-"""The table path: what tier 1 answers a webhook, what it knows of its contact, and what it remembers of a look-up."""
+"""The agent's access to the table: answers a webhook from tier 1 and writes what a look-up learned."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from stream.worker.pending_webhook import PendingWebhook
 
 
 class TablePath:
-    """The table as the agent uses it. ``now``: epoch seconds."""
+    """Tier 1 for pending webhooks. ``now``: epoch seconds."""
 
     def __init__(self, cache: TableCache) -> None:
         self._cache = cache
 
-    def answer(self, delivery: PendingWebhook, now: float) -> Answer | None:
-        """What the table answers, where PostgreSQL would say the same; else None."""
-        contact, name = delivery.contact, delivery.webhook.lead.name
-        answer = self._cache.answer(delivery.message.record.partition, contact, name, now)
+    def answer(self, pending: PendingWebhook, now: float) -> Answer | None:
+        """Return the table's answer if PostgreSQL would give the same one, else None."""
+        contact, name = pending.contact, pending.webhook.lead.name
+        answer = self._cache.answer(pending.record.kafka_record.partition, contact, name, now)
         if answer is not None:
             return answer
-        facts = self.facts(delivery, now)
+        facts = self.facts(pending, now)
         step = next_step(contact, name, facts)
         return (
             answer_of(step, Tier.CACHE) if isinstance(step, Answered) and is_conclusive(step, contact, facts) else None
         )
 
-    def facts(self, delivery: PendingWebhook, now: float, *, stale: bool = False) -> ContactFacts:
-        """What the table knows of the contact; with ``stale``, also what is past its time."""
-        return self._cache.recall(delivery.message.partition, delivery.contact, now, stale=stale)
+    def facts(self, pending: PendingWebhook, now: float, *, stale: bool = False) -> ContactFacts:
+        """Return what the table knows about the contact. With ``stale``, expired entries count as well."""
+        return self._cache.facts(pending.record.partition, pending.contact, now, stale=stale)
 
-    def remember(self, delivery: PendingWebhook, facts: ContactFacts, answer: Answered | None, now: float) -> None:
-        """Write what a look-up learned; ``answer`` is None where it failed."""
+    def remember(self, pending: PendingWebhook, facts: ContactFacts, answer: Answered | None, now: float) -> None:
+        """Write what a look-up learned. ``answer`` is None if it failed."""
         person = answer.person if isinstance(answer, PersonFound) else None
-        self._cache.remember(delivery.message.partition, facts, person, now)
+        self._cache.remember(pending.record.partition, facts, person, now)

@@ -1,17 +1,22 @@
-"""The composition root: the only place that makes concrete things and hands them to each other."""
+"""The composition root of a worker: ``worker`` lists the parts, the other functions make them.
+
+No other module of the worker makes concrete objects and hands them to each other.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 
 import aiohttp
 import asyncpg
 import stamina
+from aiokafka import AIOKafkaConsumer
+from aiokafka.admin import AIOKafkaAdminClient
 
 from stream import metrics, topics
 from stream.dead_letters.guard import DlqGuard
@@ -21,7 +26,7 @@ from stream.domain.identity import parse_denylist
 from stream.domain.parking import RetryPolicy
 from stream.domain.provider import Provider
 from stream.domain.shares import Sources
-from stream.faust_runtime.app import SESSION_TIMEOUT
+from stream.faust_runtime.app import SESSION_TIMEOUT_S
 from stream.faust_runtime.runtime import FaustRuntime, require_compiled_stream
 from stream.health.pages import pages, serve
 from stream.health.probe import Probe
@@ -50,86 +55,130 @@ from stream.worker.health import WorkerFacts
 from stream.worker.lifecycle import Worker
 from stream.worker.outcomes import Outcomes
 from stream.worker.retry_reader import RetryReader
+from stream.worker.single_flight import SingleFlight
 
-CHANGELOG_BACKLOG = 50_000  # records not acknowledged; above it table writes are not logged: it is a cache
+# Records that are not acknowledged. Above it a write to the table skips the changelog: the table is a cache.
+MAX_CHANGELOG_BACKLOG = 50_000
 
 
 def now() -> datetime:
-    """The clock that everything is given."""
+    """The clock of every part of the worker."""
     return datetime.now(UTC)
 
 
 @asynccontextmanager
 async def worker(settings: Settings) -> AsyncIterator[Worker]:
-    """A worker with all its parts, its pages served. Raises StopError when it must not start."""
-    stamina.instrumentation.set_on_retry_hooks([])  # a line for every call that waits; what comes of it is logged
+    """Build a worker, and serve its pages inside the context. Raise StopError if it must not start."""
+    stamina.instrumentation.set_on_retry_hooks([])  # no log line for each retry: the result is logged
     require_compiled_stream()
     async with AsyncExitStack() as stack:
         pool = await stack.enter_async_context(open_pool(settings, connected=False))
         session = await stack.enter_async_context(partner_session())
         partners = Partners(settings, Ledger(pool, now, deadline=settings.lookup_deadline))
         sources = Sources()
-        periodic = PeriodicStatements(pool, partners.ledger, SourceSync(pool, now, sources))
-        broker, database = Probe("the broker"), Probe("the database")
-        allowance = Allowance(settings.lookup_deadline.total_seconds(), settings.lookup_queue_limit.total_seconds())
-        facts = WorkerFacts(broker, database, allowance)
-        # Served before they are there: an operator must see what the worker waits for.
-        site = pages(facts.healthy, facts.ready, partners.trouble, facts.without)
-        runner = await serve(site, settings.stream_web_host, settings.stream_web_port)
-        stack.push_async_callback(runner.cleanup)
-        await database.reach(lambda: ping_or_stop(pool))
-        admin = await broker.reach(lambda: stack.enter_async_context(open_admin(settings)))
-        wrong = must_stop(await differences(admin, settings))
-        if wrong:
-            raise StopError(
-                "topics differ from the map: " + "; ".join(map(str, wrong)) + ". Run: python -m stream topics"
-            )
-        kafka_producer = await stack.enter_async_context(open_producer(settings))
-        policy = RetryUntilShutdown(before_send=lambda: pulse.check())  # noqa: PLW0108 - made further down
-        producer = BatchProducer(kafka_producer, policy)
-        stack.push_async_callback(producer.close)
-        retries = [topic.name for topic in topics.RETRIES]
-        await producer.load_metadata(topics.WEBHOOKS.name, topics.ENRICHED.name, *retries)
+        keeper = PeriodicStatements(pool, partners.ledger, SourceSync(pool, now, sources))
+        health = Health(settings)
+        await _serve_pages(stack, settings, health.facts, partners)
+        admin = await _reach_servers(stack, settings, health, pool)
+        await _check_topics(admin, settings)
+        producer = await _batch_producer(stack, settings, lambda: pulse.check())  # noqa: PLW0108 - made further down
         retry_consumer = await stack.enter_async_context(open_consumer(settings, None, topics.RETRY_GROUP))
         runtime = FaustRuntime(settings)
-        cache = _cache(runtime.table, producer, settings)
+        cache = _table_cache(runtime.table, producer, settings)
+        chain = _lookup_chain(pool, session, settings, partners)
         dlq_guard = DlqGuard(settings.fuse)
-        chain = _chain(pool, session, settings, partners)
         enricher = _enricher(cache, chain, producer, settings, dlq_guard, sources, partners.availability)
-        metrics.TABLE_ENTRIES.set_function(lambda: len(cache))
-        metrics.UNFINISHED.set_function(lambda: runtime.trackers.unfinished)
-        metrics.OPEN_TRANSACTION.set_function(runtime.open_transaction_seconds)
-        metrics.TASKS.set_function(lambda: len(asyncio.all_tasks()))
         runtime.add_agent(enricher.run)
-        facts.watch(runtime, enricher)
-        # It counts from here: to connect to a broker that is slow to answer may take longer than a session.
-        pulse = Pulse(SESSION_TIMEOUT)
+        health.facts.watch(runtime, enricher)
+        _export_metrics(runtime, cache)
+        pulse = Pulse(SESSION_TIMEOUT_S)  # not earlier: a slow broker may take longer than a session to connect to
         yield Worker(
             runtime=runtime,
             enricher=enricher,
             cache=cache,
             producer=producer,
-            retry=RetryReader(
-                retry_consumer,
-                producer,
-                now,
-                settings.retry_delays[-1],
-                busy=enricher.single_flight.is_busy_for,
-                gate=PartnerGate(partners.availability, time.monotonic, settings.retry_max_age),
-            ),
-            watchdog=Watchdog(facts.gather, allowance),
+            retry=_retry_reader(retry_consumer, producer, settings, enricher.single_flight, partners),
+            watchdog=Watchdog(health.facts.gather, health.allowance),
             pulse=pulse,
-            probes=lambda: [broker.run(admin.describe_cluster), database.run(lambda: ping(pool)), periodic.run()],
+            probes=lambda: [*health.probes(admin, pool), keeper.run()],
             dlq_guard=dlq_guard,
             grace=settings.shutdown_grace.total_seconds(),
         )
 
 
-def _cache(table: dict[bytes, bytes], producer: BatchProducer, settings: Settings) -> TableCache:
+class Health:
+    """The probes of the broker and the database, and the facts for the watchdog and the pages."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.broker, self.database = Probe("the broker"), Probe("the database")
+        self.allowance = Allowance(
+            settings.lookup_deadline.total_seconds(), settings.lookup_queue_limit.total_seconds()
+        )
+        self.facts = WorkerFacts(self.broker, self.database, self.allowance)
+
+    def probes(self, admin: AIOKafkaAdminClient, pool: asyncpg.Pool) -> list[Coroutine[None, None, None]]:
+        """Return what asks the broker and the database for ever whether they answer."""
+        return [self.broker.run(admin.describe_cluster), self.database.run(lambda: ping(pool))]
+
+
+async def _serve_pages(stack: AsyncExitStack, settings: Settings, facts: WorkerFacts, partners: Partners) -> None:
+    """Serve the pages before the servers are reached: an operator must see what the worker waits for."""
+    site = pages(facts.healthy, facts.ready, partners.trouble, facts.waits)
+    host, port = settings.stream_web_host, settings.stream_web_port
+    try:
+        served = await serve(site, host, port)
+    except OSError as error:
+        raise StopError(f"can't listen on {host} port {port}: {error.strerror}. Change STREAM_WEB_PORT") from error
+    stack.push_async_callback(served.cleanup)
+
+
+async def _reach_servers(
+    stack: AsyncExitStack, settings: Settings, health: Health, pool: asyncpg.Pool
+) -> AIOKafkaAdminClient:
+    """Wait for PostgreSQL and the broker. Raise StopError if one of them does not answer for too long."""
+    await health.database.reach(lambda: ping_or_stop(pool))
+    return await health.broker.reach(lambda: stack.enter_async_context(open_admin(settings)))
+
+
+async def _check_topics(admin: AIOKafkaAdminClient, settings: Settings) -> None:
+    """Raise StopError if a topic differs from the map so that the worker must not run."""
+    wrong = must_stop(await differences(admin, settings))
+    if wrong:
+        raise StopError("topics differ from the map: " + "; ".join(map(str, wrong)) + ". Run: python -m stream topics")
+
+
+async def _batch_producer(stack: AsyncExitStack, settings: Settings, before_send: Callable[[], None]) -> BatchProducer:
+    """Return a producer that knows the partitions of every topic whose partition it chooses by key."""
+    kafka_producer = await stack.enter_async_context(open_producer(settings))
+    producer = BatchProducer(kafka_producer, RetryUntilShutdown(before_send=before_send))
+    stack.push_async_callback(producer.close)
+    await producer.load_metadata(topics.WEBHOOKS.name, topics.ENRICHED.name, *(topic.name for topic in topics.RETRIES))
+    return producer
+
+
+def _retry_reader(
+    consumer: AIOKafkaConsumer,
+    producer: BatchProducer,
+    settings: Settings,
+    single_flight: SingleFlight,
+    partners: Partners,
+) -> RetryReader:
+    gate = PartnerGate(partners.availability, time.monotonic, settings.retry_max_age)
+    return RetryReader(consumer, producer, now, settings.retry_delays[-1], single_flight.is_busy_for, gate)
+
+
+def _export_metrics(runtime: FaustRuntime, cache: TableCache) -> None:
+    metrics.TABLE_ENTRIES.set_function(lambda: len(cache))
+    metrics.UNFINISHED.set_function(lambda: runtime.trackers.unfinished)
+    metrics.OPEN_TRANSACTION.set_function(runtime.open_transaction_seconds)
+    metrics.TASKS.set_function(lambda: len(asyncio.all_tasks()))
+
+
+def _table_cache(table: dict[bytes, bytes], producer: BatchProducer, settings: Settings) -> TableCache:
     def publish(partition: int, key: bytes, value: bytes | None) -> None:
         if not 0 <= partition < settings.topic_partitions:
-            return  # a foreign key that recovery brought: there is no such partition to write its end to
-        if producer.backlog > CHANGELOG_BACKLOG:
+            return  # recovery brought a key that is not ours; its partition does not exist
+        if producer.backlog > MAX_CHANGELOG_BACKLOG:
             metrics.TABLE_WRITES_DROPPED.inc()
             return
         producer.enqueue(topics.CHANGELOG.name, key, value, [], partition=partition)
@@ -143,7 +192,7 @@ def _cache(table: dict[bytes, bytes], producer: BatchProducer, settings: Setting
 
 
 class Partners:
-    """What keeps the partners from being overrun and overspent: a guard each, and the books."""
+    """The ledger, and a guard for each provider."""
 
     def __init__(self, settings: Settings, ledger: Ledger) -> None:
         self.ledger = ledger
@@ -154,18 +203,20 @@ class Partners:
         }
 
     def availability(self, name: str) -> Availability:
-        """Whether a partner can be asked now; whatever is no partner can."""
+        """Return whether a provider can be asked now. Any other name is available."""
         guard = next((guard for provider, guard in self.guards.items() if provider == name), None)
         return Availability.AVAILABLE if guard is None else guard.availability()
 
     def trouble(self) -> dict[str, str]:
-        """Why each of them is not asked now, "" while it is."""
+        """Return why each provider can't be asked now, "" if it can."""
         return {
             provider.value: guard.trouble() or self.ledger.trouble(provider) for provider, guard in self.guards.items()
         }
 
 
-def _chain(pool: asyncpg.Pool, session: aiohttp.ClientSession, settings: Settings, partners: Partners) -> LookupChain:
+def _lookup_chain(
+    pool: asyncpg.Pool, session: aiohttp.ClientSession, settings: Settings, partners: Partners
+) -> LookupChain:
     pricing = PricingPolicy(
         providers=partners.specs,
         max_age=settings.enrichment_max_age,
@@ -184,7 +235,7 @@ def _chain(pool: asyncpg.Pool, session: aiohttp.ClientSession, settings: Setting
     )
 
 
-def _enricher(  # noqa: PLR0913 - the worker's parts
+def _enricher(  # noqa: PLR0913 - its parts
     cache: TableCache,
     chain: LookupChain,
     producer: BatchProducer,

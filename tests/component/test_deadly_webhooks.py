@@ -52,7 +52,7 @@ async def test_after_three_calls_without_an_end_it_is_a_dead_letter(pool: asyncp
     }
     assert all(isinstance(decide(event, note_not_found=False), Create) for event in events)
     assert rig.calls("diretrix") == 2
-    worker.producer.deliver()
+    worker.producer.acknowledge()
     assert worker.trackers.unfinished == 0
 
 

@@ -158,7 +158,7 @@ async def test_8_an_offset_is_not_committable_before_its_event_is_delivered(rig:
     await worker.receive(c2s_webhook("a", name=SOMEONE.name, phone=LOCAL), c2s_webhook("b"), b"no webhook")
     assert worker.trackers.committable() == {PARTITION: 0}
     assert worker.trackers.unfinished == 3
-    worker.producer.deliver()
+    worker.producer.acknowledge()
     assert worker.trackers.committable() == {PARTITION: 3}
 
 

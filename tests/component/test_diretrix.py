@@ -24,9 +24,9 @@ from stream.local.people import Someone, population
 from stream.local.simulators import Fault, Simulators, serving
 from stream.providers import http
 from stream.providers.diretrix import Diretrix
-from stream.providers.guard import ATTEMPTS, Guard
+from stream.providers.guard import MAX_ATTEMPTS, Guard
 from stream.settings import load
-from tests.support.fakes import unbooked
+from tests.support.fakes import no_reservation
 from tests.support.waiting import LIMIT
 
 PASSWORD = "not-to-be-seen"
@@ -98,7 +98,7 @@ async def diretrix(simulators: Simulators) -> AsyncIterator[Diretrix]:
 
 @pytest.fixture
 def without_waiting() -> Iterator[None]:
-    with stamina.set_testing(True, attempts=ATTEMPTS):
+    with stamina.set_testing(True, attempts=MAX_ATTEMPTS):
         yield
 
 
@@ -106,7 +106,7 @@ def without_waiting() -> Iterator[None]:
 async def test_a_phone_is_sent_as_national_digits(e164: str) -> None:
     """Diretrix knows no country code: eleven digits of a mobile, ten of a landline; with HTTP Basic."""
     async with answering(200, [MARIA]) as (seen, diretrix):
-        assert await diretrix.by_phone(Phone(e164), unbooked) == (Candidate("MARIA LIMA", "52998224725"),)
+        assert await diretrix.by_phone(Phone(e164), no_reservation) == (Candidate("MARIA LIMA", "52998224725"),)
     assert seen.paths == [f"/Consultas/Pessoa/Telefone/{e164[3:]}"]
     assert seen.headers[0]["Authorization"] == aiohttp.encode_basic_auth("us", PASSWORD)
 
@@ -125,7 +125,7 @@ async def test_a_phone_is_sent_as_national_digits(e164: str) -> None:
 async def test_an_email_is_one_percent_encoded_segment(address: str, segment: str) -> None:
     """Whatever stands in an address, it stays one segment, and the server reads what was meant."""
     async with answering(200, []) as (seen, diretrix):
-        await diretrix.by_email(Email(address), unbooked)
+        await diretrix.by_email(Email(address), no_reservation)
     assert seen.paths == [f"/Consultas/Pessoa/Email/{segment}"]
 
 
@@ -133,7 +133,7 @@ async def test_candidates_come_best_first_and_only_with_usable_cpfs() -> None:
     """A ``cpf`` that is not eleven digits occurs and is left out; the order is the partner's."""
     people = [{"nome": "SEM", "cpf": "123"}, {"nome": "B", "cpf": "11144477735"}, {"nome": "X", "cpf": None}, MARIA]
     async with answering(200, people) as (_, diretrix):
-        found = await diretrix.by_phone(PHONE, unbooked)
+        found = await diretrix.by_phone(PHONE, no_reservation)
     assert [candidate.cpf for candidate in found] == ["11144477735", "52998224725"]
 
 
@@ -141,27 +141,27 @@ async def test_candidates_come_best_first_and_only_with_usable_cpfs() -> None:
 async def test_three_answers_mean_not_known(status: int, body: Any) -> None:
     """404, 400 and an empty list are answers, no failures."""
     async with answering(status, body) as (seen, diretrix):
-        assert await diretrix.by_email(EMAIL, unbooked) == ()
+        assert await diretrix.by_email(EMAIL, no_reservation) == ()
     assert len(seen.paths) == 1
 
 
 @pytest.mark.parametrize("status", [401, 403])
-async def test_refused_credentials_stop_the_asking_at_once(status: int) -> None:
-    """The first refusal is said, costs nothing, and the next calls are not made."""
+async def test_after_refused_credentials_no_call_is_made(status: int) -> None:
+    """The refusal is an error that costs nothing."""
     async with answering(status, {}) as (seen, diretrix):
         for _ in range(3):
             with pytest.raises(RefusedError, match=f"status {status}: check DIRETRIX_USER") as caught:
-                await diretrix.by_phone(PHONE, unbooked)
+                await diretrix.by_phone(PHONE, no_reservation)
             assert caught.value.billed == "no"
     assert len(seen.paths) == 1
 
 
-async def test_a_429_is_tried_again_after_the_time_it_names(
+async def test_a_429_is_retried_after_the_time_it_names(
     simulators: Simulators, diretrix: Diretrix, someone: Someone
 ) -> None:
-    """It was certainly not carried out: the caller sees the answer."""
+    """The request was certainly not billed, and the caller gets the answer."""
     simulators.faults["diretrix"] = Fault(status=429, retry_after=0.05, times=1)
-    assert await diretrix.by_phone(Phone("+55" + someone.phone), unbooked) == (
+    assert await diretrix.by_phone(Phone("+55" + someone.phone), no_reservation) == (
         Candidate(someone.name.upper(), someone.cpf),
     )
     assert simulators.counts["diretrix"] == 2
@@ -180,45 +180,45 @@ async def test_a_429_is_tried_again_after_the_time_it_names(
     ],
     ids=["500", "503", "302", "418", "hang", "reset", "garbage"],
 )
-async def test_what_may_have_been_billed_is_asked_once_and_unsure(
+async def test_a_call_that_may_be_billed_is_sent_once_and_unsure(
     simulators: Simulators, diretrix: Diretrix, fault: Fault
 ) -> None:
-    """A time-out, a reset, a 5xx may have been carried out: one call reaches the partner, whoever would repeat it."""
+    """After a time-out, a reset or a 5xx no library resends the request."""
     simulators.faults["diretrix"] = fault
     with pytest.raises(PartnerUnavailableError) as caught:
-        await diretrix.by_phone(PHONE, unbooked)
+        await diretrix.by_phone(PHONE, no_reservation)
     assert caught.value.billed == "unsure"
     assert simulators.counts["diretrix"] == 1
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff\xfe", {"erro": "limite"}, "text", 5])
 async def test_a_200_that_is_no_answer_is_never_an_unknown_contact(body: Any) -> None:
-    """What can't be read, and an error inside a 200, is a failure: it must not be remembered as "not known"."""
+    """An unreadable body and an error inside a 200 are failures: they must not be stored as "not known"."""
     async with answering(200, body) as (seen, diretrix):
         with pytest.raises(PartnerUnavailableError) as caught:
-            await diretrix.by_phone(PHONE, unbooked)
+            await diretrix.by_phone(PHONE, no_reservation)
     assert caught.value.billed == "unsure"
     assert len(seen.paths) == 1
 
 
 @pytest.mark.usefixtures("without_waiting")
 async def test_a_refused_connection_was_not_billed() -> None:
-    """Nobody listens: nothing was sent, so it is tried again and ends as not billed."""
+    """Nothing was sent, so the call is retried."""
     async with client(f"http://127.0.0.1:{free_port()}") as diretrix:
         with pytest.raises(PartnerUnavailableError, match="ClientConnectorError") as caught:
-            await diretrix.by_phone(PHONE, unbooked)
+            await diretrix.by_phone(PHONE, no_reservation)
     assert caught.value.billed == "no"
 
 
-async def test_as_many_calls_go_at_once_as_the_guard_lets_through(simulators: Simulators) -> None:
-    """The session has no limit of its own below the guard's: whoever has a slot would wait for a connection."""
+async def test_only_the_guard_limits_concurrent_calls(simulators: Simulators) -> None:
+    """A limit of the session would make calls wait that hold a slot."""
     many = 120  # above what aiohttp's own sessions allow
     simulators.faults["diretrix"] = Fault(hang=60)
     async with serving(simulators) as base, http.partner_session() as session:
         diretrix = Diretrix(
             session, load({"DIRETRIX_BASE_URL": base}), Guard("diretrix", at_once=many, rate=None, workers=1)
         )
-        calls = [asyncio.create_task(diretrix.by_phone(PHONE, unbooked)) for _ in range(many)]
+        calls = [asyncio.create_task(diretrix.by_phone(PHONE, no_reservation)) for _ in range(many)]
         async with asyncio.timeout(LIMIT):
             while simulators.at_once < many:  # noqa: ASYNC110 - the simulators set no event
                 await asyncio.sleep(0.001)
@@ -233,7 +233,7 @@ async def test_a_call_that_got_no_connection_was_not_billed(
     simulators: Simulators, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Waiting for a connection ends before anything is sent."""
-    monkeypatch.setattr(http, "CONNECT_LIMIT", 0.05)
+    monkeypatch.setattr(http, "CONNECT_TIMEOUT_S", 0.05)
     simulators.faults["work"] = Fault(hang=60)
     async with serving(simulators) as base, aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=1)) as session:
         settings = load({"DIRETRIX_BASE_URL": base})
@@ -243,7 +243,7 @@ async def test_a_call_that_got_no_connection_was_not_billed(
                 await asyncio.sleep(0.001)
         with pytest.raises(PartnerUnavailableError, match="ConnectionTimeoutError") as caught:
             await Diretrix(session, settings, Guard("diretrix", at_once=64, rate=None, workers=1)).by_phone(
-                PHONE, unbooked
+                PHONE, no_reservation
             )
         holder.cancel()
     assert caught.value.billed == "no"
@@ -255,14 +255,14 @@ async def test_a_call_that_got_no_connection_was_not_billed(
     [Fault(status=500), Fault(hang=60), Fault(reset=True), Fault(garbage=True), Fault(status=401)],
     ids=["500", "hang", "reset", "garbage", "401"],
 )
-async def test_no_failure_tells_whom_we_asked_for(
+async def test_no_failure_contains_personal_data(
     simulators: Simulators, diretrix: Diretrix, fault: Fault, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Neither the error, its traceback nor a log line of any library has the address or the password."""
+    """Neither the error, its traceback nor a library's log line has the address or the password."""
     caplog.set_level(logging.DEBUG)
     simulators.faults["diretrix"] = fault
     with pytest.raises((PartnerUnavailableError, RefusedError)) as caught:
-        await diretrix.by_email(EMAIL, unbooked)
+        await diretrix.by_email(EMAIL, no_reservation)
     told = "".join([*traceback.format_exception(caught.value), repr(caught.value), caplog.text])
     for secret in (EMAIL.address, "maria%40", PASSWORD):
         assert secret not in told

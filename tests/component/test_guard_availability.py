@@ -1,4 +1,4 @@
-"""Whether a partner can be asked, and what the log says of its breaker."""
+"""Whether a partner can be asked, and what the log says about its breaker."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from stream.domain.availability import Availability
 from stream.domain.errors import PartnerUnavailableError, RefusedError
 from stream.logs.outages import REMINDER_INTERVAL_SECONDS
 from stream.providers import guard as guard_module
-from stream.providers.guard import FAILURES, OPEN_FOR, REFUSED_FOR, Guard
-from tests.component.test_guard import Clock, Partner
-from tests.support.fakes import unbooked
+from stream.providers.guard import BREAKER_OPEN_S, BREAKER_THRESHOLD, REFUSAL_PAUSE_S, Guard
+from tests.support.fakes import no_reservation
+from tests.support.guarded import Clock, Partner
 
 SHORT = 0.05  # seconds; the breaker's own clock is the world's
 
@@ -29,8 +29,8 @@ def clock() -> Clock:
 
 @pytest.fixture
 def guard(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> Guard:
-    """A guard whose breaker lets a call through after a moment."""
-    monkeypatch.setattr(guard_module, "OPEN_FOR", SHORT)
+    """A guard whose breaker admits a trial after a moment."""
+    monkeypatch.setattr(guard_module, "BREAKER_OPEN_S", SHORT)
     return Guard("partner", at_once=8, rate=None, workers=1, clock=clock)
 
 
@@ -38,20 +38,20 @@ async def fail(guard: Guard, partner: Partner, times: int = 1) -> None:
     """Calls that fail."""
     for _ in range(times):
         with pytest.raises(PartnerUnavailableError):
-            await guard.call(partner, unbooked)
+            await guard.call(partner, no_reservation)
 
 
-async def test_after_an_outage_one_call_finds_out(guard: Guard, clock: Clock) -> None:
-    """Open: it can't be asked. Then it may be tried, while one call does it can't, and its answer lets all through."""
-    partner = Partner([*[down()] * FAILURES, "yes"])
+async def test_after_an_outage_one_call_is_a_trial(guard: Guard, clock: Clock) -> None:
+    """Open: unavailable. Then: trial. While the trial runs: unavailable. Its answer: available."""
+    partner = Partner([*[down()] * BREAKER_THRESHOLD, "yes"])
     assert guard.availability() is Availability.AVAILABLE
-    await fail(guard, partner, FAILURES)
+    await fail(guard, partner, BREAKER_THRESHOLD)
     assert guard.availability() is Availability.UNAVAILABLE
-    clock.now += OPEN_FOR
+    clock.now += BREAKER_OPEN_S
     assert guard.availability() is Availability.TRIAL
     await asyncio.sleep(SHORT)  # the breaker's library has a clock of its own
     partner.gate = asyncio.Event()
-    trial = asyncio.create_task(guard.call(partner, unbooked))
+    trial = asyncio.create_task(guard.call(partner, no_reservation))
     while not partner.running:  # noqa: ASYNC110 - the partner sets no event
         await asyncio.sleep(0)
     assert guard.availability() is Availability.UNAVAILABLE
@@ -60,14 +60,14 @@ async def test_after_an_outage_one_call_finds_out(guard: Guard, clock: Clock) ->
     assert guard.availability() is Availability.AVAILABLE
 
 
-async def test_a_refusal_and_a_wish_to_wait_are_no_availability(guard: Guard, clock: Clock) -> None:
-    """Credentials may be mended after a while; a time that a partner names is kept."""
+async def test_a_refused_partner_or_one_that_asked_to_wait_is_unavailable(guard: Guard, clock: Clock) -> None:
+    """Until the pause is over, and until the time that the partner named."""
     with pytest.raises(RefusedError):
-        await guard.call(Partner([RefusedError("partner", "status 401")]), unbooked)
+        await guard.call(Partner([RefusedError("partner", "status 401")]), no_reservation)
     assert guard.availability() is Availability.UNAVAILABLE
-    clock.now += REFUSED_FOR
+    clock.now += REFUSAL_PAUSE_S
     assert guard.availability() is Availability.TRIAL
-    assert await guard.call(Partner(["yes"]), unbooked) == "yes"
+    assert await guard.call(Partner(["yes"]), no_reservation) == "yes"
     assert guard.availability() is Availability.AVAILABLE
     await fail(guard, Partner([PartnerUnavailableError("partner: status 429", billed="no", retry_after=600.0)]))
     assert guard.availability() is Availability.UNAVAILABLE
@@ -75,20 +75,18 @@ async def test_a_refusal_and_a_wish_to_wait_are_no_availability(guard: Guard, cl
     assert guard.availability() is Availability.AVAILABLE
 
 
-async def test_a_breaker_says_why_it_opened_once_a_minute_that_it_is_and_when_it_closes(
-    guard: Guard, clock: Clock
-) -> None:
-    """Trials that fail in between are no lines."""
-    partner = Partner([*[down()] * FAILURES, *[down("partner: TimeoutError")] * 8, "yes"])
+async def test_the_breaker_logs_its_opening_a_reminder_a_minute_and_its_closing(guard: Guard, clock: Clock) -> None:
+    """Failed trials in between are not logged."""
+    partner = Partner([*[down()] * BREAKER_THRESHOLD, *[down("partner: TimeoutError")] * 8, "yes"])
     with capture_logs() as lines:
-        await fail(guard, partner, FAILURES)
+        await fail(guard, partner, BREAKER_THRESHOLD)
         for _ in range(8):
             clock.now += REMINDER_INTERVAL_SECONDS / 4
             await asyncio.sleep(SHORT)  # the breaker's library has a clock of its own
             await fail(guard, partner)
         clock.now += REMINDER_INTERVAL_SECONDS / 4
         await asyncio.sleep(SHORT)
-        assert await guard.call(partner, unbooked) == "yes"
+        assert await guard.call(partner, no_reservation) == "yes"
     assert [(line["event"], line.get("cause")) for line in lines] == [
         ("breaker opened", "status 503"),
         ("breaker still open", "TimeoutError"),

@@ -23,13 +23,13 @@ from stream.crm.client import C2S
 from stream.domain.errors import PartnerUnavailableError
 from stream.domain.identity import Cpf, Phone
 from stream.domain.person import MAX_ENTRIES_READ, Candidate, person_from_work
-from stream.providers.body import DEEPEST, LARGEST, MOST_VALUES
-from stream.providers.diretrix import MOST_CANDIDATES, Diretrix
+from stream.providers.body import MAX_BODY_BYTES, MAX_DEPTH, MAX_VALUES
+from stream.providers.diretrix import MAX_CANDIDATES, Diretrix
 from stream.providers.guard import Guard
 from stream.providers.http import partner_session
 from stream.providers.work_api import WorkApi
 from stream.settings import load
-from tests.support.fakes import unbooked
+from tests.support.fakes import no_reservation
 
 PHONE, CPF = Phone("+5511987654321"), "52998224725"
 MARIA = [{"nome": "MARIA LIMA", "cpf": CPF}]
@@ -114,8 +114,8 @@ async def all_fail(write: Write, seconds: str = "5s") -> list[str]:
     reasons = []
     async with asked(write, seconds) as (diretrix, work, c2s):
         calls: tuple[Callable[[], Awaitable[object]], ...] = (
-            lambda: diretrix.by_phone(PHONE, unbooked),
-            lambda: work.by_cpf(Cpf(CPF), unbooked),
+            lambda: diretrix.by_phone(PHONE, no_reservation),
+            lambda: work.by_cpf(Cpf(CPF), no_reservation),
             lambda: c2s.create_lead({"name": "Ana"}),
         )
         for call in calls:
@@ -157,12 +157,12 @@ HOSTILE = {
     "deep enough for recursion": answer(b"[" * 900 + b"]" * 900),
     "deep objects": answer(b'{"a":' * 200 + b"1" + b"}" * 200),
     "deep below the person": answer(b'{"DadosBasicos":{"nome":"A"},"x":' + b"[" * 80 + b"]" * 80 + b"}"),
-    "too many values": answer(b"[" + b"1," * MOST_VALUES + b"1]"),
+    "too many values": answer(b"[" + b"1," * MAX_VALUES + b"1]"),
     "text": answer(b'"Maria"'),
     "a number of 5,000 digits": answer(b"9" * 5_000),
     "people that are none": answer(b'{"DadosBasicos": "Maria"}'),
     "a person of lists": answer(b'{"DadosBasicos": {"nome": ["A"], "cpf": "1"}}'),
-    "one above the limit": answer(b'"' + b"x" * (LARGEST - 1) + b'"'),
+    "one above the limit": answer(b'"' + b"x" * (MAX_BODY_BYTES - 1) + b'"'),
     "brotli": answer(b"\x0b\x02\x80[]\x03", "Content-Encoding: br"),
     "zstd": answer(b"\x28\xb5\x2f\xfd\x00\x58\x11\x00\x00[]", "Content-Encoding: zstd"),
     "an unknown coding": answer(b"[]", "Content-Encoding: x-unknown"),
@@ -251,7 +251,7 @@ async def test_a_bomb_takes_no_memory_and_does_not_stop_the_loop(coding: str, wb
         answer(b"\xef\xbb\xbf" + orjson.dumps(MARIA)),
         answer(gzip.compress(orjson.dumps(MARIA)), "Content-Encoding: gzip"),
         answer(zlib.compress(orjson.dumps(MARIA)), "Content-Encoding: deflate"),
-        answer(orjson.dumps(MARIA).ljust(LARGEST)),
+        answer(orjson.dumps(MARIA).ljust(MAX_BODY_BYTES)),
         answer(orjson.dumps(MARIA)[:-2] + b',"x":' + b"9" * 300 + b"}]"),
         raw(b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\n\r\n" + orjson.dumps(MARIA)),
     ],
@@ -261,7 +261,7 @@ async def test_a_bomb_takes_no_memory_and_does_not_stop_the_loop(coding: str, wb
 async def test_an_answer_within_the_limits_is_one(write: Write) -> None:
     """Compressed although nobody asked for it, with a byte order mark, of exactly 1 MiB: it is read."""
     async with asked(write) as (diretrix, _, _):
-        assert await diretrix.by_phone(PHONE, unbooked) == FOUND
+        assert await diretrix.by_phone(PHONE, no_reservation) == FOUND
 
 
 @on_uvloop
@@ -269,15 +269,15 @@ async def test_no_answer_makes_more_parties_than_a_hundred() -> None:
     """Each candidate is stored: of an answer with thousands only the best are taken."""
     people = [{"nome": "A", "cpf": f"{number:011d}"} for number in range(1, 3_000)]
     async with asked(answer(orjson.dumps(people))) as (diretrix, _, _):
-        assert len(await diretrix.by_phone(PHONE, unbooked)) <= MOST_CANDIDATES
+        assert len(await diretrix.by_phone(PHONE, no_reservation)) <= MAX_CANDIDATES
 
 
 @on_uvloop
 async def test_an_answer_as_deep_as_may_be_is_read() -> None:
     """The limit is on what no partner has ever sent."""
-    deep = b'{"DadosBasicos":{"nome":"A"},"x":' + b"[" * (DEEPEST - 1) + b"]" * (DEEPEST - 1) + b"}"
+    deep = b'{"DadosBasicos":{"nome":"A"},"x":' + b"[" * (MAX_DEPTH - 1) + b"]" * (MAX_DEPTH - 1) + b"}"
     async with asked(answer(deep)) as (_, work, _):
-        assert await work.by_cpf(Cpf(CPF), unbooked) is not None
+        assert await work.by_cpf(Cpf(CPF), no_reservation) is not None
 
 
 @on_uvloop
@@ -286,7 +286,7 @@ async def test_an_answer_with_thousands_of_phones_is_read_for_the_first_ones() -
     phones = [{"telefone": f"119{number:08d}"} for number in range(60_000_000, 60_003_000)]
     raw = {"DadosBasicos": {"nome": "ANA"}, "telefones": [None] * MAX_ENTRIES_READ + phones, "emails": phones}
     async with asked(answer(orjson.dumps(raw))) as (_, work, _):
-        found = await work.by_cpf(Cpf(CPF), unbooked)
+        found = await work.by_cpf(Cpf(CPF), no_reservation)
     assert found is not None
     person = person_from_work(found, CPF, datetime.now(UTC))
     assert (person.name, person.phones) == ("ANA", ())
@@ -298,5 +298,5 @@ async def test_a_retry_after_of_any_kind_is_survived(date: str) -> None:
     """A date that no calendar has counts as not given."""
     async with asked(answer(b"", f"Retry-After: {date}", status="503 Busy")) as (diretrix, _, _):
         with pytest.raises(PartnerUnavailableError) as caught:
-            await diretrix.by_phone(PHONE, unbooked)
+            await diretrix.by_phone(PHONE, no_reservation)
     assert caught.value.retry_after is None

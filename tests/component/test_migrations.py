@@ -21,7 +21,7 @@ from stream.domain.errors import DatabaseUnavailableError
 from stream.domain.events import EnrichedEvent, EventContact, EventLead, Outcome
 from stream.domain.identity import Contact, Phone
 from stream.domain.person import Candidate, person_from_work
-from stream.lookup.postgres import MOST_PARTIES, PostgresTier
+from stream.lookup.postgres import MAX_PARTIES_PER_SPELLING, PostgresTier
 from stream.ops.migrate import BUILT_CONCURRENTLY, migrate
 from stream.reporting.journal import Journal
 from stream.settings import load
@@ -164,7 +164,7 @@ async def _check_tier_2(url: str) -> None:
             (known,) = (await tier.find(Contact(phone, None, None, phone.e164))).known
             assert known.raw == {"DadosBasicos": {"nome": f"PESSOA {number - 60000000}"}}
         phones = [f"119{60000000 + number}" for number in range(64)]
-        plan = await pool.fetch(f"EXPLAIN {sql('find_people')}", phones, phones, MOST_PARTIES)
+        plan = await pool.fetch(f"EXPLAIN {sql('find_people')}", phones, phones, MAX_PARTIES_PER_SPELLING)
         text = "\n".join(row[0] for row in plan)
         assert "idx_contacts_value" in text
         assert "Seq Scan" not in text

@@ -1,4 +1,4 @@
-"""The pages on the loop of production: who reaches the port can hold nothing up."""
+"""The limits of the pages' server, on the event loop of production."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ async def well() -> dict[str, str]:
 
 @asynccontextmanager
 async def served() -> AsyncIterator[int]:
-    """The pages of a process that is well; gives their port."""
+    """Serve the pages of a healthy process; gives their port."""
     site = await serve(pages(well, well, dict), "127.0.0.1", 0)
     try:
         yield site.port
@@ -33,7 +33,7 @@ async def served() -> AsyncIterator[int]:
 
 
 async def asked(port: int, path: str = "/healthz") -> bytes:
-    """The whole answer to one request."""
+    """Return the whole answer to one request."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
     try:
@@ -53,7 +53,7 @@ def run(scenario: Callable[[int], Awaitable[None]]) -> None:
 
 
 def test_a_connection_serves_one_request_and_is_closed() -> None:
-    """Each page answers and closes, so that nobody keeps a place."""
+    """So no client keeps a connection."""
 
     async def scenario(port: int) -> None:
         for path in ("/healthz", "/readyz", "/metrics"):
@@ -64,9 +64,9 @@ def test_a_connection_serves_one_request_and_is_closed() -> None:
     run(scenario)
 
 
-def test_a_connection_too_many_is_turned_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With 503 at once; when one of the others goes there is a place again."""
-    monkeypatch.setattr(module, "MOST_CONNECTIONS", 3)
+def test_a_connection_above_the_limit_gets_503(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When another connection ends there is room again."""
+    monkeypatch.setattr(module, "MAX_CONNECTIONS", 3)
 
     async def scenario(port: int) -> None:
         silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
@@ -82,9 +82,9 @@ def test_a_connection_too_many_is_turned_away(monkeypatch: pytest.MonkeyPatch) -
     run(scenario)
 
 
-def test_a_connection_has_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that says nothing, one that never ends its head, and one that reads no answer are all ended."""
-    monkeypatch.setattr(module, "LONGEST_CONNECTION", 0.3)
+def test_every_connection_is_ended_after_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A silent client, an endless head, and a client that reads no answer."""
+    monkeypatch.setattr(module, "MAX_CONNECTION_S", 0.3)
 
     async def scenario(port: int) -> None:
         for said in (b"", b"GET /healthz HTTP/1.1\r\nX: "):
@@ -101,8 +101,8 @@ def test_a_connection_has_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
     run(scenario)
 
 
-def test_the_port_is_said_and_one_that_is_taken_stops_nobody_who_can_do_without() -> None:
-    """Port 0 logs which it became; a consumer whose port somebody has serves on another one."""
+def test_the_port_is_logged_and_a_port_in_use_is_replaced() -> None:
+    """Port 0 logs the port it got. A consumer whose port is in use serves on another one."""
 
     async def scenario() -> None:
         with capture_logs() as logs:
@@ -116,13 +116,13 @@ def test_the_port_is_said_and_one_that_is_taken_stops_nobody_who_can_do_without(
         assert ports[0] == first.port
         assert ports[1] != first.port
         assert answer.startswith(b"HTTP/1.1 503")
-        assert b'"assignment":"the process is being started"' in answer
+        assert b'"assignment":"the process is starting"' in answer
 
     uvloop.run(scenario())
 
 
-def test_a_pause_is_seen() -> None:
-    """/readyz is not 200, says that it is degraded, and why; /healthz is 200, for a restart would not help."""
+def test_a_pause_makes_readyz_degraded() -> None:
+    """/readyz is 503 with the reason. /healthz is 200, because a restart would not help."""
 
     async def scenario() -> None:
         facts = ConsumerFacts(paused=lambda: "c2s: status 401: check C2S_TOKEN")

@@ -11,7 +11,7 @@ import pytest
 from stream.domain.events import Outcome
 from stream.local.people import population
 from stream.local.simulators import Fault
-from stream.providers.guard import FAILURES
+from stream.providers.guard import BREAKER_THRESHOLD
 from tests.support.agent_rig import LIMIT, Worker
 from tests.support.fakes import c2s_webhook
 from tests.support.real_rig import RealRig, real_rig
@@ -111,8 +111,8 @@ async def test_a_partner_that_is_down_is_not_paid_for_every_webhook(rig: RealRig
     rig.simulators.faults["diretrix"] = Fault(status=500)
     for number, someone in enumerate(OTHERS):
         await worker.receive(webhook(f"lead-{number}", someone))
-    assert rig.calls("diretrix") == FAILURES
-    assert await rig.statuses("diretrix") == ["unsure"] * FAILURES  # what was not asked is in no books
+    assert rig.calls("diretrix") == BREAKER_THRESHOLD
+    assert await rig.statuses("diretrix") == ["unsure"] * BREAKER_THRESHOLD  # what was not asked is in no books
     assert rig.guards["diretrix"].trouble() == "the breaker is open"
 
 

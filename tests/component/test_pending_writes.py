@@ -24,7 +24,7 @@ from stream.settings import load
 from stream.store.contacts import ContactStore
 from stream.store.pool import open_pool
 from tests.support.fakes import NOW
-from tests.support.lookup_scenarios import OTHER, SOMEONE, answer, contact, request, resolve
+from tests.support.lookup_rig import OTHER, SOMEONE, answer, contact, request, resolve
 from tests.support.real_rig import RealRig, real_rig
 
 LIMIT = 60.0  # seconds
@@ -86,7 +86,7 @@ async def test_an_answer_of_diretrix_is_stored_when_the_database_is_back(rig: Re
     assert by_phone.phone is not None
     assert failed.facts.answers[by_phone.phone.alias]  # the table keeps it meanwhile, for its partition
     server.start()
-    await first.settled()
+    await first.wait_settled()
     assert await answers(rig) == [by_phone.phone.alias]
     assert await rig.statuses("diretrix") == ["paid"]
     assert await rig.parties(CPF) == 1
@@ -116,7 +116,7 @@ async def test_another_partition_does_not_pay_while_an_answer_waits(rig: RealRig
         await answer(first, request(by_phone))
     assert rig.calls("diretrix") == 1
     held.set()
-    await first.settled()
+    await first.wait_settled()
     assert isinstance(await answer(first, request(by_phone)), PersonFound)
     assert rig.calls("diretrix") == 1
 
@@ -133,7 +133,7 @@ async def test_a_lease_is_kept_until_the_answer_is_stored(rig: RealRig, server: 
     assert isinstance(found, PersonFound)
     assert found.person.complete
     assert (rig.calls("work"), rig.calls("diretrix")) == (1, 1)
-    await first.settled()
+    await first.wait_settled()
     assert await rig.statuses("work") == ["paid"]
     assert await rig.pool.fetchval("SELECT count(*) FROM stream.leases") == 0
     assert await rig.pool.fetchval("SELECT count(*) FROM core.parties WHERE cpf_cnpj = $1 AND enriched", CPF) == 1
@@ -163,7 +163,7 @@ async def test_all_calls_in_progress_are_stored(rig: RealRig, server: LocalPostg
     results = await asyncio.gather(*(answer(worker, request(one, name="")) for one in both), return_exceptions=True)
     assert all(isinstance(result, DatabaseUnavailableError) for result in results), results
     server.start()
-    await worker.settled()
+    await worker.wait_settled()
     assert sorted(await answers(rig)) == sorted(one.aliases[0] for one in both)
     assert await rig.statuses("diretrix") == ["paid"] * len(both)
 

@@ -12,7 +12,7 @@ import pytest
 from stream.domain.errors import DatabaseUnavailableError
 from stream.domain.identity import Contact, Cpf, Email, Phone
 from stream.domain.person import Candidate, StoredAnswer, StoredFacts, person_from_work
-from stream.lookup.postgres import MOST_CONTACTS, MOST_PARTIES, QUERIES_AT_ONCE, PostgresTier
+from stream.lookup.postgres import MAX_CONTACTS_PER_QUERY, MAX_PARTIES_PER_SPELLING, MAX_RUNNING_QUERIES, PostgresTier
 from stream.store.contacts import ContactStore
 from stream.store.queries import sql
 
@@ -180,7 +180,7 @@ async def test_a_phone_that_a_crowd_shares_is_read_in_part(tier: PostgresTier, p
         " INSERT INTO core.party_contacts (party_id, contact_type, value) SELECT id, 'phone', '11987654321' FROM p"
     )
     known = (await tier.find(MARIA)).known
-    assert len(known) == MOST_PARTIES
+    assert len(known) == MAX_PARTIES_PER_SPELLING
     assert {f"N{number}" for number in range(996, 1001)} <= {one.name for one in known}
 
 
@@ -269,18 +269,18 @@ async def test_contacts_that_come_during_a_query_share_the_next_one(
     await party(contacts=(("phone", "11912340007"),), raw=work_raw)
     tier = watched.tier()
     first = []
-    for number in range(QUERIES_AT_ONCE):
+    for number in range(MAX_RUNNING_QUERIES):
         first.append(asyncio.create_task(tier.find(contact(f"119876500{number:02}"))))
         await _asked(watched, number + 1)
     later = [asyncio.create_task(tier.find(contact(f"119123400{number:02}"))) for number in range(20)]
     await asyncio.sleep(0)
-    assert len(watched.asked) == QUERIES_AT_ONCE
+    assert len(watched.asked) == MAX_RUNNING_QUERIES
     watched.gate.set()
     async with asyncio.timeout(LIMIT):
         found = await asyncio.gather(*later)
         await asyncio.gather(*first)
     assert [one.known[0].cpf if one.known else "" for one in found] == ["", "", "", "", "", "", "", CPF] + [""] * 12
-    assert len(watched.asked) == QUERIES_AT_ONCE + 1
+    assert len(watched.asked) == MAX_RUNNING_QUERIES + 1
 
 
 async def _asked(watched: Watched, queries: int) -> None:
@@ -298,8 +298,8 @@ async def test_a_query_is_bounded(watched: Watched) -> None:
     async with asyncio.timeout(LIMIT):
         await asyncio.gather(*(tier.find(one) for one in contacts))
     nationals = [[value for value in phones if len(value) == 11] for phones in watched.asked]
-    assert max(map(len, nationals)) <= MOST_CONTACTS
-    assert len(watched.asked) <= 1_000 // MOST_CONTACTS + QUERIES_AT_ONCE
+    assert max(map(len, nationals)) <= MAX_CONTACTS_PER_QUERY
+    assert len(watched.asked) <= 1_000 // MAX_CONTACTS_PER_QUERY + MAX_RUNNING_QUERIES
     asked = [value for values in nationals for value in values]
     assert sorted(asked) == sorted(one.phone.national for one in contacts if one.phone)
 

@@ -186,4 +186,5 @@ def test_a_port_in_use_ends_the_process_with_a_reason() -> None:
         )
     assert second.returncode == 1
     assert f"port {port}".encode() in second.stderr
+    assert b"PRODUCER_PORT" in second.stderr
     assert b"Traceback" not in second.stderr

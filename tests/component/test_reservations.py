@@ -27,14 +27,14 @@ from stream.local.simulators import Fault
 from stream.lookup.chain import LookupChain
 from stream.lookup.ports import PricingPolicy
 from stream.providers import guard as guard_module
-from stream.providers.guard import FAILURES, LONGEST_WAIT
+from stream.providers.guard import BREAKER_THRESHOLD, MAX_WAIT_S
 from stream.settings import Settings, load
 from stream.store import ledger as ledger_module
 from stream.store.ledger import MAX_ABANDONED_CALLS, Ledger
 from stream.store.pool import open_pool
 from tests.component.test_deadly_webhooks import ABANDONED
 from tests.support.fakes import NOW
-from tests.support.lookup_scenarios import PRICING, answer, contact, request
+from tests.support.lookup_rig import PRICING, answer, contact, request
 from tests.support.real_rig import RealRig, real_rig
 from tests.support.waiting import LIMIT, until_true
 
@@ -83,7 +83,7 @@ async def test_a_look_up_that_waits_for_a_slot_has_no_reservation(rig: RealRig) 
     for one in looking:
         one.cancel()
     await asyncio.wait(looking)
-    await chain.settled()
+    await chain.wait_settled()
     assert await rig.statuses("diretrix") == ["unsure"] * 3
 
 
@@ -92,9 +92,9 @@ def waiting(rig: RealRig) -> int:
     return len(rig.guards["diretrix"]._slots._waiters or ())  # noqa: SLF001 - asyncio has no other way to see them
 
 
-async def test_a_look_up_that_gets_no_slot_leaves_no_row(rig: RealRig, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A call that was not made has no row in the ledger, not even a free one."""
-    monkeypatch.setattr(guard_module, "LONGEST_WAIT", SHORT)
+async def test_a_call_that_gets_no_turn_is_in_no_books(rig: RealRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was not made, so no row says that it was, not even a free one."""
+    monkeypatch.setattr(guard_module, "MAX_WAIT_S", SHORT)
     rig.at_once = 1
     rig.simulators.faults["diretrix"] = Fault(hang=60, times=1)
     chain = rig.worker()
@@ -106,7 +106,7 @@ async def test_a_look_up_that_gets_no_slot_leaves_no_row(rig: RealRig, monkeypat
     assert await rig.pool.fetchval("SELECT calls FROM stream.budgets") == 1
     first.cancel()
     await asyncio.wait({first})
-    await chain.settled()
+    await chain.wait_settled()
 
 
 async def test_retries_of_a_call_share_a_row(rig: RealRig, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,15 +134,15 @@ async def test_a_row_exists_before_its_request(rig: RealRig) -> None:
     assert await seen[0] == ["reserved"]
     looking.cancel()
     await asyncio.wait({looking})
-    await chain.settled()
+    await chain.wait_settled()
 
 
 async def test_a_refused_reservation_does_not_change_the_breaker(rig: RealRig) -> None:
     """A spent budget, a deadly webhook and a database outage neither open nor close the breaker."""
     good, spent = PRICING, budgeted(0)
     chain = rig.worker()
-    await fail(rig, chain, FAILURES - 1)
-    for number in range(FAILURES):
+    await fail(rig, chain, BREAKER_THRESHOLD - 1)
+    for number in range(BREAKER_THRESHOLD):
         chain._paid_calls._pricing = spent  # noqa: SLF001 - the budget of a worker does not change otherwise
         with pytest.raises(BudgetSpentError):
             await look_up(chain, number, f"source {number}")
@@ -183,11 +183,11 @@ class _Away:
 async def test_a_probe_that_is_not_reserved_lets_another_one_probe(
     rig: RealRig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """If the breaker's trial gets no reservation, the next call is the trial, and the only one."""
-    monkeypatch.setattr(guard_module, "OPEN_FOR", SHORT)
+    """After an outage the call that was to find out is not made: the next one finds out, and is the only one."""
+    monkeypatch.setattr(guard_module, "BREAKER_OPEN_S", SHORT)
     chain = rig.worker()
     guard = rig.guards["diretrix"]
-    await fail(rig, chain, FAILURES)
+    await fail(rig, chain, BREAKER_THRESHOLD)
     await until_true(lambda: guard.availability() is Availability.TRIAL)
     await asyncio.sleep(SHORT)  # the breaker's library has a clock of its own
     for number in range(2):
@@ -211,7 +211,7 @@ async def test_a_slow_reservation_releases_its_slot(rig: RealRig, database_setti
                 began = time.monotonic()
                 with pytest.raises(DatabaseUnavailableError):
                     await look_up(chain, number)
-                assert time.monotonic() - began < LONGEST_WAIT
+                assert time.monotonic() - began < MAX_WAIT_S
         assert isinstance(await look_up(chain, 0), PersonFound)
     assert await rig.statuses("diretrix") == ["paid"]
 

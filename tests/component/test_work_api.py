@@ -1,4 +1,4 @@
-"""The Work API's client over real HTTP: its failures come inside a 200, and its token is in the URL."""
+"""The Work API's client over real HTTP. Its failures may come inside a 200, and its token is in the URL."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from stream.domain.identity import Cpf
 from stream.local.kafka import free_port
 from stream.local.people import Someone, population
 from stream.local.simulators import Fault, Simulators, serving
-from stream.providers.guard import ATTEMPTS, Guard
+from stream.providers.guard import MAX_ATTEMPTS, Guard
 from stream.providers.work_api import WorkApi
 from stream.settings import load
-from tests.support.fakes import unbooked
+from tests.support.fakes import no_reservation
 
 TOKEN = "t0ken+of/nobody"
 CPF = Cpf("52998224725")
@@ -71,20 +71,20 @@ async def work(simulators: Simulators) -> AsyncIterator[WorkApi]:
 
 @pytest.fixture
 def without_waiting() -> Iterator[None]:
-    with stamina.set_testing(True, attempts=ATTEMPTS):
+    with stamina.set_testing(True, attempts=MAX_ATTEMPTS):
         yield
 
 
 async def test_a_cpf_is_asked_for_with_token_and_module() -> None:
     """The query is the contract's, whatever characters the token has."""
     async with answering({"DadosBasicos": {"nome": "MARIA"}}) as (seen, work):
-        await work.by_cpf(CPF, unbooked)
+        await work.by_cpf(CPF, no_reservation)
     assert dict(seen[0].query) == {"token": TOKEN, "modulo": "cpf", "consulta": CPF.digits}
 
 
 async def test_the_answer_comes_as_it_was_received(work: WorkApi, someone: Someone) -> None:
-    """The raw answer is what is stored: nothing is taken from it here."""
-    assert await work.by_cpf(Cpf(someone.cpf), unbooked) == someone.work()
+    """The client removes nothing: the raw answer is stored."""
+    assert await work.by_cpf(Cpf(someone.cpf), no_reservation) == someone.work()
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ async def test_the_answer_comes_as_it_was_received(work: WorkApi, someone: Someo
 async def test_a_cpf_that_is_not_known_is_none(status: int, body: Any) -> None:
     """404, and a body without ``DadosBasicos``, are answers."""
     async with answering(body, status) as (_, work):
-        assert await work.by_cpf(CPF, unbooked) is None
+        assert await work.by_cpf(CPF, no_reservation) is None
 
 
 @pytest.mark.parametrize(
@@ -113,20 +113,20 @@ async def test_a_cpf_that_is_not_known_is_none(status: int, body: Any) -> None:
         (403, {}),
     ],
 )
-async def test_a_refusal_stops_the_asking_at_once(status: int, body: Any) -> None:
-    """Token or quota: said once inside a 200 or as a status, and not asked again for a while."""
+async def test_after_a_refusal_no_call_is_made(status: int, body: Any) -> None:
+    """Whether it is a status or comes inside a 200."""
     async with answering(body, status) as (seen, work):
         for _ in range(3):
             with pytest.raises(RefusedError) as caught:
-                await work.by_cpf(CPF, unbooked)
+                await work.by_cpf(CPF, no_reservation)
             assert (caught.value.partner, caught.value.billed) == ("work", "no")
     assert len(seen) == 1
 
 
-async def test_a_429_is_tried_again(simulators: Simulators, work: WorkApi, someone: Someone) -> None:
-    """It was not carried out."""
+async def test_a_429_is_retried(simulators: Simulators, work: WorkApi, someone: Someone) -> None:
+    """The request was certainly not billed."""
     simulators.faults["work"] = Fault(status=429, retry_after=0.01, times=1)
-    assert await work.by_cpf(Cpf(someone.cpf), unbooked) is not None
+    assert await work.by_cpf(Cpf(someone.cpf), no_reservation) is not None
     assert simulators.counts["work"] == 2
 
 
@@ -135,23 +135,21 @@ async def test_a_429_is_tried_again(simulators: Simulators, work: WorkApi, someo
     [Fault(status=500), Fault(hang=5), Fault(reset=True), Fault(garbage=True)],
     ids=["500", "hang", "reset", "garbage"],
 )
-async def test_what_may_have_been_carried_out_is_asked_once(
-    simulators: Simulators, work: WorkApi, fault: Fault
-) -> None:
-    """A failure of the other side reaches it as one call, and is no "not known"."""
+async def test_a_call_that_may_be_billed_is_sent_once(simulators: Simulators, work: WorkApi, fault: Fault) -> None:
+    """Its failure is not a "not known"."""
     simulators.faults["work"] = fault
     with pytest.raises(PartnerUnavailableError) as caught:
-        await work.by_cpf(CPF, unbooked)
+        await work.by_cpf(CPF, no_reservation)
     assert caught.value.billed == "unsure"
     assert simulators.counts["work"] == 1
 
 
 @pytest.mark.parametrize("body", [b"", b"{", [], "text", 5])
 async def test_a_200_that_is_no_object_is_a_failure(body: Any) -> None:
-    """What can't be read must not be remembered as "not known"."""
+    """An unreadable body must not be stored as "not known"."""
     async with answering(body) as (_, work):
         with pytest.raises(PartnerUnavailableError):
-            await work.by_cpf(CPF, unbooked)
+            await work.by_cpf(CPF, no_reservation)
 
 
 @pytest.mark.usefixtures("without_waiting")
@@ -171,13 +169,13 @@ async def test_a_200_that_is_no_object_is_a_failure(body: Any) -> None:
 async def test_the_token_is_in_no_error_and_no_log(
     simulators: Simulators, fault: Fault | None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Neither text, repr, traceback nor any library's log line at DEBUG has token, CPF or URL of a failed call."""
+    """No text, repr, traceback or library's DEBUG line of a failed call has token, CPF or URL."""
     caplog.set_level(logging.DEBUG)
     if fault is not None:
         simulators.faults["work"] = fault
     async with serving(simulators) as base, client(base if fault else f"http://127.0.0.1:{free_port()}") as work:
         with pytest.raises((PartnerUnavailableError, RefusedError)) as caught:
-            await work.by_cpf(CPF, unbooked)
+            await work.by_cpf(CPF, no_reservation)
     error = caught.value
     assert error.__cause__ is None
     told = "".join([str(error), repr(error), repr(vars(error)), *traceback.format_exception(error), caplog.text])
@@ -185,14 +183,14 @@ async def test_the_token_is_in_no_error_and_no_log(
         assert secret not in told
 
 
-async def test_a_redirect_does_not_carry_the_token_away() -> None:
-    """It is not followed, and is a failure."""
+async def test_a_redirect_is_not_followed() -> None:
+    """It is a failure, so the token does not leave."""
     async with answering(b"", 302, Location="http://127.0.0.1:9/elsewhere") as (seen, work):
         with pytest.raises(PartnerUnavailableError, match="status 302"):
-            await work.by_cpf(CPF, unbooked)
+            await work.by_cpf(CPF, no_reservation)
     assert len(seen) == 1
 
 
 async def test_the_client_does_not_show_its_token(work: WorkApi) -> None:
-    """Whoever logs the client sees nothing."""
+    """Its repr does not contain it."""
     assert "t0ken" not in repr(work) + repr(vars(work))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -46,3 +47,14 @@ def test_a_worker_that_its_database_refuses_leaves_at_once(tmp_path: Path, datab
     one.start()
     assert one.wait(LIMIT) == 1
     assert "the database refuses us" in one.tail()
+
+
+def test_a_port_in_use_is_reported_with_its_variable(tmp_path: Path, database_url: str) -> None:
+    """The second process on a port ends with exit code 1."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        one = worker(tmp_path, database_url, port)
+        one.start()
+        assert one.wait(LIMIT) == 1
+    assert f"port {port}" in one.tail()
+    assert "STREAM_WEB_PORT" in one.tail()

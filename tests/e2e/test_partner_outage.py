@@ -13,7 +13,7 @@ import pytest
 from stream import topics
 from stream.local.people import population
 from stream.local.stack import Stack
-from stream.providers.guard import FAILURES, OPEN_FOR
+from stream.providers.guard import BREAKER_OPEN_S, BREAKER_THRESHOLD
 from tests.support.enriched import everything
 from tests.support.system import LIMIT, counts, events_until, faults, ids, lead, metric, post, said, teach, wait_until
 
@@ -53,13 +53,15 @@ def test_what_waits_for_a_partner_is_back_within_the_first_delay_and_is_not_move
         post(stack, [lead(f"lead-{number}", someone)])
     events_until(stack, lambda events: len({event.lead.id for event in events}) == WEBHOOKS)
     said(stack.children["worker"], "breaker opened partner=diretrix cause=status 503")
-    asked = FAILURES + TRIALS
-    wait_until(lambda: counts(stack)["counts"]["diretrix"] >= asked, "trials that fail", LIMIT + TRIALS * OPEN_FOR)
+    asked = BREAKER_THRESHOLD + TRIALS
+    wait_until(
+        lambda: counts(stack)["counts"]["diretrix"] >= asked, "trials that fail", LIMIT + TRIALS * BREAKER_OPEN_S
+    )
     assert metric(stack, "leads_breaker_open", partner="diretrix") == 1
     faults(stack)
     began = time.monotonic()
-    events = events_until(stack, lambda events: len(ids(events)) == WEBHOOKS, LIMIT + OPEN_FOR)
-    assert time.monotonic() - began < OPEN_FOR + DELAYS[0] + SLACK
+    events = events_until(stack, lambda events: len(ids(events)) == WEBHOOKS, LIMIT + BREAKER_OPEN_S)
+    assert time.monotonic() - began < BREAKER_OPEN_S + DELAYS[0] + SLACK
     assert {event.outcome for event in events} == {"pending", "enriched"}
     assert len([event for event in events if event.outcome == "enriched"]) == WEBHOOKS
     moved = parked(stack)

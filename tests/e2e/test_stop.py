@@ -165,7 +165,7 @@ def test_a_worker_and_a_broker_that_is_away(stack: Stack) -> None:
     broker.kill()
     worker.signal(signal.SIGTERM)
     assert ends(worker) == 1
-    said(worker, "left in a hurry")
+    said(worker, "shutdown incomplete")
 
     begin_again(worker)
     wait_until(lambda: answers(f"{stack.worker_url}/healthz"), "the pages")

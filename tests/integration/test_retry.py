@@ -206,14 +206,14 @@ async def test_webhooks_that_wait_for_room_block_no_other_source(broker: Setting
     flood = [parked_webhook(number, Source.C2S) for number in range(60)]
     others = [parked_webhook(number, Source.GOOGLE_ADS) for number in range(60, 70)]
     for one in [*flood, *others]:
-        outcomes.parked(one, "queue")
+        outcomes.park(one, "queue")
     async with open_producer(broker) as producer:
         for (topic, record), partition in zip(recorded.records, recorded.placed, strict=True):
             if topic == FIRST.name:
                 await producer.send_and_wait(topic, record.value, record.key, partition, headers=list(record.headers))
     queue = Queue("c2s")
     async with reader(broker, clock, busy=queue.is_busy_for):
-        assert await until_back(broker, 10) == sorted(one.message.value.decode() for one in others)
+        assert await until_back(broker, 10) == sorted(one.record.value.decode() for one in others)
         await queue.looked("c2s")
         assert len(await back(broker)) == 10
         queue.full.clear()

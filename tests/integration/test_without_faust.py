@@ -38,9 +38,9 @@ from tests.conftest import PARTITIONS
 from tests.support.agent_rig import PATIENCE
 from tests.support.enriched import committed, everything, reading
 from tests.support.fakes import c2s_webhook
+from tests.support.gated_rig import Rig
 from tests.support.plain_runtime import PlainRuntime
 from tests.support.waiting import LIMIT, until, until_true
-from tests.unit.test_outcomes import Rig
 
 Runtime = PlainRuntime | FaustRuntime
 PEOPLE = population(48, seed=61)
@@ -71,8 +71,8 @@ class Life:
     running: asyncio.Task[int]
 
     async def leaves(self) -> int:
-        """Stop in good order; returns the exit code."""
-        self.stop.tell()
+        """End in good order; the exit code."""
+        self.stop.request()
         async with asyncio.timeout(LIMIT):
             return await self.running
 
@@ -260,7 +260,7 @@ async def test_workers_that_come_and_go_hand_over_their_partitions_and_their_tab
             both = (stays.runtime, goes.runtime)
 
             def is_shared() -> bool:
-                return all(one.unsettled() is None and one.trackers.assigned == PARTITIONS // 2 for one in both)
+                return all(one.join_progress() is None and one.trackers.assigned == PARTITIONS // 2 for one in both)
 
             await until_true(is_shared, "two partitions each")
             mine, theirs = (set(map(partition_of_key, one.table)) for one in both)
@@ -271,7 +271,7 @@ async def test_workers_that_come_and_go_hand_over_their_partitions_and_their_tab
             assert await goes.leaves() == 0
 
         def has_all() -> bool:
-            return stays.runtime.unsettled() is None and stays.runtime.trackers.assigned == PARTITIONS
+            return stays.runtime.join_progress() is None and stays.runtime.trackers.assigned == PARTITIONS
 
         await until_true(has_all, "all partitions to come back")
         assert stays.runtime.table == table

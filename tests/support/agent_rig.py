@@ -1,4 +1,4 @@
-"""A worker's inside: its agent on a chain of fakes or of real parts, with Kafka as values and a recording producer."""
+"""The rig of the agent: an agent on fakes or on real parts, with Kafka's records as values and a recording producer."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ HOME = (("reroute", b"1"),)  # was moved before: whatever its contact, it stays 
 
 
 class World(Protocol):
-    """What the look-up chain looks people up in."""
+    """The people and servers that a look-up chain uses."""
 
     @property
     def clock(self) -> Callable[[], datetime]: ...  # noqa: D102
@@ -38,7 +38,7 @@ class World(Protocol):
 
 
 class Worker:
-    """A worker's inside; ``received`` webhooks lie on one partition."""
+    """An agent with its parts. The webhooks that it receives are on one partition."""
 
     def __init__(  # noqa: PLR0913 - the worker's limits
         self,
@@ -65,7 +65,7 @@ class Worker:
     async def receive(
         self, *values: bytes | None, headers: Sequence[tuple[str, bytes]] = HOME, key: bytes | None = None
     ) -> list[EnrichedEvent]:
-        """Read webhooks in order and wait for their ends; the events so far."""
+        """Read webhooks in order and wait for their outcomes. Return all events so far."""
         async with asyncio.timeout(LIMIT):
             await self.read(*values, headers=headers, key=key)
             await self.enricher.single_flight.drain(LIMIT)
@@ -74,11 +74,11 @@ class Worker:
     async def read(
         self, *values: bytes | None, headers: Sequence[tuple[str, bytes]] = HOME, key: bytes | None = None
     ) -> None:
-        """Read webhooks in order; what is not known is under way then."""
+        """Read webhooks in order. Return while look-ups may still run."""
         await self.enricher.run(self._events(values, headers, key))
 
     def events(self) -> list[EnrichedEvent]:
-        """What was emitted to ``contacts.enriched``."""
+        """Return all events that were published."""
         return [decode_event(record.value) for record in self.producer.of(topics.ENRICHED.name)]
 
     async def _events(

@@ -10,7 +10,7 @@ from stream.local.people import Someone
 from stream.lookup.chain import LookupChain
 from stream.lookup.ports import PersonStore
 from tests.support.fakes import FakeContactDirectory, FakeDatabase, FakeLedger, FakePartner, FakePersonProvider
-from tests.support.lookup_scenarios import PRICING, Clock
+from tests.support.lookup_rig import PRICING, Clock
 
 
 class FakeRig:

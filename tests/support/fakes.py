@@ -1,4 +1,4 @@
-"""Honest fakes of our ports: they keep the ports' promises, in memory, and count what was asked of them."""
+"""Fakes of our ports, in memory. They keep the ports' promises and count their calls."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PARTITIONS = 4
 
 
 class FakePartner:
-    """Diretrix and the Work API of one invented population; ``failing`` is raised instead of an answer, once each."""
+    """Diretrix and the Work API for one invented population. Each exception in ``failing`` is raised once."""
 
     def __init__(self) -> None:
         self.by_alias: dict[str, list[Candidate]] = {}
@@ -34,21 +34,21 @@ class FakePartner:
         self.failing: dict[str, list[Exception]] = {"diretrix": [], "work": []}
 
     def know(self, someone: Someone) -> None:
-        """Add a person to what both partners know."""
+        """Make a person known to both partners."""
         for alias in [*someone.phones, *someone.emails]:
             self.by_alias.setdefault(alias, []).append(Candidate(someone.name.upper(), someone.cpf))
         self.work_by_cpf[someone.cpf] = someone.work()
 
     async def called(self, partner: str) -> None:
-        """Count a call, let others run, and fail where told to."""
+        """Count a call, yield to other tasks, and fail if the test says so."""
         self.calls[partner] += 1
         await asyncio.sleep(0.001)
         if self.failing[partner]:
             raise self.failing[partner].pop(0)
 
 
-async def unbooked() -> None:
-    """Reserve nothing: for calls of a partner's client alone."""
+async def no_reservation() -> None:
+    """Reserve nothing: for tests of a partner's client alone."""
 
 
 class FakeContactDirectory:
@@ -90,7 +90,7 @@ class FakePersonProvider:
 
 
 class FakeDatabase:
-    """People and Shelf: what is stored under an alias or a CPF, with its times."""
+    """PersonReader and PersonStore: what is stored under an alias or a CPF, with its times."""
 
     def __init__(self) -> None:
         self.answers: dict[str, StoredAnswer] = {}
@@ -99,7 +99,7 @@ class FakeDatabase:
         self.unanswered: dict[str, datetime] = {}  # CPF -> until when
 
     async def find(self, contact: Contact) -> StoredFacts:
-        """All that is known under the contact's phone and e-mail."""
+        """Return all that is known under the contact's phone and e-mail."""
         await asyncio.sleep(0)
         aliases = [alias for alias in contact.aliases if not alias.startswith("c:")]
         known = tuple(
@@ -110,13 +110,13 @@ class FakeDatabase:
         return StoredFacts(known, tuple(self.answers[alias] for alias in aliases if alias in self.answers))
 
     async def find_by_cpf(self, cpf: Cpf) -> StoredPerson | None:
-        """The party of a CPF."""
+        """Return the party of a CPF."""
         await asyncio.sleep(0)
         party = self.parties.get(cpf.digits)
         return None if party is None else StoredPerson("", cpf.digits, *party)
 
     async def save_answer(self, alias: Phone | Email, candidates: tuple[Candidate, ...], asked_at: datetime) -> None:
-        """Store what was answered for an alias."""
+        """Store the answer for an alias."""
         await asyncio.sleep(0)
         self.answers[alias.alias] = StoredAnswer(alias.alias, candidates, asked_at)
         for candidate in candidates:
@@ -127,7 +127,7 @@ class FakeDatabase:
     async def save_person(
         self, aliases: tuple[Phone | Email, ...], person: Person, raw: dict[str, Any], lead_id: str, at: datetime
     ) -> None:
-        """Store a person under the lead's and the listed aliases."""
+        """Store a person under the proven and the listed aliases."""
         del lead_id
         await asyncio.sleep(0)
         self.parties[person.cpf] = (person.name, raw, at)
@@ -135,19 +135,19 @@ class FakeDatabase:
             self.contacts.setdefault(alias.alias, {}).setdefault(person.cpf, (True, at))
 
     async def is_unanswered(self, cpf: Cpf, now: datetime) -> bool:
-        """Whether the Work API was asked in vain lately."""
+        """Whether the Work API had no answer lately."""
         await asyncio.sleep(0)
         return cpf.digits in self.unanswered and now < self.unanswered[cpf.digits]
 
     async def save_unanswered(self, cpf: Cpf, reason: str, until: datetime) -> None:
-        """Remember that."""
+        """Store that the Work API had no answer."""
         del reason
         await asyncio.sleep(0)
         self.unanswered[cpf.digits] = until
 
 
 class FakeLedger:
-    """The ledger of one process and the leases of the fleet."""
+    """The ledger of one process, and the leases of the fleet."""
 
     def __init__(self, leases: dict[str, UUID] | None = None) -> None:
         self.calls: dict[UUID, tuple[str, str]] = {}  # provider and status
@@ -162,7 +162,7 @@ class FakeLedger:
     async def reserve(  # noqa: PLR0913 - the port
         self, provider: str, kind: str, alias: str, event_id: str, source: str, price: Decimal, budget: int | None
     ) -> UUID:
-        """Write the intent of a call."""
+        """Write the row of a call."""
         del kind, alias, source, price
         UUID(event_id)
         await asyncio.sleep(0)
@@ -175,12 +175,12 @@ class FakeLedger:
         return call
 
     async def settle(self, call: UUID, status: str) -> None:
-        """Write how a call ended."""
+        """Write the status of a call."""
         await asyncio.sleep(0)
         self.calls[call] = (self.calls[call][0], status)
 
     async def take_lease(self, cpf: str, seconds: float) -> bool:
-        """Take a CPF, unless somebody has it."""
+        """Take a CPF unless another worker holds it."""
         del seconds
         await asyncio.sleep(0)
         return self._leases.setdefault(cpf, self._me) == self._me
@@ -193,16 +193,16 @@ class FakeLedger:
 
 
 class RecordingProducer:
-    """Keeps what is enqueued; a record counts as acknowledged when ``deliver`` is called."""
+    """Keeps what is enqueued. A record counts as acknowledged when ``acknowledge`` is called."""
 
     def __init__(self) -> None:
         self.is_full = False
         self.records: list[tuple[str, QueuedRecord]] = []
         self.placed: list[int | None] = []  # where each was to go
-        self._undelivered: list[Callable[[], None]] = []
+        self._unacknowledged: list[Callable[[], None]] = []
 
     def partitions(self, topic: str) -> int:
-        """Every topic has as many."""
+        """Every topic has the same number."""
         del topic
         return PARTITIONS
 
@@ -219,29 +219,29 @@ class RecordingProducer:
         self.placed.append(partition)
         self.records.append((topic, QueuedRecord(key, value, headers, acknowledged)))
         if acknowledged is not None:
-            self._undelivered.append(acknowledged)
+            self._unacknowledged.append(acknowledged)
 
     async def wait_for_capacity(self) -> None:
-        """Never too many."""
+        """Return at once: there is always capacity."""
 
-    def deliver(self) -> None:
-        """The broker acknowledges everything enqueued so far."""
-        waiting, self._undelivered = self._undelivered, []
-        for delivered in waiting:
-            delivered()
+    def acknowledge(self) -> None:
+        """Acknowledge everything that was enqueued so far."""
+        waiting, self._unacknowledged = self._unacknowledged, []
+        for acknowledged in waiting:
+            acknowledged()
 
     def of(self, topic: str) -> list[QueuedRecord]:
-        """The records of one topic, in order."""
+        """Return the records of one topic, in order."""
         return [record for name, record in self.records if name == topic]
 
 
 def partition_for(contact_key: str) -> int:
-    """The partition on which a contact's webhooks arrive."""
+    """Return the partition of a contact's webhooks."""
     return partition_of(contact_key.encode(), PARTITIONS)
 
 
 def c2s_webhook(lead: str = "lead-1", *, name: str = "", phone: str = "", email: str = "") -> bytes:
-    """A C2S webhook as it lies in the topic."""
+    """Return a C2S webhook as a record's value."""
     payload = {
         "id": lead,
         "hook_action": "on_create_lead",

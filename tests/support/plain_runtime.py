@@ -110,7 +110,7 @@ class PlainRuntime(ConsumerRebalanceListener):  # type: ignore[misc]
         """Whether the group is being joined."""
         return not self._is_joined
 
-    def unsettled(self) -> Hashable | None:
+    def join_progress(self) -> Hashable | None:
         """How far joining and recovering are; None when both are done."""
         return None if self._is_joined and self._restored == self._generation else (self._generation, len(self.table))
 

@@ -19,7 +19,7 @@ from stream.providers.work_api import WorkApi
 from stream.settings import Settings, load
 from stream.store.contacts import ContactStore
 from stream.store.ledger import Ledger
-from tests.support.lookup_scenarios import PRICING, Clock
+from tests.support.lookup_rig import PRICING, Clock
 
 
 class RealRig:

@@ -1,4 +1,4 @@
-"""A commit covers everything that is completed when it is requested, even during another commit."""
+"""A commit contains what is completed when it is requested, also while another commit runs."""
 
 # ruff: noqa: SLF001 - the insides are the subject
 
@@ -20,7 +20,7 @@ WEBHOOKS = TP(topics.WEBHOOKS.name, 0)
 
 
 class Broker:
-    """Takes commits: each waits for ``gate``; the first ``refusals`` of them are refused."""
+    """Takes commits. Each waits for ``gate``, and the first ``refusals`` of them are refused."""
 
     def __init__(self) -> None:
         self.gate = asyncio.Event()
@@ -46,7 +46,7 @@ async def broker() -> Broker:
 
 @pytest.fixture
 async def consumer(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[TrackingConsumer]:
-    """The consumer of an app that is not started, with two records of one partition under way."""
+    """A consumer of an app that is not started, with two records of one partition under way."""
     settings = load({})
     app = make_app(settings)
     make_table(app, settings)
@@ -59,8 +59,10 @@ async def consumer(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> AsyncIter
     made._thread.thread_loop.close()
 
 
-async def test_a_completion_during_a_commit_is_in_the_next_one(consumer: TrackingConsumer, broker: Broker) -> None:
-    """A commit requested during another one covers what was completed meanwhile, as at a stop or a rebalance."""
+async def test_offsets_completed_during_a_commit_are_in_the_next_one(
+    consumer: TrackingConsumer, broker: Broker
+) -> None:
+    """The last commit of a stopping worker may come while the periodic one runs."""
     tracker = consumer.trackers.active()[WEBHOOKS]
     async with asyncio.timeout(LIMIT):
         tracker.complete(0)
@@ -76,7 +78,7 @@ async def test_a_completion_during_a_commit_is_in_the_next_one(consumer: Trackin
 
 
 async def test_concurrent_requests_share_one_commit(consumer: TrackingConsumer, broker: Broker) -> None:
-    """Concurrent requests share one commit, and none returns before its offsets are committed."""
+    """Nothing is committed twice, and each returns when its offsets are committed."""
     tracker = consumer.trackers.active()[WEBHOOKS]
     async with asyncio.timeout(LIMIT):
         tracker.complete(0)

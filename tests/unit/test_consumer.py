@@ -1,4 +1,4 @@
-"""Faust's consumer with our offset tracking: which records it must not drop."""
+"""Our subclass of Faust's consumer: records that it must not drop."""
 
 # ruff: noqa: SLF001 - the insides are the subject
 
@@ -28,7 +28,7 @@ WEBHOOKS, CHANGELOG = TP(topics.WEBHOOKS.name, 0), TP(topics.CHANGELOG.name, 0)
 
 @pytest.fixture
 async def consumer() -> AsyncIterator[TrackingConsumer]:
-    """The consumer of an app that is not started."""
+    """A consumer of an app that is not started."""
     settings = load({})
     app = make_app(settings)
     make_table(app, settings)
@@ -45,7 +45,7 @@ def record(offset: int) -> ConsumerRecord:
 async def test_records_read_again_after_a_seek_are_not_dropped(
     consumer: TrackingConsumer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After a seek to the committed offset all records are handed over, whatever position Faust has noted."""
+    """Faust would drop them, because it remembers how far it has read."""
     handed: list[Batch] = []
 
     async def hand_on(message: ConsumerMessage) -> None:
@@ -62,7 +62,7 @@ async def test_records_read_again_after_a_seek_are_not_dropped(
 
 
 async def test_records_of_an_old_generation_are_dropped(consumer: TrackingConsumer) -> None:
-    """Records without an active tracker are dropped: the next generation reads them from the committed offset."""
+    """Their tracker is closed or missing. The next generation reads them from the committed offset."""
     consumer.trackers.begin_generation([WEBHOOKS])
     tracker = consumer.trackers.active()[WEBHOOKS]
     consumer.trackers.revoke_all()
@@ -72,10 +72,10 @@ async def test_records_of_an_old_generation_are_dropped(consumer: TrackingConsum
     await consumer._deliver({WEBHOOKS: None})
 
 
-async def test_a_batch_that_is_not_dispatched_delays_the_next_one(
+async def test_a_batch_waits_until_the_agent_is_done_with_the_one_before(
     consumer: TrackingConsumer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The consumer hands over the next batch of a partition only after the agent has dispatched the previous one."""
+    """That is the back-pressure: one fetch is under way."""
     handed: list[Batch] = []
 
     async def hand_on(message: ConsumerMessage) -> None:
@@ -102,7 +102,7 @@ async def test_a_batch_that_is_not_dispatched_delays_the_next_one(
 async def test_a_partition_without_a_commit_is_read_from_its_beginning_after_a_seek(
     consumer: TrackingConsumer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A seek moves a partition without a commit to its beginning, where aiokafka would not move it and lose records."""
+    """Aiokafka would not move it, and records fetched before the seek would be lost."""
     committed = {WEBHOOKS: None, WEBHOOKS._replace(partition=1): 0, WEBHOOKS._replace(partition=2): 7, CHANGELOG: None}
     positioned: list[TP] = []
 
@@ -122,10 +122,10 @@ async def test_a_partition_without_a_commit_is_read_from_its_beginning_after_a_s
     assert consumer.trackers.active()[WEBHOOKS] is not before
 
 
-async def test_a_partition_revoked_during_a_seek_is_no_error(
+async def test_a_partition_revoked_during_a_seek_is_ignored(
     consumer: TrackingConsumer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A partition that is revoked during a seek raises no error, because the rebalance seeks again."""
+    """The rebalance that revoked it seeks again."""
 
     async def seek_to_committed() -> dict[TP, int | None]:
         return {WEBHOOKS: None}
@@ -141,7 +141,7 @@ async def test_a_partition_revoked_during_a_seek_is_no_error(
 
 
 class Client:
-    """The client below Faust, as far as pausing is concerned, with aiokafka's own state of the assignment."""
+    """aiokafka's state of what is assigned and paused."""
 
     def __init__(self) -> None:
         self._state = SubscriptionState()
@@ -190,15 +190,15 @@ async def test_a_changelog_that_nobody_reads_is_not_fetched(consumer: TrackingCo
     assert consumer._get_active_partitions() == {WEBHOOKS, CHANGELOG}
 
 
-async def test_a_fetch_without_records_is_short(consumer: TrackingConsumer) -> None:
-    """A fetch waits less than Faust's 1.5 s for records, because the first webhook after a recovery waits for it."""
+async def test_an_empty_fetch_is_not_held_for_long(consumer: TrackingConsumer) -> None:
+    """After a recovery the first webhook waits for the running fetch, which Faust lets the broker hold for 1.5 s."""
     made = consumer._thread._create_worker_consumer(consumer.transport)
     assert made._fetch_max_wait_ms == FETCH_MAX_WAIT_MS < 1_500
     await made.stop()
 
 
-async def test_pausing_without_a_client_is_no_error(consumer: TrackingConsumer) -> None:
-    """Pausing revoked partitions raises no error after the consumer's thread has ended."""
+async def test_pausing_after_the_end_of_the_thread_is_ignored(consumer: TrackingConsumer) -> None:
+    """Faust pauses revoked partitions when the consumer's thread may have ended."""
     consumer._thread.thread_loop.close()
     consumer.pause_partitions([CHANGELOG])
     assert CHANGELOG not in consumer._get_active_partitions()

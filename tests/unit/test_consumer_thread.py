@@ -1,4 +1,4 @@
-"""The thread of Faust's consumer with our checks: what it reports, and what ends the worker."""
+"""Our subclass of Faust's consumer thread: what it reports, and what stops the worker."""
 
 # ruff: noqa: SLF001 - the insides are the subject
 
@@ -53,7 +53,7 @@ class Client:
 
 @pytest.fixture
 async def consumer(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[TrackingConsumer]:
-    """The consumer of an app that is not started, on a fake client."""
+    """A consumer of an app that is not started, on our client."""
     settings = load({})
     app = make_app(settings)
     make_table(app, settings)
@@ -70,7 +70,7 @@ async def consumer(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[TrackingCon
 
 @pytest.fixture
 def reports(consumer: TrackingConsumer, monkeypatch: pytest.MonkeyPatch) -> Callable[[float], list[str]]:
-    """The reports of the check when it runs every few seconds for a while."""
+    """Return what the check reports when it is called every few seconds for a while."""
     said: list[str] = []
     monkeypatch.setattr(consumer._thread.log, "error", lambda text, *values: said.append(text % values))
 
@@ -94,10 +94,10 @@ def fetched(consumer: TrackingConsumer, tp: TP) -> None:
     consumer._thread._consumer.fetched[TopicPartition(*tp)] = consumer.at
 
 
-async def test_partitions_that_are_not_fetched_on_purpose_are_no_stall(
+async def test_partitions_not_fetched_on_purpose_are_not_reported(
     consumer: TrackingConsumer, reports: Callable[[float], list[str]]
 ) -> None:
-    """No stall is reported of the changelog after recovery, of paused partitions, and during a rebalance."""
+    """The changelog after recovery, paused partitions, and all partitions during a rebalance."""
     consumer._thread._consumer.pauses = {TopicPartition(*WEBHOOKS)}
     assert reports(10 * limit(consumer)) == []
     consumer._thread._consumer.pauses = set()
@@ -108,7 +108,7 @@ async def test_partitions_that_are_not_fetched_on_purpose_are_no_stall(
 async def test_webhooks_that_are_not_fetched_are_reported(
     consumer: TrackingConsumer, reports: Callable[[float], list[str]]
 ) -> None:
-    """A partition that is never fetched, or no longer, is reported once, after the time limit and not before."""
+    """Never fetched since the assignment, or not any more. Each is reported after its time and not before."""
     assert reports(limit(consumer)) == []
     (first, *_) = reports(10)
     assert "has not sent fetch request" in first
@@ -121,10 +121,10 @@ async def test_webhooks_that_are_not_fetched_are_reported(
     assert reports(limit(consumer) - 5) == []
 
 
-async def test_an_assignment_restarts_the_time_limit(
+async def test_an_assignment_restarts_the_check(
     consumer: TrackingConsumer, reports: Callable[[float], list[str]]
 ) -> None:
-    """An assignment restarts the time limit, however old the process is."""
+    """The client has forgotten its earlier fetches."""
     fetched(consumer, WEBHOOKS)
     assert reports(limit(consumer) - 5) == []
     consumer._thread.forget_fetches()
@@ -134,10 +134,10 @@ async def test_an_assignment_restarts_the_time_limit(
 
 
 @pytest.mark.parametrize("ended", [True, False], ids=["ended", "waits"])
-async def test_a_coordinator_that_failed_ends_the_worker_with_its_reason(
+async def test_a_failed_coordinator_stops_the_worker_with_its_reason(
     consumer: TrackingConsumer, monkeypatch: pytest.MonkeyPatch, *, ended: bool
 ) -> None:
-    """A failed coordinator ends the worker with its reason, whether its task has ended or its error is unread."""
+    """Whether its task has ended, or waits until its error is asked for."""
     monkeypatch.setattr(consumer_thread, "COORDINATOR_CHECK_S", 0.0)
     coordinator = consumer._thread._consumer._coordinator
 
@@ -155,10 +155,10 @@ async def test_a_coordinator_that_failed_ends_the_worker_with_its_reason(
     await watching
 
 
-async def test_a_retriable_coordinator_error_does_not_end_the_worker(
+async def test_a_retriable_coordinator_error_does_not_stop_the_worker(
     consumer: TrackingConsumer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A retriable error of the coordinator does not end the worker: reading it lets the coordinator go on."""
+    """Asking for the error lets the coordinator continue."""
     monkeypatch.setattr(consumer_thread, "COORDINATOR_CHECK_S", 0.0)
     errors: list[Exception] = [GroupCoordinatorNotAvailableError()] * 3
     asked = asyncio.Event()
@@ -177,12 +177,12 @@ async def test_a_retriable_coordinator_error_does_not_end_the_worker(
     BROKER.forget()
 
 
-async def test_a_thread_that_crashes_is_logged(consumer: TrackingConsumer, capsys: pytest.CaptureFixture[str]) -> None:
-    """A crash of the thread goes to the log, which masks values; Faust would print the trace to stderr."""
+async def test_a_crash_of_the_thread_is_logged(consumer: TrackingConsumer, capsys: pytest.CaptureFixture[str]) -> None:
+    """Faust would print the traceback past the log, where nothing is masked."""
     with capture_logs() as lines:
         try:
             int("no number")
         except ValueError:
             consumer._thread.on_crash("%r crashed: %r", "x", "y")
-    assert [line["event"] for line in lines] == ["the consumer's thread has crashed"]
+    assert [line["event"] for line in lines] == ["consumer thread crashed"]
     assert capsys.readouterr() == ("", "")

@@ -139,7 +139,7 @@ def test_the_check_of_fetches_compares_what_the_consumer_gives_it() -> None:
 def test_what_is_leaned_on_has_the_signature_expected(
     method: Callable[..., Any], parameters: list[str], is_coroutine: bool
 ) -> None:
-    """A method that is called or replaced takes the parameters that it took when the engine was written."""
+    """A method that is called or replaced takes the parameters that it took when our subclass was written."""
     assert list(inspect.signature(method).parameters) == parameters
     assert inspect.iscoroutinefunction(method) is is_coroutine
 
@@ -147,8 +147,12 @@ def test_what_is_leaned_on_has_the_signature_expected(
 @pytest.mark.parametrize(
     ("ours", "theirs", "added"),
     [
-        (TrackingConsumer, Consumer, {"fail", "watch_membership", "takes", "_fetch_once", "_deliver"}),
-        (TrackingConsumerThread, AIOKafkaConsumerThread, {"fetch", "_fetch", "_watch_coordinator", "forget_fetches"}),
+        (TrackingConsumer, Consumer, {"fail", "watch_membership", "wants", "_fetch_once", "_deliver"}),
+        (
+            TrackingConsumerThread,
+            AIOKafkaConsumerThread,
+            {"set_fetching", "_set_fetching", "_watch_coordinator", "forget_fetches"},
+        ),
         (RawSchema, faust.Schema, set()),
     ],
 )

@@ -1,4 +1,4 @@
-"""The runtime that the worker is given: what it says of Faust, in words of ours."""
+"""The worker's runtime on Faust."""
 
 # ruff: noqa: SLF001 - the insides are what it hides
 
@@ -33,23 +33,23 @@ async def runtime() -> AsyncIterator[FaustRuntime]:
     made._consumer._thread.thread_loop.close()
 
 
-async def test_it_is_settled_when_the_group_is_joined_and_the_table_is_back(runtime: FaustRuntime) -> None:
-    """Until then it says how far it is, by a value that changes with each step."""
+async def test_join_progress_is_none_when_the_group_is_joined_and_the_table_recovered(runtime: FaustRuntime) -> None:
+    """Until then its value changes with each step."""
     recovery = runtime.app.tables.recovery
     recovery.active_offsets[CHANGELOG._replace(partition=1)] = None  # given only now, of which nothing is known
-    seen = [runtime.unsettled()]
+    seen = [runtime.join_progress()]
     recovery.active_offsets[CHANGELOG] = 41
-    seen.append(runtime.unsettled())
+    seen.append(runtime.join_progress())
     runtime.app.rebalancing_count += 1
-    seen.append(runtime.unsettled())
+    seen.append(runtime.join_progress())
     assert None not in seen
     assert len(set(seen)) == len(seen)
     recovery.completed.set()
-    assert runtime.unsettled() is None
+    assert runtime.join_progress() is None
     assert not runtime.is_rebalancing
     runtime.app.rebalancing = True
     assert runtime.is_rebalancing
-    assert runtime.unsettled() is not None
+    assert runtime.join_progress() is not None
 
 
 def change(offset: int, value: bytes | None) -> ConsumerRecord:
@@ -57,7 +57,7 @@ def change(offset: int, value: bytes | None) -> ConsumerRecord:
 
 
 async def test_the_table_is_the_dict_that_recovery_fills(runtime: FaustRuntime) -> None:
-    """In batches; but the last record of a changelog goes Faust's way, which so learns that recovery is over."""
+    """The last record of a changelog takes Faust's own path, by which Faust notices the end of recovery."""
     consumer, recovery = runtime._consumer, runtime.app.tables.recovery
     handed: list[int] = []
 
@@ -76,8 +76,8 @@ async def test_the_table_is_the_dict_that_recovery_fills(runtime: FaustRuntime) 
     assert (rows, recovery.active_offsets[CHANGELOG], handed) == ({}, 7, [9])
 
 
-async def test_partitions_that_go_are_told_of_and_an_empty_revocation_is_not(runtime: FaustRuntime) -> None:
-    """Faust tells also that nothing goes, at the first assignment."""
+async def test_an_empty_revocation_calls_no_handler(runtime: FaustRuntime) -> None:
+    """Faust reports one at the first assignment."""
     told: list[str] = []
 
     async def revoked() -> None:
@@ -92,8 +92,8 @@ async def test_partitions_that_go_are_told_of_and_an_empty_revocation_is_not(run
     assert told == ["revoked", "recovered"]
 
 
-async def test_a_group_that_refuses_the_worker_is_why_it_can_not_go_on(runtime: FaustRuntime) -> None:
-    """The reason comes out, with whether the member must leave."""
+async def test_watch_raises_the_groups_refusal(runtime: FaustRuntime) -> None:
+    """The error says whether the member must leave."""
     watching = asyncio.create_task(runtime.watch())
     await asyncio.sleep(0)
     runtime._consumer.fail(GroupError("the group coordinator failed: x", must_leave=True))
@@ -103,10 +103,8 @@ async def test_a_group_that_refuses_the_worker_is_why_it_can_not_go_on(runtime: 
     assert caught.value.must_leave
 
 
-async def test_a_faust_that_has_crashed_is_why_it_can_not_go_on(
-    runtime: FaustRuntime, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The crash's reason is in the text that the log shows."""
+async def test_watch_raises_fausts_crash(runtime: FaustRuntime, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error's text has the reason."""
 
     async def crash() -> None:
         runtime.app.crash_reason = ValueError("of Faust's")
@@ -118,7 +116,7 @@ async def test_a_faust_that_has_crashed_is_why_it_can_not_go_on(
 
 
 def test_a_faust_without_its_compiled_stream_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The worker says so instead of being slow."""
+    """The worker does not start instead of being slow."""
     require_compiled_stream()
     monkeypatch.setattr(module.streams, "_CStreamIterator", None)
     with pytest.raises(StopError, match="Cython"):

@@ -19,19 +19,21 @@ from stream.domain.person import Candidate, Person
 from tests.support.agent_rig import PARTITION, Worker
 from tests.support.fake_rig import FakeRig
 from tests.support.fakes import NOW, FakeDatabase, c2s_webhook
-from tests.support.lookup_scenarios import SCENARIOS, SOMEONE, Rig, contact, request, resolve
+from tests.support.identity_scenarios import IDENTITY_SCENARIOS
+from tests.support.lookup_rig import SOMEONE, Rig, contact, request, resolve
+from tests.support.lookup_scenarios import CALL_SCENARIOS
 from tests.support.waiting import LIMIT
 
 
-@pytest.mark.parametrize("check", SCENARIOS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("check", [*CALL_SCENARIOS, *IDENTITY_SCENARIOS], ids=lambda check: check.__name__)
 async def test_lookup_chain_on_fakes(check: Callable[[Rig], Awaitable[None]]) -> None:
-    """What each scenario says holds on the fakes."""
+    """Each scenario holds on the fakes."""
     async with asyncio.timeout(LIMIT):
         await check(FakeRig())
 
 
 class SlowStore:
-    """A database that is told when to finish; ``asked`` is set once something is to be stored."""
+    """A database that stores when the test says so. ``asked`` is set when something is to be stored."""
 
     def __init__(self, database: FakeDatabase) -> None:
         self._database = database
@@ -58,8 +60,8 @@ class SlowStore:
 
 
 @pytest.mark.parametrize("known_before", [True, False], ids=["the Work API's answer", "Diretrix's answer"])
-async def test_a_deadline_does_not_throw_away_what_was_paid_for(*, known_before: bool) -> None:
-    """A look-up that is cancelled while its answer is being stored: it is stored, booked, and known to the caller."""
+async def test_a_deadline_does_not_lose_a_paid_answer(*, known_before: bool) -> None:
+    """An answer whose storing is cancelled is stored, settled and returned to the caller."""
     rig = FakeRig()
     rig.know(SOMEONE)
     who = contact(SOMEONE, by="phone")
@@ -86,8 +88,8 @@ async def test_a_deadline_does_not_throw_away_what_was_paid_for(*, known_before:
         assert rig.store.answers
 
 
-async def test_a_reservation_that_nobody_waits_for_any_more_is_given_back() -> None:
-    """The deadline comes while the books are written: no call is made, and none stays reserved."""
+async def test_a_cancelled_reservation_is_settled_as_free() -> None:
+    """If the deadline comes while the row is written, no call is made."""
     rig = FakeRig()
     rig.know(SOMEONE)
     chain = rig.worker()
@@ -96,19 +98,19 @@ async def test_a_reservation_that_nobody_waits_for_any_more_is_given_back() -> N
     result = await resolve(chain, request(contact(SOMEONE)), deadline=0.02)
     assert isinstance(result.failure, TimeoutError)
     ledger.held.set()
-    await chain.settled()
+    await chain.wait_settled()
     assert await rig.statuses("diretrix") == ["free"]
     assert rig.calls("diretrix") == 0
 
 
-async def test_the_facts_that_a_look_up_starts_from_do_not_change() -> None:
-    """What is learned is in the result, together with what was known, of a look-up and of a recall alike."""
+async def test_a_look_up_does_not_change_the_facts_it_starts_from() -> None:
+    """The result has the old and the new facts, also if only PostgreSQL was asked."""
     rig = FakeRig()
     rig.know(SOMEONE)
     who, facts = contact(SOMEONE, by="phone"), ContactFacts(dead_ends={"11144477735"})
     chain = rig.worker()
     learned = [(await chain.resolve(request(who), facts, LIMIT)).facts]
-    recalled = await chain.recall(request(who), facts)
+    recalled = await chain.resolve_from_postgres(request(who), facts)
     assert recalled is not None
     assert isinstance(recalled.answer, PersonFound)
     assert recalled.tier is Tier.POSTGRES
@@ -131,6 +133,6 @@ async def test_what_was_learned_and_paid_before_the_deadline_reaches_the_table_a
     (record,) = worker.producer.of(topics.RETRIES[0].name)
     assert ("reason", b"deadline") in record.headers
     phone = contact(SOMEONE, by="phone")
-    facts = worker.cache.recall(PARTITION[1], phone, NOW.timestamp())
+    facts = worker.cache.facts(PARTITION[1], phone, NOW.timestamp())
     assert [one.cpf for one in facts.answers[phone.aliases[0]]] == [SOMEONE.cpf]
     assert rig.calls("diretrix") == 1

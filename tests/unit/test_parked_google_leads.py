@@ -24,7 +24,7 @@ from stream.domain.parking import BUDGET_SPENT
 from stream.local.people import Someone, population
 from tests.support.agent_rig import HOME, LIMIT, PARTITION, Worker
 from tests.support.fakes import NOW, partition_for
-from tests.unit.test_outcomes import Rig, headers_of, tried
+from tests.support.gated_rig import Rig, headers_of, tried
 
 PEOPLE = population(40, seed=57)
 SOMEONE = PEOPLE[0]
@@ -118,11 +118,11 @@ async def test_a_dead_letter_with_an_event_is_completed_once_both_are_acknowledg
     rig.gate.failing = DeadlyError(3, "e")
     for first in (0, 1):
         await worker.receive(google(f"g-{first}"))
-        deliveries = worker.producer._undelivered  # noqa: SLF001 - acknowledged one by one
-        assert len(deliveries) == 2
-        deliveries.pop(first)()
+        acknowledgements = worker.producer._unacknowledged  # noqa: SLF001 - acknowledged one by one
+        assert len(acknowledgements) == 2
+        acknowledgements.pop(first)()
         assert worker.trackers.unfinished == 1
-        deliveries.pop()()
+        acknowledgements.pop()()
         assert worker.trackers.unfinished == 0
 
 

@@ -16,7 +16,7 @@ from stream.store import pending_writes
 from stream.store.pending_writes import PendingWrites
 from tests.support.fake_rig import FakeRig
 from tests.support.fakes import FakeDatabase
-from tests.support.lookup_scenarios import SOMEONE, answer, contact, request
+from tests.support.lookup_rig import SOMEONE, answer, contact, request
 
 LIMIT = 10.0  # seconds
 
@@ -205,15 +205,15 @@ async def test_a_worker_whose_answers_are_not_stored_stops_paying(database: Data
             await answer(chain, request(contact(one, by="phone"), one.name))
     assert rig.calls("diretrix") == 3
     store.away = False
-    await chain.settled()
+    await chain.wait_settled()
     assert len(rig.store.answers) == 3
     for one in people:
         assert isinstance(await answer(chain, request(contact(one, by="phone"), one.name)), PersonFound)
     assert rig.calls("diretrix") == len(people)
 
 
-async def test_a_worker_that_stops_waits_for_paid_answers(database: Database) -> None:
-    """``settled``, which a stopping worker awaits within its limit, returns when every paid answer is stored."""
+async def test_a_worker_that_stops_waits_for_what_was_paid_for(database: Database) -> None:
+    """``wait_settled`` returns when all paid answers are stored, and not before."""
     del database
     rig = FakeRig()
     rig.know(SOMEONE)
@@ -222,7 +222,7 @@ async def test_a_worker_that_stops_waits_for_paid_answers(database: Database) ->
     with pytest.raises(DatabaseUnavailableError):
         await answer(chain, request(contact(SOMEONE, by="phone")))
     with pytest.raises(TimeoutError):
-        await asyncio.wait_for(chain.settled(), 0.02)
+        await asyncio.wait_for(chain.wait_settled(), 0.02)
     store.away = False
-    await chain.settled()
+    await chain.wait_settled()
     assert rig.store.answers

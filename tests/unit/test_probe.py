@@ -1,4 +1,4 @@
-"""Reaching a broker or a database that is away at start."""
+"""Connecting to a broker or a database that does not answer yet."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from stream.health.probe import Probe
 
 
 async def test_a_broker_that_comes_late_is_reached() -> None:
-    """Refused connections are tried again, and the absence is over with the first that holds."""
+    """Refused connections are retried, and the outage ends with the first connection."""
     tries = [KafkaConnectionError(), OSError(), None]
     probe = Probe("the broker", every=0.0)
     away = []
@@ -29,10 +29,10 @@ async def test_a_broker_that_comes_late_is_reached() -> None:
     ("what", "error"),
     [("the broker", KafkaConnectionError()), ("the database", DatabaseUnavailableError("database: OSError"))],
 )
-async def test_what_does_not_come_is_given_up(what: str, error: Exception) -> None:
-    """After its patience, with a reason that an operator understands."""
+async def test_a_server_that_never_answers_is_given_up(what: str, error: Exception) -> None:
+    """After ``max_wait`` seconds, with a reason that an operator understands."""
     now = 0.0
-    probe = Probe(what, lambda: now, every=0.0, patience=300.0)
+    probe = Probe(what, lambda: now, every=0.0, max_wait=300.0)
 
     async def connect() -> None:
         nonlocal now
@@ -44,8 +44,8 @@ async def test_what_does_not_come_is_given_up(what: str, error: Exception) -> No
     assert now == 500.0
 
 
-async def test_what_waiting_does_not_mend_is_told_at_once() -> None:
-    """A fault of the configuration is no absence."""
+async def test_an_error_that_waiting_does_not_cure_is_raised_at_once() -> None:
+    """A fault of the configuration is no outage."""
     probe = Probe("the broker", every=0.0)
 
     async def connect() -> None:

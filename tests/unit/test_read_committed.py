@@ -21,7 +21,7 @@ from stream.kafka.open_transactions import OpenTransactions
 from stream.settings import load
 from tests.support.agent_rig import HOME, LIMIT, PARTITION, Worker
 from tests.support.fakes import c2s_webhook
-from tests.unit.test_outcomes import Rig
+from tests.support.gated_rig import Rig
 
 ROOT = Path(__file__).parents[2]
 FIRST, SECOND = TopicPartition("webhooks", 0), TopicPartition("webhooks", 1)
@@ -150,6 +150,6 @@ async def test_a_long_aborted_transaction_does_not_block_the_worker() -> None:
     async with asyncio.timeout(LIMIT):
         while not reading.done():
             await asyncio.sleep(0)
-            worker.producer.deliver()
-    worker.producer.deliver()
+            worker.producer.acknowledge()
+    worker.producer.acknowledge()
     assert (tracker.watermark, tracker.span) == (50_002, 0)

@@ -15,7 +15,7 @@ from stream.local.people import population
 from tests.support.agent_rig import Worker
 from tests.support.fake_rig import FakeRig
 from tests.support.fakes import NOW, FakeLedger, c2s_webhook
-from tests.support.lookup_scenarios import SOMEONE
+from tests.support.lookup_rig import SOMEONE
 
 
 def google(lead: str, phone: str, name: str) -> bytes:

@@ -1,4 +1,4 @@
-"""How sources share a limit: the budget's rule, the queue's shares, and the look-up slots."""
+"""How sources share a limit: the budget's rule, the queue's shares, and slots in turn."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def taken(limit: int, source: str, used: Counter[str], sources: frozenset[str] =
 
 
 def test_a_flood_leaves_the_others_their_share() -> None:
-    """One of two sources gets at most three quarters; the other one always gets the rest."""
+    """Of two sources one can take three quarters, and the other always gets the last quarter."""
     used: Counter[str] = Counter()
     assert [taken(100, source, used) for source in (C2S, GOOGLE, C2S)] == [75, 25, 0]
 
@@ -46,7 +46,7 @@ def test_a_flood_leaves_the_others_their_share() -> None:
 def test_no_order_of_asking_passes_the_limit_or_takes_a_share(
     limit: int, asking: list[str], sources: frozenset[str]
 ) -> None:
-    """In any order of requests the total holds, and each known source can still take its whole share."""
+    """In any order: the total holds, and each known source can still take its share."""
     used: Counter[str] = Counter()
     for source in asking:
         if source in sources and may_take(limit, used, source, sources):
@@ -65,14 +65,14 @@ def google(number: int, name: str = "") -> PendingWebhook:
         {"column_id": "FULL_NAME", "string_value": name},
     ]
     payload = {"lead_id": f"g-{number}", "google_key": "k", "form_id": 1, "campaign_id": 2, "user_column_data": columns}
-    return delivery_of(number, encode_webhook(Source.GOOGLE_ADS, NOW, payload, None))
+    return pending_of(number, encode_webhook(Source.GOOGLE_ADS, NOW, payload, None))
 
 
 def c2s(number: int) -> PendingWebhook:
-    return delivery_of(number, c2s_webhook(f"lead-{number}", phone=someone(number)))
+    return pending_of(number, c2s_webhook(f"lead-{number}", phone=someone(number)))
 
 
-def delivery_of(number: int, value: bytes) -> PendingWebhook:
+def pending_of(number: int, value: bytes) -> PendingWebhook:
     from aiokafka import ConsumerRecord  # noqa: PLC0415 - of this helper only
 
     webhook = decode_webhook(value)
@@ -102,8 +102,8 @@ async def begun(partner: Partner, count: int) -> None:
             await asyncio.sleep(0)
 
 
-async def test_a_flood_leaves_the_queue_to_others() -> None:
-    """C2S gets three quarters of the queue; Google leads still find room and are looked up in turn with C2S."""
+async def test_a_flood_leaves_the_others_room_in_the_queue() -> None:
+    """C2S may fill three quarters. Google's leads find room, and are looked up in turn with C2S's."""
     partner = Partner()
     single_flight = SingleFlight(partner.look_up, slots=2, queue=40, queue_limit=LIMIT, sources=lambda: BOTH)
     taken_in = 0
@@ -124,8 +124,8 @@ async def test_a_flood_leaves_the_queue_to_others() -> None:
     await single_flight.close()
 
 
-async def test_a_source_that_nobody_has_seen_makes_room_by_asking() -> None:
-    """A source that filled the queue alone gets no more places once another source asks."""
+async def test_a_new_source_gets_a_share_when_it_comes() -> None:
+    """A source that filled the queue alone gets no more room once another one has come."""
     partner = Partner()
     sources: set[str] = set()
     single_flight = SingleFlight(
@@ -145,8 +145,8 @@ async def test_a_source_that_nobody_has_seen_makes_room_by_asking() -> None:
     await single_flight.close()
 
 
-async def test_a_flood_keeps_only_its_own_parked_webhooks_waiting() -> None:
-    """While C2S uses its share, its parked webhooks wait and Google's return, up to half of Google's share."""
+async def test_a_full_share_keeps_only_its_own_sources_parked_webhooks_waiting() -> None:
+    """Google's come back until half of Google's share is used."""
     partner = Partner()
     single_flight = SingleFlight(partner.look_up, slots=2, queue=40, queue_limit=LIMIT, sources=lambda: BOTH)
     for number in range(19):
@@ -170,16 +170,16 @@ LARGE = 1_000  # characters of a webhook
 def large(number: int, source: str = C2S) -> PendingWebhook:
     if source == GOOGLE:
         return google(number, "x" * LARGE)
-    return delivery_of(number, c2s_webhook(f"lead-{number}", phone=someone(number), name="x" * LARGE))
+    return pending_of(number, c2s_webhook(f"lead-{number}", phone=someone(number), name="x" * LARGE))
 
 
 @pytest.mark.parametrize("contacts", [1, 1_000], ids=["one contact", "a contact each"])
-async def test_the_queue_is_limited_in_bytes(contacts: int) -> None:
-    """Large webhooks fill the queue although places are free; a webhook that joins a waiting contact needs room too."""
+async def test_the_bytes_of_the_queue_are_limited(contacts: int) -> None:
+    """A webhook that joins a look-up needs room as well."""
     partner = Partner()
     limit = 100 * LARGE
     single_flight = SingleFlight(partner.look_up, slots=1, queue=5_000, queue_limit=LIMIT, queue_bytes=limit)
-    most, taken_in = large(0).message.size, 0
+    most, taken_in = large(0).record.size, 0
     while single_flight.has_room_for(C2S):
         single_flight.submit(large(taken_in % contacts))
         taken_in += 1
@@ -195,7 +195,7 @@ async def test_the_queue_is_limited_in_bytes(contacts: int) -> None:
 
 
 async def test_large_webhooks_of_one_source_leave_the_others_their_share() -> None:
-    """Half of the bytes are reserved in equal shares, as half of the places are."""
+    """Half of the bytes are reserved in equal shares."""
     single_flight = SingleFlight(
         Partner().look_up, slots=1, queue=5_000, queue_limit=LIMIT, sources=lambda: BOTH, queue_bytes=100 * LARGE
     )
@@ -204,14 +204,14 @@ async def test_large_webhooks_of_one_source_leave_the_others_their_share() -> No
         while single_flight.has_room_for(source):
             single_flight.submit(large(1_000 * (source == GOOGLE) + counts[source], source))
             counts[source] += 1
-    sizes = {source: counts[source] * large(0, source).message.size / LARGE for source in counts}
+    sizes = {source: counts[source] * large(0, source).record.size / LARGE for source in counts}
     assert 74 <= sizes[C2S] <= 77
     assert 22 <= sizes[GOOGLE] <= 27
     await single_flight.close()
 
 
-async def test_bytes_are_free_again_when_all_has_ended() -> None:
-    """A webhook's bytes are free again after a look-up, a recall, and a refused slot."""
+async def test_every_outcome_frees_the_bytes() -> None:
+    """Looked up, answered from PostgreSQL, or without a slot."""
     ends = asyncio.Event()
 
     async def look_up(one: PendingWebhook, failed: str) -> str:
@@ -220,12 +220,14 @@ async def test_bytes_are_free_again_when_all_has_ended() -> None:
             await ends.wait()
         return failed
 
-    async def recall(one: PendingWebhook) -> bool:
-        return one.message.offset % 2 == 0
+    async def answer_from_postgres(one: PendingWebhook) -> bool:
+        return one.record.offset % 2 == 0
 
-    single_flight = SingleFlight(look_up, slots=1, queue=100, queue_limit=0.05, recall=recall, queue_bytes=10 * LARGE)
+    single_flight = SingleFlight(
+        look_up, slots=1, queue=100, queue_limit=0.05, answer_from_postgres=answer_from_postgres, queue_bytes=10 * LARGE
+    )
     for number in range(8):
-        single_flight.submit(large(number), known_only=number == 7)
+        single_flight.submit(large(number), postgres_only=number == 7)
     assert single_flight.bytes_held > 8 * LARGE
     async with asyncio.timeout(LIMIT):
         while single_flight.bytes_held > 2 * LARGE:  # noqa: ASYNC110 - what leaves the queue sets no event
@@ -235,8 +237,8 @@ async def test_bytes_are_free_again_when_all_has_ended() -> None:
     assert single_flight.bytes_held == 0
 
 
-async def test_slots_are_given_in_turns() -> None:
-    """Slots go to the sources in turns, and in order within a source; no slot is lost to one that stops waiting."""
+async def test_sources_get_slots_in_turn() -> None:
+    """Within a source in order. A cancelled waiter is skipped, and no slot is lost."""
     slots = FairSlots(1)
     order: list[str] = []
 
@@ -258,8 +260,8 @@ async def test_slots_are_given_in_turns() -> None:
         await asyncio.wait_for(slots.acquire("a"), 0.01)
 
 
-async def test_a_cancelled_owner_gives_its_slot_back() -> None:
-    """A slot that is given and cancelled in one tick goes to the next in line."""
+async def test_a_waiter_that_is_cancelled_with_its_slot_gives_it_back() -> None:
+    """Granted and cancelled in the same tick, the slot goes to the next waiter."""
     slots = FairSlots(1)
     await slots.acquire("a")
     first, second = (asyncio.create_task(slots.acquire(name)) for name in ("a", "b"))

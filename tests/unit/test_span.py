@@ -1,4 +1,4 @@
-"""How far a worker may read ahead of its oldest unfinished webhook."""
+"""How far an agent reads ahead of its oldest unfinished webhook."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from stream.local.people import population
 from stream.settings import load
 from tests.support.agent_rig import PARTITION, Worker
 from tests.support.fakes import c2s_webhook
-from tests.unit.test_outcomes import Rig
+from tests.support.gated_rig import Rig
 
 SPAN, EARLY = 10, 8
 LIMIT = 60.0  # seconds
@@ -25,26 +25,26 @@ MISS = c2s_webhook("slow", name=SOMEONE.name, phone=SOMEONE.phone)
 
 
 def hits(count: int) -> list[bytes]:
-    """Webhooks that are answered at once, since they name no contact."""
+    """Webhooks that are answered at once, because they name no contact."""
     return [c2s_webhook(f"hit-{number}") for number in range(count)]
 
 
 @pytest.fixture
 def rig() -> Rig:
-    """A world whose database answers when it is let."""
+    """A world whose database can be blocked."""
     rig = Rig()
     rig.gate.open.clear()
     return rig
 
 
-async def test_one_slow_webhook_is_parked_before_it_stops_the_reader(rig: Rig) -> None:
-    """At four fifths of the span the oldest look-up goes to the retry topic; hits never wait."""
+async def test_the_oldest_look_up_is_parked_before_the_span_is_full(rig: Rig) -> None:
+    """At four fifths of the span it goes to the retry topic. Hits do not wait."""
     worker = Worker(rig, span=SPAN)
     async with asyncio.timeout(LIMIT):
         await worker.read(MISS)
         for number, hit in enumerate(hits(5 * SPAN)):
             await worker.read(hit)
-            worker.producer.deliver()
+            worker.producer.acknowledge()
             assert len(worker.producer.of(topics.RETRIES[0].name)) == (number >= EARLY - 2)
     (parked,) = worker.producer.of(topics.RETRIES[0].name)
     assert (parked.value, dict(parked.headers)["reason"]) == (MISS, b"span")
@@ -54,8 +54,8 @@ async def test_one_slow_webhook_is_parked_before_it_stops_the_reader(rig: Rig) -
     assert (tracker.span, tracker.watermark) == (0, 5 * SPAN + 1)
 
 
-async def test_a_full_span_stops_the_reader_until_its_oldest_webhook_is_finished(rig: Rig) -> None:
-    """While the broker acknowledges nothing no more is read than the span holds; then reading goes on."""
+async def test_a_full_span_stops_reading_until_its_oldest_webhook_is_completed(rig: Rig) -> None:
+    """While the broker acknowledges nothing, no more than the span is read."""
     worker = Worker(rig, span=SPAN)
     reading = asyncio.create_task(worker.read(*hits(3 * SPAN)))
     most = 0
@@ -66,15 +66,15 @@ async def test_a_full_span_stops_the_reader_until_its_oldest_webhook_is_finished
                 before = len(worker.producer.records)
                 await asyncio.sleep(0)
             most = max(most, worker.trackers.unfinished)
-            worker.producer.deliver()
+            worker.producer.acknowledge()
             await asyncio.sleep(0)
     await reading
     assert most == SPAN
     assert len(worker.events()) == 3 * SPAN
 
 
-def test_what_is_read_ahead_never_fills_a_span() -> None:
-    """What was fetched and not begun counts in the span: if it alone filled it, the reader would wait for itself."""
+def test_buffered_records_never_fill_the_span() -> None:
+    """They count in the span: if they filled it, the agent would wait for records behind itself."""
     smallest = load({"MAX_UNFINISHED_SPAN": "1000"})
     with pytest.raises(ValidationError, match="MAX_UNFINISHED_SPAN"):
         load({"MAX_UNFINISHED_SPAN": "999"})

@@ -1,4 +1,4 @@
-"""When a worker must leave, and when it only seems to stand still."""
+"""When a worker must stop, and when it only seems to make no progress."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import pytest
 
 from stream.domain.errors import StopError
 from stream.health.watchdog import (
-    BROKER_PATIENCE,
-    STALL,
-    UNHEARD,
-    UNSETTLED,
+    MAX_BROKER_OUTAGE_S,
+    MAX_JOIN_STALL_S,
+    MAX_STALL_S,
+    STUCK_FACTOR,
     Allowance,
     Facts,
     Pulse,
@@ -40,17 +40,17 @@ WELL = Facts(
     [
         (replace(WELL, agent_restarts=1), "agent was restarted"),
         (replace(WELL, agent_restarts=1, broker_away=1.0), "agent was restarted"),
-        (replace(WELL, broker_away=BROKER_PATIENCE + 1), "broker is away"),
+        (replace(WELL, broker_away=MAX_BROKER_OUTAGE_S + 1), "broker is away"),
         (replace(WELL, oldest_due_age=2 * DEADLINE + 1), "twice its deadline"),
-        (replace(WELL, unfinished=1, since_completed=STALL + 1), "none has been finished"),
-        (replace(WELL, uncommitted=1, since_commit=STALL + 1), "none has been committed"),
+        (replace(WELL, unfinished=1, since_completed=MAX_STALL_S + 1), "none was completed"),
+        (replace(WELL, uncommitted=1, since_commit=MAX_STALL_S + 1), "none was committed"),
         (replace(WELL, unfinished=1, overtaken=WHOLE + 1), "got lost"),
-        (replace(WELL, unfinished=1, stuck=UNHEARD * WHOLE + 1), "got lost"),
-        (replace(WELL, unsettled=UNSETTLED + 1), "neither gets anywhere"),
+        (replace(WELL, unfinished=1, stuck=STUCK_FACTOR * WHOLE + 1), "got lost"),
+        (replace(WELL, join_stalled=MAX_JOIN_STALL_S + 1), "no progress in joining"),
     ],
 )
-def test_a_stall_is_told_with_its_reason(facts: Facts, reason: str) -> None:
-    """Each kind of stall has a reason that an operator understands."""
+def test_each_stall_has_its_reason(facts: Facts, reason: str) -> None:
+    """The reason is one that an operator understands."""
     assert reason in (diagnose(facts, ALLOWANCE) or "")
 
 
@@ -59,24 +59,24 @@ def test_a_stall_is_told_with_its_reason(facts: Facts, reason: str) -> None:
     [
         WELL,
         replace(WELL, since_completed=9_999.0, since_commit=9_999.0),  # an idle night
-        replace(WELL, unfinished=5, since_completed=STALL),
-        replace(WELL, uncommitted=5, since_commit=STALL),
+        replace(WELL, unfinished=5, since_completed=MAX_STALL_S),
+        replace(WELL, uncommitted=5, since_commit=MAX_STALL_S),
         replace(WELL, oldest_due_age=2 * DEADLINE),
-        replace(WELL, broker_away=BROKER_PATIENCE, unfinished=5, since_completed=299.0),
-        replace(WELL, unfinished=5_000, overtaken=WHOLE, stuck=UNHEARD * WHOLE),  # a full queue that moves
-        replace(WELL, unsettled=UNSETTLED),  # a long recovery
-        replace(WELL, broker_away=1.0, unsettled=9_999.0),
+        replace(WELL, broker_away=MAX_BROKER_OUTAGE_S, unfinished=5, since_completed=299.0),
+        replace(WELL, unfinished=5_000, overtaken=WHOLE, stuck=STUCK_FACTOR * WHOLE),  # a full queue that moves
+        replace(WELL, join_stalled=MAX_JOIN_STALL_S),  # a long recovery
+        replace(WELL, broker_away=1.0, join_stalled=9_999.0),
         replace(WELL, broker_away=1.0, overtaken=9_999.0, stuck=9_999.0),
         replace(WELL, broker_away=1.0, uncommitted=5, since_commit=299.0, oldest_due_age=299.0),
     ],
 )
-def test_what_is_no_stall_is_left_alone(facts: Facts) -> None:
-    """An idle night, a worker at its bounds and a broker that is away for minutes are no reason to leave."""
+def test_these_facts_are_no_stall(facts: Facts) -> None:
+    """An idle night, values at their limits, and a broker that is away for minutes."""
     assert diagnose(facts, ALLOWANCE) is None
 
 
-async def test_the_watchdog_leaves_with_the_reason_once_the_facts_say_so() -> None:
-    """It looks again and again, and raises when the facts have become bad."""
+async def test_the_watchdog_raises_the_reason_when_the_facts_become_bad() -> None:
+    """It diagnoses the facts again and again."""
     seen = 0
 
     async def facts() -> Facts:
@@ -90,8 +90,8 @@ async def test_the_watchdog_leaves_with_the_reason_once_the_facts_say_so() -> No
     assert seen == 3
 
 
-def test_a_pulse_stops_what_stood_still_longer_than_its_session() -> None:
-    """Exactly the session is still good; longer is not, and nothing may be sent."""
+def test_a_pulse_raises_after_more_than_a_session_without_a_beat() -> None:
+    """Exactly one session is still good."""
     now = 100.0
     pulse = Pulse(30.0, lambda: now)
     now = 130.0
@@ -101,8 +101,8 @@ def test_a_pulse_stops_what_stood_still_longer_than_its_session() -> None:
         pulse.check()
 
 
-async def test_a_beat_after_a_stand_still_does_not_heal_it() -> None:
-    """The first beat after a suspension ends the worker instead of hiding the gap."""
+async def test_a_beat_after_a_stand_still_does_not_hide_it() -> None:
+    """The first beat after a suspension raises."""
     now = 0.0
     pulse = Pulse(30.0, lambda: now)
     now = 31.0
@@ -113,8 +113,8 @@ async def test_a_beat_after_a_stand_still_does_not_heal_it() -> None:
         pulse.check()
 
 
-async def test_a_pulse_that_beats_is_fresh() -> None:
-    """Each beat begins the session anew."""
+async def test_each_beat_restarts_the_session() -> None:
+    """The pulse raises nothing while it beats."""
     now = 0.0
     pulse = Pulse(30.0, lambda: now)
     now = 29.0

@@ -1,4 +1,4 @@
-"""A worker's beginning and end, with a runtime that hangs where one may hang."""
+"""How a worker starts and stops, on a runtime whose calls may hang."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ PARTITION = ("webhooks", 0)
 
 
 async def for_ever(*_: object) -> None:
-    """Never end."""
+    """Never return."""
     await asyncio.Event().wait()
 
 
-async def at_once(*_: object) -> None:
-    """End."""
+async def return_at_once(*_: object) -> None:
+    """Return."""
 
 
 class SingleFlight:
-    """What flies, as far as the end looks at it."""
+    """Single flight, as far as the shutdown uses it."""
 
     under_way = 0
 
@@ -37,13 +37,13 @@ class SingleFlight:
         self.land = asyncio.Event()
 
     async def drain(self, seconds: float) -> None:
-        """Wait until it has ended."""
+        """Wait until the look-ups have ended."""
         self.drained_for = seconds
         await self.land.wait()
 
 
 class World:
-    """A worker of which every part does as it is told."""
+    """A worker whose parts do as the test says."""
 
     def __init__(self) -> None:
         self.trackers = Trackers()
@@ -56,13 +56,13 @@ class World:
             trackers=self.trackers,
             on_revoked=lambda handler: setattr(self, "revoked", handler),
             on_recovered=lambda handler: setattr(self, "recovered", handler),
-            start=at_once,
+            start=return_at_once,
             watch=for_ever,
             commit=self.commit,
             stop_fetching=self.stop_fetching,
-            stop=at_once,
+            stop=return_at_once,
         )
-        self.producer = SimpleNamespace(backlog=0, flush=at_once)
+        self.producer = SimpleNamespace(backlog=0, flush=return_at_once)
         self.watchdog = SimpleNamespace(run=for_ever)
         self.stop = Stop()
 
@@ -71,12 +71,12 @@ class World:
         self.fetches = False
 
     async def commit(self) -> None:
-        """The broker accepts it all."""
+        """Commit everything that is committable."""
         self.trackers.committed(self.trackers.committable())
 
     def worker(self) -> Worker:
-        """The worker of these parts."""
-        enricher = SimpleNamespace(single_flight=self.single_flight, park_all=self.parked.append, stop=at_once)
+        """Return the worker of these parts."""
+        enricher = SimpleNamespace(single_flight=self.single_flight, park_all=self.parked.append, stop=return_at_once)
         waits = SimpleNamespace(run=for_ever, beat=for_ever, watch=for_ever)
         parts: dict[str, Any] = {
             "runtime": self.runtime,
@@ -93,13 +93,13 @@ class World:
 
 @pytest.fixture
 async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
-    monkeypatch.setattr(life, "STEP", 0.05)
+    monkeypatch.setattr(life, "SHUTDOWN_STEP_S", 0.05)
     async with asyncio.timeout(LIMIT):
         yield World()
 
 
 async def test_a_start_that_hangs_is_watched(world: World) -> None:
-    """The broker went away while the group was being joined: the watchdog ends it, with its reason and 1."""
+    """While the group is joined the watchdog ends the worker with exit code 1."""
 
     async def watch() -> None:
         raise StopError("the broker is away")
@@ -109,7 +109,7 @@ async def test_a_start_that_hangs_is_watched(world: World) -> None:
 
 
 async def test_a_worker_whose_group_refuses_it_ends(world: World) -> None:
-    """The reason ends it with 1, and it leaves the group when its assignment can't be used."""
+    """The exit code is 1, and the worker leaves the group if it can't use its assignment."""
 
     async def refuse() -> None:
         raise GroupError("the group coordinator failed: AssertionError()", must_leave=True)
@@ -120,14 +120,14 @@ async def test_a_worker_whose_group_refuses_it_ends(world: World) -> None:
 
 
 async def test_a_start_that_hangs_can_be_stopped(world: World) -> None:
-    """Nothing has begun, so nothing is left."""
+    """The exit code is 0, because nothing was started."""
     world.runtime.start = for_ever
-    world.stop.tell()
+    world.stop.request()
     assert await world.worker().run(world.stop) == 0
 
 
-async def test_a_runtime_that_does_not_end_is_not_waited_for(world: World) -> None:
-    """All was delivered and committed: 0, and whoever ends the process is told that waiting is of no use."""
+async def test_a_runtime_that_does_not_stop_is_not_waited_for(world: World) -> None:
+    """The exit code is 0, because everything is committed, and ``runtime_hangs`` is set."""
 
     async def ignore() -> None:
         while True:
@@ -138,17 +138,17 @@ async def test_a_runtime_that_does_not_end_is_not_waited_for(world: World) -> No
                     raise
 
     ignoring, world.runtime.stop = True, ignore
-    world.stop.tell()
+    world.stop.request()
     worker = world.worker()
-    assert (await worker.run(world.stop), worker.hangs) == (0, True)
+    assert (await worker.run(world.stop), worker.runtime_hangs) == (0, True)
     ignoring = False
 
 
-async def test_a_stop_begins_nothing_more(world: World) -> None:
-    """Not in this generation, and not in one that begins while what is under way has its grace."""
+async def test_a_stop_starts_no_further_records(world: World) -> None:
+    """That holds also for a generation that starts during the grace."""
     world.single_flight.land.clear()
     running = asyncio.create_task(world.worker().run(world.stop))
-    world.stop.tell()
+    world.stop.request()
     while world.single_flight.drained_for is None:  # noqa: ASYNC110 - the worker sets no event
         await asyncio.sleep(0)
     world.trackers.begin_generation([PARTITION])
@@ -159,17 +159,17 @@ async def test_a_stop_begins_nothing_more(world: World) -> None:
 
 
 async def test_a_second_signal_ends_the_grace(world: World) -> None:
-    """What flies is parked at once."""
+    """Webhooks that are being looked up are parked at once."""
     world.single_flight.land.clear()
-    world.stop.tell()
-    world.stop.tell()
+    world.stop.request()
+    world.stop.request()
     assert await world.worker().run(world.stop) == 0
     assert world.parked == ["shutdown"]
 
 
 @pytest.mark.parametrize("what", ["undelivered", "uncommitted"])
-async def test_what_could_not_be_put_away_is_said(world: World, what: str) -> None:
-    """With a broker that is away the exit code is 1, and the end comes all the same."""
+async def test_an_incomplete_shutdown_has_exit_code_1(world: World, what: str) -> None:
+    """The broker is away, and the process ends all the same."""
     if what == "undelivered":
         world.producer.backlog, world.producer.flush = 3, for_ever
     else:
@@ -177,26 +177,28 @@ async def test_what_could_not_be_put_away_is_said(world: World, what: str) -> No
         tracker.track([0])
         tracker.complete(0)
         world.runtime.commit = for_ever
-    world.stop.tell()
+    world.stop.request()
     assert await world.worker().run(world.stop) == 1
 
 
-async def test_what_a_step_leaves_of_its_time_is_for_the_next(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A broker that takes longer than one step, and less than the two so far, has everything delivered: 0."""
-    monkeypatch.setattr(life, "STEP", 1.0)
+async def test_a_shutdown_step_may_use_the_time_left_by_earlier_steps(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A flush that takes longer than one step and less than two completes: exit code 0."""
+    monkeypatch.setattr(life, "SHUTDOWN_STEP_S", 1.0)
 
     async def deliver() -> None:
         await asyncio.sleep(1.2)
         world.producer.backlog = 0
 
     world.producer.backlog, world.producer.flush = 3, deliver
-    world.stop.tell()
+    world.stop.request()
     assert await world.worker().run(world.stop) == 0
 
 
-async def test_a_last_commit_that_is_refused_is_tried_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The group rebalances while the worker leaves: what is finished is committed all the same."""
-    monkeypatch.setattr(life, "STEP", LIMIT)
+async def test_a_refused_last_commit_is_retried(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The group rebalances during the shutdown, and completed offsets are committed all the same."""
+    monkeypatch.setattr(life, "SHUTDOWN_STEP_S", LIMIT)
     refused = asyncio.Event()
 
     async def commit() -> None:
@@ -208,6 +210,6 @@ async def test_a_last_commit_that_is_refused_is_tried_again(world: World, monkey
     tracker.track([0])
     tracker.complete(0)
     world.runtime.commit = commit
-    world.stop.tell()
+    world.stop.request()
     assert await world.worker().run(world.stop) == 0
     assert world.trackers.committable() == {}

@@ -10,17 +10,25 @@ from typing import Any
 from aiokafka.errors import KafkaConnectionError
 
 from stream.health.probe import Probe
-from stream.health.watchdog import BROKER_PATIENCE, STALL, UNHEARD, UNSETTLED, Allowance, Facts, diagnose
+from stream.health.watchdog import (
+    MAX_BROKER_OUTAGE_S,
+    MAX_JOIN_STALL_S,
+    MAX_STALL_S,
+    STUCK_FACTOR,
+    Allowance,
+    Facts,
+    diagnose,
+)
 from stream.kafka.offset_tracker import Trackers
 from stream.worker.health import WorkerFacts
 
 PARTITION, OTHER = ("webhooks", 0), ("webhooks", 1)
 ALLOWANCE = Allowance(deadline=30.0, queue_limit=120.0)
-LOST = "a webhook got lost inside the worker: others are finished, it is not"
+LOST = "a webhook got lost inside the worker: others are completed, it is not"
 
 
 class Worker:
-    """As much of a worker as the facts look at, on a clock of its own."""
+    """A worker, as far as the facts need it, with its own clock."""
 
     def __init__(self) -> None:
         self.trackers = Trackers()
@@ -28,7 +36,9 @@ class Worker:
         self.at = 0.0
         self.offsets = Counter[tuple[str, int]]()
         self.recovered: int | None = None  # records of the table that recovery has brought; None when it is over
-        self.runtime: Any = SimpleNamespace(trackers=self.trackers, is_rebalancing=False, unsettled=self.unsettled)
+        self.runtime: Any = SimpleNamespace(
+            trackers=self.trackers, is_rebalancing=False, join_progress=self.join_progress
+        )
         self.producer = SimpleNamespace(failing_since=None)
         self.oldest = 0.0
         enricher: Any = SimpleNamespace(
@@ -38,33 +48,33 @@ class Worker:
         self.facts = WorkerFacts(self.probe, Probe("the database"), ALLOWANCE, lambda: self.at)
         self.facts.watch(self.runtime, enricher)
 
-    def unsettled(self) -> tuple[bool, int] | None:
-        """How far joining and recovering are."""
+    def join_progress(self) -> tuple[bool, int] | None:
+        """Return how far joining and recovering are."""
         rebalancing = self.runtime.is_rebalancing
         return (rebalancing, self.recovered or 0) if rebalancing or self.recovered is not None else None
 
     def arrive(self, partition: tuple[str, int] = PARTITION) -> int:
-        """A webhook arrives."""
+        """Fetch a webhook."""
         offset = self.offsets[partition]
         self.trackers.active()[partition].track([offset])
         self.offsets[partition] += 1
         return offset
 
-    def finish_one(self, partition: tuple[str, int] = PARTITION) -> None:
-        """A webhook arrives and ends."""
+    def complete_one(self, partition: tuple[str, int] = PARTITION) -> None:
+        """Fetch and complete a webhook."""
         self.trackers.active()[partition].complete(self.arrive(partition))
 
     def commit(self) -> None:
-        """The broker accepts what is finished."""
+        """Commit everything that is completed."""
         self.trackers.committed(self.trackers.committable())
 
-    async def look(self) -> Facts:
-        """What the watchdog sees."""
+    async def gather(self) -> Facts:
+        """Return the facts."""
         return await self.facts.gather()
 
     async def diagnosed(self) -> str | None:
-        """What the watchdog would say."""
-        return diagnose(await self.look(), ALLOWANCE)
+        """Return why the watchdog would stop the worker."""
+        return diagnose(await self.gather(), ALLOWANCE)
 
     async def seconds_until_it_leaves(self, most: int, partition: tuple[str, int] = PARTITION) -> int | None:
         """Let others end and be committed, second by second; None when it never leaves."""
@@ -72,62 +82,62 @@ class Worker:
             if await self.diagnosed():
                 return second
             self.at += 1.0
-            self.finish_one(partition)
+            self.complete_one(partition)
             self.commit()
         return None
 
 
 async def test_a_worker_under_steady_load_that_commits_is_no_stall() -> None:
-    """There is always something that was finished since the last commit; what counts is that commits go on."""
+    """Something is always uncommitted; the number of commits counts."""
     worker = Worker()
-    for _ in range(int(3 * STALL)):
+    for _ in range(int(3 * MAX_STALL_S)):
         worker.at += 1.0
-        worker.finish_one()
+        worker.complete_one()
         worker.commit()
-        worker.finish_one()
+        worker.complete_one()
         assert await worker.diagnosed() is None
 
 
-async def test_a_worker_that_finishes_and_never_commits_is_a_stall() -> None:
-    """However much it finishes."""
+async def test_a_worker_that_completes_and_never_commits_is_a_stall() -> None:
+    """However much it completes."""
     worker = Worker()
     said = []
-    for _ in range(int(STALL) + 2):
+    for _ in range(int(MAX_STALL_S) + 2):
         worker.at += 1.0
-        worker.finish_one()
+        worker.complete_one()
         said.append(await worker.diagnosed())
-    assert said[-1] == "offsets are finished and none has been committed"
-    assert said[: int(STALL)] == [None] * int(STALL)
+    assert said[-1] == "offsets are completed and none was committed for 60 s"
+    assert said[: int(MAX_STALL_S)] == [None] * int(MAX_STALL_S)
 
 
 async def test_an_idle_night_is_no_stall() -> None:
-    """Nothing arrives, or what arrived is finished and committed; records that are not due are not fetched at all."""
+    """Nothing arrives, or everything that arrived is committed."""
     worker = Worker()
-    worker.finish_one()
+    worker.complete_one()
     worker.commit()
-    await worker.look()
+    await worker.gather()
     worker.at += 36_000.0
     assert await worker.diagnosed() is None
 
 
 async def test_a_webhook_that_later_ones_have_overtaken_for_too_long_is_lost() -> None:
-    """The worker leaves, so that it is read again: nothing else would ever finish it."""
+    """The worker stops, so that the webhook is read again."""
     worker = Worker()
     worker.arrive()
-    assert await worker.seconds_until_it_leaves(1_000) == int(ALLOWANCE.whole) + 2
+    assert await worker.seconds_until_it_leaves(1_000) == int(ALLOWANCE.total) + 2
     assert await worker.diagnosed() == LOST
 
 
-async def test_the_last_webhook_of_a_partition_that_is_lost_is_found_too() -> None:
-    """Nothing overtakes it, so it may wait for the reader for long, but not for ever."""
+async def test_a_lost_webhook_at_the_end_of_a_partition_is_found() -> None:
+    """None overtakes it, so it has a longer limit: it may still wait to be read."""
     worker = Worker()
     worker.arrive()
     left = await worker.seconds_until_it_leaves(1_000, OTHER)
-    assert left == int(UNHEARD * ALLOWANCE.whole) + 1
+    assert left == int(STUCK_FACTOR * ALLOWANCE.total) + 1
 
 
 async def test_a_full_queue_that_moves_is_no_loss() -> None:
-    """Each first unfinished offset has a time of its own."""
+    """Each first unfinished offset has its own age."""
     worker = Worker()
     waiting = [worker.arrive() for _ in range(2_000)]
     tracker = worker.trackers.active()[PARTITION]
@@ -139,56 +149,56 @@ async def test_a_full_queue_that_moves_is_no_loss() -> None:
         assert await worker.diagnosed() is None
 
 
-async def test_after_a_rebalance_everything_has_its_time_again() -> None:
-    """What stood still while the group was being joined is no stall."""
+async def test_after_a_rebalance_all_ages_start_again() -> None:
+    """Time during which the group is joined is no stall."""
     worker = Worker()
     worker.arrive()
-    worker.finish_one()
+    worker.complete_one()
     worker.oldest = 500.0
-    await worker.look()
+    await worker.gather()
     worker.runtime.is_rebalancing = True
-    worker.at += UNSETTLED - 1
+    worker.at += MAX_JOIN_STALL_S - 1
     assert await worker.diagnosed() is None
     worker.runtime.is_rebalancing = False
-    worker.at += STALL
+    worker.at += MAX_STALL_S
     assert await worker.diagnosed() is None
     worker.at += 1
     assert await worker.diagnosed() is not None
 
 
-async def test_a_rebalance_that_never_ends_is_told() -> None:
-    """As is a recovery that gets nowhere; one that does has its time."""
+async def test_a_rebalance_or_recovery_without_progress_is_a_stall() -> None:
+    """With progress it may take any time."""
     worker = Worker()
     worker.recovered = 0
     for _ in range(10):
         worker.recovered += 1
         assert await worker.diagnosed() is None
-        worker.at += UNSETTLED
-    assert "neither gets anywhere" not in str(await worker.diagnosed())
+        worker.at += MAX_JOIN_STALL_S
+    assert "no progress in joining" not in str(await worker.diagnosed())
     worker.at += 1
-    assert "neither gets anywhere" in str(await worker.diagnosed())
+    assert "no progress in joining" in str(await worker.diagnosed())
 
 
-async def test_a_broker_that_is_away_has_five_minutes_and_then_everything_its_time() -> None:
-    """Whatever stands still while it is away; and in the moment in which it is back nothing is a stall."""
+async def test_an_outage_of_the_broker_is_a_stall_after_five_minutes() -> None:
+    """During the outage and at its end no other age counts."""
     worker = Worker()
     worker.arrive()
-    worker.finish_one()
-    await worker.look()
+    worker.complete_one()
+    await worker.gather()
     worker.producer.failing_since = 0.001
-    worker.oldest = worker.at = BROKER_PATIENCE - 1
+    worker.oldest = worker.at = MAX_BROKER_OUTAGE_S - 1
     assert await worker.diagnosed() is None
     away = {"broker": "away for 299 s", "database": ""}
-    assert (await worker.facts.healthy(), worker.facts.without()) == ({"progress": ""}, away)
+    assert (await worker.facts.healthy(), worker.facts.waits()) == ({"progress": ""}, away)
     worker.producer.failing_since = None
     assert await worker.diagnosed() is None
     worker.producer.failing_since = 0.001
-    worker.at = BROKER_PATIENCE + 1
+    worker.at = MAX_BROKER_OUTAGE_S + 1
     assert await worker.diagnosed() == "the broker is away"
 
 
 async def test_an_idle_worker_learns_from_its_probe_that_the_broker_is_away() -> None:
-    """Nothing is sent that could fail, and still it is not ready."""
+    """It sends nothing that could fail, and is not ready all the same."""
     worker = Worker()
     answers = [KafkaConnectionError(), None, OSError()]
     asked = asyncio.Event()
@@ -214,12 +224,12 @@ async def test_an_idle_worker_learns_from_its_probe_that_the_broker_is_away() ->
     assert "" in seen
     worker.at += 7
     assert (await worker.facts.ready())["broker"].startswith("away for")
-    worker.at += BROKER_PATIENCE
+    worker.at += MAX_BROKER_OUTAGE_S
     assert await worker.diagnosed() == "the broker is away"
 
 
-async def test_before_there_is_a_worker_the_pages_speak_of_what_it_waits_for() -> None:
-    """Healthy, since it waits; not ready, and it says for what."""
+async def test_before_the_worker_exists_the_pages_say_what_it_waits_for() -> None:
+    """It is healthy and not ready."""
     facts = WorkerFacts(Probe("the broker"), Probe("the database"), ALLOWANCE)
     assert await facts.healthy() == {"progress": ""}
-    assert await facts.ready() == {"broker": "", "database": "", "assignment": "the worker is being started"}
+    assert await facts.ready() == {"broker": "", "database": "", "assignment": "the worker is starting"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stream.faust_runtime.app import SESSION_TIMEOUT
+from stream.faust_runtime.app import SESSION_TIMEOUT_S
 from tests.chaos import scenario
 from tests.chaos.rig import Rig
 
@@ -26,7 +26,7 @@ class Scenario(scenario.Scenario):
         rig.sleep(pause)
         self._join(rig, 3, 4)
         rig.sleep(pause)
-        self._suspend(rig, "worker-2", SESSION_TIMEOUT + beyond_session)
+        self._suspend(rig, "worker-2", SESSION_TIMEOUT_S + beyond_session)
         rig.sleep(pause)
         self._leave(rig, "worker-2", "worker-3", "worker-4")
         rig.look()
