@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, assert_never
 
 from producers.limits import KIB, MIB
@@ -15,9 +16,10 @@ SCHEMA = "#/components/schemas/"
 RESPONSE = "#/components/responses/"
 
 
-def with_webhooks(document: dict[str, Any]) -> dict[str, Any]:
-    """The document with the paths, payload schemas and security schemes of the tables."""
-    endpoints = list(ENDPOINTS.values())
+def with_webhooks(
+    document: dict[str, Any], endpoints: Collection[Endpoint] = tuple(ENDPOINTS.values())
+) -> dict[str, Any]:
+    """The document with the paths, payload schemas and security schemes of ``endpoints``."""
     other_paths = {path: item for path, item in document["paths"].items() if not path.startswith(PREFIX)}
     components = document["components"]
     schemes = {name: scheme for one in endpoints for name, scheme in _schemes(one.presentation).items()}
@@ -70,12 +72,14 @@ def _schema(endpoint: Endpoint) -> dict[str, Any]:
 
 
 def _schemes(presentation: Presentation) -> dict[str, Any]:
+    """The security schemes by their names in the document: two sources share a name only if the schemes are equal."""
     match presentation:
         case HeaderOrUrl():
-            return {
-                "header": {"type": "apiKey", "in": "header", "name": presentation.header},
-                "url": {"type": "apiKey", "in": "query", "name": presentation.parameter},
-            }
+            header, parameter = presentation.header, presentation.parameter
+            schemes = {header: {"type": "apiKey", "in": "header", "name": header}}
+            if parameter is not None:
+                schemes[f"url-{parameter}"] = {"type": "apiKey", "in": "query", "name": parameter}
+            return schemes
         case BasicAuth():
             return {"basic": {"type": "http", "scheme": "basic"}}
         case BodyField():

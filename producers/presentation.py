@@ -13,10 +13,13 @@ REALM = 'Basic realm="lead-stream", charset="UTF-8"'
 
 @dataclass(frozen=True, slots=True)
 class HeaderOrUrl:
-    """A header, or a parameter of the webhook's URL for senders that can't set headers."""
+    """A header. ``parameter``: one of the URL for senders that can't set headers; None: only the header counts.
+
+    URLs are logged by proxies, so a source whose sender sets headers has no parameter.
+    """
 
     header: str
-    parameter: str
+    parameter: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,9 @@ def presented(presentation: InHead, request: web.BaseRequest) -> str | None:
     match presentation:
         case HeaderOrUrl():
             token = request.headers.get(presentation.header)
-            return request.query.get(presentation.parameter) if token is None else token
+            if token is None and presentation.parameter is not None:
+                return request.query.get(presentation.parameter)
+            return token
         case BasicAuth():
             return _basic(request.headers.get(hdrs.AUTHORIZATION, ""))
         case _:
@@ -51,7 +56,8 @@ def refusal(presentation: Presentation) -> tuple[str, dict[str, str]]:
     """The message and the headers for a sender with a wrong secret or none."""
     match presentation:
         case HeaderOrUrl():
-            return f"wrong or missing secret; header {presentation.header}, or {presentation.parameter} in the URL", {}
+            in_url = f", or {presentation.parameter} in the URL" if presentation.parameter is not None else ""
+            return f"wrong or missing secret; header {presentation.header}{in_url}", {}
         case BasicAuth():
             return "wrong or missing credentials; HTTP Basic", {hdrs.WWW_AUTHENTICATE: REALM}
         case BodyField():

@@ -153,7 +153,7 @@ async def test_each_source_is_parked_on_its_own_partitions(rig: Rig, worker: Wor
             source = source_in(record.value)
             places.setdefault(source, set()).add(placed)
             contacts.setdefault((source, record.key), set()).add(placed)
-    assert {source: len(numbers) for source, numbers in places.items()} == {Source.C2S: 2, Source.GOOGLE_ADS: 1}
+    assert set(places) == {Source.C2S, Source.GOOGLE_ADS}
     assert not places[Source.C2S] & places[Source.GOOGLE_ADS]
     assert all(len(placed) == 1 for placed in contacts.values())
 

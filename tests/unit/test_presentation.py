@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 
 import pytest
 from aiohttp.test_utils import make_mocked_request
@@ -11,7 +12,10 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from producers.auth import SharedSecrets, has_demo_secret, has_short_secret, is_malformed
+from producers.openapi import with_webhooks
 from producers.presentation import BasicAuth, BodyField, HeaderOrUrl, presented, refusal
+from producers.sources import ENDPOINTS
+from stream.domain.sources.lead import Source
 from stream.logs import configure, mask
 from stream.settings import DEMO_SECRETS, load
 
@@ -53,6 +57,24 @@ def test_only_the_configured_credentials_are_right(text: str) -> None:
     header = f"Basic {basic(text.encode('utf-8', 'surrogatepass'))}"
     request = make_mocked_request("POST", "/", headers={"Authorization": header})
     assert secrets.verify(presented(BASIC, request)) == (text in {f"olx:{LONG}", f"next:{LONG}"})
+
+
+def test_a_source_without_a_parameter_reads_no_secret_from_the_url() -> None:
+    """A secret in a URL ends in the logs of proxies: it counts only where the sender can't set headers."""
+    only_header = HeaderOrUrl("X-Portal-Token")
+    assert presented(only_header, make_mocked_request("POST", f"/?token={LONG}&None={LONG}")) is None
+    assert presented(HEADER, make_mocked_request("POST", f"/?token={LONG}")) == LONG
+    assert presented(only_header, make_mocked_request("POST", "/", headers={"X-Portal-Token": LONG})) == LONG
+    assert "URL" not in refusal(only_header)[0]
+
+
+def test_two_sources_with_headers_of_their_own_have_two_schemes() -> None:
+    """The document of the API describes each source's own secret."""
+    c2s = ENDPOINTS[Source.C2S]
+    portal = replace(c2s, path="/portal", presentation=HeaderOrUrl("X-Portal-Token"))
+    document = with_webhooks({"paths": {}, "components": {"schemas": {}}}, [c2s, portal])
+    assert set(document["components"]["securitySchemes"]) == {"X-Webhook-Token", "url-token", "X-Portal-Token"}
+    assert document["paths"]["/portal"]["post"]["security"] == [{"X-Portal-Token": []}]
 
 
 def test_a_challenge_names_the_scheme() -> None:
