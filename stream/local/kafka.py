@@ -17,6 +17,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import uuid
@@ -110,10 +111,13 @@ def _reserve(port: int) -> bool:
 
 @functools.cache
 def _reservations() -> int | None:
-    """The common file, None where it can't be created. It is never closed, because that would release all locks."""
+    """The common file, None where it can't be created. It is never closed, because that would release all locks.
+
+    It is one of the user and not of the cache: runs with caches of their own share the ports of the machine too.
+    """
+    name = Path(tempfile.gettempdir()) / f"lead-stream-ports-{os.getuid()}"
     with contextlib.suppress(OSError):
-        cache_folder().mkdir(parents=True, exist_ok=True)
-        return os.open(cache_folder() / "ports", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        return os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     return None
 
 

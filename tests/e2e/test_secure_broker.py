@@ -6,7 +6,7 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import psutil
@@ -24,6 +24,7 @@ from stream.settings import Settings, load
 from stream.topics import WEBHOOKS
 from tests.support.secure_kafka import PASSWORD, SecureKafka
 from tests.support.system import crm, events_until, ids, lead, post, teach, wait_until
+from tests.support.waiting import until_true
 
 LIMIT = 60.0  # seconds
 pytestmark = pytest.mark.usefixtures("jars")
@@ -84,6 +85,19 @@ async def test_the_right_credentials_open_every_client(secure: SecureKafka) -> N
     assert await opens(settings) == settings.topic_partitions
 
 
+@pytest.fixture
+async def closed_connections(secure: SecureKafka) -> AsyncIterator[None]:
+    """Afterwards, wait until TLS has closed every connection of this process to the broker.
+
+    aiokafka closes a refused connection without waiting for it. A process would simply end here.
+    """
+    yield
+    port = int(secure.bootstrap_servers.split(":")[1])
+    connections = psutil.Process().net_connections
+    await until_true(lambda: not any(one.raddr and one.raddr.port == port for one in connections("tcp")))
+
+
+@pytest.mark.usefixtures("closed_connections")
 @pytest.mark.parametrize(
     "wrong", [{"KAFKA_SASL_PASSWORD": "another"}, {"KAFKA_SASL_USERNAME": "nobody"}, {"KAFKA_SASL_MECHANISM": "PLAIN"}]
 )
@@ -93,6 +107,7 @@ async def test_wrong_credentials_open_nothing(secure: SecureKafka, wrong: dict[s
         await opens(other(secure, **wrong))
 
 
+@pytest.mark.usefixtures("closed_connections")
 async def test_a_broker_that_another_authority_vouches_for_is_not_spoken_to(
     secure: SecureKafka, tmp_path: Path
 ) -> None:
@@ -102,6 +117,7 @@ async def test_a_broker_that_another_authority_vouches_for_is_not_spoken_to(
         await opens(other(secure, KAFKA_SSL_CAFILE=str(tmp_path / "other.pem")))
 
 
+@pytest.mark.usefixtures("closed_connections")
 async def test_a_wrong_host_is_not_spoken_to(secure: SecureKafka) -> None:
     """The certificate must name the host that is asked: it names 127.0.0.1 and not localhost."""
     port = secure.bootstrap_servers.split(":")[1]

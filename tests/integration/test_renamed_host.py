@@ -20,8 +20,12 @@ RENAMED = (
     "import socket, sys; name = sys.argv.pop(1); socket.gethostname = lambda: name; "
     "from stream.cli import main; main(prog_name='python -m stream')"
 )
-# What a release before the URL depended on the instance id does.
-OLDER = "import stream.faust_runtime.app; stream.faust_runtime.app._member_url = lambda instance_id: {}; "
+# What a release before the URL depended on the instance id does. Its session outlasts the start of the next process,
+# also on a busy machine: a member that has expired would be a new one.
+OLDER = (
+    "import stream.faust_runtime.app; stream.faust_runtime.app._member_url = lambda instance_id: {}; "
+    f"stream.faust_runtime.app.SESSION_TIMEOUT_S = {LIMIT}; "
+)
 
 
 @asynccontextmanager
