@@ -26,12 +26,12 @@ INTERRUPTED = 130  # exit code
 @click.option("--size", type=click.Choice(["full", "small"]), default="full", help="Size of each scenario.")
 @click.option("--set", "changes", multiple=True, metavar="NAME=NUMBER", help="Change a size, such as webhooks=500.")
 def main(seed: int | None, only: str, size: str, changes: tuple[str, ...]) -> None:
-    r"""Break the running system on purpose and count every record. Exits with 1 if a promise is broken.
+    """Break the running system on purpose and count every record. Exits with 1 if a promise is broken.
 
     \b
     Example:
       python -m tests.chaos --seed 7 --only 1,2 --size small
-    """
+    """  # noqa: D301 - click wants the character itself
     # Never what these name: it may be somebody's work, and it is about to be killed.
     for name in ("KAFKA_BOOTSTRAP_SERVERS", "DATABASE_URL"):
         os.environ.pop(name, None)
