@@ -17,7 +17,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 import uuid
@@ -113,11 +112,12 @@ def _reserve(port: int) -> bool:
 def _reservations() -> int | None:
     """The common file, None where it can't be created. It is never closed, because that would release all locks.
 
-    It is one of the user and not of the cache: runs with caches of their own share the ports of the machine too.
+    It does not follow XDG_CACHE_HOME: runs with caches of their own share the ports of the machine too.
     """
-    name = Path(tempfile.gettempdir()) / f"lead-stream-ports-{os.getuid()}"
-    with contextlib.suppress(OSError):
-        return os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    with contextlib.suppress(OSError, RuntimeError):  # RuntimeError: the user has no home
+        folder = Path.home() / ".cache" / "lead-stream"
+        folder.mkdir(parents=True, exist_ok=True)
+        return os.open(folder / "ports", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     return None
 
 
