@@ -94,6 +94,7 @@ async def listening_sockets(host: str, port: int, unacknowledged: float) -> list
         for sock in sockets:
             sock.close()
         raise StopError(
-            f"can't listen on {host} port {port}: {error.strerror}. Change PRODUCER_PORT or PRODUCER_INTERNAL_PORT"
+            f"can't listen on {host} port {port}: {error.strerror}. See PRODUCER_HOST, PRODUCER_PORT and"
+            " PRODUCER_INTERNAL_HOST, PRODUCER_INTERNAL_PORT"
         ) from error
     return sockets

@@ -24,7 +24,7 @@ from stream.logs import mask
 from stream.providers.http import partner_session
 from stream.runtime.startup import settings_or_exit, until_stopped
 from stream.settings import Settings
-from stream.store.pool import open_pool
+from stream.store.pool import open_migrated
 
 
 @click.command()
@@ -58,7 +58,7 @@ async def _sync(settings: Settings, stop: asyncio.Event) -> None:
     facts = ConsumerFacts(paused=lambda: pause.reason)
     async with (
         serving(facts, settings.crm_web_host, settings.crm_web_port),
-        open_pool(settings) as pool,
+        open_migrated(settings) as pool,
         partner_session() as session,
         open_producer(settings) as producer,
         open_admin(settings) as admin,
@@ -77,7 +77,7 @@ async def _sync(settings: Settings, stop: asyncio.Event) -> None:
 
 
 async def _unconfirmed(settings: Settings) -> list[Unconfirmed]:
-    async with open_pool(settings) as pool:
+    async with open_migrated(settings) as pool:
         return await CrmWrites(pool).unconfirmed()
 
 

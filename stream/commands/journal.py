@@ -14,7 +14,7 @@ from stream.kafka.consumer_loop import open_consumer_loop
 from stream.reporting.journal import JOURNAL_CONSUMER, Journal
 from stream.runtime.startup import settings_or_exit, until_stopped
 from stream.settings import Settings
-from stream.store.pool import open_pool
+from stream.store.pool import open_migrated
 
 
 @click.command()
@@ -31,7 +31,7 @@ async def _journal(settings: Settings, stop: asyncio.Event) -> None:
     facts = ConsumerFacts()
     async with (
         serving(facts, settings.journal_web_host, settings.journal_web_port),
-        open_pool(settings) as pool,
+        open_migrated(settings) as pool,
         open_admin(settings) as admin,
         open_consumer_loop(settings, JOURNAL_CONSUMER, Journal(pool, webhook_events=settings.journal)) as loop,
         facts.watching(loop, admin, pool),

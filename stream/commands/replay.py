@@ -47,6 +47,7 @@ MAX_MEMBER_CHARACTERS = 200  # of a member's name, in a message
 @click.option("--partitions", metavar="0,2", help="Only these partitions.")
 @click.option("--export", type=click.Path(dir_okay=False, path_type=Path), help="Write the plan to a CSV file.")
 @click.option("--execute", is_flag=True, help="Carry the plan out; without it nothing is changed.")
+@click.option("--skip-unread", is_flag=True, help="Carry it out although unread records are skipped and lost.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def command(**options: object) -> None:
     """Reset a group's offsets, so that its records are read again. Stop its members first.
@@ -80,7 +81,7 @@ async def _run(settings: Settings, option: str, options: dict[str, object]) -> N
         if isinstance(options["export"], Path):
             options["export"].write_text(to_csv(group, moves), encoding="utf-8")
         if options["execute"]:
-            await replay.execute(moves)
+            await replay.execute(moves, skip_unread=bool(options["skip_unread"]))
         else:
             members = await replay.members()
             if members:
@@ -91,7 +92,7 @@ async def _run(settings: Settings, option: str, options: dict[str, object]) -> N
 
 async def _target(replay: Replay, option: str, value: object, group: str) -> Target:
     if isinstance(value, Path):
-        return from_csv(value.read_text(encoding="utf-8"), group)
+        return from_csv(value.read_text(encoding="utf-8", errors="replace"), group)
     if option == "shift_by" and isinstance(value, int):
         return Shift(value)
     if option == "to_offset" and isinstance(value, int):
@@ -123,13 +124,16 @@ def _partitions(text: object) -> frozenset[int] | None:
 def _show(settings: Settings, group: str, moves: list[Move], *, executed: bool, as_json: bool) -> None:
     records = sum(move.records for move in moves)
     cost = max_cost(group, moves, settings)
+    skipped = sum(move.skipped for move in moves)
     if as_json:
-        body = {"group": group, "executed": executed, "records": records, "costs_at_most": str(cost), "moves": moves}
-        show_json(body)
+        totals = {"records": records, "skipped": skipped, "costs_at_most": str(cost)}
+        show_json({"group": group, "executed": executed, **totals, "moves": moves})
         return
-    columns = ("partition", "from", "to", "records to read", "removed by retention")
-    rows = [(move.partition, move.start, move.to, move.records, move.removed) for move in moves]
+    columns = ("partition", "from", "to", "records to read", "removed by retention", "unread, skipped")
+    rows = [(move.partition, move.start, move.to, move.records, move.removed, move.skipped) for move in moves]
     show(table(group, *columns, rows=rows, right=columns))
+    if skipped:
+        click.echo(f"WARNING: {skipped} records that the group has not read are skipped: they are never read", err=True)
     click.echo(
         f"{records} records; at most {cost} {settings.price_currency}, if nobody in them is known any more\n"
         + ("done: start the members again" if executed else "a dry run: nothing was changed; --execute carries it out")

@@ -11,14 +11,14 @@ import uvloop
 from rich.table import Table
 
 from stream.commands import screen
-from stream.domain.errors import DatabaseUnavailableError
+from stream.domain.errors import DatabaseUnavailableError, StopError
 from stream.domain.provider import Provider
 from stream.domain.savings import tiers
 from stream.reporting.report import Report, money, report
 from stream.runtime.startup import settings_or_exit
 from stream.settings import Settings
 from stream.store.ledger import BILLING_ZONE
-from stream.store.pool import open_pool
+from stream.store.pool import open_migrated
 
 
 class Day(click.ParamType):
@@ -59,6 +59,9 @@ def command(*, since: date | None, until: date | None, as_csv: bool, as_json: bo
     except DatabaseUnavailableError as error:
         click.echo(f"report: {error}: is DATABASE_URL right, and is the server up?", err=True)
         sys.exit(1)
+    except StopError as error:
+        click.echo(f"report: {error}", err=True)
+        sys.exit(1)
     if as_json:
         screen.show_json(made.as_dict())
     elif as_csv:
@@ -68,7 +71,7 @@ def command(*, since: date | None, until: date | None, as_csv: bool, as_json: bo
 
 
 async def _report(settings: Settings, since: date, until: date) -> Report:
-    async with open_pool(settings) as pool:
+    async with open_migrated(settings) as pool:
         return await report(pool, since, until, settings.diretrix_price, settings.price_currency)
 
 

@@ -14,7 +14,7 @@ from enum import StrEnum
 from functools import cache
 from importlib import metadata
 
-from stream.domain.errors import GivenUpError, LeadRefusedError, PoisonError
+from stream.domain.errors import DeadlyError, GivenUpError, LeadRefusedError, PoisonError
 from stream.domain.headers import DEAD_LETTER_PREFIX, DeadLetterHeader
 from stream.domain.parking import instant_of
 from stream.domain.text import one_line
@@ -23,7 +23,7 @@ MAX_REASON_CHARS = 500
 TOO_LARGE = "too large to be moved to its contact's partition"  # a redrive would fail for the same reason
 Headers = Sequence[tuple[str, bytes]]
 UNKNOWN = "unknown"
-ERROR_CLASSES = frozenset(one.__name__ for one in (PoisonError, GivenUpError, LeadRefusedError))
+ERROR_CLASSES = frozenset(one.__name__ for one in (PoisonError, GivenUpError, LeadRefusedError, DeadlyError))
 MAX_NAME_CHARS = 80  # shown of a class or topic, which may come from somebody else
 
 
@@ -166,7 +166,7 @@ def unknown_criteria(wanted: DeadLetterFilter, every: Sequence[DeadLetter], topi
             named, allowed = (
                 ", ".join(one_line(one, MAX_NAME_CHARS) for one in sorted(some)) for some in (asked - known, known)
             )
-            return f"no dead letter has the {what} {named}; there are: {allowed}"
+            return f"no dead letter has the {what} {named}; known are: {allowed}"
     return ""
 
 

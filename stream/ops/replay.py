@@ -53,6 +53,11 @@ class Move:
     records: int
     removed: int
 
+    @property
+    def skipped(self) -> int:
+        """Records that the group has not read yet, and would never read."""
+        return max(self.to - self.start, 0)
+
 
 class Target(Protocol):
     """Computes the offset that a partition is reset to; None leaves it unchanged."""
@@ -193,8 +198,17 @@ class Replay:
                 }
             )
 
-    async def execute(self, moves: Sequence[Move]) -> None:
-        """Commit a plan. Raises StopError with the members' names if the group has members."""
+    async def execute(self, moves: Sequence[Move], *, skip_unread: bool = False) -> None:
+        """Commit a plan. Raises StopError with the members' names if the group has members.
+
+        A plan that skips unread records loses them, so it is refused unless ``skip_unread``.
+        """
+        skipped = {move.partition: move.skipped for move in moves if move.skipped}
+        if skipped and not skip_unread:
+            raise StopError(
+                f"{sum(skipped.values())} unread records would be skipped and never read, in partition"
+                f" {', '.join(map(str, skipped))}. Choose an earlier target or other --partitions, or --skip-unread"
+            )
         await must_be_empty(self._admin, self._group)
         if not moves:
             return

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 from pydantic import Field, FilePath, SecretStr, ValidationInfo, field_validator
 
 from stream.settings.base import SettingsBase
+
+_ADDRESS = re.compile(
+    r"(?:\[[0-9a-f:.%]+\]|[^\s:/@\[\],]+)(?::\d{1,5})?", re.ASCII | re.IGNORECASE
+)  # port 9092 by default
 
 
 class KafkaSettings(SettingsBase):
@@ -28,6 +33,14 @@ class KafkaSettings(SettingsBase):
         8, ge=1, description="Partitions of each of these topics: webhooks, its retry topics and changelog, events"
     )
     topic_replication: int = Field(1, ge=1, description="Replicas of each partition; use 3 in production")
+
+    @field_validator("kafka_bootstrap_servers")
+    @classmethod
+    def _are_addresses(cls, value: str) -> str:
+        if not all(_ADDRESS.fullmatch(one.strip()) for one in value.split(",")):
+            msg = "must be host:port, comma-separated, such as broker-1:9092,broker-2:9092"
+            raise ValueError(msg)
+        return value
 
     @field_validator("kafka_sasl_username", "kafka_sasl_password")
     @classmethod

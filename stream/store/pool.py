@@ -36,6 +36,7 @@ _TRANSIENT_ERRORS = (
     asyncpg.InvalidCachedStatementError,
     asyncpg.OutdatedSchemaCacheError,
 )
+NEWEST_TABLE = "stream.notices"  # of the newest migration: it is there when all of them have run
 CLOSE_TIMEOUT_S = 2.0  # for statements in progress when the process stops; the ledger's may be among them
 
 
@@ -62,6 +63,14 @@ async def open_pool(settings: Settings, *, connected: bool = True) -> AsyncItera
         await _close(pool)
 
 
+@asynccontextmanager
+async def open_migrated(settings: Settings) -> AsyncIterator[asyncpg.Pool]:
+    """``open_pool`` of a database with our schema. Raises StopError if there is none."""
+    async with open_pool(settings) as pool:
+        await ping_or_stop(pool)
+        yield pool
+
+
 async def ping(pool: asyncpg.Pool) -> None:
     """Execute a trivial statement. Raises DatabaseUnavailableError if the database does not answer."""
     with database_errors():
@@ -69,10 +78,11 @@ async def ping(pool: asyncpg.Pool) -> None:
 
 
 async def ping_or_stop(pool: asyncpg.Pool) -> None:
-    """``ping`` at the start of a process: raises StopError if the database refuses our credentials."""
+    """``ping`` at the start of a process: raises StopError if the database refuses us or was not migrated."""
     with database_errors():
         try:
-            await pool.fetchval("SELECT 1")
+            if await pool.fetchval("SELECT to_regclass($1)::text", NEWEST_TABLE) is None:
+                raise StopError("the database has no schema of this release. Run: python -m stream migrate")
         except asyncpg.InvalidAuthorizationSpecificationError as error:
             raise StopError(f"the database refuses us: {type(error).__name__}. Check DATABASE_URL") from None
 

@@ -250,7 +250,7 @@ async def test_dead_letters_on_the_console(broker: Settings) -> None:
         (["list", "99"], "number 99"),
         (["drop", "0", "99", "--execute"], "number 99"),
         (["redrive", "99"], "number 99"),
-        (["list", "--class", "NoSuchError"], "there are: GivenUpError, LeadRefusedError, PoisonError"),
+        (["list", "--class", "NoSuchError"], "known are: DeadlyError, GivenUpError, LeadRefusedError, PoisonError"),
         (["list", "--topic", "nowhere"], "contacts.enriched"),
     ):
         code, out, said = await command(broker, "dlq", *arguments)

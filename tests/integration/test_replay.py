@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -139,7 +140,7 @@ async def test_a_group_without_a_commit_can_be_moved(full: Settings) -> None:
     async with replaying(full, CRM_GROUP) as replay:
         bounds = await replay.bounds()
         assert {one.committed for one in bounds} == {None}
-        await replay.execute(plan(bounds, Shift(2)))
+        await replay.execute(plan(bounds, Shift(2)), skip_unread=True)
     assert set((await committed(full, CRM_GROUP, ENRICHED.name)).values()) == {2}
 
 
@@ -198,6 +199,27 @@ async def test_the_command_refuses_a_group_with_members(full: Settings) -> None:
         code, _, said = await command(full, "replay", "--to-earliest")
         assert code == 0
         assert "worker-a" in said
+
+
+async def test_a_replay_never_skips_unread_records_by_itself(full: Settings) -> None:
+    """A year that was mistyped is in the future: the plan counts what nobody would read, and --execute refuses it."""
+    later = ("--to-datetime", "2099-01-01T00:00:00Z")
+    await publish(full, [event(f"N{number}", key=f"+55118{number:08d}") for number in range(4)], WEBHOOKS.name)
+    stood = await committed(full, WORKER_GROUP, WEBHOOKS.name)
+    assert (await replayed(full, *later))["skipped"] == 4
+    code, _, said = await command(full, "replay", *later)
+    assert (code, "WARNING: 4 records" in said) == (0, True)
+    code, _, said = await command(full, "replay", *later, "--execute")
+    assert (code, "4 unread records would be skipped" in said) == (1, True)
+    assert await committed(full, WORKER_GROUP, WEBHOOKS.name) == stood
+    assert (await replayed(full, *later, "--execute", "--skip-unread"))["skipped"] == 4
+    assert await committed(full, WORKER_GROUP, WEBHOOKS.name) != stood
+
+
+async def test_a_file_that_is_no_text_is_refused(broker: Settings) -> None:
+    """One sentence, no traceback."""
+    code, _, said = await command(broker, "replay", "--from-file", sys.executable)
+    assert (code, "not an exported plan" in said, "Traceback" in said) == (1, True, False)
 
 
 async def replayed(settings: Settings, *options: str, **more: str) -> dict[str, Any]:

@@ -58,6 +58,12 @@ def test_an_offset_beyond_the_end_is_the_end() -> None:
     assert plan(BOUNDS, Absolute(10_000)) == [Move(0, 400, 500, 0, 0), Move(1, 0, 50, 0, 0)]
 
 
+def test_a_plan_counts_the_unread_records_that_it_skips() -> None:
+    """A move beyond what the group has read loses records; a move back loses none."""
+    assert [move.skipped for move in plan(BOUNDS, Absolute(10_000))] == [100, 50]
+    assert [move.skipped for move in plan(BOUNDS, Earliest())] == [0, 0]
+
+
 def test_partitions_that_are_not_named_do_not_move() -> None:
     """--partitions limits a plan, and a plan file moves only the partitions it contains."""
     assert [move.partition for move in plan(BOUNDS, Absolute(0), frozenset({1}))] == [1]
