@@ -231,7 +231,7 @@ async def test_a_replay_ends_at_the_last_stable_offset(broker: Settings) -> None
         await send(producer, topics.WEBHOOKS, [b"open"])
         (move,) = [one for one in plan(await replay.bounds(), Absolute(99)) if one.partition == 0]
         assert move.to == 3
-        await replay.execute([move])
+        await replay.execute([move], skip_unread=True)
         assert (await committed(broker, topics.WORKER_GROUP, topics.WEBHOOKS.name))[0] == 3
         await producer.abort_transaction()
         assert next(one for one in await replay.bounds() if one.partition == 0).latest == 5
