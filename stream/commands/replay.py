@@ -92,6 +92,7 @@ async def _run(settings: Settings, option: str, options: dict[str, object]) -> N
 
 async def _target(replay: Replay, option: str, value: object, group: str) -> Target:
     if isinstance(value, Path):
+        # A file that is not UTF-8 is no plan, and from_csv says so.
         return from_csv(value.read_text(encoding="utf-8", errors="replace"), group)
     if option == "shift_by" and isinstance(value, int):
         return Shift(value)

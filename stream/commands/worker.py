@@ -72,7 +72,7 @@ async def _run(settings: Settings, *, leave_on_stop: bool) -> int:
 
 
 async def _start_unless_stopped(stop: Stop, starting: Awaitable[Worker]) -> Worker | None:
-    """The worker; None when it was told to stop before it was there."""
+    """The worker; None when a stop was requested before it had started."""
     start, stopping = asyncio.ensure_future(starting), asyncio.ensure_future(stop.requested.wait())
     await asyncio.wait({start, stopping}, return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
@@ -97,7 +97,7 @@ async def _leave_group(settings: Settings) -> None:
 
 
 async def _force_exit_after(stop: Stop, seconds: float) -> None:
-    """End the process ``seconds`` after it was told to stop, whatever hangs: a thread watches, not the loop."""
+    """Exit ``seconds`` after a stop was requested, whatever hangs. A thread waits for it, because the loop may hang."""
     await stop.requested.wait()
     timer = threading.Timer(seconds, _exit_now, (1,))
     timer.daemon = True

@@ -19,7 +19,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
 from stream.domain.errors import StopError
-from stream.kafka.clients import consumer_options
+from stream.kafka.clients import consumer_options, start_client
 from stream.ops.groups import members, must_be_empty
 from stream.settings import Settings
 from stream.topics import GROUPS, WORKER_GROUP
@@ -221,11 +221,12 @@ class _assigned:  # noqa: N801 - used as a function
 
     def __init__(self, settings: Settings, group: str, topic: str) -> None:
         self._consumer = AIOKafkaConsumer(**consumer_options(settings), group_id=group, enable_auto_commit=False)
+        self._settings = settings
         self._topic = topic
 
     async def __aenter__(self) -> AIOKafkaConsumer:
         try:
-            await self._consumer.start()
+            await start_client(self._consumer, self._settings)
             await self._consumer._client._wait_on_metadata(self._topic)  # noqa: SLF001 - aiokafka has no public way to wait
         except BaseException:
             await self._consumer.stop()

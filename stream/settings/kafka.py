@@ -9,9 +9,8 @@ from pydantic import Field, FilePath, SecretStr, ValidationInfo, field_validator
 
 from stream.settings.base import SettingsBase
 
-_ADDRESS = re.compile(
-    r"(?:\[[0-9a-f:.%]+\]|[^\s:/@\[\],]+)(?::\d{1,5})?", re.ASCII | re.IGNORECASE
-)  # port 9092 by default
+# A name or an IPv4 address, or an IPv6 address in brackets; without a port it is 9092.
+_ADDRESS = re.compile(r"(?:\[[0-9a-f:.%]+\]|[^\s:/@\[\],]+)(?::\d{1,5})?", re.ASCII | re.IGNORECASE)
 
 
 class KafkaSettings(SettingsBase):

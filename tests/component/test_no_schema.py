@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from importlib import resources
 from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 
 from stream.store.pool import NEWEST_TABLE
+from tests.support.commands import run
 
 SECRETS = {"C2S_TOKEN": "x", "DIRETRIX_USER": "x", "DIRETRIX_PASSWORD": "x", "WORK_API_TOKEN": "x"}
 
@@ -20,14 +18,7 @@ def test_the_missing_migration_is_named(command: str, database_url: str) -> None
     """Exit code 1 before the group is joined, and one line that says what to run."""
     unmigrated = urlunsplit(urlsplit(database_url)._replace(path="/postgres"))
     ports = dict.fromkeys(("STREAM_WEB_PORT", "CRM_WEB_PORT", "JOURNAL_WEB_PORT"), "0")
-    done = subprocess.run(
-        [sys.executable, "-m", "stream", *command.split()],
-        env={**os.environ, **SECRETS, **ports, "DATABASE_URL": unmigrated, "DIRETRIX_DAILY_BUDGET": "0"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    done = run(command, **SECRETS, **ports, DATABASE_URL=unmigrated, DIRETRIX_DAILY_BUDGET="0")
     assert done.returncode == 1
     assert "python -m stream migrate" in done.stderr
     assert "Traceback" not in done.stderr
